@@ -1,0 +1,125 @@
+//! Postgres: the pool, the migrations, the transaction of a batch, and the outbox.
+//!
+//! SQL stands here only for what the whole fleet shares; a worker's own is in its `store.rs`. A function takes the
+//! connection it works on; none opens its own transaction. Whether an error will pass is told by its SQLSTATE.
+
+pub mod kept;
+pub mod outbox;
+mod work;
+
+pub use sqlx::PgConnection;
+pub use work::Work;
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::ConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use std::time::Duration;
+
+pub type Pool = sqlx::PgPool;
+
+/// Every table of the fleet. Migrations only go forward.
+pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// How long a statement waits for a connection of the pool. Below the 4 s in which a webhook must have its answer.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the database URL: expected postgres://user:password@host:port/database: {0}")]
+    Url(#[source] sqlx::Error),
+    #[error("the database, while {doing}: {source}")]
+    Sql { doing: &'static str, source: sqlx::Error },
+    #[error("the migrations: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("what is stored as {what} cannot be read: {why}")]
+    Stored { what: &'static str, why: String },
+}
+
+impl Error {
+    pub fn stored(what: &'static str, why: impl ToString) -> Self {
+        Error::Stored { what, why: why.to_string() }
+    }
+
+    /// The server or the way to it is away, or two transactions collided: the same work can succeed a little later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Error::Sql { source, .. } => is_transient(source),
+            Error::Migrate(sqlx::migrate::MigrateError::Execute(source)) => is_transient(source),
+            Error::Url(_) | Error::Migrate(_) | Error::Stored { .. } => false,
+        }
+    }
+}
+
+/// Says what was being done when a statement failed.
+pub trait Doing<T> {
+    fn doing(self, doing: &'static str) -> Result<T, Error>;
+}
+
+impl<T> Doing<T> for Result<T, sqlx::Error> {
+    fn doing(self, doing: &'static str) -> Result<T, Error> {
+        self.map_err(|source| Error::Sql { doing, source })
+    }
+}
+
+fn is_transient(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed => true,
+        sqlx::Error::Protocol(_) => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| is_transient_sqlstate(&code)),
+        _ => false,
+    }
+}
+
+/// Appendix A of the Postgres manual: connection exceptions, resources, operator intervention, system errors,
+/// serialization failures and deadlocks, lock not available; a read-only transaction is a failover in progress.
+fn is_transient_sqlstate(code: &str) -> bool {
+    matches!(&code[..2.min(code.len())], "08" | "53" | "57" | "58")
+        || matches!(code, "40001" | "40P01" | "55P03" | "25006" | "25P02")
+}
+
+/// A bounded pool. Nothing is connected yet: a fleet starts while its database is still away.
+pub fn pool(url: &SecretString, connections_max: u32, name: &str) -> Result<Pool, Error> {
+    let options: PgConnectOptions = url.expose_secret().parse().map_err(Error::Url)?;
+    let options = options
+        .application_name(name)
+        // A worker that hangs in a transaction would hold back vacuum for everybody.
+        .options([("idle_in_transaction_session_timeout", "60s"), ("statement_timeout", "60s")])
+        .disable_statement_logging();
+    Ok(PgPoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_lazy_with(options))
+}
+
+pub async fn migrate(pool: &Pool) -> Result<(), Error> {
+    Ok(MIGRATIONS.run(pool).await?)
+}
+
+/// Whether the database answers and has every migration that this binary knows.
+pub async fn is_ready(pool: &Pool) -> Result<bool, Error> {
+    let applied = sqlx::query_scalar!(r#"select count(*) as "count!" from _sqlx_migrations where success"#)
+        .fetch_one(pool)
+        .await
+        .doing("asking which migrations are applied")?;
+    Ok(applied >= MIGRATIONS.iter().count() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_is_told_by_its_sqlstate() {
+        for code in ["08006", "57P01", "40001", "40P01", "53300", "58030"] {
+            assert!(is_transient_sqlstate(code), "{code}");
+        }
+        for code in ["23505", "23514", "42P01", "22003", "", "2"] {
+            assert!(!is_transient_sqlstate(code), "{code}");
+        }
+    }
+}

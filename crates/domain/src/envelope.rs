@@ -1,0 +1,230 @@
+//! A fact on its way: a CloudEvent 1.0 in structured JSON mode, alone or in a batch.
+//!
+//! The extensions `traceparent`, `receivedat` and `rawbody` are Bursar's: `rawbody` (base64) travels only from the
+//! ingester to the gate, which stores it apart and does not pass it on.
+
+use crate::fact::{Fact, FactKind};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+use time::OffsetDateTime;
+
+pub const CONTENT_TYPE: &str = "application/cloudevents+json";
+pub const CONTENT_TYPE_BATCH: &str = "application/cloudevents-batch+json";
+
+/// The most facts one message may carry.
+pub const BATCH_MAX: usize = 500;
+
+/// Source and id may each be this long; together they are a key.
+const KEY_LENGTH_MAX: usize = 200;
+
+/// Where a fact came from: its CloudEvents source and id, unique together. Written `paddle/evt_01h8...`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cause {
+    pub source: String,
+    pub id: String,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.source, self.id)
+    }
+}
+
+/// A webhook's body as it came, kept apart from its fact because it may name people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawDelivery {
+    pub body: Vec<u8>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Envelope {
+    pub cause: Cause,
+    pub time: OffsetDateTime,
+    /// When Bursar first held it; latencies count from here.
+    pub received_at: Option<OffsetDateTime>,
+    /// W3C trace context, passed on to whatever the fact causes.
+    pub traceparent: Option<String>,
+    pub raw: Option<RawDelivery>,
+    pub fact: Fact,
+}
+
+/// Why bytes are not a fact. The text says what was expected and what came.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidEnvelope {
+    #[error("expected a CloudEvent in structured JSON mode: {0}")]
+    NotCloudEvent(String),
+    #[error("expected one of the fact types ({known}), got {got:?}", known = known_types())]
+    UnknownType { got: String },
+    #[error("expected data of {kind}: {why}")]
+    Data { kind: FactKind, why: String },
+    #[error("expected 1 to {BATCH_MAX} facts in a batch, got {0}")]
+    BatchSize(usize),
+}
+
+fn known_types() -> String {
+    FactKind::ALL.map(FactKind::as_str).join(", ")
+}
+
+#[derive(Serialize, Deserialize)]
+struct Wire<'a> {
+    specversion: Cow<'a, str>,
+    #[serde(rename = "type")]
+    kind: Cow<'a, str>,
+    source: String,
+    id: String,
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    time: Option<OffsetDateTime>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    datacontenttype: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    traceparent: Option<String>,
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    receivedat: Option<OffsetDateTime>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rawbody: Option<String>,
+    #[serde(borrow)]
+    data: Cow<'a, RawValue>,
+}
+
+impl Envelope {
+    /// Reads one CloudEvent. `now` stands in where the event carries no time.
+    pub fn parse(text: &str, now: OffsetDateTime) -> Result<Self, InvalidEnvelope> {
+        let wire: Wire<'_> =
+            serde_json::from_str(text).map_err(|error| InvalidEnvelope::NotCloudEvent(error.to_string()))?;
+        if wire.specversion != "1.0" {
+            return Err(InvalidEnvelope::NotCloudEvent(format!("specversion \"1.0\", got {:?}", wire.specversion)));
+        }
+        check_key("source", &wire.source)?;
+        check_key("id", &wire.id)?;
+        let kind = FactKind::parse(&wire.kind)
+            .ok_or_else(|| InvalidEnvelope::UnknownType { got: wire.kind.chars().take(80).collect() })?;
+        let fact = Fact::parse(kind, &wire.data)
+            .map_err(|error| InvalidEnvelope::Data { kind, why: error.to_string() })?;
+        let raw = wire.rawbody.map(|body| BASE64.decode(body)).transpose().map_err(|error| {
+            InvalidEnvelope::NotCloudEvent(format!("the extension rawbody in base64: {error}"))
+        })?;
+        Ok(Self {
+            cause: Cause { source: wire.source, id: wire.id },
+            time: wire.time.unwrap_or(now),
+            received_at: wire.receivedat,
+            traceparent: wire.traceparent.filter(|text| is_traceparent(text)),
+            raw: raw.map(|body| RawDelivery { body }),
+            fact,
+        })
+    }
+
+    /// Reads a CloudEvents batch, each event on its own: one that cannot be read does not spoil the others.
+    pub fn parse_batch(
+        text: &str,
+        now: OffsetDateTime,
+    ) -> Result<Vec<Result<Self, (Box<RawValue>, InvalidEnvelope)>>, InvalidEnvelope> {
+        let elements: Vec<&RawValue> =
+            serde_json::from_str(text).map_err(|error| InvalidEnvelope::NotCloudEvent(error.to_string()))?;
+        if elements.is_empty() || elements.len() > BATCH_MAX {
+            return Err(InvalidEnvelope::BatchSize(elements.len()));
+        }
+        Ok(elements
+            .into_iter()
+            .map(|element| Self::parse(element.get(), now).map_err(|error| (element.to_owned(), error)))
+            .collect())
+    }
+
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(&self.wire()).expect("an envelope holds only strings, times and JSON")
+    }
+
+    /// A batch of at most [`BATCH_MAX`] events of one type.
+    pub fn batch_to_json(envelopes: &[&Self]) -> String {
+        let wires: Vec<_> = envelopes.iter().map(|envelope| envelope.wire()).collect();
+        serde_json::to_string(&wires).expect("an envelope holds only strings, times and JSON")
+    }
+
+    fn wire(&self) -> Wire<'_> {
+        Wire {
+            specversion: "1.0".into(),
+            kind: self.fact.kind().as_str().into(),
+            source: self.cause.source.clone(),
+            id: self.cause.id.clone(),
+            time: Some(self.time),
+            datacontenttype: Some("application/json".into()),
+            traceparent: self.traceparent.clone(),
+            receivedat: self.received_at,
+            rawbody: self.raw.as_ref().map(|raw| BASE64.encode(&raw.body)),
+            data: Cow::Owned(self.fact.canonical()),
+        }
+    }
+}
+
+fn check_key(field: &str, text: &str) -> Result<(), InvalidEnvelope> {
+    let printable = !text.chars().any(char::is_control);
+    if text.is_empty() || text.len() > KEY_LENGTH_MAX || !printable {
+        return Err(InvalidEnvelope::NotCloudEvent(format!(
+            "{field}: 1 to {KEY_LENGTH_MAX} printable bytes, got {} bytes",
+            text.len()
+        )));
+    }
+    Ok(())
+}
+
+/// `00-<32 hex>-<16 hex>-<2 hex>`, W3C Trace Context level 1. Anything else is dropped, not passed on.
+pub fn is_traceparent(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let hex = |part: &str, length| part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    matches!(parts[..], [version, trace, parent, flags]
+        if hex(version, 2) && version != "ff" && hex(trace, 32) && hex(parent, 16) && hex(flags, 2)
+            && trace.bytes().any(|b| b != b'0') && parent.bytes().any(|b| b != b'0'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    const NOW: OffsetDateTime = datetime!(2026-11-20 10:00:00 UTC);
+    const USAGE: &str = r#"{ "specversion": "1.0", "type": "fact.usage", "source": "gateway/eu-1", "id": "use_1",
+        "time": "2026-11-20T10:00:00Z", "datacontenttype": "application/json",
+        "data": { "account": "acct_42", "credits": "12.5", "reference": "req_9f2" } }"#;
+
+    #[test]
+    fn a_fact_survives_the_way_there_and_back() {
+        let mut envelope = Envelope::parse(USAGE, NOW).unwrap();
+        envelope.raw = Some(RawDelivery { body: vec![0, 255, 7] });
+        envelope.traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned());
+        assert_eq!(Envelope::parse(&envelope.to_json(), NOW).unwrap(), envelope);
+    }
+
+    #[test]
+    fn one_bad_event_of_a_batch_does_not_spoil_the_others() {
+        let bad = USAGE.replace("12.5", "many");
+        let read = Envelope::parse_batch(&format!("[{USAGE},{bad},{USAGE}]"), NOW).unwrap();
+        let good: Vec<bool> = read.iter().map(Result::is_ok).collect();
+        assert_eq!(good, [true, false, true]);
+        assert_eq!(Envelope::parse_batch("[]", NOW).unwrap_err(), InvalidEnvelope::BatchSize(0));
+    }
+
+    #[test]
+    fn errors_say_what_was_expected() {
+        let check = |text: &str, expect: &str| {
+            let error = Envelope::parse(text, NOW).unwrap_err().to_string();
+            assert!(error.contains(expect), "{error}");
+        };
+        check("{}", "missing field `specversion`");
+        check("nonsense", "expected a CloudEvent");
+        check(&USAGE.replace("1.0", "0.3"), "specversion \"1.0\", got \"0.3\"");
+        check(&USAGE.replace("fact.usage", "usage"), "fact.payment, fact.movement");
+        check(&USAGE.replace("\"12.5\"", "12.5"), "expected data of fact.usage");
+        check(&USAGE.replace("use_1", ""), "id: 1 to 200");
+    }
+
+    #[test]
+    fn only_well_formed_trace_contexts_are_passed_on() {
+        assert!(is_traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
+        for wrong in ["", "00-0-0-01", "00-00000000000000000000000000000000-b7ad6b7169203331-01", "x\r\ny"] {
+            assert!(!is_traceparent(wrong), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Events: what Bursar tells the world, as past-tense verbs, in sequence per account.
+
+use crate::envelope::Cause;
+use crate::ids::{AccountId, PaymentId};
+use crate::money::Credits;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+/// Its text is the CloudEvents type and the routing key. Public names: see the contract before changing one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EventKind {
+    CreditsGranted,
+    CreditsConsumed,
+    CreditsHeld,
+    CreditsReleased,
+    CreditsReversed,
+    CreditsRestored,
+    DebtIncurred,
+    DebtCovered,
+    PaymentUndelivered,
+    PaymentDelivered,
+}
+
+impl EventKind {
+    pub const ALL: [EventKind; 10] = [
+        EventKind::CreditsGranted,
+        EventKind::CreditsConsumed,
+        EventKind::CreditsHeld,
+        EventKind::CreditsReleased,
+        EventKind::CreditsReversed,
+        EventKind::CreditsRestored,
+        EventKind::DebtIncurred,
+        EventKind::DebtCovered,
+        EventKind::PaymentUndelivered,
+        EventKind::PaymentDelivered,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EventKind::CreditsGranted => "credits.granted",
+            EventKind::CreditsConsumed => "credits.consumed",
+            EventKind::CreditsHeld => "credits.held",
+            EventKind::CreditsReleased => "credits.released",
+            EventKind::CreditsReversed => "credits.reversed",
+            EventKind::CreditsRestored => "credits.restored",
+            EventKind::DebtIncurred => "debt.incurred",
+            EventKind::DebtCovered => "debt.covered",
+            EventKind::PaymentUndelivered => "payment.undelivered",
+            EventKind::PaymentDelivered => "payment.delivered",
+        }
+    }
+}
+
+/// One event. Those of an account carry its sequence; an unassigned payment's carry none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    pub kind: EventKind,
+    pub account: Option<AccountId>,
+    /// Per account, from 1, without gaps.
+    pub sequence: Option<u64>,
+    pub cause: Cause,
+    pub time: OffsetDateTime,
+    pub data: EventData,
+}
+
+/// What changed, then the account's balances after everything that the cause brought about.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct EventData {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payment: Option<PaymentId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub movement: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lot: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credits: Option<Credits>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub debt_incurred: Option<Credits>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub balances: Option<Balances>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Balances {
+    pub available: Credits,
+    pub held: Credits,
+    pub debt: Credits,
+}
+
+/// The `source` of events that the ledger emits.
+pub const SOURCE_LEDGER: &str = "bursar/ledger";
+
+#[derive(Serialize)]
+struct Wire<'a> {
+    specversion: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    source: &'a str,
+    id: &'a str,
+    #[serde(with = "time::serde::rfc3339")]
+    time: OffsetDateTime,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a AccountId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence: Option<u64>,
+    cause: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
+    datacontenttype: &'static str,
+    data: &'a EventData,
+}
+
+impl Event {
+    /// The event as a CloudEvent. The id is the emitter's: unique, and the same on every publication.
+    pub fn to_json(&self, source: &str, id: &str, traceparent: Option<&str>) -> String {
+        let wire = Wire {
+            specversion: "1.0",
+            kind: self.kind.as_str(),
+            source,
+            id,
+            time: self.time,
+            subject: self.account.as_ref(),
+            sequence: self.sequence,
+            cause: self.cause.to_string(),
+            traceparent,
+            datacontenttype: "application/json",
+            data: &self.data,
+        };
+        serde_json::to_string(&wire).expect("an event holds only strings, numbers and times")
+    }
+}

@@ -1,0 +1,470 @@
+//! Facts: what a delivery reports, in Bursar's own words, as nouns. Immutable once admitted.
+//!
+//! Adding a fact: a variant of [`Fact`] and of [`FactKind`], and the arms that the compiler then demands.
+//! Fields are added with a default and never change their meaning: facts are stored for good.
+
+use crate::ids::{AccountId, CustomerId, PaymentId};
+use crate::money::{Credits, Money};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+
+/// What a fact is about. Its text is the CloudEvents type and the routing key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FactKind {
+    Payment,
+    Movement,
+    Dispute,
+    Customer,
+    Usage,
+    Grant,
+    Hold,
+    RefundRequest,
+    Unrecognised,
+}
+
+impl FactKind {
+    pub const ALL: [FactKind; 9] = [
+        FactKind::Payment,
+        FactKind::Movement,
+        FactKind::Dispute,
+        FactKind::Customer,
+        FactKind::Usage,
+        FactKind::Grant,
+        FactKind::Hold,
+        FactKind::RefundRequest,
+        FactKind::Unrecognised,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FactKind::Payment => "fact.payment",
+            FactKind::Movement => "fact.movement",
+            FactKind::Dispute => "fact.dispute",
+            FactKind::Customer => "fact.customer",
+            FactKind::Usage => "fact.usage",
+            FactKind::Grant => "fact.grant",
+            FactKind::Hold => "fact.hold",
+            FactKind::RefundRequest => "fact.refund_request",
+            FactKind::Unrecognised => "fact.unrecognised",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<FactKind> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
+    /// Facts that only a processor's verified webhook, or an operator, may state. No publisher and no token can be
+    /// given the right to: a forged payment is free money.
+    pub fn is_money(self) -> bool {
+        match self {
+            FactKind::Payment | FactKind::Movement | FactKind::Dispute | FactKind::Hold | FactKind::Unrecognised => true,
+            FactKind::Customer | FactKind::Usage | FactKind::Grant | FactKind::RefundRequest => false,
+        }
+    }
+}
+
+impl std::fmt::Display for FactKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One fact, with the data of its kind.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fact {
+    Payment(Payment),
+    Movement(Movement),
+    Dispute(Dispute),
+    Customer(Customer),
+    Usage(Usage),
+    Grant(Grant),
+    Hold(Hold),
+    RefundRequest(RefundRequest),
+    Unrecognised(Unrecognised),
+}
+
+/// One description of a purchase, by one of the processor's objects.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Payment {
+    /// The payment's identity: Paddle's transaction; Stripe's payment intent, else the charge, else the session.
+    pub payment: PaymentId,
+    /// Other ids of the same purchase.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<PaymentId>,
+    /// The processor's object that says this: `txn_...`, `cs_...`, `pi_...`, `ch_...`.
+    pub object: String,
+    /// Where descriptions differ, the field of the lowest precedence number wins.
+    #[serde(default)]
+    pub precedence: u8,
+    pub status: PaymentStatus,
+    /// What was paid, counted as the processor's movements are: Paddle before tax, Stripe as charged.
+    pub amount: Money,
+    /// The part before tax, where the processor tells it; a rate applies to this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_tax: Option<Money>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<Item>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountLink>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer: Option<CustomerId>,
+    #[serde(with = "time::serde::rfc3339")]
+    pub occurred_at: OffsetDateTime,
+}
+
+/// Ordered by rank: of two descriptions by one object the further one is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentStatus {
+    Pending,
+    Failed,
+    Paid,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// The processor's price, or what the platform named in Stripe's metadata.
+    pub price: String,
+    pub quantity: u64,
+}
+
+/// Which account a payment or customer belongs to, and what that is worth.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountLink {
+    pub account: AccountId,
+    #[serde(default)]
+    pub proof: LinkProof,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkProof {
+    /// The deployment does not sign its links, or the platform's server stated it.
+    #[default]
+    Stated,
+    /// The platform's signature was checked.
+    Signed,
+    /// The deployment signs its links and this one was not: the buyer's browser may have written it.
+    Claimed,
+}
+
+/// Money going back to the buyer, or coming back from there, on a payment, as it looks now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Movement {
+    /// The processor's own id: `adj_...`, `re_...`, `dp_...`.
+    pub movement: String,
+    pub payment: PaymentId,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<PaymentId>,
+    pub kind: MovementKind,
+    pub status: MovementStatus,
+    pub amount: Money,
+    /// The processor calls it full: a `back` that is full cancels a chargeback whatever the amounts.
+    #[serde(default)]
+    pub full: bool,
+    /// The hold that this movement carries out, and so replaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
+    #[serde(with = "time::serde::rfc3339")]
+    pub occurred_at: OffsetDateTime,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MovementKind {
+    Refund,
+    Chargeback,
+    /// A chargeback's money coming back, with an id of its own (Paddle's `chargeback_reverse`).
+    Back,
+}
+
+/// Ordered by rank: pending < final < void, since a refund can fail after it had succeeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MovementStatus {
+    Pending,
+    Final,
+    Void,
+}
+
+/// A dispute or warning as it looks now. Credits follow movements; this decides about people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Dispute {
+    /// The processor's id of the case; Paddle has none, there it is the transaction's.
+    pub dispute: String,
+    pub payment: PaymentId,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<PaymentId>,
+    pub status: DisputeStatus,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<Money>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub evidence_due_by: Option<OffsetDateTime>,
+    #[serde(with = "time::serde::rfc3339")]
+    pub occurred_at: OffsetDateTime,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DisputeStatus {
+    Warning,
+    Open,
+    UnderReview,
+    Prevented,
+    Won,
+    Lost,
+}
+
+/// A customer of the processor, and the account it stands for where the platform said so.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Customer {
+    pub customer: CustomerId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountLink>,
+    #[serde(with = "time::serde::rfc3339")]
+    pub occurred_at: OffsetDateTime,
+}
+
+/// Credits spent by API usage that has already happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    pub account: AccountId,
+    pub credits: Credits,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// Credits given for no money.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Grant {
+    pub account: AccountId,
+    pub credits: Credits,
+    #[serde(default)]
+    pub kind: GrantKind,
+    pub reason: String,
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<OffsetDateTime>,
+    /// Who granted it, where an operator did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantKind {
+    #[default]
+    Promotional,
+    Goodwill,
+}
+
+/// Credits of a payment to be frozen by the refund desk, as the hold looks now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hold {
+    pub hold: String,
+    pub payment: PaymentId,
+    pub amount: Money,
+    pub status: HoldStatus,
+    #[serde(with = "time::serde::rfc3339")]
+    pub occurred_at: OffsetDateTime,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldStatus {
+    Placed,
+    Lifted,
+}
+
+/// A request for a refund. What it says of a person (mail address, explanation) is not part of the fact: it stays in
+/// the delivery's raw body, which has a retention.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RefundRequest {
+    /// As the customer wrote it; the desk looks it up.
+    pub transaction: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<Money>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A delivery that was genuine and told nothing that Bursar acts on; kept so that a later version can.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Unrecognised {
+    pub processor: String,
+    /// The processor's name of the event, cut to 200 characters.
+    pub event_type: String,
+    pub why: UnrecognisedWhy,
+    /// What exactly was not understood. Never a value that could identify a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnrecognisedWhy {
+    /// An event type that no translation exists for.
+    EventType,
+    /// A known event type whose state moves no money and links nobody (a draft, a failed attempt).
+    NoEffect,
+    /// A known event with an unknown action or status.
+    Value,
+    /// A known event whose fields are missing or malformed. Raises an alarm.
+    Malformed,
+    /// A test-mode event on a live ledger, or the other way round.
+    Mode,
+}
+
+impl Fact {
+    pub fn kind(&self) -> FactKind {
+        match self {
+            Fact::Payment(_) => FactKind::Payment,
+            Fact::Movement(_) => FactKind::Movement,
+            Fact::Dispute(_) => FactKind::Dispute,
+            Fact::Customer(_) => FactKind::Customer,
+            Fact::Usage(_) => FactKind::Usage,
+            Fact::Grant(_) => FactKind::Grant,
+            Fact::Hold(_) => FactKind::Hold,
+            Fact::RefundRequest(_) => FactKind::RefundRequest,
+            Fact::Unrecognised(_) => FactKind::Unrecognised,
+        }
+    }
+
+    /// The account that the fact itself names; a movement's is known only through its payment.
+    pub fn account(&self) -> Option<&AccountId> {
+        match self {
+            Fact::Payment(payment) => payment.account.as_ref().map(|link| &link.account),
+            Fact::Customer(customer) => customer.account.as_ref().map(|link| &link.account),
+            Fact::Usage(usage) => Some(&usage.account),
+            Fact::Grant(grant) => Some(&grant.account),
+            Fact::RefundRequest(request) => request.account.as_ref(),
+            Fact::Movement(_) | Fact::Dispute(_) | Fact::Hold(_) | Fact::Unrecognised(_) => None,
+        }
+    }
+
+    /// Every id of a purchase that the fact names, the payment's own first; empty for facts about none.
+    pub fn payment_ids(&self) -> Vec<&PaymentId> {
+        fn all<'a>(first: &'a PaymentId, aliases: &'a [PaymentId]) -> Vec<&'a PaymentId> {
+            std::iter::once(first).chain(aliases).collect()
+        }
+        match self {
+            Fact::Payment(payment) => all(&payment.payment, &payment.aliases),
+            Fact::Movement(movement) => all(&movement.payment, &movement.aliases),
+            Fact::Dispute(dispute) => all(&dispute.payment, &dispute.aliases),
+            Fact::Hold(hold) => vec![&hold.payment],
+            Fact::Customer(_)
+            | Fact::Usage(_)
+            | Fact::Grant(_)
+            | Fact::RefundRequest(_)
+            | Fact::Unrecognised(_) => Vec::new(),
+        }
+    }
+
+    pub fn parse(kind: FactKind, data: &RawValue) -> Result<Fact, serde_json::Error> {
+        fn read<'a, T: Deserialize<'a>>(data: &'a RawValue) -> Result<T, serde_json::Error> {
+            serde_json::from_str(data.get())
+        }
+        Ok(match kind {
+            FactKind::Payment => Fact::Payment(read(data)?),
+            FactKind::Movement => Fact::Movement(read(data)?),
+            FactKind::Dispute => Fact::Dispute(read(data)?),
+            FactKind::Customer => Fact::Customer(read(data)?),
+            FactKind::Usage => Fact::Usage(read(data)?),
+            FactKind::Grant => Fact::Grant(read(data)?),
+            FactKind::Hold => Fact::Hold(read(data)?),
+            FactKind::RefundRequest => Fact::RefundRequest(read(data)?),
+            FactKind::Unrecognised => Fact::Unrecognised(read(data)?),
+        })
+    }
+
+    /// The fact in its one spelling: two facts say the same exactly if this text is the same.
+    pub fn canonical(&self) -> Box<RawValue> {
+        let text = match self {
+            Fact::Payment(fact) => serde_json::value::to_raw_value(fact),
+            Fact::Movement(fact) => serde_json::value::to_raw_value(fact),
+            Fact::Dispute(fact) => serde_json::value::to_raw_value(fact),
+            Fact::Customer(fact) => serde_json::value::to_raw_value(fact),
+            Fact::Usage(fact) => serde_json::value::to_raw_value(fact),
+            Fact::Grant(fact) => serde_json::value::to_raw_value(fact),
+            Fact::Hold(fact) => serde_json::value::to_raw_value(fact),
+            Fact::RefundRequest(fact) => serde_json::value::to_raw_value(fact),
+            Fact::Unrecognised(fact) => serde_json::value::to_raw_value(fact),
+        };
+        text.expect("facts hold only strings, numbers and times, which JSON can spell")
+    }
+
+    /// Limits that the shape alone does not hold: credits that a platform's service states are positive and within the
+    /// deployment's scale, texts have a length. Returns what was expected and what came.
+    pub fn check(&self, credits_scale: u32) -> Result<(), String> {
+        let positive = |field: &str, credits: Credits| {
+            if !credits.is_positive() {
+                return Err(format!("{field}: expected more than zero credits, got {credits}"));
+            }
+            credits.within(credits_scale).map(drop).map_err(|error| format!("{field}: {error}"))
+        };
+        let short = |field: &str, text: Option<&String>| match text {
+            Some(text) if text.len() > TEXT_LENGTH_MAX => {
+                Err(format!("{field}: expected at most {TEXT_LENGTH_MAX} bytes, got {}", text.len()))
+            }
+            _ => Ok(()),
+        };
+        match self {
+            Fact::Usage(usage) => {
+                positive("data.credits", usage.credits)?;
+                short("data.reference", usage.reference.as_ref())?;
+                short("data.description", usage.description.as_ref())
+            }
+            Fact::Grant(grant) => {
+                positive("data.credits", grant.credits)?;
+                short("data.reason", Some(&grant.reason))
+            }
+            Fact::RefundRequest(request) => {
+                short("data.transaction", Some(&request.transaction))?;
+                short("data.reason", request.reason.as_ref())
+            }
+            Fact::Payment(payment) => {
+                if payment.aliases.len() > 8 || payment.items.len() > 1000 {
+                    return Err("data: expected at most 8 aliases and 1000 items".to_owned());
+                }
+                short("data.object", Some(&payment.object))
+            }
+            Fact::Movement(movement) => short("data.movement", Some(&movement.movement)),
+            Fact::Dispute(dispute) => short("data.dispute", Some(&dispute.dispute)),
+            Fact::Hold(hold) => short("data.hold", Some(&hold.hold)),
+            Fact::Customer(_) | Fact::Unrecognised(_) => Ok(()),
+        }
+    }
+}
+
+/// References, reasons and descriptions: long enough for any id or sentence, short enough to index.
+pub const TEXT_LENGTH_MAX: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_found_by_its_own_text() {
+        for kind in FactKind::ALL {
+            assert_eq!(FactKind::parse(kind.as_str()), Some(kind));
+        }
+        assert_eq!(FactKind::parse("fact.other"), None);
+    }
+
+    #[test]
+    fn unknown_fields_do_not_change_the_canonical_text() {
+        let read = |text: &str| {
+            let raw = RawValue::from_string(text.to_owned()).unwrap();
+            Fact::parse(FactKind::Usage, &raw).unwrap().canonical().get().to_owned()
+        };
+        let plain = read(r#"{"account":"a","credits":"12.5"}"#);
+        assert_eq!(plain, read(r#"{ "credits": "12.50", "colour": 1, "account": "a" }"#));
+        assert_ne!(plain, read(r#"{"account":"a","credits":"12.51"}"#));
+    }
+}

@@ -1,0 +1,22 @@
+//! What Bursar knows about money, credits and facts, as pure values and functions.
+//!
+//! Nothing in this crate reads a clock, draws a random number or touches a database or a network: the same
+//! input gives the same output, so every decision can be tested, replayed and predicted. Invalid values
+//! cannot be built: what comes from outside is parsed at the edge by the constructors here.
+
+pub mod catalog;
+pub mod envelope;
+pub mod event;
+pub mod fact;
+pub mod ids;
+pub mod journal;
+pub mod ledger;
+pub mod lot;
+pub mod money;
+pub mod record;
+
+pub use envelope::{Cause, Envelope, RawDelivery};
+pub use event::{Event, EventKind};
+pub use fact::{Fact, FactKind};
+pub use ids::{AccountId, CustomerId, PaymentId, ProcessorName};
+pub use money::{Credits, Money};

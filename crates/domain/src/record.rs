@@ -1,0 +1,263 @@
+//! A payment's record: what its facts say of it, merged.
+//!
+//! Merging is commutative and idempotent: the record is a function of the *set* of facts, whatever their order and
+//! however often they come. Every choice between two statements is by a total order that ends with the event's id.
+
+use crate::fact::{self, AccountLink, HoldStatus, Item, MovementKind, MovementStatus, PaymentStatus};
+use crate::ids::CustomerId;
+use crate::money::Money;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use time::OffsetDateTime;
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Record {
+    /// By the processor's object that says it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub descriptions: BTreeMap<String, Stated<Description>>,
+    /// By the processor's own id of the movement.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub movements: BTreeMap<String, Stated<Movement>>,
+    /// Placed by the refund desk, by the hold's id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub holds: BTreeMap<String, Stated<Hold>>,
+}
+
+/// What an event said, and when: enough to choose between two statements about the same object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stated<T> {
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    pub event: String,
+    #[serde(flatten)]
+    pub what: T,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    pub precedence: u8,
+    pub status: PaymentStatus,
+    pub amount: Money,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_tax: Option<Money>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<Item>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountLink>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer: Option<CustomerId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Movement {
+    pub kind: MovementKind,
+    pub status: MovementStatus,
+    pub amount: Money,
+    #[serde(default)]
+    pub full: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hold {
+    pub amount: Money,
+    pub status: HoldStatus,
+}
+
+/// What was paid and for what, once a description says that it was paid.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Terms {
+    /// What movements count against: `T` of the rule.
+    pub total: Money,
+    pub before_tax: Money,
+    pub items: Vec<Item>,
+    pub account: Option<AccountLink>,
+    pub customer: Option<CustomerId>,
+    /// When the processor says it was paid: the leading description's time.
+    pub at: OffsetDateTime,
+}
+
+/// How much of a payment's money is gone, and how much is in question; both within `0..=T`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Gone {
+    /// `R` of the rule.
+    pub reversed: Decimal,
+    /// `H` of the rule.
+    pub held: Decimal,
+    /// A movement is in another currency than the payment: its amount cannot be counted, so the rest is held until
+    /// an operator states it.
+    pub foreign_currency: bool,
+}
+
+impl Record {
+    pub fn describe(&mut self, event: &str, fact: &fact::Payment) {
+        let what = Description {
+            precedence: fact.precedence,
+            status: fact.status,
+            amount: fact.amount,
+            before_tax: fact.before_tax,
+            items: fact.items.clone(),
+            account: fact.account.clone(),
+            customer: fact.customer.clone(),
+        };
+        let stated = Stated { at: fact.occurred_at, event: event.to_owned(), what };
+        keep_later(&mut self.descriptions, fact.object.clone(), stated, description_order);
+    }
+
+    pub fn note_movement(&mut self, event: &str, fact: &fact::Movement) {
+        let what = Movement {
+            kind: fact.kind,
+            status: fact.status,
+            amount: fact.amount,
+            full: fact.full,
+            hold: fact.hold.clone(),
+        };
+        let stated = Stated { at: fact.occurred_at, event: event.to_owned(), what };
+        keep_later(&mut self.movements, fact.movement.clone(), stated, movement_order);
+    }
+
+    pub fn note_hold(&mut self, event: &str, fact: &fact::Hold) {
+        let what = Hold { amount: fact.amount, status: fact.status };
+        let stated = Stated { at: fact.occurred_at, event: event.to_owned(), what };
+        keep_later(&mut self.holds, fact.hold.clone(), stated, hold_order);
+    }
+
+    /// Takes over what another record says: the two turned out to be one payment.
+    pub fn absorb(&mut self, other: Record) {
+        for (object, stated) in other.descriptions {
+            keep_later(&mut self.descriptions, object, stated, description_order);
+        }
+        for (movement, stated) in other.movements {
+            keep_later(&mut self.movements, movement, stated, movement_order);
+        }
+        for (hold, stated) in other.holds {
+            keep_later(&mut self.holds, hold, stated, hold_order);
+        }
+    }
+
+    /// What was paid, field by field from the leading description that tells it; nothing while no description says
+    /// that it was paid.
+    pub fn terms(&self) -> Option<Terms> {
+        let mut paid: Vec<(&String, &Stated<Description>)> =
+            self.descriptions.iter().filter(|(_, stated)| stated.what.status == PaymentStatus::Paid).collect();
+        paid.sort_by(|a, b| (a.1.what.precedence, a.0).cmp(&(b.1.what.precedence, b.0)));
+        let leading = paid.first()?.1;
+        // Also what was said before it was paid may name the account: an intent's metadata, a session's reference.
+        let mut all: Vec<(&String, &Stated<Description>)> = self.descriptions.iter().collect();
+        all.sort_by(|a, b| (a.1.what.precedence, a.0).cmp(&(b.1.what.precedence, b.0)));
+        let said = || all.iter().map(|(_, stated)| &stated.what);
+        let total = leading.what.amount;
+        let before_tax = paid
+            .iter()
+            .filter_map(|(_, stated)| stated.what.before_tax)
+            .find(|money| money.currency() == total.currency())
+            .unwrap_or(total);
+        Some(Terms {
+            total,
+            before_tax,
+            items: said().map(|what| &what.items).find(|items| !items.is_empty()).cloned().unwrap_or_default(),
+            account: said().find_map(|what| what.account.clone()),
+            customer: said().find_map(|what| what.customer.clone()),
+            at: leading.at,
+        })
+    }
+
+    /// Two descriptions that were paid name different accounts: never guessed, an operator decides.
+    pub fn contradicts_itself(&self) -> bool {
+        let mut accounts = self.descriptions.values().filter_map(|stated| stated.what.account.as_ref());
+        let first = accounts.next();
+        accounts.any(|link| Some(&link.account) != first.map(|first| &first.account))
+    }
+
+    /// `R` and `H` of the rule, for a payment of `total`.
+    pub fn gone(&self, total: Money) -> Gone {
+        let whole = total.amount();
+        let clamp = |amount: Decimal| amount.clamp(Decimal::ZERO, whole);
+        let own = |movement: &&Movement| movement.amount.currency() == total.currency();
+        let sum = |kind: MovementKind, status: MovementStatus| -> Decimal {
+            self.movements_of(kind, status).filter(own).map(|movement| movement.amount.amount()).sum()
+        };
+        let refunds = clamp(sum(MovementKind::Refund, MovementStatus::Final));
+        let (chargebacks, backs) = self.chargebacks_and_backs(total);
+        let reversed = clamp(refunds + (clamp(chargebacks) - clamp(backs)).max(Decimal::ZERO));
+
+        let pending = sum(MovementKind::Refund, MovementStatus::Pending)
+            + sum(MovementKind::Chargeback, MovementStatus::Pending);
+        let rest = whole - reversed;
+        let foreign_currency = self.movements.values().any(|stated| {
+            stated.what.status != MovementStatus::Void && stated.what.amount.currency() != total.currency()
+        });
+        let held = if foreign_currency { rest } else { (pending + self.holds_placed(total)).clamp(Decimal::ZERO, rest) };
+        Gone { reversed, held, foreign_currency }
+    }
+
+    fn movements_of(&self, kind: MovementKind, status: MovementStatus) -> impl Iterator<Item = &Movement> {
+        self.movements.values().map(|stated| &stated.what).filter(move |m| m.kind == kind && m.status == status)
+    }
+
+    /// Final chargebacks and final backs. A back that is full cancels one chargeback whatever the two amounts are (an
+    /// exchange rate moved between them): the greatest still standing, so that the order of facts does not matter.
+    fn chargebacks_and_backs(&self, total: Money) -> (Decimal, Decimal) {
+        let own = |movement: &&Movement| movement.amount.currency() == total.currency();
+        let mut chargebacks: Vec<Decimal> = self
+            .movements_of(MovementKind::Chargeback, MovementStatus::Final)
+            .filter(own)
+            .map(|movement| movement.amount.amount())
+            .collect();
+        chargebacks.sort();
+        let mut backs = Decimal::ZERO;
+        for back in self.movements_of(MovementKind::Back, MovementStatus::Final) {
+            if !(back.full && chargebacks.pop().is_some()) && own(&back) {
+                backs += back.amount.amount();
+            }
+        }
+        (chargebacks.into_iter().sum(), backs)
+    }
+
+    /// Holds of the refund desk that stand and that no movement has replaced.
+    fn holds_placed(&self, total: Money) -> Decimal {
+        let replaced = |hold: &str| self.movements.values().any(|stated| stated.what.hold.as_deref() == Some(hold));
+        self.holds
+            .iter()
+            .filter(|(hold, stated)| stated.what.status == HoldStatus::Placed && !replaced(hold))
+            .filter(|(_, stated)| stated.what.amount.currency() == total.currency())
+            .map(|(_, stated)| stated.what.amount.amount())
+            .sum()
+    }
+}
+
+type Order<T> = fn(&Stated<T>, &Stated<T>) -> std::cmp::Ordering;
+
+fn keep_later<T>(map: &mut BTreeMap<String, Stated<T>>, key: String, stated: Stated<T>, order: Order<T>) {
+    match map.entry(key) {
+        std::collections::btree_map::Entry::Vacant(place) => {
+            place.insert(stated);
+        }
+        std::collections::btree_map::Entry::Occupied(mut place) => {
+            if order(&stated, place.get()).is_gt() {
+                place.insert(stated);
+            }
+        }
+    }
+}
+
+fn description_order(a: &Stated<Description>, b: &Stated<Description>) -> std::cmp::Ordering {
+    (a.what.status, a.at, &a.event).cmp(&(b.what.status, b.at, &b.event))
+}
+
+/// A refund goes by rank, then time: processors stamp events milliseconds out of causal order, and a refund's states
+/// only go forward. A dispute is won, lost and reopened: it goes by time, then rank.
+fn movement_order(a: &Stated<Movement>, b: &Stated<Movement>) -> std::cmp::Ordering {
+    match a.what.kind {
+        MovementKind::Refund => (a.what.status, a.at, &a.event).cmp(&(b.what.status, b.at, &b.event)),
+        MovementKind::Chargeback | MovementKind::Back => {
+            (a.at, a.what.status, &a.event).cmp(&(b.at, b.what.status, &b.event))
+        }
+    }
+}
+
+fn hold_order(a: &Stated<Hold>, b: &Stated<Hold>) -> std::cmp::Ordering {
+    (a.what.status, a.at, &a.event).cmp(&(b.what.status, b.at, &b.event))
+}
