@@ -1,5 +1,5 @@
 -- What the fleet shares. Each table says who writes it.
--- Locks are taken in one order: payment_ids, payments, customers, accounts; each sorted by its key.
+-- Locks are taken in one order: payment_ids, customers, payments, accounts; each sorted by its key.
 
 -- The gate: every delivery admitted once. Never purged: a repeat after years is still a repeat.
 create table inbox (
@@ -86,12 +86,12 @@ create index payments_by_account on payments (account) where account is not null
 create index payments_open on payments (state, created_at) where state in ('shell', 'undelivered');
 create index payments_waiting_for_customer on payments (customer) where state = 'undelivered' and customer is not null;
 
+-- A customer without account holds a place: whoever delivers a payment and whoever links its customer meet on this row.
 create table customers (
-    customer  text        not null primary key,
-    account   text        not null,
-    linked_at timestamptz not null
+    customer text not null primary key,
+    account  text
 );
-create index customers_by_account on customers (account);
+create index customers_by_account on customers (account) where account is not null;
 
 -- An account's balances and the ends of its chains. Whoever emits an event of the account holds this row.
 create table accounts (

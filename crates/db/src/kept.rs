@@ -66,13 +66,13 @@ pub async fn claim(connection: &mut PgConnection, limit: i64) -> Result<Vec<Kept
     Ok(rows
         .into_iter()
         .map(|row| KeptMessage {
-                id: row.id,
-                exchange: row.exchange,
-                routing_key: row.routing_key,
-                message_id: row.message_id,
-                content_type: row.content_type,
-                headers: row.headers.0,
-                body: row.body,
+            id: row.id,
+            exchange: row.exchange,
+            routing_key: row.routing_key,
+            message_id: row.message_id,
+            content_type: row.content_type,
+            headers: row.headers.0,
+            body: row.body,
         })
         .collect())
 }

@@ -3,7 +3,7 @@
 //! One row stands for a batch of events that are not yet known to be published. Whoever committed them publishes them
 //! at once and deletes the row; what a crash left, [`claim`] finds. An event may so be published twice, never not at all.
 
-use crate::{Doing, Error};
+use crate::{Doing, Error, Work};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -20,11 +20,7 @@ pub struct StoredEvent {
 }
 
 /// Stores events and the outbox row that stands for them; returns the row's id, or nothing where there are no events.
-pub async fn put(
-    connection: &mut PgConnection,
-    now: OffsetDateTime,
-    events: &[StoredEvent],
-) -> Result<Option<Uuid>, Error> {
+pub async fn put(work: &mut Work, events: &[StoredEvent]) -> Result<Option<Uuid>, Error> {
     if events.is_empty() {
         return Ok(None);
     }
@@ -44,12 +40,12 @@ pub async fn put(
         &times,
         &bodies as _,
     )
-    .execute(&mut *connection)
+    .execute(work.connection().await?)
     .await
     .doing("storing events")?;
     let id = Uuid::now_v7();
-    sqlx::query!("insert into outbox (id, created_at, events) values ($1, $2, $3)", id, now, &ids)
-        .execute(&mut *connection)
+    sqlx::query!("insert into outbox (id, created_at, events) values ($1, $2, $3)", id, work.now, &ids)
+        .execute(work.connection().await?)
         .await
         .doing("storing an outbox row")?;
     Ok(Some(id))

@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 pub struct Work {
     pool: Pool,
     transaction: Option<Transaction<'static, Postgres>>,
+    statements: u64,
     /// The batch's time, to the microsecond that Postgres keeps. Workers read no clock of their own.
     pub now: OffsetDateTime,
 }
@@ -16,14 +17,21 @@ pub struct Work {
 impl Work {
     pub fn new(pool: Pool, now: OffsetDateTime) -> Self {
         let now = now.replace_nanosecond(now.microsecond() * 1000).unwrap_or(now);
-        Self { pool, transaction: None, now }
+        Self { pool, transaction: None, statements: 0, now }
     }
 
+    /// The connection for one statement; the first call begins the transaction.
     pub async fn connection(&mut self) -> Result<&mut PgConnection, Error> {
+        self.statements += 1;
         if self.transaction.is_none() {
             self.transaction = Some(self.pool.begin().await.doing("beginning a transaction")?);
         }
         Ok(self.transaction.as_mut().expect("it was begun just above"))
+    }
+
+    /// How many statements the batch has cost so far; it must not depend on the batch's size.
+    pub fn statements(&self) -> u64 {
+        self.statements
     }
 
     pub async fn commit(self) -> Result<(), Error> {

@@ -66,10 +66,8 @@ impl Catalog {
     /// Lots of one payment expire together, at the soonest of its items' terms.
     pub fn worth(&self, processor: &str, items: &[Item], before_tax: Money, scale: u32) -> Option<Worth> {
         let prices = self.prices.get(processor);
-        let known: Vec<(&Price, u64)> = items
-            .iter()
-            .filter_map(|item| Some((prices?.get(&item.price)?, item.quantity)))
-            .collect();
+        let known: Vec<(&Price, u64)> =
+            items.iter().filter_map(|item| Some((prices?.get(&item.price)?, item.quantity))).collect();
         if known.is_empty() {
             let rate = self.rates.get(before_tax.currency().code())?;
             let purchase = Credits::at_rate(before_tax, *rate, scale)?;
@@ -99,7 +97,8 @@ mod tests {
             bonus: Credits::whole(bonus),
             expires_after_seconds: None,
         };
-        let paddle = BTreeMap::from([("pri_1".to_owned(), price(1000, 50)), ("pri_2".to_owned(), price(10, 0))]);
+        let paddle =
+            BTreeMap::from([("pri_1".to_owned(), price(1000, 50)), ("pri_2".to_owned(), price(10, 0))]);
         Catalog {
             prices: BTreeMap::from([("paddle".to_owned(), paddle)]),
             rates: BTreeMap::from([("USD".to_owned(), Decimal::from(100))]),
@@ -108,14 +107,18 @@ mod tests {
 
     #[test]
     fn worth_comes_from_the_catalog_else_the_rate_else_is_unknown() {
-        let check = |processor: &str, items: &[(&str, u64)], minor, code: &str, expect: Option<(i64, i64)>| {
-            let items: Vec<Item> =
-                items.iter().map(|(price, quantity)| Item { price: (*price).to_owned(), quantity: *quantity }).collect();
-            let money = Money::from_minor(minor, 2, currency(code).unwrap()).unwrap();
-            let worth = catalog().worth(processor, &items, money, 6);
-            let expect = expect.map(|(purchase, bonus)| (Credits::whole(purchase), Credits::whole(bonus)));
-            assert_eq!(worth.map(|worth| (worth.purchase, worth.bonus)), expect, "{processor} {items:?}");
-        };
+        let check =
+            |processor: &str, items: &[(&str, u64)], minor, code: &str, expect: Option<(i64, i64)>| {
+                let items: Vec<Item> = items
+                    .iter()
+                    .map(|(price, quantity)| Item { price: (*price).to_owned(), quantity: *quantity })
+                    .collect();
+                let money = Money::from_minor(minor, 2, currency(code).unwrap()).unwrap();
+                let worth = catalog().worth(processor, &items, money, 6);
+                let expect =
+                    expect.map(|(purchase, bonus)| (Credits::whole(purchase), Credits::whole(bonus)));
+                assert_eq!(worth.map(|worth| (worth.purchase, worth.bonus)), expect, "{processor} {items:?}");
+            };
         check("paddle", &[("pri_1", 2)], 2000, "EUR", Some((2000, 100)));
         check("paddle", &[("pri_1", 1), ("pri_2", 3), ("pri_other", 9)], 1, "EUR", Some((1030, 50)));
         check("paddle", &[("pri_other", 1)], 1000, "USD", Some((1000, 0)));

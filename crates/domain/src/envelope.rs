@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use time::OffsetDateTime;
 
@@ -65,6 +66,13 @@ pub enum InvalidEnvelope {
     BatchSize(usize),
 }
 
+/// An element of a batch that is not a fact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    pub text: String,
+    pub error: InvalidEnvelope,
+}
+
 fn known_types() -> String {
     FactKind::ALL.map(FactKind::as_str).join(", ")
 }
@@ -96,7 +104,10 @@ impl Envelope {
         let wire: Wire<'_> =
             serde_json::from_str(text).map_err(|error| InvalidEnvelope::NotCloudEvent(error.to_string()))?;
         if wire.specversion != "1.0" {
-            return Err(InvalidEnvelope::NotCloudEvent(format!("specversion \"1.0\", got {:?}", wire.specversion)));
+            return Err(InvalidEnvelope::NotCloudEvent(format!(
+                "specversion \"1.0\", got {:?}",
+                wire.specversion
+            )));
         }
         check_key("source", &wire.source)?;
         check_key("id", &wire.id)?;
@@ -121,7 +132,7 @@ impl Envelope {
     pub fn parse_batch(
         text: &str,
         now: OffsetDateTime,
-    ) -> Result<Vec<Result<Self, (Box<RawValue>, InvalidEnvelope)>>, InvalidEnvelope> {
+    ) -> Result<Vec<Result<Self, Unreadable>>, InvalidEnvelope> {
         let elements: Vec<&RawValue> =
             serde_json::from_str(text).map_err(|error| InvalidEnvelope::NotCloudEvent(error.to_string()))?;
         if elements.is_empty() || elements.len() > BATCH_MAX {
@@ -129,7 +140,10 @@ impl Envelope {
         }
         Ok(elements
             .into_iter()
-            .map(|element| Self::parse(element.get(), now).map_err(|error| (element.to_owned(), error)))
+            .map(|element| {
+                let text = element.get();
+                Self::parse(text, now).map_err(|error| Unreadable { text: text.to_owned(), error })
+            })
             .collect())
     }
 
@@ -159,6 +173,52 @@ impl Envelope {
     }
 }
 
+/// Facts as they are sent: one alone, or a batch of one type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parcel {
+    pub kind: FactKind,
+    /// The same for the same facts, so that a parcel sent twice is known as one.
+    pub message_id: String,
+    pub content_type: &'static str,
+    /// Only where the parcel holds a single fact: in a batch each fact carries its own.
+    pub traceparent: Option<String>,
+    pub body: String,
+}
+
+/// Packs facts into as few parcels as there are types, at most [`BATCH_MAX`] facts in each.
+pub fn parcels(envelopes: Vec<Envelope>) -> Vec<Parcel> {
+    let mut by_kind: BTreeMap<FactKind, Vec<Envelope>> = BTreeMap::new();
+    for envelope in envelopes {
+        by_kind.entry(envelope.fact.kind()).or_default().push(envelope);
+    }
+    let mut parcels = Vec::new();
+    for (kind, envelopes) in by_kind {
+        parcels.extend(envelopes.chunks(BATCH_MAX).map(|chunk| Parcel::new(kind, chunk)));
+    }
+    parcels
+}
+
+impl Parcel {
+    fn new(kind: FactKind, envelopes: &[Envelope]) -> Self {
+        match envelopes {
+            [one] => Self {
+                kind,
+                message_id: one.cause.id.clone(),
+                content_type: CONTENT_TYPE,
+                traceparent: one.traceparent.clone(),
+                body: one.to_json(),
+            },
+            many => Self {
+                kind,
+                message_id: format!("{}+{}", many[0].cause.id, many.len() - 1),
+                content_type: CONTENT_TYPE_BATCH,
+                traceparent: None,
+                body: Envelope::batch_to_json(&many.iter().collect::<Vec<_>>()),
+            },
+        }
+    }
+}
+
 fn check_key(field: &str, text: &str) -> Result<(), InvalidEnvelope> {
     let printable = !text.chars().any(char::is_control);
     if text.is_empty() || text.len() > KEY_LENGTH_MAX || !printable {
@@ -173,7 +233,9 @@ fn check_key(field: &str, text: &str) -> Result<(), InvalidEnvelope> {
 /// `00-<32 hex>-<16 hex>-<2 hex>`, W3C Trace Context level 1. Anything else is dropped, not passed on.
 pub fn is_traceparent(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
-    let hex = |part: &str, length| part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let hex = |part: &str, length| {
+        part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
     matches!(parts[..], [version, trace, parent, flags]
         if hex(version, 2) && version != "ff" && hex(trace, 32) && hex(parent, 16) && hex(flags, 2)
             && trace.bytes().any(|b| b != b'0') && parent.bytes().any(|b| b != b'0'))

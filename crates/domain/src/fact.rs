@@ -58,7 +58,11 @@ impl FactKind {
     /// given the right to: a forged payment is free money.
     pub fn is_money(self) -> bool {
         match self {
-            FactKind::Payment | FactKind::Movement | FactKind::Dispute | FactKind::Hold | FactKind::Unrecognised => true,
+            FactKind::Payment
+            | FactKind::Movement
+            | FactKind::Dispute
+            | FactKind::Hold
+            | FactKind::Unrecognised => true,
             FactKind::Customer | FactKind::Usage | FactKind::Grant | FactKind::RefundRequest => false,
         }
     }
@@ -412,6 +416,8 @@ impl Fact {
             Some(text) if text.len() > TEXT_LENGTH_MAX => {
                 Err(format!("{field}: expected at most {TEXT_LENGTH_MAX} bytes, got {}", text.len()))
             }
+            // Postgres stores no such character in a text.
+            Some(text) if text.contains('\0') => Err(format!("{field}: expected text, got a NUL character")),
             _ => Ok(()),
         };
         match self {
@@ -422,7 +428,8 @@ impl Fact {
             }
             Fact::Grant(grant) => {
                 positive("data.credits", grant.credits)?;
-                short("data.reason", Some(&grant.reason))
+                short("data.reason", Some(&grant.reason))?;
+                short("data.by", grant.by.as_ref())
             }
             Fact::RefundRequest(request) => {
                 short("data.transaction", Some(&request.transaction))?;
@@ -432,10 +439,14 @@ impl Fact {
                 if payment.aliases.len() > 8 || payment.items.len() > 1000 {
                     return Err("data: expected at most 8 aliases and 1000 items".to_owned());
                 }
+                payment.items.iter().try_for_each(|item| short("data.items", Some(&item.price)))?;
                 short("data.object", Some(&payment.object))
             }
             Fact::Movement(movement) => short("data.movement", Some(&movement.movement)),
-            Fact::Dispute(dispute) => short("data.dispute", Some(&dispute.dispute)),
+            Fact::Dispute(dispute) => {
+                short("data.dispute", Some(&dispute.dispute))?;
+                short("data.reason", dispute.reason.as_ref())
+            }
             Fact::Hold(hold) => short("data.hold", Some(&hold.hold)),
             Fact::Customer(_) | Fact::Unrecognised(_) => Ok(()),
         }

@@ -151,7 +151,9 @@ pub struct Decision {
 /// Why a fact can never be applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("expected ids of one purchase, got ids of two payments that were both delivered ({0} and {1}): an operator must say which is right")]
+    #[error(
+        "expected ids of one purchase, got ids of two payments that were both delivered ({0} and {1}): an operator must say which is right"
+    )]
     TwoDelivered(PaymentId, PaymentId),
     #[error("expected an account's credits to stay below 10^15, got more from {0}")]
     TooManyCredits(Cause),
@@ -175,7 +177,9 @@ impl Books {
         let delivered: Vec<&PaymentId> = others
             .iter()
             .chain((!others.contains(leading)).then_some(leading))
-            .filter(|id| self.payments.get(*id).is_some_and(|payment| payment.state == PaymentState::Delivered))
+            .filter(|id| {
+                self.payments.get(*id).is_some_and(|payment| payment.state == PaymentState::Delivered)
+            })
             .collect();
         let survivor = match delivered[..] {
             [] => leading.clone(),
@@ -183,7 +187,8 @@ impl Books {
             [a, b, ..] => return Err(Refusal::TwoDelivered(a.clone(), b.clone())),
         };
         for other in others.iter().chain([leading]).filter(|other| **other != survivor) {
-            let Some(absorbed) = self.payments.get_mut(other).filter(|p| p.state != PaymentState::Merged) else {
+            let Some(absorbed) = self.payments.get_mut(other).filter(|p| p.state != PaymentState::Merged)
+            else {
                 continue;
             };
             absorbed.state = PaymentState::Merged;
@@ -211,7 +216,15 @@ impl Account {
 
 impl Payment {
     fn shell(id: PaymentId) -> Self {
-        Self { id, record: Record::default(), state: PaymentState::Shell, account: None, catalog: None, merged_into: None, changed: true }
+        Self {
+            id,
+            record: Record::default(),
+            state: PaymentState::Shell,
+            account: None,
+            catalog: None,
+            merged_into: None,
+            changed: true,
+        }
     }
 }
 
@@ -245,7 +258,9 @@ impl Lots {
         let filed = self.burnable.iter().position(|other| other == name);
         match (filed, lot.remaining.is_positive()) {
             (None, true) => {
-                let place = self.burnable.partition_point(|other| burn_order(keys, &self.by_name[other], lot).is_lt());
+                let place = self
+                    .burnable
+                    .partition_point(|other| burn_order(keys, &self.by_name[other], lot).is_lt());
                 self.burnable.insert(place, name.to_owned());
             }
             (Some(place), false) => {
@@ -293,7 +308,9 @@ pub fn decide(
             posting.movement = Some(movement.movement.clone());
             posting.recorded(books, id, |record| record.note_movement(&cause.id, movement))
         }
-        (Fact::Hold(hold), Some(id)) => posting.recorded(books, id, |record| record.note_hold(&cause.id, hold)),
+        (Fact::Hold(hold), Some(id)) => {
+            posting.recorded(books, id, |record| record.note_hold(&cause.id, hold))
+        }
         (Fact::Dispute(_) | Fact::RefundRequest(_) | Fact::Unrecognised(_), _)
         | (Fact::Payment(_) | Fact::Movement(_) | Fact::Hold(_), None) => Outcome::Ignored,
     };
@@ -378,7 +395,9 @@ impl<'a> Posting<'a> {
             .payments
             .values()
             .filter(|payment| payment.state == PaymentState::Undelivered)
-            .filter(|payment| payment.record.terms().is_some_and(|t| t.customer.as_ref() == Some(&fact.customer)))
+            .filter(|payment| {
+                payment.record.terms().is_some_and(|t| t.customer.as_ref() == Some(&fact.customer))
+            })
             .map(|payment| payment.id.clone())
             .collect();
         waiting.sort();
@@ -400,7 +419,9 @@ impl<'a> Posting<'a> {
             (_, true, true) => Outcome::Contradicts,
             (PaymentState::Delivered, _, true) => Outcome::Applied,
             (_, _, false) => Outcome::NoOp,
-            (PaymentState::Shell | PaymentState::Undelivered | PaymentState::Merged, _, true) => Outcome::Waiting,
+            (PaymentState::Shell | PaymentState::Undelivered | PaymentState::Merged, _, true) => {
+                Outcome::Waiting
+            }
         }
     }
 
@@ -416,7 +437,9 @@ impl<'a> Posting<'a> {
     fn settle(&mut self, books: &mut Books, id: &PaymentId) {
         let Some(terms) = books.payments[id].record.terms() else { return };
         let worth = self.worth(&books.payments[id], &terms);
-        if books.payments[id].state != PaymentState::Delivered && !self.deliver(books, id, &terms, worth.as_ref()) {
+        if books.payments[id].state != PaymentState::Delivered
+            && !self.deliver(books, id, &terms, worth.as_ref())
+        {
             return;
         }
         let payment = &books.payments[id];
@@ -713,7 +736,12 @@ impl<'a> Posting<'a> {
                 match book {
                     Book::Available => account.balances.available += amount,
                     Book::Held => account.balances.held += amount,
-                    Book::Issued | Book::Consumed | Book::Reversed | Book::Expired | Book::Debt | Book::Overdrawn => {}
+                    Book::Issued
+                    | Book::Consumed
+                    | Book::Reversed
+                    | Book::Expired
+                    | Book::Debt
+                    | Book::Overdrawn => {}
                 }
             }
             draft.lot(name, from, to, taken);
@@ -797,7 +825,8 @@ impl<'a> Posting<'a> {
     }
 }
 
-fn payment_lot(payment: &PaymentId, kind: LotKind) -> String {
+/// The name of a payment's own lot.
+pub fn payment_lot(payment: &PaymentId, kind: LotKind) -> String {
     format!("{payment}#{}", kind.as_str())
 }
 

@@ -140,7 +140,8 @@ struct MoneyWire {
 
 impl Serialize for Money {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        MoneyWire { amount: self.display_amount(), currency: self.currency.code().to_owned() }.serialize(serializer)
+        MoneyWire { amount: self.display_amount(), currency: self.currency.code().to_owned() }
+            .serialize(serializer)
     }
 }
 
@@ -379,7 +380,8 @@ mod tests {
     fn credits_from_outside_are_positive_and_within_scale() {
         let check = |text, scale| Credits::parse_positive(text, scale).map(|c| c.to_string());
         assert_eq!(check("12.50", 6).unwrap(), "12.5");
-        for wrong in ["0", "-1", "1e3", "", ".5", "5.", "1,5", "1_0", "NaN", "0.0000001", "1000000000000000"] {
+        for wrong in ["0", "-1", "1e3", "", ".5", "5.", "1,5", "1_0", "NaN", "0.0000001", "1000000000000000"]
+        {
             assert!(check(wrong, 6).is_err(), "{wrong:?}");
         }
     }

@@ -140,8 +140,11 @@ impl Record {
     /// What was paid, field by field from the leading description that tells it; nothing while no description says
     /// that it was paid.
     pub fn terms(&self) -> Option<Terms> {
-        let mut paid: Vec<(&String, &Stated<Description>)> =
-            self.descriptions.iter().filter(|(_, stated)| stated.what.status == PaymentStatus::Paid).collect();
+        let mut paid: Vec<(&String, &Stated<Description>)> = self
+            .descriptions
+            .iter()
+            .filter(|(_, stated)| stated.what.status == PaymentStatus::Paid)
+            .collect();
         paid.sort_by(|a, b| (a.1.what.precedence, a.0).cmp(&(b.1.what.precedence, b.0)));
         let leading = paid.first()?.1;
         // Also what was said before it was paid may name the account: an intent's metadata, a session's reference.
@@ -157,7 +160,11 @@ impl Record {
         Some(Terms {
             total,
             before_tax,
-            items: said().map(|what| &what.items).find(|items| !items.is_empty()).cloned().unwrap_or_default(),
+            items: said()
+                .map(|what| &what.items)
+                .find(|items| !items.is_empty())
+                .cloned()
+                .unwrap_or_default(),
             account: said().find_map(|what| what.account.clone()),
             customer: said().find_map(|what| what.customer.clone()),
             at: leading.at,
@@ -189,12 +196,19 @@ impl Record {
         let foreign_currency = self.movements.values().any(|stated| {
             stated.what.status != MovementStatus::Void && stated.what.amount.currency() != total.currency()
         });
-        let held = if foreign_currency { rest } else { (pending + self.holds_placed(total)).clamp(Decimal::ZERO, rest) };
+        let held = if foreign_currency {
+            rest
+        } else {
+            (pending + self.holds_placed(total)).clamp(Decimal::ZERO, rest)
+        };
         Gone { reversed, held, foreign_currency }
     }
 
     fn movements_of(&self, kind: MovementKind, status: MovementStatus) -> impl Iterator<Item = &Movement> {
-        self.movements.values().map(|stated| &stated.what).filter(move |m| m.kind == kind && m.status == status)
+        self.movements
+            .values()
+            .map(|stated| &stated.what)
+            .filter(move |m| m.kind == kind && m.status == status)
     }
 
     /// Final chargebacks and final backs. A back that is full cancels one chargeback whatever the two amounts are (an
@@ -218,7 +232,8 @@ impl Record {
 
     /// Holds of the refund desk that stand and that no movement has replaced.
     fn holds_placed(&self, total: Money) -> Decimal {
-        let replaced = |hold: &str| self.movements.values().any(|stated| stated.what.hold.as_deref() == Some(hold));
+        let replaced =
+            |hold: &str| self.movements.values().any(|stated| stated.what.hold.as_deref() == Some(hold));
         self.holds
             .iter()
             .filter(|(hold, stated)| stated.what.status == HoldStatus::Placed && !replaced(hold))

@@ -121,8 +121,7 @@ impl World {
             let others = fact.payment_ids().into_iter().skip(1).cloned().collect();
             self.books.unite(leading, &others).unwrap()
         });
-        let decision =
-            decide(&mut self.books, &self.rules, &cause, START, fact, payment.as_ref()).unwrap();
+        let decision = decide(&mut self.books, &self.rules, &cause, START, fact, payment.as_ref()).unwrap();
         if let Fact::Usage(usage) = fact {
             *self.used.entry(usage.account.clone()).or_default() += usage.credits;
         }
@@ -151,7 +150,8 @@ impl World {
         let terms = payment.record.terms().unwrap();
         let gone = payment.record.gone(terms.total);
         let account = &self.books.accounts[payment.account.as_ref().unwrap()];
-        let lots: Vec<&Lot> = account.lots.iter().filter(|l| l.payment.as_ref() == Some(&payment.id)).collect();
+        let lots: Vec<&Lot> =
+            account.lots.iter().filter(|l| l.payment.as_ref() == Some(&payment.id)).collect();
         let granted: Credits = lots.iter().map(|lot| lot.granted).sum();
         let reversed: Credits = lots.iter().map(|lot| lot.reversed).sum();
         assert_eq!(reversed, granted.share(gone.reversed, terms.total.amount(), 6), "{payment:?}");
@@ -286,10 +286,7 @@ fn a_movement_in_another_currency_holds_the_rest() {
     if let Fact::Movement(movement) = &mut foreign {
         movement.amount = Money::from_minor(900, 2, currency("EUR").unwrap()).unwrap();
     }
-    check(&[
-        (buy("t1", "a", "pri_1000", "10.00"), ["1000", "0", "0"]),
-        (foreign, ["0", "1000", "0"]),
-    ]);
+    check(&[(buy("t1", "a", "pri_1000", "10.00"), ["1000", "0", "0"]), (foreign, ["0", "1000", "0"])]);
 }
 
 #[test]

@@ -1,0 +1,24 @@
+//! What becomes of a batch that a worker could not carry out.
+
+/// The three fates of an error (design, "Never twice, never lost").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The database or the broker is away, two transactions collided: pause and try the same batch again. No attempt is
+    /// counted, nothing is dead-lettered because a server restarted.
+    Transient,
+    /// It cannot ever work: a dead letter at once, with this machine-readable code.
+    Poison(&'static str),
+    /// Nobody foresaw it: the batch is split until the culprit stands alone, which then is a dead letter.
+    Unknown,
+}
+
+/// A worker's error states the fate of each of its cases.
+pub trait Fated: std::error::Error + Send + Sync + 'static {
+    fn fate(&self) -> Fate;
+}
+
+impl Fated for db::Error {
+    fn fate(&self) -> Fate {
+        if self.is_transient() { Fate::Transient } else { Fate::Unknown }
+    }
+}

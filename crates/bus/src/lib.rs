@@ -1,0 +1,24 @@
+//! RabbitMQ: topology as data, a publisher that knows the fate of every message, and the loop that runs a worker.
+//!
+//! Architecture invariants:
+//! - Nothing here knows a worker or a fact. A worker is a type that implements [`Worker`].
+//! - A message is acknowledged only when everything in it is settled: committed, published and confirmed, or confirmed
+//!   in the dead-letter exchange.
+//! - lapin's automatic recovery stays off. Whatever breaks tears its unit down, and the unit is built anew.
+
+mod backoff;
+mod connection;
+mod consumer;
+mod fate;
+mod message;
+pub mod outbox;
+mod publisher;
+mod topology;
+
+pub use backoff::Delays;
+pub use connection::{Broker, BrokerError, QueueDepth};
+pub use consumer::{Announcement, Context, Decoded, Health, Settled, Verdict, Worker, run};
+pub use fate::{Fate, Fated};
+pub use message::{Incoming, Message, header};
+pub use publisher::{PublishError, Publisher};
+pub use topology::{Binding, Difference, Exchange, Namespace, Queue, QueueKind, Topology, exchange, queue};

@@ -1,0 +1,107 @@
+//! Messages as Bursar sends and receives them.
+
+use lapin::BasicProperties;
+use lapin::message::Delivery;
+use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use std::collections::BTreeMap;
+
+/// Names of the headers that the fleet sets. The broker's own (`x-death` and its kin) are never copied to a new message.
+pub mod header {
+    pub const TRACEPARENT: &str = "traceparent";
+    /// When a gateway received a raw delivery: Unix seconds.
+    pub const RECEIVED_AT: &str = "received_at";
+    pub const DEAD_WORKER: &str = "bursar-worker";
+    pub const DEAD_CODE: &str = "bursar-code";
+    pub const DEAD_REASON: &str = "bursar-reason";
+    pub const DEAD_EXCHANGE: &str = "bursar-exchange";
+    pub const DEAD_ROUTING_KEY: &str = "bursar-routing-key";
+    pub const DEAD_USER: &str = "bursar-user";
+    pub const DEAD_AT: &str = "bursar-dead-at";
+
+    /// The headers of a message that carries a trace context on.
+    pub fn trace(traceparent: Option<&str>) -> std::collections::BTreeMap<String, String> {
+        traceparent.map(|text| (TRACEPARENT.to_owned(), text.to_owned())).into_iter().collect()
+    }
+}
+
+/// A message to be published, always persistent and mandatory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// With its namespace; empty for the default exchange.
+    pub exchange: String,
+    pub routing_key: String,
+    pub message_id: String,
+    pub content_type: String,
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+impl Message {
+    pub(crate) fn properties(&self) -> BasicProperties {
+        let mut headers = FieldTable::default();
+        for (name, value) in &self.headers {
+            headers.insert(ShortString::from(name.as_str()), AMQPValue::LongString(value.as_str().into()));
+        }
+        BasicProperties::default()
+            .with_delivery_mode(2)
+            .with_message_id(self.message_id.as_str().into())
+            .with_content_type(self.content_type.as_str().into())
+            .with_headers(headers)
+    }
+}
+
+/// A message as it was received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incoming {
+    pub exchange: String,
+    pub routing_key: String,
+    pub message_id: Option<String>,
+    pub content_type: Option<String>,
+    /// The publisher's user name; the broker has checked it against the connection it came by.
+    pub user_id: Option<String>,
+    /// Headers with a text or integer value, by their name in lower case.
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+impl From<Delivery> for Incoming {
+    fn from(delivery: Delivery) -> Self {
+        let text = |value: &Option<ShortString>| value.as_ref().map(|value| value.as_str().to_owned());
+        let properties = &delivery.properties;
+        let headers = properties.headers().as_ref().map(readable).unwrap_or_default();
+        Self {
+            exchange: delivery.exchange.as_str().to_owned(),
+            routing_key: delivery.routing_key.as_str().to_owned(),
+            message_id: text(properties.message_id()),
+            content_type: text(properties.content_type()),
+            user_id: text(properties.user_id()),
+            headers,
+            body: delivery.data,
+        }
+    }
+}
+
+fn readable(table: &FieldTable) -> BTreeMap<String, String> {
+    table
+        .inner()
+        .iter()
+        .filter_map(|(name, value)| Some((name.as_str().to_ascii_lowercase(), readable_value(value)?)))
+        .collect()
+}
+
+fn readable_value(value: &AMQPValue) -> Option<String> {
+    let long = |text: &LongString| String::from_utf8_lossy(text.as_bytes()).into_owned();
+    Some(match value {
+        AMQPValue::LongString(text) => long(text),
+        AMQPValue::ShortString(text) => text.as_str().to_owned(),
+        AMQPValue::ShortShortInt(number) => number.to_string(),
+        AMQPValue::ShortShortUInt(number) => number.to_string(),
+        AMQPValue::ShortInt(number) => number.to_string(),
+        AMQPValue::ShortUInt(number) => number.to_string(),
+        AMQPValue::LongInt(number) => number.to_string(),
+        AMQPValue::LongUInt(number) => number.to_string(),
+        AMQPValue::LongLongInt(number) => number.to_string(),
+        AMQPValue::Timestamp(number) => number.to_string(),
+        _ => return None,
+    })
+}

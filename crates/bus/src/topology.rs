@@ -1,0 +1,367 @@
+//! The topology as data: the one place that lists exchanges, queues, bindings and limits.
+
+use crate::connection::{Broker, BrokerError};
+use lapin::ExchangeKind;
+use lapin::options::{
+    ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use serde::Serialize;
+use std::fmt;
+
+/// Names of the exchanges, without the namespace.
+pub mod exchange {
+    /// Webhooks as they came, from gateways.
+    pub const RAW: &str = "raw";
+    /// Facts whose signature was checked; only the ingester writes here.
+    pub const VERIFIED: &str = "verified";
+    /// The platform's own facts.
+    pub const INBOUND: &str = "inbound";
+    /// Admitted facts, for every worker.
+    pub const FACTS: &str = "facts";
+    /// What Bursar tells the world.
+    pub const EVENTS: &str = "events";
+    /// Messages that a worker gave up on.
+    pub const DEAD: &str = "dead";
+}
+
+/// Names of the queues, without the namespace.
+pub mod queue {
+    pub const INGESTER: &str = "ingester";
+    pub const GATE: &str = "gate";
+    /// Apart from the gate's other queue, so that a fact's door is a property of the queue it lies in.
+    pub const GATE_INBOUND: &str = "gate.inbound";
+    pub const LEDGER: &str = "ledger";
+    pub const DEAD_LETTERS: &str = "dead-letters";
+    pub const EVENTS_LOG: &str = "events.log";
+}
+
+/// The first part of every broker object's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namespace(String);
+
+impl Namespace {
+    /// 1 to 60 of `a-z A-Z 0-9 - _ .`, so that names stay within AMQP's 255 bytes and need no quoting anywhere.
+    pub fn new(text: &str) -> Result<Self, String> {
+        let fits = (1..=60).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!("expected 1 to 60 letters, digits, '-', '_' or '.', got {text:?}"))
+        }
+    }
+
+    pub fn name(&self, of: &str) -> String {
+        format!("{}.{of}", self.0)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Exchange {
+    pub name: String,
+    pub what: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Queue {
+    pub name: String,
+    pub kind: QueueKind,
+    /// The worker that reads it; none for the stream.
+    pub reader: Option<&'static str>,
+    #[serde(skip)]
+    arguments: Vec<(&'static str, Argument)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QueueKind {
+    Quorum,
+    Stream,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Argument {
+    Text(String),
+    Number(i64),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Binding {
+    pub exchange: String,
+    pub routing_key: &'static str,
+    pub queue: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Topology {
+    pub exchanges: Vec<Exchange>,
+    pub queues: Vec<Queue>,
+    pub bindings: Vec<Binding>,
+}
+
+/// Something that the broker has otherwise than it should.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    pub object: String,
+    pub what: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.object, self.what)
+    }
+}
+
+/// Kinds of facts that the ledger acts upon; the gate passes on what some queue of `facts` is bound to.
+const LEDGER_READS: [&str; 6] =
+    ["fact.payment", "fact.movement", "fact.customer", "fact.usage", "fact.grant", "fact.hold"];
+
+/// The fleet counts no deliveries: a crash would raise the counters of innocent neighbours too. RabbitMQ 4 counts by
+/// default and drops at 20, so the limit is set out of reach; -1 would be refused or misread by older releases.
+const DELIVERY_LIMIT: i64 = 1_000_000;
+
+/// How long subscribers can read events back from the stream; older ones are in Postgres.
+const STREAM_MAX_AGE: &str = "30D";
+const STREAM_MAX_BYTES: i64 = 20_000_000_000;
+
+impl Topology {
+    pub fn new(namespace: &Namespace) -> Self {
+        let exchanges = [
+            (exchange::RAW, "webhooks as they came, from gateways"),
+            (exchange::VERIFIED, "verified facts; only the ingester writes"),
+            (exchange::INBOUND, "the platform's own facts"),
+            (exchange::FACTS, "admitted facts"),
+            (exchange::EVENTS, "what Bursar tells the world"),
+            (exchange::DEAD, "messages that a worker gave up on"),
+        ]
+        .map(|(name, what)| Exchange { name: namespace.name(name), what })
+        .to_vec();
+        let queues = vec![
+            quorum(namespace, queue::INGESTER, "ingester"),
+            quorum(namespace, queue::GATE, "gate"),
+            quorum(namespace, queue::GATE_INBOUND, "gate"),
+            quorum(namespace, queue::LEDGER, "ledger"),
+            dead_letters(namespace),
+            stream(namespace, queue::EVENTS_LOG),
+        ];
+        let bind = |exchange, routing_key, queue| Binding {
+            exchange: namespace.name(exchange),
+            routing_key,
+            queue: namespace.name(queue),
+        };
+        // A door takes every routing key: what does not belong there is dead-lettered with a reason, never dropped.
+        let mut bindings = vec![
+            bind(exchange::RAW, "#", queue::INGESTER),
+            bind(exchange::VERIFIED, "#", queue::GATE),
+            bind(exchange::INBOUND, "#", queue::GATE_INBOUND),
+            bind(exchange::EVENTS, "#", queue::EVENTS_LOG),
+            bind(exchange::DEAD, "#", queue::DEAD_LETTERS),
+        ];
+        bindings.extend(LEDGER_READS.map(|kind| bind(exchange::FACTS, kind, queue::LEDGER)));
+        Self { exchanges, queues, bindings }
+    }
+
+    /// Whether a worker reads facts of this kind. The gate keeps the others in its inbox and passes them to nobody.
+    pub fn is_read(&self, namespace: &Namespace, fact_kind: &str) -> bool {
+        let facts = namespace.name(exchange::FACTS);
+        self.bindings.iter().any(|binding| binding.exchange == facts && binding.routing_key == fact_kind)
+    }
+
+    /// Declares everything that is missing. Safe to repeat; an object that exists otherwise is an error.
+    pub async fn declare(&self, broker: &Broker) -> Result<(), BrokerError> {
+        let channel = broker.channel().await?;
+        for exchange in &self.exchanges {
+            channel
+                .exchange_declare(
+                    name(&exchange.name),
+                    ExchangeKind::Topic,
+                    durable(false),
+                    FieldTable::default(),
+                )
+                .await?;
+        }
+        for queue in &self.queues {
+            channel.queue_declare(name(&queue.name), queue.options(false), queue.table()).await?;
+        }
+        for binding in &self.bindings {
+            let options = QueueBindOptions::default();
+            channel
+                .queue_bind(
+                    name(&binding.queue),
+                    name(&binding.exchange),
+                    name(binding.routing_key),
+                    options,
+                    FieldTable::default(),
+                )
+                .await?;
+        }
+        Broker::close_channel(channel).await;
+        Ok(())
+    }
+
+    /// Compares the broker's exchanges and queues with this. AMQP has no way to list bindings: they are not compared.
+    pub async fn check(&self, broker: &Broker) -> Result<Vec<Difference>, BrokerError> {
+        let mut differences = Vec::new();
+        for exchange in &self.exchanges {
+            // Each on a channel of its own: the broker answers a difference by closing it.
+            let channel = broker.channel().await?;
+            let declare = |passive| {
+                channel.exchange_declare(
+                    name(&exchange.name),
+                    ExchangeKind::Topic,
+                    durable(passive),
+                    FieldTable::default(),
+                )
+            };
+            let found = match declare(true).await {
+                Ok(()) => declare(false).await,
+                missing => missing,
+            };
+            note(&mut differences, &exchange.name, found)?;
+            Broker::close_channel(channel).await;
+        }
+        for queue in &self.queues {
+            let channel = broker.channel().await?;
+            let declare =
+                |passive| channel.queue_declare(name(&queue.name), queue.options(passive), queue.table());
+            let found = match declare(true).await {
+                Ok(_) => declare(false).await,
+                missing => missing,
+            };
+            note(&mut differences, &queue.name, found.map(drop))?;
+            Broker::close_channel(channel).await;
+        }
+        Ok(differences)
+    }
+
+    /// Deletes every object, and whatever lies in the queues with it. For namespaces that a test, a demo or a benchmark made.
+    pub async fn delete(&self, broker: &Broker) -> Result<(), BrokerError> {
+        let channel = broker.channel().await?;
+        for queue in &self.queues {
+            channel.queue_delete(name(&queue.name), QueueDeleteOptions::default()).await?;
+        }
+        for exchange in &self.exchanges {
+            channel.exchange_delete(name(&exchange.name), ExchangeDeleteOptions::default()).await?;
+        }
+        Broker::close_channel(channel).await;
+        Ok(())
+    }
+}
+
+fn name(text: &str) -> lapin::types::ShortString {
+    text.into()
+}
+
+fn durable(passive: bool) -> ExchangeDeclareOptions {
+    ExchangeDeclareOptions { durable: true, passive, ..ExchangeDeclareOptions::default() }
+}
+
+/// An answer of the broker about one object is a difference; anything else that fails is the connection's.
+fn note(
+    differences: &mut Vec<Difference>,
+    object: &str,
+    found: lapin::Result<()>,
+) -> Result<(), BrokerError> {
+    match found {
+        Ok(()) => Ok(()),
+        Err(error) if error.is_amqp_soft_error() => {
+            differences.push(Difference { object: object.to_owned(), what: error.to_string() });
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Queue {
+    fn options(&self, passive: bool) -> QueueDeclareOptions {
+        QueueDeclareOptions { durable: true, passive, ..QueueDeclareOptions::default() }
+    }
+
+    fn table(&self) -> FieldTable {
+        let mut table = FieldTable::default();
+        for (key, value) in &self.arguments {
+            let value = match value {
+                Argument::Text(text) => AMQPValue::LongString(text.as_str().into()),
+                Argument::Number(number) => AMQPValue::LongLongInt(*number),
+            };
+            table.insert((*key).into(), value);
+        }
+        table
+    }
+
+    /// The arguments as text, for people.
+    pub fn arguments(&self) -> Vec<(String, String)> {
+        let text = |value: &Argument| match value {
+            Argument::Text(text) => text.clone(),
+            Argument::Number(number) => number.to_string(),
+        };
+        self.arguments.iter().map(|(key, value)| ((*key).to_owned(), text(value))).collect()
+    }
+}
+
+/// A worker's queue. What the broker itself gives up on goes to the dead letters too, at least once: that needs
+/// `reject-publish`, else it silently falls back to at most once.
+fn quorum(namespace: &Namespace, of: &'static str, reader: &'static str) -> Queue {
+    let arguments = vec![
+        ("x-queue-type", Argument::Text("quorum".to_owned())),
+        ("x-delivery-limit", Argument::Number(DELIVERY_LIMIT)),
+        ("x-overflow", Argument::Text("reject-publish".to_owned())),
+        ("x-dead-letter-strategy", Argument::Text("at-least-once".to_owned())),
+        ("x-dead-letter-exchange", Argument::Text(namespace.name(exchange::DEAD))),
+        ("x-dead-letter-routing-key", Argument::Text(reader.to_owned())),
+    ];
+    Queue { name: namespace.name(of), kind: QueueKind::Quorum, reader: Some(reader), arguments }
+}
+
+fn dead_letters(namespace: &Namespace) -> Queue {
+    let arguments = vec![
+        ("x-queue-type", Argument::Text("quorum".to_owned())),
+        ("x-delivery-limit", Argument::Number(DELIVERY_LIMIT)),
+        ("x-overflow", Argument::Text("reject-publish".to_owned())),
+    ];
+    let name = namespace.name(queue::DEAD_LETTERS);
+    Queue { name, kind: QueueKind::Quorum, reader: Some("dead-letters"), arguments }
+}
+
+fn stream(namespace: &Namespace, of: &'static str) -> Queue {
+    let arguments = vec![
+        ("x-queue-type", Argument::Text("stream".to_owned())),
+        ("x-max-age", Argument::Text(STREAM_MAX_AGE.to_owned())),
+        ("x-max-length-bytes", Argument::Number(STREAM_MAX_BYTES)),
+    ];
+    Queue { name: namespace.name(of), kind: QueueKind::Stream, reader: None, arguments }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_object_begins_with_the_namespace_and_every_binding_joins_two_of_them() {
+        let namespace = Namespace::new("shop-1").unwrap();
+        let topology = Topology::new(&namespace);
+        let exchanges: Vec<&str> = topology.exchanges.iter().map(|e| e.name.as_str()).collect();
+        let queues: Vec<&str> = topology.queues.iter().map(|q| q.name.as_str()).collect();
+        assert!(exchanges.iter().chain(&queues).all(|name| name.starts_with("shop-1.")));
+        for binding in &topology.bindings {
+            assert!(exchanges.contains(&binding.exchange.as_str()), "{binding:?}");
+            assert!(queues.contains(&binding.queue.as_str()), "{binding:?}");
+        }
+        for exchange in exchanges {
+            assert!(topology.bindings.iter().any(|b| b.exchange == exchange), "{exchange} leads nowhere");
+        }
+    }
+
+    #[test]
+    fn a_namespace_needs_no_quoting() {
+        assert!(Namespace::new("bursar").is_ok());
+        for wrong in ["", "a b", "a/b", "a#", &"x".repeat(61)] {
+            assert!(Namespace::new(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

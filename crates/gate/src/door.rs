@@ -1,0 +1,230 @@
+//! Who may say what: the two doors of the gate, and what may come through each.
+
+use bus::{Incoming, exchange, queue};
+use domain::envelope::{CONTENT_TYPE_BATCH, Unreadable};
+use domain::{Envelope, FactKind, RawDelivery};
+use std::collections::{BTreeMap, BTreeSet};
+use time::OffsetDateTime;
+
+/// Which facts each publisher may state on `inbound`, by the user name that the broker has validated.
+#[derive(Debug, Clone, Default)]
+pub struct Publishers(pub BTreeMap<String, BTreeSet<FactKind>>);
+
+/// Stated by anyone whom the broker lets write to `inbound`, where no publishers are configured.
+const OPEN_TO_ALL: [FactKind; 2] = [FactKind::Usage, FactKind::RefundRequest];
+
+/// Which exchange a message came in by, and so what it is worth.
+#[derive(Debug, Clone)]
+pub enum Door {
+    /// Only the ingester writes there: everything was checked.
+    Verified,
+    /// The platform's services write there, each within its rights.
+    Inbound(Publishers),
+}
+
+/// Something that may not come in.
+pub(crate) struct Refused {
+    pub body: Vec<u8>,
+    pub code: &'static str,
+    pub reason: String,
+}
+
+impl Door {
+    pub fn queue(&self) -> &'static str {
+        match self {
+            Door::Verified => queue::GATE,
+            Door::Inbound(_) => queue::GATE_INBOUND,
+        }
+    }
+
+    /// The facts in a message, each readable and allowed or not by itself.
+    pub(crate) fn read(
+        &self,
+        message: &Incoming,
+        now: OffsetDateTime,
+        credits_scale: u32,
+    ) -> Vec<Result<Envelope, Refused>> {
+        let whole = |code, reason: String| vec![Err(Refused { body: message.body.clone(), code, reason })];
+        let Ok(text) = std::str::from_utf8(&message.body) else {
+            return whole("malformed", "expected JSON in UTF-8, got other bytes".to_owned());
+        };
+        if message.content_type.as_deref() != Some(CONTENT_TYPE_BATCH) {
+            let read = Envelope::parse(text, now)
+                .map_err(|error| ("malformed", error.to_string()))
+                .and_then(|envelope| self.admit(envelope, message, credits_scale));
+            return match read {
+                Ok(envelope) => vec![Ok(envelope)],
+                Err((code, reason)) => whole(code, reason),
+            };
+        }
+        match Envelope::parse_batch(text, now) {
+            Err(error) => whole("malformed", error.to_string()),
+            Ok(read) => one_kind(read)
+                .into_iter()
+                .map(|read| self.admit_element(read, message, credits_scale))
+                .collect(),
+        }
+    }
+
+    fn admit_element(
+        &self,
+        read: Element,
+        message: &Incoming,
+        credits_scale: u32,
+    ) -> Result<Envelope, Refused> {
+        let refused = |body: String, code, reason| Refused { body: body.into_bytes(), code, reason };
+        match read {
+            Err((element, error)) => Err(refused(element, "malformed", error)),
+            Ok(envelope) => {
+                let text = envelope.to_json();
+                self.admit(envelope, message, credits_scale)
+                    .map_err(|(code, reason)| refused(text, code, reason))
+            }
+        }
+    }
+
+    fn admit(
+        &self,
+        mut envelope: Envelope,
+        message: &Incoming,
+        credits_scale: u32,
+    ) -> Result<Envelope, (&'static str, String)> {
+        envelope.fact.check(credits_scale).map_err(|reason| ("malformed", reason))?;
+        match self {
+            Door::Verified => Ok(envelope),
+            Door::Inbound(publishers) => {
+                let kind = envelope.fact.kind();
+                publishers.check(message.user_id.as_deref(), kind)?;
+                check_source(&envelope.cause.source)?;
+                // Whatever a platform's service calls a raw body was not checked by anyone. A refund request's own text
+                // is kept beside its fact, because the fact leaves out what it says of a person.
+                let is_request = kind == FactKind::RefundRequest;
+                envelope.raw = is_request.then(|| RawDelivery { body: message.body.clone() });
+                envelope.received_at = None;
+                Ok(envelope)
+            }
+        }
+    }
+}
+
+type Element = Result<Envelope, (String, String)>;
+
+/// A batch holds facts of one type: that of its first readable event.
+fn one_kind(read: Vec<Result<Envelope, Unreadable>>) -> Vec<Element> {
+    let kind = read.iter().find_map(|read| read.as_ref().ok()).map(|envelope| envelope.fact.kind());
+    read.into_iter()
+        .map(|read| match read {
+            Err(Unreadable { text, error }) => Err((text, error.to_string())),
+            Ok(envelope) if Some(envelope.fact.kind()) != kind => {
+                let reason =
+                    format!("expected a batch of one type, got {} among others", envelope.fact.kind());
+                Err((envelope.to_json(), reason))
+            }
+            Ok(envelope) => Ok(envelope),
+        })
+        .collect()
+}
+
+impl Publishers {
+    fn check(&self, user: Option<&str>, kind: FactKind) -> Result<(), (&'static str, String)> {
+        let forbidden = |reason: String| Err(("forbidden", reason));
+        if kind.is_money() {
+            return forbidden(format!(
+                "{kind} is accepted from {} alone: only a verified webhook may speak of money",
+                exchange::VERIFIED
+            ));
+        }
+        if self.0.is_empty() {
+            return match OPEN_TO_ALL.contains(&kind) {
+                true => Ok(()),
+                false => {
+                    forbidden(format!("no publisher is configured for {kind}: add it under [[publishers]]"))
+                }
+            };
+        }
+        let Some(user) = user else {
+            return forbidden(
+                "expected the AMQP property user_id, got none: the broker validates it".to_owned(),
+            );
+        };
+        match self.0.get(user) {
+            Some(kinds) if kinds.contains(&kind) => Ok(()),
+            Some(_) => forbidden(format!("publisher {user:?} may not state {kind}: see [[publishers]]")),
+            None => forbidden(format!("publisher {user:?} is not configured: see [[publishers]]")),
+        }
+    }
+}
+
+fn check_source(source: &str) -> Result<(), (&'static str, String)> {
+    if processors::is_reserved_source(source) {
+        let reason = format!("source {source:?} is the fleet's own: expected the publishing service's name");
+        return Err(("forbidden", reason));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    const NOW: OffsetDateTime = datetime!(2026-11-20 10:00:00 UTC);
+
+    fn usage(source: &str) -> String {
+        format!(
+            r#"{{"specversion":"1.0","type":"fact.usage","source":"{source}","id":"1","data":{{"account":"a","credits":"1"}}}}"#
+        )
+    }
+
+    fn message(body: &str, user: Option<&str>) -> Incoming {
+        Incoming {
+            exchange: "bursar.inbound".to_owned(),
+            routing_key: "fact.usage".to_owned(),
+            message_id: None,
+            content_type: Some("application/cloudevents+json".to_owned()),
+            user_id: user.map(str::to_owned),
+            headers: BTreeMap::new(),
+            body: body.as_bytes().to_vec(),
+        }
+    }
+
+    fn publishers(rights: &[(&str, FactKind)]) -> Door {
+        let mut publishers = Publishers::default();
+        for (user, kind) in rights {
+            publishers.0.entry((*user).to_owned()).or_default().insert(*kind);
+        }
+        Door::Inbound(publishers)
+    }
+
+    #[test]
+    fn a_publisher_states_what_it_may_and_nothing_else() {
+        let check = |door: &Door, body: &str, user, expect: Option<&str>| {
+            let read = door.read(&message(body, user), NOW, 6).remove(0);
+            assert_eq!(read.err().map(|refused| refused.code), expect, "{body} {user:?}");
+        };
+        let open = publishers(&[]);
+        let closed = publishers(&[("shop", FactKind::Usage)]);
+        let grant =
+            usage("shop").replace("fact.usage", "fact.grant").replace("\"1\"}", "\"1\",\"reason\":\"r\"}");
+        check(&open, &usage("shop"), None, None);
+        check(&open, &grant, None, Some("forbidden"));
+        check(&closed, &usage("shop"), Some("shop"), None);
+        check(&closed, &usage("shop"), None, Some("forbidden"));
+        check(&closed, &usage("shop"), Some("other"), Some("forbidden"));
+        check(&closed, &grant, Some("shop"), Some("forbidden"));
+        for source in ["paddle", "stripe/x", "generic/y", "bursar/ledger", "operator/root"] {
+            check(&open, &usage(source), None, Some("forbidden"));
+        }
+        check(&open, &usage("shop").replace("\"1\"}", "\"-1\"}"), None, Some("malformed"));
+        check(&open, "not json", None, Some("malformed"));
+    }
+
+    #[test]
+    fn money_comes_through_the_verified_door_alone() {
+        let hold = r#"{"specversion":"1.0","type":"fact.hold","source":"desk","id":"1","data":{"hold":"h","payment":"paddle:t",
+            "amount":{"amount":"1","currency":"USD"},"status":"placed","occurred_at":"2026-11-20T10:00:00Z"}}"#;
+        let door = publishers(&[("shop", FactKind::Hold)]);
+        assert!(door.read(&message(hold, Some("shop")), NOW, 6)[0].is_err());
+        assert!(Door::Verified.read(&message(hold, None), NOW, 6)[0].is_ok());
+    }
+}

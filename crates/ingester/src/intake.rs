@@ -1,0 +1,216 @@
+//! The one function behind every door: verify, translate, make durable.
+
+use bus::{Message, Namespace, Publisher, exchange, header};
+use db::kept::KeptMessage;
+use db::{Doing, Pool};
+use domain::{Envelope, FactKind, envelope};
+use processors::{Processor, Refused, Settings};
+use secrecy::SecretString;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// RabbitMQ counts as away when it does not confirm within this.
+const CONFIRM_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// Postgres counts as away when it has not committed within this. Together with the above the sender has its answer
+/// within 4 s, before Paddle's 5 s are over.
+const KEEP_TIMEOUT: Duration = Duration::from_millis(2300);
+
+/// The webhook secrets of each processor; any one of them may sign, so that a secret can be rotated.
+#[derive(Clone, Default)]
+pub struct Secrets(pub BTreeMap<&'static str, Vec<SecretString>>);
+
+/// Everything that a delivery passes through before it is durable.
+#[derive(Clone)]
+pub struct Intake {
+    pub namespace: Namespace,
+    pub settings: Settings,
+    pub secrets: Secrets,
+    pub publisher: Publisher,
+    pub pool: Pool,
+}
+
+/// Why a delivery was not accepted. The texts are for whoever sent it.
+#[derive(Debug, thiserror::Error)]
+pub enum Rejected {
+    #[error("{0}")]
+    Malformed(String),
+    #[error("{0}")]
+    Unverified(String),
+    #[error("{0}")]
+    Forbidden(String),
+    #[error("neither RabbitMQ nor Postgres can take it now ({0}): send it again later")]
+    NowhereDurable(String),
+}
+
+impl Rejected {
+    /// The code of a dead letter, and the label of the metric.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Rejected::Malformed(_) => "malformed",
+            Rejected::Unverified(_) => "unverified",
+            Rejected::Forbidden(_) => "forbidden",
+            Rejected::NowhereDurable(_) => "nowhere_durable",
+        }
+    }
+}
+
+impl From<Refused> for Rejected {
+    fn from(refused: Refused) -> Self {
+        match refused.is_malformed() {
+            true => Rejected::Malformed(refused.to_string()),
+            false => Rejected::Unverified(refused.to_string()),
+        }
+    }
+}
+
+impl Intake {
+    /// Checks a webhook's signature over its bytes and translates it to facts. Pure but for the secrets.
+    pub fn read_webhook(
+        &self,
+        processor: &Processor,
+        headers: &dyn Fn(&str) -> Option<String>,
+        body: &[u8],
+        received_at: OffsetDateTime,
+    ) -> Result<Vec<Envelope>, Rejected> {
+        let none = Vec::new();
+        let secrets = self.secrets.0.get(processor.name).unwrap_or(&none);
+        (processor.verify)(headers, body, secrets, received_at)?;
+        let mut envelopes = (processor.translate)(&self.settings, body, received_at)
+            .map_err(|malformed| Rejected::Malformed(malformed.to_string()))?;
+        let traceparent = traceparent(headers(header::TRACEPARENT));
+        for envelope in &mut envelopes {
+            envelope.traceparent = Some(traceparent.clone());
+            note_unrecognised(envelope);
+        }
+        Ok(envelopes)
+    }
+
+    /// Facts that a bearer of a token states; each must be one that the token may state. All or none is accepted.
+    pub fn read_facts(
+        &self,
+        allowed: &[FactKind],
+        traceparent_header: Option<String>,
+        body: &[u8],
+        received_at: OffsetDateTime,
+    ) -> Result<Vec<Envelope>, Rejected> {
+        let text = std::str::from_utf8(body)
+            .map_err(|_| Rejected::Malformed("expected JSON in UTF-8, got other bytes".to_owned()))?;
+        let read = match text.trim_start().starts_with('[') {
+            true => Envelope::parse_batch(text, received_at),
+            false => Envelope::parse(text, received_at).map(|envelope| vec![Ok(envelope)]),
+        };
+        let read = read.map_err(|error| Rejected::Malformed(error.to_string()))?;
+        let trace = traceparent(traceparent_header);
+        read.into_iter()
+            .enumerate()
+            .map(|(position, read)| {
+                let at = |text: String| format!("fact {position}: {text}");
+                let envelope =
+                    read.map_err(|unreadable| Rejected::Malformed(at(unreadable.error.to_string())))?;
+                let malformed = |reason| Rejected::Malformed(at(reason));
+                envelope.fact.check(self.settings.credits_scale).map_err(malformed)?;
+                check_right(allowed, &envelope).map_err(|reason| Rejected::Forbidden(at(reason)))?;
+                let traceparent = envelope.traceparent.clone().unwrap_or_else(|| trace.clone());
+                // A refund request's own text is kept beside its fact, which leaves out what it says of a person.
+                let raw = (envelope.fact.kind() == FactKind::RefundRequest)
+                    .then(|| domain::RawDelivery { body: body.to_vec() });
+                Ok(Envelope {
+                    received_at: Some(received_at),
+                    traceparent: Some(traceparent),
+                    raw,
+                    ..envelope
+                })
+            })
+            .collect()
+    }
+
+    /// Facts as messages for the gate.
+    pub fn messages(&self, envelopes: Vec<Envelope>) -> Vec<Message> {
+        envelope::parcels(envelopes)
+            .into_iter()
+            .map(|parcel| Message {
+                exchange: self.namespace.name(exchange::VERIFIED),
+                routing_key: parcel.kind.as_str().to_owned(),
+                message_id: parcel.message_id,
+                content_type: parcel.content_type.to_owned(),
+                headers: header::trace(parcel.traceparent.as_deref()),
+                body: parcel.body.into_bytes(),
+            })
+            .collect()
+    }
+
+    /// Returns once the facts are durable: confirmed by RabbitMQ, else committed in Postgres.
+    pub async fn make_durable(&self, envelopes: Vec<Envelope>) -> Result<(), Rejected> {
+        let messages = self.messages(envelopes);
+        let published =
+            tokio::time::timeout(CONFIRM_TIMEOUT, self.publisher.publish_all(messages.clone())).await;
+        let why = match published {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no confirm within {} ms", CONFIRM_TIMEOUT.as_millis()),
+        };
+        tracing::warn!(why, messages = messages.len(), "kept in Postgres");
+        match tokio::time::timeout(KEEP_TIMEOUT, self.keep(messages)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Rejected::NowhereDurable(error.to_string())),
+            Err(_) => Err(Rejected::NowhereDurable("Postgres did not answer in time".to_owned())),
+        }
+    }
+
+    async fn keep(&self, messages: Vec<Message>) -> Result<(), db::Error> {
+        let kept: Vec<KeptMessage> = messages
+            .into_iter()
+            .map(|message| KeptMessage {
+                id: Uuid::now_v7(),
+                exchange: message.exchange,
+                routing_key: message.routing_key,
+                message_id: message.message_id,
+                content_type: message.content_type,
+                headers: message.headers,
+                body: message.body,
+            })
+            .collect();
+        let count = kept.len() as u64;
+        let mut connection = self.pool.acquire().await.doing("taking a connection")?;
+        db::kept::keep(&mut connection, OffsetDateTime::now_utc(), &kept).await?;
+        metrics::counter!("bursar_kept_total").increment(count);
+        Ok(())
+    }
+}
+
+fn check_right(allowed: &[FactKind], envelope: &Envelope) -> Result<(), String> {
+    let kind = envelope.fact.kind();
+    if kind.is_money() {
+        return Err(format!("{kind} is accepted from a verified webhook alone"));
+    }
+    if !allowed.contains(&kind) {
+        let may = allowed.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(format!("this token may state {may}, not {kind}"));
+    }
+    if processors::is_reserved_source(&envelope.cause.source) {
+        let source = &envelope.cause.source;
+        return Err(format!("source {source:?} is the fleet's own: expected the publishing service's name"));
+    }
+    Ok(())
+}
+
+/// A genuine delivery about money that could not be read is kept and must be seen by somebody.
+fn note_unrecognised(envelope: &Envelope) {
+    let domain::Fact::Unrecognised(fact) = &envelope.fact else { return };
+    metrics::counter!("bursar_unrecognised_total", "processor" => fact.processor.clone(), "why" => format!("{:?}", fact.why).to_lowercase())
+        .increment(1);
+    if fact.why == domain::fact::UnrecognisedWhy::Malformed {
+        tracing::error!(cause = %envelope.cause, event_type = fact.event_type, detail = fact.detail, "a delivery about money could not be read; it is kept");
+    }
+}
+
+/// The sender's trace context, or the beginning of a new one.
+fn traceparent(header: Option<String>) -> String {
+    header.filter(|text| envelope::is_traceparent(text)).unwrap_or_else(|| {
+        let (trace, span) = (Uuid::now_v7().simple().to_string(), Uuid::now_v7().simple().to_string());
+        format!("00-{trace}-{}-01", &span[16..])
+    })
+}

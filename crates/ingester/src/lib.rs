@@ -1,0 +1,18 @@
+//! The ingester: the front door. It takes deliveries over HTTP and from the queue of raw deliveries, checks the
+//! signature over the bytes as they came, translates them to facts and puts those where they are durable.
+//!
+//! The front door survives the loss of one server. Facts go to RabbitMQ; where it does not confirm in time they are kept
+//! in Postgres and published later; where both are away the sender is told to come again. Nothing is answered with
+//! success before it is durable, and nothing is ever accepted unverified.
+
+mod http;
+mod intake;
+mod kept;
+mod raw;
+mod tokens;
+
+pub use http::{problem, routes};
+pub use intake::{Intake, Rejected, Secrets};
+pub use kept::sweep;
+pub use raw::RawQueue;
+pub use tokens::{InvalidToken, Scope, Token, Tokens, hash};

@@ -1,0 +1,137 @@
+//! Bearer tokens: stored hashed, compared in constant time, each with its scopes and the facts it may state.
+
+use domain::FactKind;
+use sha2::{Digest, Sha256};
+use std::str::FromStr;
+use subtle::ConstantTimeEq;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    Facts,
+    AccountsRead,
+    RefundsRequest,
+}
+
+impl Scope {
+    pub const ALL: [Scope; 3] = [Scope::Facts, Scope::AccountsRead, Scope::RefundsRequest];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scope::Facts => "facts",
+            Scope::AccountsRead => "accounts:read",
+            Scope::RefundsRequest => "refunds:request",
+        }
+    }
+}
+
+impl FromStr for Scope {
+    type Err = InvalidToken;
+    fn from_str(text: &str) -> Result<Self, InvalidToken> {
+        let known = Self::ALL.map(Scope::as_str).join(", ");
+        Self::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or_else(|| {
+            InvalidToken(format!(
+                "expected a scope of {known}, got {:?}",
+                text.chars().take(40).collect::<String>()
+            ))
+        })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidToken(String);
+
+/// What a platform's service may do. The token itself is not known, only its hash.
+#[derive(Debug, Clone)]
+pub struct Token {
+    pub name: String,
+    hash: [u8; 32],
+    pub scopes: Vec<Scope>,
+    pub facts: Vec<FactKind>,
+}
+
+/// What a token with the scope `facts` may state unless it is configured otherwise.
+const FACTS_DEFAULT: [FactKind; 2] = [FactKind::Usage, FactKind::RefundRequest];
+
+impl Token {
+    /// `hash`: 64 hexadecimal digits, the SHA-256 of the token.
+    pub fn new(
+        name: &str,
+        hash: &str,
+        scopes: Vec<Scope>,
+        facts: Option<Vec<FactKind>>,
+    ) -> Result<Self, InvalidToken> {
+        let bytes = hex::decode(hash).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        let hash = bytes.ok_or_else(|| {
+            InvalidToken(format!(
+                "token {name:?}: expected the SHA-256 of the token as 64 hexadecimal digits"
+            ))
+        })?;
+        let facts = facts.unwrap_or_else(|| FACTS_DEFAULT.to_vec());
+        if let Some(kind) = facts.iter().find(|kind| kind.is_money()) {
+            return Err(InvalidToken(format!("token {name:?}: no token may state {kind}")));
+        }
+        Ok(Self { name: name.to_owned(), hash, scopes, facts })
+    }
+
+    /// The form of `BURSAR_API_TOKENS`: `<name>:<scope>[+<scope>...]:<SHA-256 of the token in hex>`.
+    pub fn parse(text: &str) -> Result<Self, InvalidToken> {
+        let form = || {
+            InvalidToken(
+                "expected <name>:<scope>[+<scope>]:<SHA-256 in hex>; make one with `bursar token`".to_owned(),
+            )
+        };
+        let (name, rest) = text.split_once(':').ok_or_else(form)?;
+        // A scope has a colon of its own, a hash has none.
+        let (scopes, hash) = rest.rsplit_once(':').ok_or_else(form)?;
+        let scopes = scopes.split('+').map(str::parse).collect::<Result<_, _>>()?;
+        Self::new(name, hash, scopes, None)
+    }
+}
+
+/// The SHA-256 of a token in hexadecimal digits, as the configuration keeps it.
+pub fn hash(token: &str) -> String {
+    hex::encode(Sha256::digest(token.as_bytes()))
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Tokens(pub Vec<Token>);
+
+impl Tokens {
+    /// The token that an `Authorization` header bears. Every token is compared, whichever matches.
+    pub fn bearer(&self, authorization: Option<&str>) -> Option<&Token> {
+        let bearer = authorization?.strip_prefix("Bearer ")?.trim();
+        let hash: [u8; 32] = Sha256::digest(bearer.as_bytes()).into();
+        self.0.iter().fold(None, |found, token| match bool::from(token.hash.ct_eq(&hash)) {
+            true => Some(token),
+            false => found,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_known_by_its_hash_and_limited_to_its_scopes() {
+        let text = format!("gateway:facts+accounts:read:{}", hash("secret"));
+        let tokens = Tokens(vec![Token::parse(&text).unwrap()]);
+        let token = tokens.bearer(Some("Bearer secret")).unwrap();
+        assert_eq!(
+            (token.name.as_str(), &token.scopes[..]),
+            ("gateway", &[Scope::Facts, Scope::AccountsRead][..])
+        );
+        for wrong in [None, Some("secret"), Some("Bearer "), Some("Bearer other"), Some("Basic secret")] {
+            assert!(tokens.bearer(wrong).is_none(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_written_wrong_is_refused() {
+        for wrong in ["", "a", "a:facts", "a:facts:zz", "a:everything:00", &format!("a::{}", hash("x"))] {
+            assert!(Token::parse(wrong).is_err(), "{wrong:?}");
+        }
+        assert!(Token::new("a", &hash("x"), vec![Scope::Facts], Some(vec![FactKind::Payment])).is_err());
+    }
+}

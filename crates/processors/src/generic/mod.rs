@@ -1,0 +1,17 @@
+//! `generic`: a processor that speaks Bursar's own facts, for whatever has no folder here. Its adapter sends them as
+//! CloudEvents, signed as Standard Webhooks.
+
+mod translate;
+mod verify;
+
+use crate::Processor;
+
+const NAME: &str = "generic";
+
+pub const PROCESSOR: Processor = Processor {
+    name: NAME,
+    signature_headers: &[verify::ID, verify::TIMESTAMP, verify::SIGNATURE],
+    verify: verify::verify,
+    sign: verify::sign,
+    translate: translate::translate,
+};

@@ -1,0 +1,125 @@
+//! Facts that an adapter states for a processor that has no folder here: one CloudEvent, or a batch of them.
+//!
+//! It may tell of payments, movements, disputes and customers, and only of its own: no fact may name another processor.
+//! Unlike the others it is refused where it says what it may not, since its sender can be mended.
+
+use super::NAME;
+use crate::{Malformed, Settings};
+use domain::envelope::InvalidEnvelope;
+use domain::{Envelope, Fact, RawDelivery};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+
+pub fn translate(
+    settings: &Settings,
+    body: &[u8],
+    received_at: OffsetDateTime,
+) -> Result<Vec<Envelope>, Malformed> {
+    let text = std::str::from_utf8(body)
+        .map_err(|_| Malformed("body: expected text in UTF-8, got bytes".to_owned()))?;
+    let mut envelopes = parse(text, received_at)?;
+    for (position, envelope) in envelopes.iter_mut().enumerate() {
+        let at = |why: String| Malformed(format!("event {position}: {why}"));
+        check_own(&envelope.fact).map_err(at)?;
+        check_texts(&envelope.fact).map_err(at)?;
+        envelope.fact.check(settings.credits_scale).map_err(at)?;
+        envelope.cause.source = own_source(&envelope.cause.source).map_err(at)?;
+        envelope.received_at = Some(received_at);
+        envelope.traceparent = None;
+        envelope.raw = (position == 0).then(|| RawDelivery { body: body.to_vec() });
+    }
+    Ok(envelopes)
+}
+
+fn parse(text: &str, received_at: OffsetDateTime) -> Result<Vec<Envelope>, Malformed> {
+    let malformed = |error: InvalidEnvelope| Malformed(format!("body: {error}"));
+    if !is_batch(text) {
+        return Ok(vec![Envelope::parse(text, received_at).map_err(malformed)?]);
+    }
+    let events = Envelope::parse_batch(text, received_at).map_err(malformed)?;
+    let events = events.into_iter().enumerate();
+    events
+        .map(|(position, event)| {
+            event.map_err(|unreadable| Malformed(format!("event {position}: {}", unreadable.error)))
+        })
+        .collect()
+}
+
+fn is_batch(text: &str) -> bool {
+    text.trim_start().starts_with('[')
+}
+
+/// The id of a body's event, or of the first in a batch.
+pub fn first_event_id(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Wire {
+        id: String,
+    }
+    let text = std::str::from_utf8(body).ok()?;
+    let first: &RawValue = if is_batch(text) {
+        serde_json::from_str::<Vec<&RawValue>>(text).ok()?.first().copied()?
+    } else {
+        serde_json::from_str(text).ok()?
+    };
+    serde_json::from_str::<Wire>(first.get()).ok().map(|wire| wire.id).filter(|id| !id.is_empty())
+}
+
+fn check_own(fact: &Fact) -> Result<(), String> {
+    let customer = match fact {
+        Fact::Payment(payment) => payment.customer.as_ref(),
+        Fact::Customer(customer) => Some(&customer.customer),
+        Fact::Movement(_) | Fact::Dispute(_) => None,
+        Fact::Usage(_) | Fact::Grant(_) | Fact::Hold(_) | Fact::RefundRequest(_) | Fact::Unrecognised(_) => {
+            return Err(format!(
+                "type: expected fact.payment, fact.movement, fact.dispute or fact.customer, got {}",
+                fact.kind()
+            ));
+        }
+    };
+    let named =
+        fact.payment_ids().into_iter().map(|id| id.processor()).chain(customer.map(|id| id.processor()));
+    match named.into_iter().find(|processor| *processor != NAME) {
+        Some(_) => {
+            Err("data: expected every payment and customer as generic:<id>, got another processor's"
+                .to_owned())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Texts that become keys or columns: printable, none empty.
+fn check_texts(fact: &Fact) -> Result<(), String> {
+    let texts: Vec<&String> = match fact {
+        Fact::Payment(payment) => {
+            [&payment.object].into_iter().chain(payment.items.iter().map(|item| &item.price)).collect()
+        }
+        Fact::Movement(movement) => [&movement.movement].into_iter().chain(&movement.hold).collect(),
+        Fact::Dispute(dispute) => [&dispute.dispute].into_iter().chain(&dispute.reason).collect(),
+        Fact::Customer(_)
+        | Fact::Usage(_)
+        | Fact::Grant(_)
+        | Fact::Hold(_)
+        | Fact::RefundRequest(_)
+        | Fact::Unrecognised(_) => Vec::new(),
+    };
+    if texts.into_iter().any(|text| text.is_empty() || text.chars().any(char::is_control)) {
+        return Err("data: expected texts of printable characters, got an empty one or a control character"
+            .to_owned());
+    }
+    Ok(())
+}
+
+/// An adapter's source must not pass for a processor's: causes of facts are unique by source and id.
+fn own_source(source: &str) -> Result<String, String> {
+    const LENGTH_MAX: usize = 200;
+    let own = format!("{NAME}/{source}");
+    if own.len() > LENGTH_MAX {
+        return Err(format!(
+            "source: expected at most {} bytes, got {}",
+            LENGTH_MAX - NAME.len() - 1,
+            source.len()
+        ));
+    }
+    Ok(own)
+}

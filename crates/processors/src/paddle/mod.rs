@@ -1,0 +1,16 @@
+//! Paddle Billing: <https://developer.paddle.com/webhooks/about/overview>.
+
+mod translate;
+mod verify;
+
+use crate::Processor;
+
+const NAME: &str = "paddle";
+
+pub const PROCESSOR: Processor = Processor {
+    name: NAME,
+    signature_headers: &[verify::SCHEME.header],
+    verify: verify::verify,
+    sign: verify::sign,
+    translate: translate::translate,
+};

@@ -1,0 +1,16 @@
+//! Stripe: <https://docs.stripe.com/webhooks>.
+
+mod translate;
+mod verify;
+
+use crate::Processor;
+
+const NAME: &str = "stripe";
+
+pub const PROCESSOR: Processor = Processor {
+    name: NAME,
+    signature_headers: &[verify::SCHEME.header],
+    verify: verify::verify,
+    sign: verify::sign,
+    translate: translate::translate,
+};

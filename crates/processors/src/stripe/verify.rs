@@ -1,0 +1,35 @@
+//! `Stripe-Signature: t=<unix>,v1=<hex>[,v1=<hex>...]`, `v1 = hex(HMAC-SHA256(secret, t + "." + body))`, the secret with
+//! its `whsec_` as it is written: <https://docs.stripe.com/webhooks/signature>.
+//!
+//! `v0` is a scheme for tests that anybody can make: a header with nothing else is refused.
+
+use crate::Refused;
+use crate::signature::TimestampedHex;
+use secrecy::SecretString;
+use time::OffsetDateTime;
+
+pub const SCHEME: TimestampedHex = TimestampedHex {
+    header: "stripe-signature",
+    form: "t=<unix seconds>,v1=<hex>",
+    separator: ',',
+    timestamp: "t",
+    signature: "v1",
+    joint: ".",
+};
+
+pub fn verify(
+    headers: &dyn Fn(&str) -> Option<String>,
+    body: &[u8],
+    secrets: &[SecretString],
+    received_at: OffsetDateTime,
+) -> Result<(), Refused> {
+    SCHEME.verify(headers, body, secrets, received_at)
+}
+
+pub fn sign(
+    secret: &SecretString,
+    body: &[u8],
+    at: OffsetDateTime,
+) -> Result<Vec<(&'static str, String)>, Refused> {
+    SCHEME.sign(secret, body, at)
+}
