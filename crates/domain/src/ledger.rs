@@ -589,11 +589,12 @@ impl<'a> Posting<'a> {
         let mut draft = Draft::new(TransactionKind::Correction, Some(id));
         let names = [lot.to_owned()];
         let mut left = credits;
+        let mut short = Credits::ZERO;
         for book in [Book::Available, Book::Held, Book::Expired, Book::Consumed, Book::Reversed] {
             let taken = self.take(account, &names, book, Book::Issued, left, &mut draft);
             left -= taken;
             if book == Book::Consumed {
-                self.displace(account, taken, &mut draft);
+                short = self.displace(account, taken, &mut draft);
             }
         }
         self.change(account, lot, |lot| lot.granted -= credits);
@@ -605,7 +606,7 @@ impl<'a> Posting<'a> {
             reason: Some("grant_corrected"),
             ..EventData::default()
         };
-        self.tell(account, EventKind::CreditsReversed, data);
+        self.tell_with_debt(account, EventKind::CreditsReversed, data, short);
     }
 
     /// Reverses or restores until the payment's lots have reversed exactly `target`.

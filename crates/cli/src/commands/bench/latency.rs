@@ -1,0 +1,70 @@
+//! Latency at a given load: from publishing a fact until a subscriber holds its event.
+
+use super::{Latency, load};
+use crate::session::{CONFIRM_TIMEOUT, Session};
+use crate::subscriber::Subscriber;
+use anyhow::{Context, Result};
+use bus::Publisher;
+use hdrhistogram::Histogram;
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often facts are published; each time as many as the load asks for.
+const TICK: Duration = Duration::from_millis(5);
+
+pub async fn measure(
+    session: &Session,
+    load: &mut load::Load,
+    rate: f64,
+    length: Duration,
+) -> Result<Latency> {
+    let broker = session.broker("bench latency");
+    let mut subscriber = Subscriber::to_exchange(&broker, &session.namespace()?).await?;
+    let ticks = (length.as_secs_f64() / TICK.as_secs_f64()) as usize;
+    let each = (rate * TICK.as_secs_f64()).max(1.0) as usize;
+    let mut batches = Vec::with_capacity(ticks);
+    for _ in 0..ticks {
+        batches.push(load.draw(session, each)?);
+    }
+    let expected = ticks * each;
+    let publisher = Publisher::spawn(session.broker("bench load"), CONFIRM_TIMEOUT);
+    let (sent, mut times) = tokio::sync::mpsc::unbounded_channel();
+    let publishing = tokio::spawn(async move {
+        let mut ticker = tokio::time::interval(TICK);
+        for batch in batches {
+            ticker.tick().await;
+            let now = Instant::now();
+            let ids: Vec<String> = batch.iter().map(|message| message.message_id.clone()).collect();
+            drop(sent.send((now, ids)));
+            let publisher = publisher.clone();
+            tokio::spawn(async move { publisher.publish_all(batch).await });
+        }
+    });
+    let mut published: HashMap<String, Instant> = HashMap::new();
+    let mut histogram: Histogram<u64> = Histogram::new(3)?;
+    let mut seen = 0;
+    while seen < expected {
+        let event = tokio::time::timeout(Duration::from_secs(30), subscriber.next()).await;
+        let event = event.context("events of the latency run are missing")??;
+        let now = Instant::now();
+        while let Ok((at, ids)) = times.try_recv() {
+            published.extend(ids.into_iter().map(|id| (id, at)));
+        }
+        // Facts in a batch have the batch's message id; each fact is counted once, by its first event.
+        let cause = event["cause"].as_str().and_then(|cause| cause.rsplit('/').next()).unwrap_or("");
+        if let Some(at) = published.remove(cause) {
+            histogram.record((now - at).as_micros() as u64)?;
+        }
+        seen = histogram.len() as usize;
+    }
+    publishing.await?;
+    broker.close().await;
+    let ms = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
+    let at = expected as f64 / length.as_secs_f64();
+    Ok(Latency {
+        p50: super::round(ms(0.5)),
+        p99: super::round(ms(0.99)),
+        at_events_per_second: super::round(at),
+    })
+}

@@ -1,0 +1,195 @@
+//! The load: purchases, usage and refunds over many accounts, as the ingester and gateways would publish them.
+
+use crate::config::{CatalogEntry, Config, Publisher as PublisherConfig};
+use crate::session::{CONFIRM_TIMEOUT, Session};
+use anyhow::{Result, anyhow};
+use bus::{Broker, Message, Publisher, exchange, header};
+use domain::fact::{
+    AccountLink, Fact, Item, LinkProof, Movement, MovementKind, MovementStatus, Payment, PaymentStatus, Usage,
+};
+use domain::money::{Credits, Money, currency};
+use domain::{AccountId, Cause, Envelope, PaymentId, envelope};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use std::str::FromStr;
+use time::OffsetDateTime;
+
+const PRICE: &str = "pri_bench";
+
+/// Shares in percent.
+#[derive(Debug, Clone, Copy)]
+pub struct Mix {
+    purchases: u32,
+    refunds: u32,
+}
+
+impl FromStr for Mix {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let shares: Vec<u32> = text.split(',').filter_map(|share| share.trim().parse().ok()).collect();
+        match shares[..] {
+            [purchases, usage, refunds] if purchases + usage + refunds == 100 && purchases > 0 => {
+                Ok(Self { purchases, refunds })
+            }
+            _ => Err(format!(
+                "expected three shares that add up to 100, the first above 0, for example 20,70,10; got {text:?}"
+            )),
+        }
+    }
+}
+
+/// The configuration of the fleet under measurement.
+pub fn config(like: &Config) -> Config {
+    Config {
+        database_url: like.database_url.clone(),
+        amqp_url: like.amqp_url.clone(),
+        limits: like.limits.clone(),
+        catalog: vec![CatalogEntry {
+            processor: "paddle".to_owned(),
+            price: PRICE.to_owned(),
+            credits: Credits::whole(1000),
+            bonus: Credits::whole(50),
+            expires_after: None,
+        }],
+        publishers: Vec::<PublisherConfig>::new(),
+        ..Config::default()
+    }
+}
+
+pub struct Load {
+    accounts: usize,
+    mix: Mix,
+    usage_batch: usize,
+    random: SmallRng,
+    drawn: u64,
+    /// Purchases so far, for refunds to be about.
+    bought: Vec<u64>,
+}
+
+impl Load {
+    pub fn new(accounts: usize, mix: Mix, usage_batch: u16) -> Self {
+        let random = SmallRng::seed_from_u64(7);
+        Self { accounts, mix, usage_batch: usage_batch.into(), random, drawn: 0, bought: Vec::new() }
+    }
+
+    /// So many facts as messages, in the order they are to be published.
+    pub fn draw(&mut self, session: &Session, facts: usize) -> Result<Vec<Message>> {
+        let namespace = session.namespace()?;
+        let mut messages = Vec::new();
+        let mut usage = Vec::new();
+        for _ in 0..facts {
+            let envelope = self.envelope()?;
+            match envelope.fact {
+                Fact::Usage(_) => usage.push(envelope),
+                _ => messages.extend(pack(&namespace.name(exchange::VERIFIED), vec![envelope])),
+            }
+            if usage.len() >= self.usage_batch {
+                messages.extend(pack(&namespace.name(exchange::INBOUND), std::mem::take(&mut usage)));
+            }
+        }
+        messages.extend(pack(&namespace.name(exchange::INBOUND), usage));
+        Ok(messages)
+    }
+
+    fn envelope(&mut self) -> Result<Envelope> {
+        self.drawn += 1;
+        let number = self.drawn;
+        let choice = self.random.random_range(0..100);
+        let now = OffsetDateTime::now_utc();
+        let (source, fact) = if choice < self.mix.purchases || self.bought.is_empty() {
+            self.bought.push(number);
+            ("paddle", self.purchase(number, now)?)
+        } else if choice < self.mix.purchases + self.mix.refunds {
+            ("paddle", self.refund(number, now)?)
+        } else {
+            ("gateway/bench", self.usage(number)?)
+        };
+        let cause = Cause { source: source.to_owned(), id: format!("evt_{number}") };
+        Ok(Envelope { cause, time: now, received_at: Some(now), traceparent: None, raw: None, fact })
+    }
+
+    fn account(&mut self) -> Result<AccountId> {
+        Ok(AccountId::new(format!("acct_{}", self.random.random_range(0..self.accounts)))?)
+    }
+
+    fn purchase(&mut self, number: u64, now: OffsetDateTime) -> Result<Fact> {
+        let account = self.account()?;
+        Ok(Fact::Payment(Payment {
+            payment: PaymentId::new("paddle", &format!("txn_{number}"))?,
+            aliases: Vec::new(),
+            object: format!("txn_{number}"),
+            precedence: 0,
+            status: PaymentStatus::Paid,
+            amount: usd(1000)?,
+            before_tax: None,
+            items: vec![Item { price: PRICE.to_owned(), quantity: 1 }],
+            account: Some(AccountLink { account, proof: LinkProof::Stated }),
+            customer: None,
+            occurred_at: now,
+        }))
+    }
+
+    fn refund(&mut self, number: u64, now: OffsetDateTime) -> Result<Fact> {
+        let bought = self.bought[self.random.random_range(0..self.bought.len())];
+        Ok(Fact::Movement(Movement {
+            movement: format!("adj_{number}"),
+            payment: PaymentId::new("paddle", &format!("txn_{bought}"))?,
+            aliases: Vec::new(),
+            kind: MovementKind::Refund,
+            status: MovementStatus::Final,
+            amount: usd(self.random.random_range(1..300))?,
+            full: false,
+            hold: None,
+            occurred_at: now,
+        }))
+    }
+
+    fn usage(&mut self, number: u64) -> Result<Fact> {
+        Ok(Fact::Usage(Usage {
+            account: self.account()?,
+            credits: Credits::whole(self.random.random_range(1..200)),
+            reference: Some(format!("req_{number}")),
+            description: None,
+        }))
+    }
+}
+
+fn usd(cents: i128) -> Result<Money> {
+    Ok(Money::from_minor(cents, 2, currency("USD")?)?)
+}
+
+fn pack(to: &str, envelopes: Vec<Envelope>) -> Vec<Message> {
+    envelope::parcels(envelopes)
+        .into_iter()
+        .map(|parcel| Message {
+            exchange: to.to_owned(),
+            routing_key: parcel.kind.as_str().to_owned(),
+            message_id: parcel.message_id,
+            content_type: parcel.content_type.to_owned(),
+            headers: header::trace(None),
+            body: parcel.body.into_bytes(),
+        })
+        .collect()
+}
+
+/// Publishes on two channels, each with its window of confirms.
+pub async fn publish(broker: &Broker, messages: Vec<Message>) -> Result<()> {
+    let mut halves: [Vec<Message>; 2] = Default::default();
+    for (position, message) in messages.into_iter().enumerate() {
+        halves[position % 2].push(message);
+    }
+    let [first, second] = halves.map(|half| {
+        let publisher = Publisher::spawn(broker.clone(), CONFIRM_TIMEOUT);
+        async move {
+            for _ in 0..500 {
+                if publisher.is_connected() {
+                    break;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+            publisher.publish_all(half).await
+        }
+    });
+    let (first, second) = tokio::join!(first, second);
+    first.and(second).map_err(|error| anyhow!("publishing the load: {error}"))
+}

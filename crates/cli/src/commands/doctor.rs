@@ -1,0 +1,164 @@
+//! `doctor`: is everything there that the fleet needs, and what to do where it is not.
+
+use super::{say, say_json};
+use crate::session::Session;
+use anyhow::Result;
+use bus::Topology;
+use db::Doing;
+use serde::Serialize;
+use serde_json::json;
+use std::process::ExitCode;
+
+#[derive(Serialize, Clone, Copy, PartialEq)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Ok,
+    Warning,
+    Failed,
+}
+
+#[derive(Serialize)]
+struct Finding {
+    what: &'static str,
+    state: State,
+    says: String,
+}
+
+fn finding(what: &'static str, state: State, says: impl Into<String>) -> Finding {
+    Finding { what, state, says: says.into() }
+}
+
+pub async fn examine(session: &Session) -> Result<ExitCode> {
+    let mut findings = vec![finding("configuration", State::Ok, "readable, every key known")];
+    findings.extend(secrets(session)?);
+    findings.push(catalog(session)?);
+    findings.push(database(session).await);
+    findings.push(backlog(session).await);
+    findings.extend(broker(session).await?);
+    let failed = findings.iter().any(|finding| finding.state == State::Failed);
+    if session.json {
+        say_json(&json!({ "ok": !failed, "findings": findings }))?;
+    } else {
+        for finding in &findings {
+            let mark = match finding.state {
+                State::Ok => "ok     ",
+                State::Warning => "warning",
+                State::Failed => "FAILED ",
+            };
+            say(&format!("{mark}  {:<14} {}", finding.what, finding.says));
+        }
+    }
+    Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+fn secrets(session: &Session) -> Result<Vec<Finding>> {
+    let secrets = session.config.secrets()?;
+    let door = |processor: &&'static processors::Processor| match secrets
+        .0
+        .get(processor.name)
+        .map_or(0, Vec::len)
+    {
+        0 => finding(
+            "webhook secret",
+            State::Warning,
+            format!(
+                "{}: none, its door is closed; set BURSAR_{}_WEBHOOK_SECRETS",
+                processor.name,
+                processor.name.to_uppercase()
+            ),
+        ),
+        count => {
+            finding("webhook secret", State::Ok, format!("{}: {count}, its door is open", processor.name))
+        }
+    };
+    Ok(processors::ALL.iter().map(door).collect())
+}
+
+fn catalog(session: &Session) -> Result<Finding> {
+    let catalog = session.config.catalog()?;
+    let prices: usize = catalog.prices.values().map(|prices| prices.len()).sum();
+    Ok(match (prices, catalog.rates.len()) {
+        (0, 0) => finding("catalog", State::Warning, "no price and no rate: payments will stay undelivered"),
+        (prices, rates) => finding("catalog", State::Ok, format!("{prices} prices, {rates} rates")),
+    })
+}
+
+async fn database(session: &Session) -> Finding {
+    match db::is_ready(&session.pool).await {
+        Ok(true) => finding("Postgres", State::Ok, "answers, every migration applied"),
+        Ok(false) => {
+            finding("Postgres", State::Failed, "answers, migrations are missing; run `bursar migrate`")
+        }
+        Err(error) => finding(
+            "Postgres",
+            State::Failed,
+            format!("{error}; is BURSAR_DATABASE_URL right, was `bursar migrate` run?"),
+        ),
+    }
+}
+
+async fn backlog(session: &Session) -> Finding {
+    let counts = async {
+        let mut connection = session.pool.acquire().await.doing("taking a connection")?;
+        let unpublished = db::outbox::unpublished(&mut connection).await?;
+        Ok::<_, db::Error>((unpublished, db::kept::count(&mut connection).await?))
+    };
+    match counts.await {
+        Ok((0, 0)) => finding("outbox", State::Ok, "every event is published, nothing is kept for later"),
+        Ok((events, kept)) => {
+            let says =
+                format!("{events} events unpublished, {kept} messages kept; a running fleet publishes them");
+            finding("outbox", State::Warning, says)
+        }
+        Err(error) => finding("outbox", State::Failed, error.to_string()),
+    }
+}
+
+async fn broker(session: &Session) -> Result<Vec<Finding>> {
+    let topology = Topology::new(&session.namespace()?);
+    let broker = session.broker("doctor");
+    let differences = match topology.check(&broker).await {
+        Err(error) => {
+            let says = format!("{error}; is BURSAR_AMQP_URL right?");
+            return Ok(vec![finding("RabbitMQ", State::Failed, says)]);
+        }
+        Ok(differences) => differences,
+    };
+    let mut findings = match differences.is_empty() {
+        true => vec![finding("RabbitMQ", State::Ok, "answers, the topology is as it should be")],
+        false => differences
+            .into_iter()
+            .map(|difference| {
+                finding(
+                    "topology",
+                    State::Failed,
+                    format!("{difference}; `bursar up` declares what is missing"),
+                )
+            })
+            .collect(),
+    };
+    for queue in &topology.queues {
+        let Ok(depth) = broker.depth(&queue.name).await else { continue };
+        let Some(reader) = queue.reader else { continue };
+        let is_dead = queue.name.ends_with(bus::queue::DEAD_LETTERS);
+        let says = format!("{}: {} messages, {} consumers", queue.name, depth.ready, depth.consumers);
+        let state = match (is_dead, depth.ready, depth.consumers) {
+            (true, 1.., _) => State::Warning,
+            (false, _, 0) => State::Warning,
+            _ => State::Ok,
+        };
+        let hint = match state {
+            State::Warning if is_dead => "; a worker gave up on these",
+            State::Warning => "; nobody reads it, run ",
+            State::Ok | State::Failed => "",
+        };
+        let command = if hint.ends_with("run ") {
+            format!("`bursar run {reader}` or `bursar up`")
+        } else {
+            String::new()
+        };
+        findings.push(finding("queue", state, format!("{says}{hint}{command}")));
+    }
+    broker.close().await;
+    Ok(findings)
+}

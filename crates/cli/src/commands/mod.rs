@@ -1,0 +1,136 @@
+//! The commands. Each listing command takes `--json`: one JSON document on stdout, logs on stderr.
+//! Exit status: 0 done, 1 failed or found something wrong, 2 wrong usage.
+
+mod account;
+mod bench;
+mod config;
+mod delivery;
+mod demo;
+mod doctor;
+mod events;
+mod grant;
+mod payment;
+mod send;
+mod token;
+mod topology;
+mod up;
+mod verify;
+
+use crate::config::Config;
+use crate::fleet::WorkerName;
+use crate::observe;
+use crate::session::Session;
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Bursar keeps prepaid credits true: it turns the events of a payment processor into an exactly-once, double-entry
+/// credit ledger.
+#[derive(Parser)]
+#[command(name = "bursar", version, max_term_width = 110, propagate_version = true, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// Print one JSON document on stdout instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "Configuration: environment first (BURSAR_DATABASE_URL, BURSAR_AMQP_URL, ...), then bursar.toml \
+(BURSAR_CONFIG), then defaults; see `bursar config show`.\nExit status: 0 done, 1 failed or found something wrong, 2 wrong usage.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Migrate, declare the topology and run the workers in one process, until SIGTERM
+    Up {
+        /// Which workers, separated by commas (all by default)
+        #[arg(long, value_delimiter = ',')]
+        workers: Vec<WorkerName>,
+    },
+    /// Run one worker until SIGTERM
+    Run {
+        /// ingester, gate or ledger
+        worker: WorkerName,
+    },
+    /// Bring the database's tables to what this version needs
+    Migrate,
+    /// Print the broker's exchanges, queues and bindings, or compare the broker with them
+    Topology(topology::Arguments),
+    /// Watch real payloads become credits, be refunded, be repeated, and be told to a subscriber
+    Demo {
+        /// Leave the fleet running afterwards, until Ctrl-C
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Sign a payload as the processor would and post it to the front door
+    Send(send::Arguments),
+    /// Accounts: balances, lots, statement
+    #[command(subcommand)]
+    Account(account::AccountCommand),
+    /// Payments: what is known of each, and which gave no credits
+    #[command(subcommand)]
+    Payment(payment::PaymentCommand),
+    /// Give an account credits for no money
+    Grant(grant::Arguments),
+    /// Events as they go out
+    #[command(subcommand)]
+    Events(events::EventsCommand),
+    /// Prove the ledger's invariants
+    #[command(subcommand)]
+    Ledger(verify::LedgerCommand),
+    /// Deliveries as they came: show or erase the stored body
+    #[command(subcommand)]
+    Delivery(delivery::DeliveryCommand),
+    /// Measure throughput, latency and memory, and the machine's own ceilings beside them
+    Bench(bench::Arguments),
+    /// Check that everything the fleet needs is there
+    Doctor,
+    /// The effective configuration
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Make a bearer token for the HTTP interface, and the line that configures it
+    Token(token::Arguments),
+}
+
+pub async fn run(cli: Cli) -> Result<ExitCode> {
+    let is_fleet = matches!(cli.command, Command::Up { .. } | Command::Run { .. });
+    observe::start_logs(if is_fleet { "info" } else { "error" })?;
+    if let Command::Token(arguments) = &cli.command {
+        return token::make(arguments, cli.json);
+    }
+    let session = Session::new(Config::load()?, cli.json)?;
+    match cli.command {
+        Command::Up { workers } if workers.is_empty() => up::run(session, &WorkerName::ALL, true).await,
+        Command::Up { workers } => up::run(session, &workers, true).await,
+        Command::Run { worker } => up::run(session, &[worker], false).await,
+        Command::Migrate => up::migrate(&session).await,
+        Command::Topology(arguments) => topology::show(&session, &arguments).await,
+        Command::Demo { keep } => demo::run(session, keep).await,
+        Command::Send(arguments) => send::send(&session, &arguments).await,
+        Command::Account(command) => account::run(&session, command).await,
+        Command::Payment(command) => payment::run(&session, command).await,
+        Command::Grant(arguments) => grant::grant(&session, arguments).await,
+        Command::Events(command) => events::run(&session, command).await,
+        Command::Ledger(command) => verify::run(&session, command).await,
+        Command::Delivery(command) => delivery::run(&session, command).await,
+        Command::Bench(arguments) => bench::run(session, arguments).await,
+        Command::Doctor => doctor::examine(&session).await,
+        Command::Config(command) => config::run(&session, &command),
+        Command::Token(_) => unreachable!("made above, before a configuration is needed"),
+    }
+}
+
+/// Writes to stdout; a reader that has gone away is a normal end.
+pub fn say(text: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// One JSON document on stdout.
+pub fn say_json(document: &impl serde::Serialize) -> Result<()> {
+    say(&serde_json::to_string_pretty(document)?);
+    Ok(())
+}

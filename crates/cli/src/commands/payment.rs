@@ -1,0 +1,276 @@
+//! `payment`: what is known of a payment, and the list of those that gave no credits yet.
+
+use super::account::{journal, lots, section};
+use super::{say, say_json};
+use crate::session::Session;
+use crate::table::{Column, Style, Table, moment, or_none};
+use anyhow::{Result, bail};
+use clap::Subcommand;
+use domain::fact::{HoldStatus, MovementKind, MovementStatus, PaymentStatus};
+use domain::ledger::PaymentState;
+use domain::record::Record;
+use domain::{AccountId, PaymentId};
+use ledger::read::{self, FactLine, PaymentFilter, PaymentLine, PaymentView, WhyUndelivered};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+#[derive(Subcommand)]
+pub enum PaymentCommand {
+    /// Everything known of a payment: what its facts say, what it granted, what was posted
+    Show {
+        /// The payment's id, or any other id of the same purchase: paddle:txn_01h8, stripe:pi_3M
+        payment: PaymentId,
+    },
+    /// Payments, newest first
+    List {
+        /// Only those in this state: shell, undelivered, delivered or merged
+        #[arg(long, value_parser = state_argument)]
+        state: Option<PaymentState>,
+        /// Only those delivered to this account
+        #[arg(long)]
+        account: Option<AccountId>,
+        /// How many at most
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        limit: i64,
+    },
+}
+
+fn state_argument(text: &str) -> Result<PaymentState, String> {
+    PaymentState::parse(text).ok_or_else(|| {
+        let states = PaymentState::ALL.map(PaymentState::as_str).join(", ");
+        format!("expected one of {states}, got {text:?}")
+    })
+}
+
+pub async fn run(session: &Session, command: PaymentCommand) -> Result<ExitCode> {
+    match command {
+        PaymentCommand::Show { payment } => show(session, &payment).await,
+        PaymentCommand::List { state, account, limit } => {
+            list(session, &PaymentFilter { state, account, limit }).await
+        }
+    }
+}
+
+pub async fn show(session: &Session, payment: &PaymentId) -> Result<ExitCode> {
+    let view = read::payment(&session.pool, payment).await?;
+    match (view, session.json) {
+        (Some(view), true) => say_json(&view)?,
+        (Some(view), false) => say(&payment_text(payment, &view)),
+        (None, true) => {
+            say_json(&json!({ "payment": payment, "known": false }))?;
+            return Ok(ExitCode::from(1));
+        }
+        (None, false) => bail!(
+            "expected the id of a payment that some fact has named, got {payment}: see `bursar payment list`, and `bursar doctor` if it should be there"
+        ),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn payment_text(asked: &PaymentId, view: &PaymentView) -> String {
+    let mut parts = vec![heading(asked, view), summary(view)];
+    parts.extend(whole("What was said of it", descriptions(&view.record)));
+    parts.extend(whole("Money back", movements(&view.record)));
+    parts.extend(whole("Holds", holds(&view.record)));
+    parts.extend(whole("Lots", lots(&view.lots)));
+    parts.extend(whole("Facts", facts(&view.facts)));
+    parts.extend(whole("Journal", journal(&view.transactions)));
+    parts.join("\n")
+}
+
+fn whole(title: &str, table: Table) -> Option<String> {
+    let total = table.len() as i64;
+    section(title, table, total)
+}
+
+fn heading(asked: &PaymentId, view: &PaymentView) -> String {
+    let name = Style::Bold.paint(&view.line.payment);
+    if asked.as_str() == view.line.payment { name } else { format!("{name} (asked for as {asked})") }
+}
+
+fn summary(view: &PaymentView) -> String {
+    let line = &view.line;
+    let mut lines = vec![("state", state_text(view))];
+    let amount = line.amount.as_deref().zip(line.currency.as_deref());
+    lines.push((
+        "paid",
+        amount
+            .map_or_else(|| "not yet known".to_owned(), |(amount, currency)| format!("{amount} {currency}")),
+    ));
+    lines.push(("granted", format!("{} credits", line.granted)));
+    lines.push(("money back", format!("{} reversed, {} held", line.reversed_amount, line.held_amount)));
+    let optional = [("account", &line.account), ("customer", &view.customer), ("catalog", &view.catalog)];
+    lines.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
+    if !view.aliases.is_empty() {
+        lines.push(("also known as", view.aliases.join(", ")));
+    }
+    lines.push(("first heard of", moment(line.created_at)));
+    lines.iter().map(|(name, value)| format!("  {name:<16}{value}")).collect::<Vec<_>>().join("\n")
+}
+
+fn state_text(view: &PaymentView) -> String {
+    let state = &view.line.state;
+    match view.why_undelivered {
+        Some(why) => Style::Bad.paint(&format!("{state}: {}", what_is_missing(why))),
+        None if *state == PaymentState::Shell.as_str() => {
+            format!("{state}: no fact says yet that it was paid")
+        }
+        None => state.clone(),
+    }
+}
+
+fn what_is_missing(why: WhyUndelivered) -> &'static str {
+    match why {
+        WhyUndelivered::AccountUnknown => "nothing names its account, and its customer is linked to none",
+        WhyUndelivered::AccountContradicted => "its facts name different accounts",
+        WhyUndelivered::PriceUnknown => "neither the catalog nor a rate tells what it grants",
+    }
+}
+
+fn descriptions(record: &Record) -> Table {
+    let mut table = Table::new(&[
+        Column::Text("object"),
+        Column::Text("status"),
+        Column::Decimal("amount"),
+        Column::Text("currency"),
+        Column::Text("items"),
+        Column::Text("account"),
+        Column::Text("time"),
+    ]);
+    for (object, stated) in &record.descriptions {
+        let what = &stated.what;
+        let items: Vec<String> =
+            what.items.iter().map(|item| format!("{} x {}", item.quantity, item.price)).collect();
+        let status = match what.status {
+            PaymentStatus::Pending => "pending",
+            PaymentStatus::Failed => "failed",
+            PaymentStatus::Paid => "paid",
+        };
+        table.row(vec![
+            object.clone(),
+            status.to_owned(),
+            what.amount.display_amount(),
+            what.amount.currency().code().to_owned(),
+            or_none(Some(items.join(", ").as_str()).filter(|items| !items.is_empty())),
+            or_none(what.account.as_ref().map(|link| link.account.as_str())),
+            moment(stated.at),
+        ]);
+    }
+    table
+}
+
+fn movements(record: &Record) -> Table {
+    let mut table = Table::new(&[
+        Column::Text("movement"),
+        Column::Text("kind"),
+        Column::Text("status"),
+        Column::Decimal("amount"),
+        Column::Text("currency"),
+        Column::Text("time"),
+    ]);
+    for (movement, stated) in &record.movements {
+        let kind = match stated.what.kind {
+            MovementKind::Refund => "refund",
+            MovementKind::Chargeback => "chargeback",
+            MovementKind::Back => "back",
+        };
+        let status = match stated.what.status {
+            MovementStatus::Pending => "pending",
+            MovementStatus::Final => "final",
+            MovementStatus::Void => "void",
+        };
+        table.row(vec![
+            movement.clone(),
+            kind.to_owned(),
+            status.to_owned(),
+            stated.what.amount.display_amount(),
+            stated.what.amount.currency().code().to_owned(),
+            moment(stated.at),
+        ]);
+    }
+    table
+}
+
+fn holds(record: &Record) -> Table {
+    let mut table = Table::new(&[
+        Column::Text("hold"),
+        Column::Text("status"),
+        Column::Decimal("amount"),
+        Column::Text("currency"),
+        Column::Text("time"),
+    ]);
+    for (hold, stated) in &record.holds {
+        let status = match stated.what.status {
+            HoldStatus::Placed => "placed",
+            HoldStatus::Lifted => "lifted",
+        };
+        table.row(vec![
+            hold.clone(),
+            status.to_owned(),
+            stated.what.amount.display_amount(),
+            stated.what.amount.currency().code().to_owned(),
+            moment(stated.at),
+        ]);
+    }
+    table
+}
+
+fn facts(facts: &[FactLine]) -> Table {
+    let mut table = Table::new(&[
+        Column::Text("fact"),
+        Column::Text("kind"),
+        Column::Text("outcome"),
+        Column::Text("settled"),
+    ]);
+    for fact in facts {
+        let style = if fact.outcome == "contradicts" { Style::Bad } else { Style::Plain };
+        let cells = vec![fact.fact.clone(), fact.kind.clone(), fact.outcome.clone(), moment(fact.settled_at)];
+        table.styled_row(style, cells);
+    }
+    table
+}
+
+pub async fn list(session: &Session, filter: &PaymentFilter) -> Result<ExitCode> {
+    let payments = read::payments(&session.pool, filter).await?;
+    if session.json {
+        say_json(&BTreeMap::from([("payments", &payments)]))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let table = list_table(&payments);
+    say(&if table.is_empty() { "No payments here.".to_owned() } else { table.to_string() });
+    if payments.len() as i64 == filter.limit {
+        say(&Style::Dim.paint(&format!("There may be more: --limit {}", (filter.limit * 10).min(10_000))));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list_table(payments: &[PaymentLine]) -> Table {
+    let mut table = Table::new(&[
+        Column::Text("payment"),
+        Column::Text("state"),
+        Column::Text("account"),
+        Column::Decimal("amount"),
+        Column::Text("currency"),
+        Column::Decimal("granted"),
+        Column::Decimal("reversed amount"),
+        Column::Decimal("held amount"),
+        Column::Text("first heard of"),
+    ]);
+    for payment in payments {
+        let undelivered = payment.state == PaymentState::Undelivered.as_str();
+        let cells = vec![
+            payment.payment.clone(),
+            payment.state.clone(),
+            or_none(payment.account.as_deref()),
+            or_none(payment.amount.as_deref()),
+            or_none(payment.currency.as_deref()),
+            payment.granted.to_string(),
+            payment.reversed_amount.clone(),
+            payment.held_amount.clone(),
+            moment(payment.created_at),
+        ];
+        table.styled_row(if undelivered { Style::Bad } else { Style::Plain }, cells);
+    }
+    table
+}

@@ -1,0 +1,32 @@
+//! `token`: a new bearer token and the line that configures it.
+
+use super::{say, say_json};
+use anyhow::Result;
+use clap::Args;
+use ingester::Scope;
+use rand::RngCore;
+use serde_json::json;
+use std::process::ExitCode;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// Whose it is; shown in logs
+    name: String,
+    /// facts, accounts:read, refunds:request
+    #[arg(long, value_delimiter = ',', default_value = "facts")]
+    scopes: Vec<Scope>,
+}
+
+pub fn make(arguments: &Arguments, json: bool) -> Result<ExitCode> {
+    let mut random = [0u8; 32];
+    rand::rng().fill_bytes(&mut random);
+    let token = format!("bsr_{}", random.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    let scopes = arguments.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join("+");
+    let line = format!("{}:{scopes}:{}", arguments.name, ingester::hash(&token));
+    if json {
+        say_json(&json!({ "token": token, "BURSAR_API_TOKENS": line }))?;
+    } else {
+        say(&format!("The token, shown this once:\n  {token}\nIts line for BURSAR_API_TOKENS:\n  {line}"));
+    }
+    Ok(ExitCode::SUCCESS)
+}

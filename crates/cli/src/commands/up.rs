@@ -1,0 +1,34 @@
+//! `up`, `run` and `migrate`.
+
+use super::say;
+use crate::fleet::{Fleet, WorkerName};
+use crate::observe;
+use crate::session::Session;
+use anyhow::{Context, Result};
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+
+pub async fn run(session: Session, workers: &[WorkerName], migrate: bool) -> Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let metrics = observe::start_metrics()?;
+    let fleet = Fleet::start(Arc::new(session), workers, migrate, metrics).await?;
+    let stop = fleet.stopper();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
+        }
+        stop.cancel();
+    });
+    fleet.join().await?;
+    tracing::info!("drained");
+    Ok(ExitCode::SUCCESS)
+}
+
+pub async fn migrate(session: &Session) -> Result<ExitCode> {
+    db::migrate(&session.pool).await?;
+    say("The database has every table this version needs.");
+    Ok(ExitCode::SUCCESS)
+}

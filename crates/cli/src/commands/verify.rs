@@ -1,0 +1,155 @@
+//! `ledger verify`: prove the ledger's invariants, and name who breaks them.
+
+use super::{say, say_json};
+use crate::session::Session;
+use crate::table::{Column, Style, Table};
+use anyhow::Result;
+use clap::Subcommand;
+use domain::AccountId;
+use ledger::verify::{Check, Progress, Report, verify};
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+#[derive(Subcommand)]
+pub enum LedgerCommand {
+    /// Prove the invariants from what is stored, beside a running fleet; exit status 1 names who breaks them
+    Verify {
+        /// Only this account, without the checks of facts
+        #[arg(long)]
+        account: Option<AccountId>,
+    },
+}
+
+pub async fn run(session: &Session, command: LedgerCommand) -> Result<ExitCode> {
+    match command {
+        LedgerCommand::Verify { account } => prove(session, account.as_ref()).await,
+    }
+}
+
+pub async fn prove(session: &Session, account: Option<&AccountId>) -> Result<ExitCode> {
+    let mut line = ProgressLine::new();
+    let scale = session.config.credits.scale;
+    let report = verify(&session.pool, scale, account, &mut |progress| line.show(progress)).await;
+    line.clear();
+    let report = report?;
+    if session.json {
+        say_json(&report)?;
+    } else {
+        say(&report_text(&report));
+    }
+    Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// One line on the terminal that is written over again and again.
+struct ProgressLine {
+    on_terminal: bool,
+    shown_at: Option<Instant>,
+}
+
+/// How often the line changes at most, within one check.
+const EVERY: Duration = Duration::from_millis(100);
+
+impl ProgressLine {
+    fn new() -> Self {
+        Self { on_terminal: std::io::stderr().is_terminal(), shown_at: None }
+    }
+
+    fn show(&mut self, progress: Progress) {
+        let soon = progress.checked > 0 && self.shown_at.is_some_and(|at| at.elapsed() < EVERY);
+        if !self.on_terminal || soon {
+            return;
+        }
+        self.shown_at = Some(Instant::now());
+        let done = match progress.checked {
+            0 => format!("{}", progress.of),
+            checked => format!("{checked} of {}", progress.of),
+        };
+        self.write(&format!("\r\x1b[K{}: {done}", progress.rule));
+    }
+
+    fn clear(&self) {
+        if self.on_terminal {
+            self.write("\r\x1b[K");
+        }
+    }
+
+    /// Progress is for whoever looks on; where nobody does, nothing is lost.
+    fn write(&self, text: &str) {
+        let mut stderr = std::io::stderr().lock();
+        drop(stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()));
+    }
+}
+
+fn report_text(report: &Report) -> String {
+    let mut table = Table::new(&[
+        Column::Text("result"),
+        Column::Text("check"),
+        Column::Number("checked"),
+        Column::Text("what holds"),
+    ]);
+    for check in &report.checks {
+        let style = if check.ok { Style::Plain } else { Style::Bad };
+        let cells =
+            vec![result(check), check.name.to_owned(), check.checked.to_string(), check.rule.to_owned()];
+        table.styled_row(style, cells);
+    }
+    let mut parts = vec![table.to_string()];
+    parts.extend(report.checks.iter().filter(|check| !check.ok).map(culprits));
+    parts.extend(report.checks.iter().filter_map(counts));
+    parts.push(verdict(report));
+    parts.join("\n\n")
+}
+
+fn result(check: &Check) -> String {
+    match (check.ok, check.more) {
+        (true, _) => "ok".to_owned(),
+        (false, false) => format!("{} failed", check.failed.len()),
+        (false, true) => format!("more than {} failed", check.failed.len()),
+    }
+}
+
+fn culprits(check: &Check) -> String {
+    let mut lines = vec![Style::Bold.paint(&format!("{}: {}", check.name, check.rule))];
+    for culprit in &check.failed {
+        lines.push(format!("  {}", culprit.subject));
+        lines.push(format!("    expected {}", culprit.expected));
+        lines.push(format!("    got      {}", culprit.got));
+    }
+    lines.join("\n")
+}
+
+fn counts(check: &Check) -> Option<String> {
+    let counts = check.counts?;
+    let settled = [
+        ("applied", counts.applied),
+        ("nothing new", counts.no_op),
+        ("waiting", counts.waiting),
+        ("ignored", counts.ignored),
+        ("contradicting", counts.contradicts),
+        ("refused", counts.refused),
+        ("in flight", counts.in_flight),
+        ("of kinds nobody reads", counts.unread),
+    ];
+    let parts: Vec<String> = settled
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| format!("{count} {name}"))
+        .collect();
+    let parts = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
+    let kept = if counts.kept > 0 {
+        format!("; {} deliveries kept at the front door", counts.kept)
+    } else {
+        String::new()
+    };
+    Some(format!("Facts: {} admitted{parts}; {} repeats stopped{kept}.", counts.admitted, counts.repeats))
+}
+
+fn verdict(report: &Report) -> String {
+    let size = format!("Accounts: {}, transactions: {}", report.accounts, report.transactions);
+    let failed = report.checks.iter().filter(|check| !check.ok).count();
+    match failed {
+        0 => Style::Good.paint(&format!("{size}. All {} checks hold.", report.checks.len())),
+        failed => Style::Bad.paint(&format!("{size}. {failed} of {} checks failed.", report.checks.len())),
+    }
+}

@@ -1,0 +1,471 @@
+//! The configuration: environment first, then `bursar.toml`, then defaults. An unknown key is an error.
+
+use anyhow::{Context, Result, anyhow, bail};
+use domain::FactKind;
+use domain::catalog::{Catalog, Price};
+use domain::lot::{BURN_ORDER_DEFAULT, BurnKey};
+use domain::money::{Credits, SCALE_MAX, currency};
+use ingester::{Secrets, Token, Tokens};
+use processors::Mode;
+use rust_decimal::Decimal;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize, Serializer};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The file that is read where `BURSAR_CONFIG` names none.
+const FILE_DEFAULT: &str = "bursar.toml";
+
+/// What `bursar.toml` may say. Every field has a default, so that an empty file is a valid one.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub mode: Mode,
+    pub namespace: String,
+    pub database_url: Masked,
+    pub amqp_url: Masked,
+    pub http_addr: SocketAddr,
+    pub admin_addr: SocketAddr,
+    pub credits: CreditsConfig,
+    pub accounts: AccountsConfig,
+    pub webhook_secrets: BTreeMap<String, Vec<Masked>>,
+    pub catalog: Vec<CatalogEntry>,
+    pub rate: BTreeMap<String, Rate>,
+    pub publishers: Vec<Publisher>,
+    pub tokens: Vec<TokenEntry>,
+    /// Tokens from `BURSAR_API_TOKENS`.
+    #[serde(skip)]
+    pub env_tokens: Vec<String>,
+    pub retention: Retention,
+    pub limits: Limits,
+}
+
+/// A value that is shown as dots.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(transparent)]
+pub struct Masked(pub SecretString);
+
+impl Masked {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(SecretString::from(text.into()))
+    }
+}
+
+impl Serialize for Masked {
+    /// A URL keeps all but its password; anything else shows only that it is there.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let shown = match url::Url::parse(self.0.expose_secret()) {
+            Ok(mut url) if url.has_host() => {
+                if url.password().is_some() {
+                    let _ = url.set_password(Some("***"));
+                }
+                url.to_string()
+            }
+            _ => "***".to_owned(),
+        };
+        serializer.serialize_str(&shown)
+    }
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CreditsConfig {
+    /// Decimal places of a credit.
+    pub scale: u32,
+    pub burn_order: Vec<BurnKey>,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccountsConfig {
+    pub custom_data_key: String,
+    pub metadata_price_key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link_secret: Option<Masked>,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CatalogEntry {
+    pub processor: String,
+    pub price: String,
+    pub credits: Credits,
+    #[serde(default)]
+    pub bonus: Credits,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_after: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    pub credits_per_unit: String,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Publisher {
+    pub user: String,
+    pub facts: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenEntry {
+    pub name: String,
+    pub sha256: String,
+    pub scopes: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Vec<String>>,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// How long the bodies of webhooks are kept; facts and journal stay for good.
+    pub raw_deliveries: String,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Consumers of each queue in one process.
+    pub lanes: usize,
+    /// Connections of one process to Postgres.
+    pub database_connections: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Live,
+            namespace: "bursar".to_owned(),
+            database_url: Masked::new("postgres://postgres@127.0.0.1:5432/bursar"),
+            amqp_url: Masked::new("amqp://guest:guest@127.0.0.1:5672/%2f"),
+            http_addr: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin_addr: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            credits: CreditsConfig::default(),
+            accounts: AccountsConfig::default(),
+            webhook_secrets: BTreeMap::new(),
+            catalog: Vec::new(),
+            rate: BTreeMap::new(),
+            publishers: Vec::new(),
+            tokens: Vec::new(),
+            env_tokens: Vec::new(),
+            retention: Retention::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for CreditsConfig {
+    fn default() -> Self {
+        Self { scale: 6, burn_order: BURN_ORDER_DEFAULT.to_vec() }
+    }
+}
+
+impl Default for AccountsConfig {
+    fn default() -> Self {
+        let defaults = processors::Settings::default();
+        Self {
+            custom_data_key: defaults.custom_data_key,
+            metadata_price_key: defaults.metadata_price_key,
+            link_secret: None,
+        }
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { raw_deliveries: "90d".to_owned() }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { lanes: 2, database_connections: 10 }
+    }
+}
+
+/// An environment variable; empty counts as not set.
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+impl Config {
+    /// Reads the file that `BURSAR_CONFIG` names, else `bursar.toml` where there is one, then the environment.
+    pub fn load() -> Result<Self> {
+        let named = env("BURSAR_CONFIG").map(PathBuf::from);
+        let path = named.clone().unwrap_or_else(|| PathBuf::from(FILE_DEFAULT));
+        let mut config = match std::fs::read_to_string(&path) {
+            Ok(text) => Self::parse(&text).with_context(|| format!("in {}", path.display()))?,
+            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => Self::default(),
+            Err(error) => {
+                return Err(error).with_context(|| format!("reading the configuration {}", path.display()));
+            }
+        };
+        config.apply_environment(env)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    pub fn parse(text: &str) -> Result<Self> {
+        let config: Self = toml::from_str(text)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn apply_environment(&mut self, env: impl Fn(&str) -> Option<String>) -> Result<()> {
+        let address = |name: &str, place: &mut SocketAddr| -> Result<()> {
+            if let Some(text) = env(name) {
+                *place =
+                    text.parse().map_err(|_| anyhow!("{name}: expected <address>:<port>, got {text:?}"))?;
+            }
+            Ok(())
+        };
+        address("BURSAR_HTTP_ADDR", &mut self.http_addr)?;
+        address("BURSAR_ADMIN_ADDR", &mut self.admin_addr)?;
+        if let Some(url) = env("BURSAR_DATABASE_URL") {
+            self.database_url = Masked::new(url);
+        }
+        if let Some(url) = env("BURSAR_AMQP_URL") {
+            self.amqp_url = Masked::new(url);
+        }
+        if let Some(namespace) = env("BURSAR_NAMESPACE") {
+            self.namespace = namespace;
+        }
+        for processor in processors::ALL {
+            if let Some(list) = env(&format!("BURSAR_{}_WEBHOOK_SECRETS", processor.name.to_uppercase())) {
+                let secrets = list.split(',').map(str::trim).filter(|secret| !secret.is_empty());
+                self.webhook_secrets.insert(processor.name.to_owned(), secrets.map(Masked::new).collect());
+            }
+        }
+        if let Some(list) = env("BURSAR_API_TOKENS") {
+            self.env_tokens = list.split(',').map(|token| token.trim().to_owned()).collect();
+        }
+        Ok(())
+    }
+
+    /// Everything that is derived from the configuration can be: an error shows at the start, not at the first payment.
+    fn check(&self) -> Result<()> {
+        self.namespace()?;
+        self.catalog()?;
+        self.publishers()?;
+        self.tokens()?;
+        self.retention()?;
+        self.secrets()?;
+        if self.credits.scale > SCALE_MAX {
+            bail!("credits.scale: expected 0 to {SCALE_MAX} decimal places, got {}", self.credits.scale);
+        }
+        if self.credits.burn_order.is_empty() {
+            bail!("credits.burn_order: expected at least one of expiry, promotional, oldest");
+        }
+        if !(1..=16).contains(&self.limits.lanes) || self.limits.database_connections < 2 {
+            bail!("limits: expected 1 to 16 lanes and at least 2 database_connections");
+        }
+        Ok(())
+    }
+
+    pub fn namespace(&self) -> Result<bus::Namespace> {
+        bus::Namespace::new(&self.namespace).map_err(|error| anyhow!("namespace: {error}"))
+    }
+
+    pub fn settings(&self) -> processors::Settings {
+        processors::Settings {
+            mode: self.mode,
+            custom_data_key: self.accounts.custom_data_key.clone(),
+            metadata_price_key: self.accounts.metadata_price_key.clone(),
+            link_secret: self.accounts.link_secret.as_ref().map(|secret| secret.0.clone()),
+            credits_scale: self.credits.scale,
+        }
+    }
+
+    pub fn secrets(&self) -> Result<Secrets> {
+        let mut secrets = Secrets::default();
+        for (name, list) in &self.webhook_secrets {
+            let known = processors::ALL.map(|processor| processor.name).join(", ");
+            let processor = processors::find(name)
+                .ok_or_else(|| anyhow!("webhook_secrets: expected a processor of {known}, got {name:?}"))?;
+            secrets.0.insert(processor.name, list.iter().map(|secret| secret.0.clone()).collect());
+        }
+        Ok(secrets)
+    }
+
+    pub fn catalog(&self) -> Result<Catalog> {
+        let mut catalog = Catalog::default();
+        for entry in &self.catalog {
+            let at = format!("catalog {}:{}", entry.processor, entry.price);
+            for (field, credits) in [("credits", entry.credits), ("bonus", entry.bonus)] {
+                credits.within(self.credits.scale).with_context(|| format!("{at}: {field}"))?;
+                if credits < Credits::ZERO {
+                    bail!("{at}: {field}: expected zero or more, got {credits}");
+                }
+            }
+            let expires =
+                entry.expires_after.as_deref().map(duration).transpose().with_context(|| at.clone())?;
+            let price = Price {
+                credits: entry.credits,
+                bonus: entry.bonus,
+                expires_after_seconds: expires.map(|after| after.as_secs() as i64),
+            };
+            let prices = catalog.prices.entry(entry.processor.clone()).or_default();
+            if prices.insert(entry.price.clone(), price).is_some() {
+                bail!("{at}: stands twice in the catalog");
+            }
+        }
+        for (code, rate) in &self.rate {
+            let currency = currency(code).with_context(|| format!("rate.{code}"))?;
+            let per_unit: Decimal = rate.credits_per_unit.parse().map_err(|_| {
+                anyhow!(
+                    "rate.{code}: expected credits_per_unit as a decimal, got {:?}",
+                    rate.credits_per_unit
+                )
+            })?;
+            if per_unit <= Decimal::ZERO {
+                bail!("rate.{code}: expected more than zero credits_per_unit, got {per_unit}");
+            }
+            catalog.rates.insert(currency.code().to_owned(), per_unit);
+        }
+        Ok(catalog)
+    }
+
+    pub fn publishers(&self) -> Result<gate::Publishers> {
+        let mut publishers = gate::Publishers::default();
+        for publisher in &self.publishers {
+            let facts =
+                fact_kinds(&publisher.facts).with_context(|| format!("publishers {}", publisher.user))?;
+            if let Some(kind) = facts.iter().find(|kind| kind.is_money()) {
+                bail!("publishers {}: {kind} is accepted from a verified webhook alone", publisher.user);
+            }
+            publishers
+                .0
+                .entry(publisher.user.clone())
+                .or_default()
+                .extend(facts.into_iter().collect::<BTreeSet<_>>());
+        }
+        Ok(publishers)
+    }
+
+    pub fn tokens(&self) -> Result<Tokens> {
+        let mut tokens = Vec::new();
+        for entry in &self.tokens {
+            let scopes = entry.scopes.iter().map(|scope| scope.parse()).collect::<Result<_, _>>();
+            let facts = entry.facts.as_deref().map(fact_kinds).transpose()?;
+            tokens.push(
+                Token::new(&entry.name, &entry.sha256, scopes.context("tokens")?, facts).context("tokens")?,
+            );
+        }
+        for text in &self.env_tokens {
+            tokens.push(Token::parse(text).context("BURSAR_API_TOKENS")?);
+        }
+        Ok(Tokens(tokens))
+    }
+
+    pub fn retention(&self) -> Result<Duration> {
+        duration(&self.retention.raw_deliveries).context("retention.raw_deliveries")
+    }
+
+    pub fn ledger(&self) -> Result<ledger::Settings> {
+        Ok(ledger::Settings {
+            scale: self.credits.scale,
+            burn_order: self.credits.burn_order.clone(),
+            catalog: self.catalog()?,
+        })
+    }
+}
+
+fn duration(text: &str) -> Result<Duration> {
+    humantime::parse_duration(text)
+        .map_err(|_| anyhow!("expected a duration such as 365d or 12h, got {text:?}"))
+}
+
+fn fact_kinds(names: &[String]) -> Result<Vec<FactKind>> {
+    let known = || FactKind::ALL.map(FactKind::as_str).join(", ");
+    names
+        .iter()
+        .map(|name| {
+            FactKind::parse(name).ok_or_else(|| anyhow!("expected facts of {}, got {name:?}", known()))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONTRACT: &str = r#"
+        mode = "live"
+        [credits]
+        scale = 6
+        burn_order = ["expiry", "promotional", "oldest"]
+        [[catalog]]
+        processor = "paddle"
+        price = "pri_01h1vjes1y163xfj1rh1tkfb65"
+        credits = "1000"
+        bonus = "50"
+        expires_after = "365d"
+        [rate.USD]
+        credits_per_unit = "100"
+        [accounts]
+        custom_data_key = "account_id"
+        metadata_price_key = "price"
+        [[publishers]]
+        user = "guest"
+        facts = ["fact.usage", "fact.grant", "fact.customer", "fact.refund_request"]
+    "#;
+
+    #[test]
+    fn the_documented_configuration_is_read() {
+        let config = Config::parse(CONTRACT).unwrap();
+        let catalog = config.catalog().unwrap();
+        let price = &catalog.prices["paddle"]["pri_01h1vjes1y163xfj1rh1tkfb65"];
+        assert_eq!((price.bonus, price.expires_after_seconds), (Credits::whole(50), Some(365 * 86_400)));
+        assert_eq!(config.publishers().unwrap().0["guest"].len(), 4);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let check = |text: &str, expect: &str| {
+            let error = format!("{:#}", Config::parse(text).unwrap_err());
+            assert!(error.contains(expect), "{error}");
+        };
+        check("colour = 1", "unknown field `colour`");
+        check("[credits]\nscale = 13", "credits.scale");
+        check("[credits]\nburn_order = [\"newest\"]", "unknown variant `newest`");
+        check("[rate.XYZQ]\ncredits_per_unit = \"1\"", "ISO 4217");
+        check("[rate.USD]\ncredits_per_unit = \"-1\"", "more than zero");
+        check("[[publishers]]\nuser = \"a\"\nfacts = [\"fact.payment\"]", "verified webhook alone");
+        check("[[publishers]]\nuser = \"a\"\nfacts = [\"usage\"]", "fact.usage");
+        check("[webhook_secrets]\npayball = [\"x\"]", "paddle, stripe, generic");
+        check("[retention]\nraw_deliveries = \"long\"", "a duration such as");
+        check("namespace = \"a b\"", "namespace");
+        check(
+            "[[catalog]]\nprocessor = \"paddle\"\nprice = \"p\"\ncredits = \"0.0000001\"",
+            "6 decimal places",
+        );
+    }
+
+    #[test]
+    fn the_environment_comes_first_and_empty_counts_as_unset() {
+        let mut config = Config::parse(CONTRACT).unwrap();
+        let env = |name: &str| match name {
+            "BURSAR_NAMESPACE" => Some("shop".to_owned()),
+            "BURSAR_PADDLE_WEBHOOK_SECRETS" => Some("one, two,".to_owned()),
+            _ => None,
+        };
+        config.apply_environment(env).unwrap();
+        assert_eq!(config.namespace, "shop");
+        assert_eq!(config.secrets().unwrap().0["paddle"].len(), 2);
+    }
+
+    #[test]
+    fn secrets_are_never_shown() {
+        let mut config = Config { database_url: Masked::new("postgres://a:hush@h/d"), ..Config::default() };
+        config.webhook_secrets.insert("paddle".to_owned(), vec![Masked::new("hush")]);
+        config.accounts.link_secret = Some(Masked::new("hush"));
+        let shown = toml::to_string(&config).unwrap();
+        assert!(shown.contains("postgres://a:***@h/d") && !shown.contains("hush"), "{shown}");
+    }
+}

@@ -1,0 +1,320 @@
+//! The fleet in one process: any set of workers, their doors, and how they stop.
+
+use crate::admin;
+use crate::api;
+use crate::session::{CONFIRM_TIMEOUT, Session};
+use anyhow::{Context, Result, anyhow};
+use bus::{Broker, Delays, Health, Publisher, Topology};
+use db::Doing;
+use gate::{Door, Gate};
+use ingester::{Intake, RawQueue};
+use ledger::Ledger;
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+use time::OffsetDateTime;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// The list of workers. To add one: its crate, a line here, and the arm of [`Fleet::start_worker`] that the compiler asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WorkerName {
+    Ingester,
+    Gate,
+    Ledger,
+}
+
+impl WorkerName {
+    pub const ALL: [WorkerName; 3] = [WorkerName::Ingester, WorkerName::Gate, WorkerName::Ledger];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            WorkerName::Ingester => "ingester",
+            WorkerName::Gate => "gate",
+            WorkerName::Ledger => "ledger",
+        }
+    }
+}
+
+impl FromStr for WorkerName {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.map(WorkerName::as_str).join(", ");
+        Self::ALL
+            .into_iter()
+            .find(|worker| worker.as_str() == text)
+            .ok_or_else(|| format!("expected a worker of {known}, got {text:?}"))
+    }
+}
+
+/// The answer to a webhook must not wait longer for RabbitMQ than this before Postgres is tried.
+const FRONT_DOOR_CONFIRM_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// What is not settled this long after it was asked to stop is left to its next start.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// How often old raw bodies are looked for.
+const PURGE_INTERVAL: Duration = Duration::from_secs(600);
+
+/// Raw bodies deleted in one go.
+const PURGE_AT_ONCE: i64 = 5_000;
+
+/// A running fleet.
+pub struct Fleet {
+    session: Arc<Session>,
+    consume: Broker,
+    publish: Broker,
+    health: Health,
+    stop: CancellationToken,
+    tasks: JoinSet<Result<()>>,
+    /// Where webhooks are taken, once the ingester listens.
+    pub http_addr: Option<SocketAddr>,
+    pub admin_addr: Option<SocketAddr>,
+}
+
+impl Fleet {
+    /// Starts the workers. The doors open at once; consumers start when the database is migrated and the topology
+    /// declared, however long the servers take to come.
+    pub async fn start(
+        session: Arc<Session>,
+        workers: &[WorkerName],
+        migrate: bool,
+        metrics: PrometheusHandle,
+    ) -> Result<Self> {
+        let mut fleet = Self {
+            consume: session.broker("consume"),
+            publish: session.broker("publish"),
+            health: Health::default(),
+            stop: CancellationToken::new(),
+            tasks: JoinSet::new(),
+            http_addr: None,
+            admin_addr: None,
+            session,
+        };
+        fleet.open_admin(metrics).await?;
+        let intake = fleet.intake()?;
+        if workers.contains(&WorkerName::Ingester) {
+            fleet.open_door(intake.clone()).await?;
+        }
+        fleet.start_workers(workers.to_vec(), intake, migrate)?;
+        Ok(fleet)
+    }
+
+    fn intake(&self) -> Result<Intake> {
+        let publisher = Publisher::spawn(self.publish.clone(), FRONT_DOOR_CONFIRM_TIMEOUT);
+        Ok(Intake { publisher, ..self.session.intake(&self.publish)? })
+    }
+
+    async fn open_admin(&mut self, metrics: PrometheusHandle) -> Result<()> {
+        let state = admin::Admin {
+            metrics,
+            pool: self.session.pool.clone(),
+            publish: self.publish.clone(),
+            health: self.health.clone(),
+            topology: Topology::new(&self.session.namespace()?),
+            stop: self.stop.clone(),
+        };
+        self.admin_addr =
+            Some(self.serve("admin", self.session.config.admin_addr, admin::routes(state)).await?);
+        Ok(())
+    }
+
+    async fn open_door(&mut self, intake: Intake) -> Result<()> {
+        let tokens = Arc::new(self.session.config.tokens()?);
+        for processor in processors::ALL {
+            let has_secret = intake.secrets.0.get(processor.name).is_some_and(|secrets| !secrets.is_empty());
+            if !has_secret {
+                let variable = format!("BURSAR_{}_WEBHOOK_SECRETS", processor.name.to_uppercase());
+                tracing::warn!(
+                    processor = processor.name,
+                    variable,
+                    "door closed: no webhook secret is configured"
+                );
+            }
+        }
+        let api = api::routes(self.session.pool.clone(), tokens.clone());
+        let routes = ingester::routes(intake, tokens).merge(api);
+        self.http_addr = Some(self.serve("http", self.session.config.http_addr, routes).await?);
+        Ok(())
+    }
+
+    async fn serve(
+        &mut self,
+        what: &'static str,
+        addr: SocketAddr,
+        routes: axum::Router,
+    ) -> Result<SocketAddr> {
+        let listener = TcpListener::bind(addr).await.with_context(|| {
+            format!("listening on {addr} for {what}: is another fleet running? set BURSAR_HTTP_ADDR and BURSAR_ADMIN_ADDR")
+        })?;
+        let addr = listener.local_addr()?;
+        tracing::info!(%addr, what, "listening");
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await.context(what)
+        });
+        Ok(addr)
+    }
+
+    /// Prepares the servers in the background, then runs the workers until they are asked to stop.
+    fn start_workers(&mut self, workers: Vec<WorkerName>, intake: Intake, migrate: bool) -> Result<()> {
+        let session = self.session.clone();
+        let (consume, publish) = (self.consume.clone(), self.publish.clone());
+        let (health, stop) = (self.health.clone(), self.stop.clone());
+        let context = bus::Context {
+            namespace: session.namespace()?,
+            consume,
+            publisher: Publisher::spawn(publish.clone(), CONFIRM_TIMEOUT),
+            pool: session.pool.clone(),
+            health,
+            stop: stop.clone(),
+        };
+        self.tasks.spawn(async move {
+            let prepared = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                prepared = prepare(&session, &publish, migrate) => prepared,
+            };
+            if let Err(error) = prepared {
+                stop.cancel();
+                return Err(error);
+            }
+            let mut running = JoinSet::new();
+            for worker in workers {
+                start_worker(worker, &session, &context, &intake, &mut running)?;
+            }
+            while running.join_next().await.is_some() {}
+            Ok(())
+        });
+        Ok(())
+    }
+
+    /// Cancelling it asks everything to stop; batches in hand are settled, requests in hand answered.
+    pub fn stopper(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Runs until it was stopped, or a part of it cannot go on. Ends with what it had in hand settled.
+    pub async fn join(mut self) -> Result<()> {
+        let mut outcome = Ok(());
+        let stopped = self.stop.clone();
+        let deadline = async {
+            stopped.cancelled().await;
+            tokio::time::sleep(DRAIN_TIMEOUT).await;
+        };
+        tokio::pin!(deadline);
+        loop {
+            tokio::select! {
+                ended = self.tasks.join_next() => match ended {
+                    None => break,
+                    Some(Ok(Ok(()))) => {}
+                    Some(Ok(Err(error))) => {
+                        self.stop.cancel();
+                        outcome = Err(error);
+                    }
+                    Some(Err(error)) => {
+                        self.stop.cancel();
+                        outcome = Err(anyhow!("a part of the fleet ended by a panic: {error}"));
+                    }
+                },
+                () = &mut deadline => {
+                    tracing::warn!(seconds = DRAIN_TIMEOUT.as_secs(), "not drained in time: the rest comes again");
+                    break;
+                }
+            }
+        }
+        self.consume.close().await;
+        self.publish.close().await;
+        outcome
+    }
+}
+
+/// Runs one worker's consumers and whatever goes on beside them.
+fn start_worker(
+    worker: WorkerName,
+    session: &Session,
+    context: &bus::Context,
+    intake: &Intake,
+    running: &mut JoinSet<()>,
+) -> Result<()> {
+    let lanes = session.config.limits.lanes;
+    match worker {
+        WorkerName::Ingester => {
+            running.spawn(bus::run(Arc::new(RawQueue::new(intake.clone())), lanes, context.clone()));
+            running.spawn(ingester::sweep(intake.clone(), context.stop.clone()));
+        }
+        WorkerName::Gate => {
+            for door in [Door::Verified, Door::Inbound(session.config.publishers()?)] {
+                let gate = Gate::new(door, context.namespace.clone(), session.config.settings());
+                running.spawn(bus::run(Arc::new(gate), lanes, context.clone()));
+            }
+            running.spawn(purge(context.pool.clone(), session.config.retention()?, context.stop.clone()));
+        }
+        WorkerName::Ledger => {
+            let ledger = Ledger::new(context.namespace.clone(), session.config.ledger()?);
+            running.spawn(bus::run(Arc::new(ledger), lanes, context.clone()));
+            let publisher = context.publisher.sibling();
+            let (namespace, pool) = (context.namespace.clone(), context.pool.clone());
+            running.spawn(bus::outbox::sweep(namespace, pool, publisher, context.stop.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// Deletes raw bodies whose retention is over.
+async fn purge(pool: db::Pool, retention: Duration, stop: CancellationToken) {
+    loop {
+        match purge_some(&pool, retention).await {
+            Ok(0) => {}
+            Ok(bodies) => tracing::info!(bodies, "purged raw bodies after their retention"),
+            Err(error) => tracing::warn!(%error, "cannot purge raw bodies"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(PURGE_INTERVAL) => {}
+        }
+    }
+}
+
+async fn purge_some(pool: &db::Pool, retention: Duration) -> Result<u64, db::Error> {
+    let mut connection = pool.acquire().await.doing("taking a connection")?;
+    gate::purge(&mut connection, OffsetDateTime::now_utc() - retention, PURGE_AT_ONCE).await
+}
+
+/// Waits until the database has its tables and the broker its queues. Only what will not pass is an error.
+async fn prepare(session: &Session, broker: &Broker, migrate: bool) -> Result<()> {
+    let migrated = || async {
+        match migrate {
+            true => db::migrate(&session.pool).await.map(|()| true),
+            false => db::is_ready(&session.pool).await,
+        }
+    };
+    keep_trying("waiting for the database", migrated, db::Error::is_transient).await?;
+    let topology = Topology::new(&session.namespace()?);
+    let declared = || async { topology.declare(broker).await.map(|()| true) };
+    keep_trying("waiting for RabbitMQ", declared, bus::BrokerError::is_transient).await
+}
+
+async fn keep_trying<T, E>(
+    what: &'static str,
+    attempt: impl Fn() -> T,
+    passes: impl Fn(&E) -> bool,
+) -> Result<()>
+where
+    T: Future<Output = Result<bool, E>>,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let mut delays = Delays::for_servers();
+    loop {
+        match attempt().await {
+            Ok(true) => return Ok(()),
+            Ok(false) => tracing::warn!("{what}: migrations are missing; run `bursar migrate`"),
+            Err(error) if passes(&error) => tracing::warn!(%error, "{what}"),
+            Err(error) => return Err(error).context(what),
+        }
+        tokio::time::sleep(delays.next_delay()).await;
+    }
+}

@@ -1,0 +1,67 @@
+//! Logs and metrics of the process.
+
+use anyhow::{Context, Result, bail};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use std::io::IsTerminal;
+use tracing_subscriber::EnvFilter;
+
+/// Logs go to stderr: text, or JSON with `BURSAR_LOG_FORMAT=json`. `BURSAR_LOG` filters, for example
+/// `info,bus=debug`; a command that is not the fleet is quiet unless asked.
+pub fn start_logs(default_filter: &str) -> Result<()> {
+    let filter = std::env::var("BURSAR_LOG").ok().filter(|text| !text.is_empty());
+    let filter = EnvFilter::try_new(filter.as_deref().unwrap_or(default_filter))
+        .context("BURSAR_LOG: expected a filter such as info or info,bus=debug")?;
+    let format = std::env::var("BURSAR_LOG_FORMAT").unwrap_or_default();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format.as_str() {
+        "" | "text" => logs.with_ansi(std::io::stderr().is_terminal()).init(),
+        "json" => logs.json().flatten_event(true).with_ansi(false).init(),
+        other => bail!("BURSAR_LOG_FORMAT: expected text or json, got {other:?}"),
+    }
+    Ok(())
+}
+
+/// From a millisecond to a minute; a batch in a hurry takes some milliseconds, one behind an outage minutes.
+const LATENCY_BUCKETS: [f64; 17] =
+    [0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0];
+
+const BATCH_BUCKETS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0];
+
+/// Installs the process's recorder; what it holds is rendered for Prometheus by the handle.
+pub fn start_metrics() -> Result<PrometheusHandle> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Full("bursar_latency_seconds".to_owned()), &LATENCY_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full("bursar_batch_facts".to_owned()), &BATCH_BUCKETS)?
+        .install_recorder()
+        .context("installing the metrics recorder")?;
+    describe();
+    Ok(handle)
+}
+
+fn describe() {
+    use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+    describe_counter!("bursar_received_total", "Deliveries over HTTP, by door and answer");
+    describe_counter!(
+        "bursar_facts_total",
+        "Facts settled, by worker and outcome: translated, admitted, kept, repeated, applied, no_op, waiting, ignored, contradicts"
+    );
+    describe_counter!("bursar_dead_lettered_total", "Messages given up on, by worker and code");
+    describe_counter!(
+        "bursar_unrecognised_total",
+        "Genuine deliveries that told nothing Bursar acts on, by processor and why"
+    );
+    describe_counter!("bursar_kept_total", "Messages kept in Postgres because RabbitMQ was away");
+    describe_counter!("bursar_statements_total", "Statements of committed batches, by worker");
+    describe_histogram!("bursar_batch_facts", "Facts in a batch, by worker");
+    describe_histogram!(
+        "bursar_latency_seconds",
+        Unit::Seconds,
+        "From a fact's arrival at Bursar until the worker settled it"
+    );
+    describe_gauge!("bursar_queue_messages", "Messages ready in a queue");
+    describe_gauge!("bursar_unpublished_events", "Events committed and not known to be published");
+    describe_gauge!("bursar_kept_messages", "Messages kept in Postgres and not yet published");
+    describe_gauge!("bursar_undelivered_payments", "Payments that were paid and gave no credits");
+    describe_gauge!("bursar_undelivered_oldest_seconds", Unit::Seconds, "Age of the oldest of them");
+    describe_gauge!("bursar_shell_payments", "Payments known only by what was said of them in passing");
+}

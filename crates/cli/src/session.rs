@@ -1,0 +1,43 @@
+//! What every command works with.
+
+use crate::config::Config;
+use anyhow::Result;
+use bus::{Broker, Namespace, Publisher};
+use ingester::Intake;
+use std::time::Duration;
+
+/// A publisher of the fleet's own hops waits this long for a confirm before it leaves its channel.
+pub const CONFIRM_TIMEOUT: Duration = Duration::from_secs(20);
+
+pub struct Session {
+    pub config: Config,
+    /// One JSON document on stdout instead of text for people.
+    pub json: bool,
+    pub pool: db::Pool,
+}
+
+impl Session {
+    pub fn new(config: Config, json: bool) -> Result<Self> {
+        let pool = db::pool(&config.database_url.0, config.limits.database_connections, "bursar")?;
+        Ok(Self { config, json, pool })
+    }
+
+    pub fn namespace(&self) -> Result<Namespace> {
+        self.config.namespace()
+    }
+
+    pub fn broker(&self, purpose: &str) -> Broker {
+        Broker::new(self.config.amqp_url.0.clone(), &format!("{} {purpose}", self.config.namespace))
+    }
+
+    /// The front door, for a command that states a fact as the ingester would.
+    pub fn intake(&self, broker: &Broker) -> Result<Intake> {
+        Ok(Intake {
+            namespace: self.namespace()?,
+            settings: self.config.settings(),
+            secrets: self.config.secrets()?,
+            publisher: Publisher::spawn(broker.clone(), CONFIRM_TIMEOUT),
+            pool: self.pool.clone(),
+        })
+    }
+}

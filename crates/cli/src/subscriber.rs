@@ -1,0 +1,78 @@
+//! A subscriber of events, as a downstream service would be one.
+
+use anyhow::{Context, Result, anyhow};
+use bus::{Broker, Namespace, exchange, queue};
+use futures_util::StreamExt;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Consumer};
+use serde_json::Value;
+
+/// Events ahead of the reader; a stream insists on a limit.
+const PREFETCH: u16 = 500;
+
+pub struct Subscriber {
+    channel: Channel,
+    consumer: Consumer,
+}
+
+/// Where in the stream to begin.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    First,
+    Next,
+}
+
+impl Subscriber {
+    /// A queue of one's own, bound to every event from now on; it goes away with the connection.
+    pub async fn to_exchange(broker: &Broker, namespace: &Namespace) -> Result<Self> {
+        let channel = broker.channel().await?;
+        let options =
+            QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
+        let own = channel.queue_declare("".into(), options, FieldTable::default()).await?;
+        let own = own.name().clone();
+        let events = namespace.name(exchange::EVENTS);
+        let bound = channel.queue_bind(
+            own.clone(),
+            events.as_str().into(),
+            "#".into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        );
+        bound.await.with_context(|| format!("binding to {events}: does the fleet run in this namespace?"))?;
+        Self::consume(channel, own.as_str(), FieldTable::default()).await
+    }
+
+    /// The stream of all events that its retention still holds.
+    pub async fn to_stream(broker: &Broker, namespace: &Namespace, from: From) -> Result<Self> {
+        let channel = broker.channel().await?;
+        let mut arguments = FieldTable::default();
+        let offset = match from {
+            From::First => "first",
+            From::Next => "next",
+        };
+        arguments.insert("x-stream-offset".into(), AMQPValue::LongString(offset.into()));
+        let stream = namespace.name(queue::EVENTS_LOG);
+        Self::consume(channel, &stream, arguments).await
+    }
+
+    async fn consume(channel: Channel, queue: &str, arguments: FieldTable) -> Result<Self> {
+        channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+        let consumer = channel
+            .basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), arguments)
+            .await
+            .with_context(|| format!("reading {queue}: has a fleet ever run in this namespace?"))?;
+        Ok(Self { channel, consumer })
+    }
+
+    /// Waits for the next event.
+    pub async fn next(&mut self) -> Result<Value> {
+        let delivery =
+            self.consumer.next().await.ok_or_else(|| anyhow!("the broker ended the subscription"))??;
+        let event = serde_json::from_slice(&delivery.data).context("an event that is not JSON")?;
+        self.channel.basic_ack(delivery.delivery_tag, BasicAckOptions::default()).await?;
+        Ok(event)
+    }
+}

@@ -1,0 +1,215 @@
+//! The ledger: the only writer of payments, lots, journal and balances.
+//!
+//! For a batch of facts it locks everything they touch, reads it, decides each fact in memory by the pure rule of
+//! [`domain::ledger`], writes the result with a number of statements that does not depend on the batch's size, and
+//! commits. Nothing is written until everything has been decided.
+//!
+//! | step | locks, in this order, each sorted by its key |
+//! | --- | --- |
+//! | the ids of purchases that facts name | `payment_ids` |
+//! | customers whose account may be asked for | `customers` |
+//! | the payments that the ids lead to | `payments` |
+//! | every account that may change | `accounts` |
+//!
+//! Lots, journal and facts need no locks of their own: they belong to an account or a payment that is locked.
+
+pub mod read;
+mod store;
+pub mod verify;
+
+use bus::{Announcement, Decoded, Fate, Fated, Incoming, Namespace, Settled, Verdict, queue};
+use db::Work;
+use db::outbox::StoredEvent;
+use domain::catalog::Catalog;
+use domain::envelope;
+use domain::event::{Event, SOURCE_LEDGER};
+use domain::ledger::{Outcome, Refusal, Rules, decide};
+use domain::{Envelope, PaymentId};
+use std::sync::Arc;
+use time::OffsetDateTime;
+use tokio::sync::RwLock;
+use uuid::Uuid;
+
+pub struct Ledger {
+    namespace: Namespace,
+    /// Every catalog known so far. One is read from the database when a payment granted by another turns up.
+    rules: RwLock<Arc<Rules>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Error(#[from] db::Error);
+
+impl Fated for Error {
+    fn fate(&self) -> Fate {
+        self.0.fate()
+    }
+}
+
+/// The deployment's settings that decide about credits; see `[credits]`, `[[catalog]]` and `[rate]`.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub scale: u32,
+    pub burn_order: Vec<domain::lot::BurnKey>,
+    pub catalog: Catalog,
+}
+
+impl Ledger {
+    pub fn new(namespace: Namespace, settings: Settings) -> Self {
+        let current = settings.catalog.version();
+        let rules = Rules {
+            scale: settings.scale,
+            burn_order: settings.burn_order,
+            catalogs: [(current.clone(), settings.catalog)].into(),
+            current,
+        };
+        Self { namespace, rules: RwLock::new(Arc::new(rules)) }
+    }
+
+    /// The rules, with every catalog that the payments of this batch were granted by.
+    async fn rules_for(&self, work: &mut Work, shelf: &store::Shelf) -> Result<Arc<Rules>, db::Error> {
+        let rules = self.rules.read().await.clone();
+        let missing: Vec<String> = shelf
+            .books
+            .payments
+            .values()
+            .filter_map(|payment| payment.catalog.as_ref())
+            .filter(|version| !rules.catalogs.contains_key(version))
+            .map(|version| version.0.clone())
+            .collect();
+        if missing.is_empty() {
+            return Ok(rules);
+        }
+        let mut more = Rules::clone(&rules);
+        more.catalogs.extend(store::catalogs(work, &missing).await?);
+        let more = Arc::new(more);
+        *self.rules.write().await = more.clone();
+        Ok(more)
+    }
+
+    fn announcement(&self, row: Uuid, told: Told) -> Announcement {
+        let message = |(event, trace): (StoredEvent, Option<String>)| {
+            bus::outbox::message(&self.namespace, event, trace.as_deref())
+        };
+        Announcement { row, messages: told.events.into_iter().zip(told.traces).map(message).collect() }
+    }
+}
+
+fn stored(event: &Event, traceparent: Option<&str>) -> StoredEvent {
+    let id = Uuid::now_v7();
+    StoredEvent {
+        id,
+        account: event.account.as_ref().map(|account| account.as_str().to_owned()),
+        sequence: event.sequence.map(|sequence| sequence as i64),
+        kind: event.kind.as_str().to_owned(),
+        time: event.time,
+        body: event.to_json(SOURCE_LEDGER, &id.to_string(), traceparent),
+    }
+}
+
+impl bus::Worker for Ledger {
+    const NAME: &'static str = "ledger";
+    /// The gate sends up to 500 facts in a message: two batches ahead are enough.
+    const PREFETCH: u16 = 32;
+
+    type Item = Envelope;
+    type Error = Error;
+
+    fn queue(&self) -> &'static str {
+        queue::LEDGER
+    }
+
+    fn decode(&self, message: &Incoming, now: OffsetDateTime) -> Vec<Decoded<Envelope>> {
+        let bad = |body: Vec<u8>, reason: String| Decoded::Bad { body, code: "malformed", reason };
+        let Ok(text) = std::str::from_utf8(&message.body) else {
+            return vec![bad(message.body.clone(), "expected JSON in UTF-8, got other bytes".to_owned())];
+        };
+        let read = match message.content_type.as_deref() {
+            Some(envelope::CONTENT_TYPE_BATCH) => Envelope::parse_batch(text, now),
+            _ => Envelope::parse(text, now).map(|envelope| vec![Ok(envelope)]),
+        };
+        match read {
+            Err(error) => vec![bad(message.body.clone(), error.to_string())],
+            Ok(read) => read
+                .into_iter()
+                .map(|read| match read {
+                    Ok(envelope) => Decoded::Item(envelope),
+                    Err(unreadable) => bad(unreadable.text.into_bytes(), unreadable.error.to_string()),
+                })
+                .collect(),
+        }
+    }
+
+    fn encode(&self, envelope: &Envelope) -> (&'static str, Vec<u8>) {
+        (envelope::CONTENT_TYPE, envelope.to_json().into_bytes())
+    }
+
+    fn received_at(&self, envelope: &Envelope) -> Option<OffsetDateTime> {
+        envelope.received_at
+    }
+
+    async fn handle(&self, work: &mut Work, envelopes: &[Envelope]) -> Result<Settled, Error> {
+        let mut shelf = store::lock(work, envelopes, &self.rules.read().await.clone()).await?;
+        let rules = self.rules_for(work, &shelf).await?;
+        let mut told = Told::default();
+        let mut verdicts = Vec::with_capacity(envelopes.len());
+        for envelope in envelopes {
+            verdicts.push(settle(&mut shelf, &rules, work.now, envelope, &mut told));
+        }
+        store::save(work, &shelf, &rules).await?;
+        let row = db::outbox::put(work, &told.events).await?;
+        let announce = row.map(|row| self.announcement(row, told));
+        Ok(Settled { verdicts, forward: Vec::new(), announce })
+    }
+}
+
+/// The events of a batch, each with the trace context of its cause.
+#[derive(Default)]
+struct Told {
+    events: Vec<StoredEvent>,
+    traces: Vec<Option<String>>,
+}
+
+/// Settles one fact in memory. A fact that can never be applied leaves everything as it was, and is given up on alone.
+fn settle(
+    shelf: &mut store::Shelf,
+    rules: &Rules,
+    now: OffsetDateTime,
+    envelope: &Envelope,
+    told: &mut Told,
+) -> Verdict {
+    let cause = &envelope.cause;
+    if !shelf.seen.insert(cause.clone()) {
+        return Verdict::Done("repeated");
+    }
+    let decided = shelf.address(&envelope.fact).and_then(|payment| {
+        let decision = decide(&mut shelf.books, rules, cause, now, &envelope.fact, payment.as_ref())?;
+        Ok((decision, payment))
+    });
+    let (decision, payment) = match decided {
+        Ok(decided) => decided,
+        Err(refusal) => {
+            shelf.facts.push(store::SettledFact::new(envelope, "refused", None));
+            return Verdict::Dead { code: code(&refusal), reason: refusal.to_string() };
+        }
+    };
+    if decision.outcome == Outcome::Contradicts {
+        let payment = payment.as_ref().map(PaymentId::as_str);
+        tracing::error!(%cause, payment, "a fact contradicts what was acted upon; an operator decides");
+    }
+    for event in &decision.events {
+        told.events.push(stored(event, envelope.traceparent.as_deref()));
+        told.traces.push(envelope.traceparent.clone());
+    }
+    shelf.journal.extend(decision.transactions);
+    shelf.facts.push(store::SettledFact::new(envelope, decision.outcome.as_str(), payment));
+    Verdict::Done(decision.outcome.as_str())
+}
+
+/// The machine-readable code of a dead letter.
+fn code(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::TwoDelivered(..) => "two_payments",
+        Refusal::TooManyCredits(_) => "too_many_credits",
+    }
+}

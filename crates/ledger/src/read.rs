@@ -1,0 +1,89 @@
+//! What the ledger shows: accounts, statements and payments as people and gateways read them.
+//!
+//! Nothing here decides or changes anything. Amounts are decimal strings, times are RFC 3339 in UTC, lists have a limit.
+//! What takes several statements is read from one [`snapshot`], so that its parts belong together.
+
+mod account;
+mod payment;
+mod statement;
+
+pub use account::{
+    AccountLine, AccountView, LotView, Restriction, Standing, Standings, account, account_as_of, accounts,
+};
+pub use payment::{
+    FactLine, PaymentFilter, PaymentLine, PaymentView, WhyUndelivered, payment, payments, why_undelivered,
+};
+pub use statement::{EntryView, Statement, StatementRange, TransactionView, statement};
+
+use db::{Doing, Error, PgConnection, Pool};
+use domain::{Cause, Money};
+use rust_decimal::Decimal;
+use serde::Serialize;
+use sqlx::{Postgres, Transaction};
+use time::OffsetDateTime;
+
+/// A transaction that sees one moment of the database, changes nothing and holds nobody up: it can run beside a live
+/// fleet. Dropping it ends it.
+pub async fn snapshot(pool: &Pool) -> Result<Transaction<'static, Postgres>, Error> {
+    pool.begin_with("begin isolation level repeatable read, read only").await.doing("beginning a snapshot")
+}
+
+/// What became of a fact; nothing as long as the ledger has not read it.
+pub async fn fact_outcome(pool: &Pool, cause: &Cause) -> Result<Option<String>, Error> {
+    sqlx::query_scalar!(
+        "select outcome from ledger_facts where source = $1 and id = $2",
+        cause.source,
+        cause.id,
+    )
+    .fetch_optional(pool)
+    .await
+    .doing("asking what became of a fact")
+}
+
+/// What the ledger has open, for metrics.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Gauges {
+    pub undelivered: i64,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub undelivered_since: Option<OffsetDateTime>,
+    pub shells: i64,
+}
+
+/// Cheap however many payments there are: an index holds the open ones alone.
+pub async fn gauges(connection: &mut PgConnection) -> Result<Gauges, Error> {
+    sqlx::query_as!(
+        Gauges,
+        r#"select count(*) filter (where state = 'undelivered') as "undelivered!",
+                  min(created_at) filter (where state = 'undelivered') as undelivered_since,
+                  count(*) filter (where state = 'shell') as "shells!"
+           from payments where state in ('shell', 'undelivered')"#,
+    )
+    .fetch_one(connection)
+    .await
+    .doing("counting open payments")
+}
+
+/// With the currency's own number of places: `4.00` and not `4`; as it is stored where there is no currency.
+fn money_text(amount: Decimal, currency: Option<&str>) -> String {
+    currency
+        .and_then(|code| domain::money::currency(code).ok())
+        .and_then(|currency| Money::new(amount, currency).ok())
+        .map_or_else(|| amount.normalize().to_string(), |money| money.display_amount())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_has_the_places_of_its_currency() {
+        let check = |amount: &str, currency, expect: &str| {
+            assert_eq!(money_text(amount.parse().unwrap(), currency), expect, "{amount} {currency:?}");
+        };
+        check("4", Some("USD"), "4.00");
+        check("0", Some("USD"), "0.00");
+        check("100.000", Some("JPY"), "100");
+        check("1.2340", Some("BHD"), "1.234");
+        check("0.50", None, "0.5");
+    }
+}

@@ -1,0 +1,723 @@
+//! The ledger's SQL: lock and read what a batch touches, write what it changed. See the crate's page for the order.
+
+use db::{Doing, Error, Work};
+use domain::catalog::{Catalog, CatalogVersion};
+use domain::event::Balances;
+use domain::journal::Transaction;
+use domain::ledger::{Account, Books, Lots, Payment, PaymentState, Refusal, Rules};
+use domain::lot::{Lot, LotKind};
+use domain::record::Record as PaymentRecord;
+use domain::{AccountId, Cause, Credits, CustomerId, Envelope, Fact, PaymentId};
+use rust_decimal::Decimal;
+use sqlx::types::Json;
+use std::collections::{BTreeMap, BTreeSet};
+use time::OffsetDateTime;
+
+/// Everything a batch touches, locked and read; then what it changed, to be written.
+pub(crate) struct Shelf {
+    pub books: Books,
+    /// Facts that were settled before, and those settled in this batch.
+    pub seen: BTreeSet<Cause>,
+    pub journal: Vec<Transaction>,
+    pub facts: Vec<SettledFact>,
+    ids: PaymentIds,
+}
+
+/// Which payment each id of a purchase leads to.
+#[derive(Default)]
+struct PaymentIds {
+    leads_to: BTreeMap<PaymentId, PaymentId>,
+    stored: BTreeMap<PaymentId, PaymentId>,
+}
+
+pub(crate) struct SettledFact {
+    source: String,
+    id: String,
+    kind: &'static str,
+    outcome: &'static str,
+    payment: Option<String>,
+}
+
+impl SettledFact {
+    pub fn new(envelope: &Envelope, outcome: &'static str, payment: Option<PaymentId>) -> Self {
+        Self {
+            source: envelope.cause.source.clone(),
+            id: envelope.cause.id.clone(),
+            kind: envelope.fact.kind().as_str(),
+            outcome,
+            payment: payment.map(String::from),
+        }
+    }
+}
+
+impl Shelf {
+    /// The payment that a fact is about: every id it names leads there from now on.
+    pub fn address(&mut self, fact: &Fact) -> Result<Option<PaymentId>, Refusal> {
+        let named: Vec<PaymentId> = fact.payment_ids().into_iter().cloned().collect();
+        let Some(own) = named.first() else { return Ok(None) };
+        let known: BTreeSet<PaymentId> = named.iter().map(|id| self.resolve(id)).collect();
+        // A fact that names a single id speaks of whatever payment that id leads to.
+        let leading = if named.len() == 1 { self.resolve(own) } else { own.clone() };
+        let payment = self.books.unite(&leading, &known)?;
+        for id in named.into_iter().chain(known) {
+            self.ids.leads_to.insert(id, payment.clone());
+        }
+        Ok(Some(payment))
+    }
+
+    /// Follows an id to the payment that now stands for it.
+    fn resolve(&self, id: &PaymentId) -> PaymentId {
+        let mut payment = self.ids.leads_to.get(id).unwrap_or(id);
+        while let Some(merged) = self.books.payments.get(payment).and_then(|p| p.merged_into.as_ref()) {
+            payment = merged;
+        }
+        payment.clone()
+    }
+}
+
+fn parse_id<T: std::str::FromStr>(what: &'static str, text: &str) -> Result<T, Error>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|error| Error::stored(what, error))
+}
+
+/// Locks and reads everything that the facts touch.
+pub(crate) async fn lock(work: &mut Work, envelopes: &[Envelope], rules: &Rules) -> Result<Shelf, Error> {
+    let mut books = Books::default();
+    let ids = lock_payment_ids(work, envelopes).await?;
+    let named = customers_named(envelopes);
+    lock_customers(work, &mut books, &named).await?;
+    let mut wanted: BTreeSet<PaymentId> = ids.leads_to.values().cloned().collect();
+    wanted.extend(waiting_for_customers(work, envelopes).await?);
+    lock_payments(work, &mut books, wanted).await?;
+    let recorded = customers_recorded(&books);
+    lock_customers(work, &mut books, &recorded).await?;
+    lock_accounts(work, &mut books, envelopes).await?;
+    read_lots(work, &mut books, rules).await?;
+    let seen = settled_before(work, envelopes).await?;
+    Ok(Shelf { books, seen, journal: Vec::new(), facts: Vec::new(), ids })
+}
+
+/// Claims every id that a fact names: an id seen for the first time leads to a payment of its own name.
+async fn lock_payment_ids(work: &mut Work, envelopes: &[Envelope]) -> Result<PaymentIds, Error> {
+    let named: BTreeSet<&PaymentId> =
+        envelopes.iter().flat_map(|envelope| envelope.fact.payment_ids()).collect();
+    if named.is_empty() {
+        return Ok(PaymentIds::default());
+    }
+    let named: Vec<&str> = named.into_iter().map(PaymentId::as_str).collect();
+    sqlx::query!(
+        "insert into payment_ids (id, payment) select id, id from unnest($1::text[]) as n (id) on conflict do nothing",
+        &named as _,
+    )
+    .execute(work.connection().await?)
+    .await
+    .doing("claiming payment ids")?;
+    let rows = sqlx::query!(
+        "select id, payment from payment_ids where id = any($1::text[]) order by id for update",
+        &named as _,
+    )
+    .fetch_all(work.connection().await?)
+    .await
+    .doing("locking payment ids")?;
+    let mut leads_to = BTreeMap::new();
+    for row in rows {
+        leads_to.insert(parse_id("a payment id", &row.id)?, parse_id("a payment id", &row.payment)?);
+    }
+    Ok(PaymentIds { stored: leads_to.clone(), leads_to })
+}
+
+/// Customers whose account decides about a payment: those of payments without an account of their own, and those linked.
+fn customers_named(envelopes: &[Envelope]) -> BTreeSet<CustomerId> {
+    envelopes
+        .iter()
+        .filter_map(|envelope| match &envelope.fact {
+            Fact::Payment(payment) if payment.account.is_none() => payment.customer.clone(),
+            Fact::Customer(customer) if customer.account.is_some() => Some(customer.customer.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Customers in the records of payments that still wait for their account.
+fn customers_recorded(books: &Books) -> BTreeSet<CustomerId> {
+    books
+        .payments
+        .values()
+        .filter(|payment| matches!(payment.state, PaymentState::Shell | PaymentState::Undelivered))
+        .flat_map(|payment| payment.record.descriptions.values())
+        .filter_map(|stated| stated.what.customer.clone())
+        .filter(|customer| !books.customers.contains_key(customer))
+        .collect()
+}
+
+/// Locks customers by a row each, which holds the place of a link that is not there yet: whoever delivers a payment
+/// and whoever links its customer must not miss each other.
+async fn lock_customers(
+    work: &mut Work,
+    books: &mut Books,
+    customers: &BTreeSet<CustomerId>,
+) -> Result<(), Error> {
+    if customers.is_empty() {
+        return Ok(());
+    }
+    let customers: Vec<&str> = customers.iter().map(CustomerId::as_str).collect();
+    sqlx::query!(
+        "insert into customers (customer) select customer from unnest($1::text[]) as n (customer) on conflict do nothing",
+        &customers as _,
+    )
+    .execute(work.connection().await?)
+    .await
+    .doing("holding places for customers")?;
+    let rows = sqlx::query!(
+        "select customer, account from customers where customer = any($1::text[]) order by customer for update",
+        &customers as _,
+    )
+    .fetch_all(work.connection().await?)
+    .await
+    .doing("locking customers")?;
+    for row in rows {
+        if let Some(account) = row.account {
+            let customer = parse_id("a customer id", &row.customer)?;
+            books.customers.insert(customer, parse_id("an account id", &account)?);
+        }
+    }
+    Ok(())
+}
+
+/// Payments that a customer link of this batch may deliver.
+async fn waiting_for_customers(work: &mut Work, envelopes: &[Envelope]) -> Result<Vec<PaymentId>, Error> {
+    let linked: BTreeSet<&str> = envelopes
+        .iter()
+        .filter_map(|envelope| match &envelope.fact {
+            Fact::Customer(customer) if customer.account.is_some() => Some(customer.customer.as_str()),
+            _ => None,
+        })
+        .collect();
+    if linked.is_empty() {
+        return Ok(Vec::new());
+    }
+    let linked: Vec<&str> = linked.into_iter().collect();
+    let rows = sqlx::query_scalar!(
+        "select payment from payments where state = 'undelivered' and customer = any($1::text[]) order by payment",
+        &linked as _,
+    )
+    .fetch_all(work.connection().await?)
+    .await
+    .doing("finding payments that wait for a customer")?;
+    rows.iter().map(|payment| parse_id("a payment id", payment)).collect()
+}
+
+/// Locks payments, and those that they turned out to be.
+async fn lock_payments(
+    work: &mut Work,
+    books: &mut Books,
+    mut wanted: BTreeSet<PaymentId>,
+) -> Result<(), Error> {
+    while !wanted.is_empty() {
+        let names: Vec<&str> = wanted.iter().map(PaymentId::as_str).collect();
+        let rows = sqlx::query!(
+            r#"select payment, state, account, catalog, merged_into, record as "record: Json<PaymentRecord>"
+               from payments where payment = any($1::text[]) order by payment for update"#,
+            &names as _,
+        )
+        .fetch_all(work.connection().await?)
+        .await
+        .doing("locking payments")?;
+        let mut merged = BTreeSet::new();
+        for row in rows {
+            let id: PaymentId = parse_id("a payment id", &row.payment)?;
+            let account = row.account.map(|account| parse_id("an account id", &account)).transpose()?;
+            let merged_into: Option<PaymentId> =
+                row.merged_into.map(|payment| parse_id("a payment id", &payment)).transpose()?;
+            merged.extend(merged_into.clone());
+            let payment = Payment {
+                id: id.clone(),
+                record: row.record.0,
+                state: PaymentState::parse(&row.state)
+                    .ok_or_else(|| Error::stored("a payment's state", &row.state))?,
+                account,
+                catalog: row.catalog.map(CatalogVersion),
+                merged_into,
+                changed: false,
+            };
+            books.payments.insert(id, payment);
+        }
+        wanted = merged.into_iter().filter(|id| !books.payments.contains_key(id)).collect();
+    }
+    Ok(())
+}
+
+/// Locks every account that may change, and makes those that nobody has spoken of before: a row that does not exist
+/// locks nothing.
+async fn lock_accounts(work: &mut Work, books: &mut Books, envelopes: &[Envelope]) -> Result<(), Error> {
+    let mut wanted: BTreeSet<AccountId> =
+        envelopes.iter().filter_map(|envelope| envelope.fact.account().cloned()).collect();
+    wanted.extend(books.customers.values().cloned());
+    for payment in books.payments.values() {
+        wanted.extend(payment.account.clone());
+        let said = payment.record.descriptions.values().filter_map(|stated| stated.what.account.as_ref());
+        wanted.extend(said.map(|link| link.account.clone()));
+    }
+    read_accounts(work, books, &wanted).await?;
+    wanted.retain(|account| !books.accounts.contains_key(account));
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let new: Vec<&str> = wanted.iter().map(AccountId::as_str).collect();
+    sqlx::query!(
+        "insert into accounts (account) select account from unnest($1::text[]) as n (account) on conflict do nothing",
+        &new as _,
+    )
+    .execute(work.connection().await?)
+    .await
+    .doing("opening accounts")?;
+    read_accounts(work, books, &wanted).await
+}
+
+async fn read_accounts(
+    work: &mut Work,
+    books: &mut Books,
+    wanted: &BTreeSet<AccountId>,
+) -> Result<(), Error> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let wanted: Vec<&str> = wanted.iter().map(AccountId::as_str).collect();
+    let rows = sqlx::query!(
+        "select account, available, held, debt, sequence, transactions, head
+         from accounts where account = any($1::text[]) order by account for update",
+        &wanted as _,
+    )
+    .fetch_all(work.connection().await?)
+    .await
+    .doing("locking accounts")?;
+    for row in rows {
+        let id: AccountId = parse_id("an account id", &row.account)?;
+        let account = Account {
+            id: id.clone(),
+            balances: Balances {
+                available: Credits::new(row.available),
+                held: Credits::new(row.held),
+                debt: Credits::new(row.debt),
+            },
+            sequence: row.sequence as u64,
+            transactions: row.transactions as u64,
+            head: row.head.try_into().map_err(|_| Error::stored("a hash", "expected 32 bytes"))?,
+            lots: Lots::default(),
+        };
+        books.accounts.insert(id, account);
+    }
+    Ok(())
+}
+
+/// Reads the lots that can change: those that can be burned, and those of the payments in hand.
+async fn read_lots(work: &mut Work, books: &mut Books, rules: &Rules) -> Result<(), Error> {
+    let accounts: Vec<&str> = books.accounts.keys().map(AccountId::as_str).collect();
+    let delivered = books.payments.values().filter(|payment| payment.state == PaymentState::Delivered);
+    let own: Vec<String> = delivered
+        .flat_map(|payment| {
+            [LotKind::Purchase, LotKind::Bonus].map(|kind| domain::ledger::payment_lot(&payment.id, kind))
+        })
+        .collect();
+    let rows = sqlx::query!(
+        r#"select lot as "lot!", account as "account!", payment, kind as "kind!", granted as "granted!",
+                  remaining as "remaining!", held as "held!", consumed as "consumed!", reversed as "reversed!",
+                  expired as "expired!", since as "since!", expires_at
+           from lots where account = any($1::text[]) and burnable
+           union
+           select lot, account, payment, kind, granted, remaining, held, consumed, reversed, expired, since, expires_at
+           from lots where lot = any($2::text[])"#,
+        &accounts as _,
+        &own as _,
+    )
+    .fetch_all(work.connection().await?)
+    .await
+    .doing("reading lots")?;
+    let mut by_account: BTreeMap<AccountId, Vec<Lot>> = BTreeMap::new();
+    for row in rows {
+        let account: AccountId = parse_id("an account id", &row.account)?;
+        let lot = Lot {
+            lot: row.lot,
+            account: account.clone(),
+            payment: row.payment.map(|payment| parse_id("a payment id", &payment)).transpose()?,
+            kind: LotKind::parse(&row.kind).ok_or_else(|| Error::stored("a lot's kind", &row.kind))?,
+            granted: Credits::new(row.granted),
+            remaining: Credits::new(row.remaining),
+            held: Credits::new(row.held),
+            consumed: Credits::new(row.consumed),
+            reversed: Credits::new(row.reversed),
+            expired: Credits::new(row.expired),
+            since: row.since,
+            expires_at: row.expires_at,
+        };
+        by_account.entry(account).or_default().push(lot);
+    }
+    for (account, lots) in by_account {
+        if let Some(account) = books.accounts.get_mut(&account) {
+            account.lots = Lots::new(lots, &rules.burn_order);
+        }
+    }
+    Ok(())
+}
+
+async fn settled_before(work: &mut Work, envelopes: &[Envelope]) -> Result<BTreeSet<Cause>, Error> {
+    let sources: Vec<&str> = envelopes.iter().map(|envelope| envelope.cause.source.as_str()).collect();
+    let ids: Vec<&str> = envelopes.iter().map(|envelope| envelope.cause.id.as_str()).collect();
+    let rows = sqlx::query!(
+        "select f.source, f.id from unnest($1::text[], $2::text[]) as n (source, id)
+         cross join lateral (select source, id from ledger_facts where source = n.source and id = n.id limit 1) f",
+        &sources as _,
+        &ids as _,
+    )
+    .fetch_all(work.connection().await?)
+    .await
+    .doing("looking for facts settled before")?;
+    Ok(rows.into_iter().map(|row| Cause { source: row.source, id: row.id }).collect())
+}
+
+pub(crate) async fn catalogs(
+    work: &mut Work,
+    versions: &[String],
+) -> Result<Vec<(CatalogVersion, Catalog)>, Error> {
+    let rows = sqlx::query!(
+        r#"select version, content as "content: Json<Catalog>" from catalog_versions where version = any($1)"#,
+        versions,
+    )
+    .fetch_all(work.connection().await?)
+    .await
+    .doing("reading catalogs")?;
+    Ok(rows.into_iter().map(|row| (CatalogVersion(row.version), row.content.0)).collect())
+}
+
+/// Writes everything that the batch changed, in a constant number of statements.
+pub(crate) async fn save(work: &mut Work, shelf: &Shelf, rules: &Rules) -> Result<(), Error> {
+    save_payments(work, shelf, rules).await?;
+    save_payment_ids(work, shelf).await?;
+    save_customers(work, shelf).await?;
+    save_accounts(work, shelf).await?;
+    save_lots(work, shelf).await?;
+    save_journal(work, shelf).await?;
+    save_facts(work, shelf).await
+}
+
+async fn save_payments(work: &mut Work, shelf: &Shelf, rules: &Rules) -> Result<(), Error> {
+    let mut changed: Vec<&Payment> =
+        shelf.books.payments.values().filter(|payment| payment.changed).collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    changed.sort_by(|a, b| a.id.cmp(&b.id));
+    if changed.iter().any(|payment| payment.catalog.as_ref() == Some(&rules.current)) {
+        save_catalog(work, rules).await?;
+    }
+    let now = work.now;
+    let ids: Vec<&str> = changed.iter().map(|p| p.id.as_str()).collect();
+    let states: Vec<&str> = changed.iter().map(|p| p.state.as_str()).collect();
+    let accounts: Vec<Option<&str>> =
+        changed.iter().map(|p| p.account.as_ref().map(AccountId::as_str)).collect();
+    let catalogs: Vec<Option<&str>> =
+        changed.iter().map(|p| p.catalog.as_ref().map(|c| c.0.as_str())).collect();
+    let merged: Vec<Option<&str>> =
+        changed.iter().map(|p| p.merged_into.as_ref().map(PaymentId::as_str)).collect();
+    let records: Vec<Json<&PaymentRecord>> = changed.iter().map(|p| Json(&p.record)).collect();
+    let summaries: Vec<Summary> = changed.iter().map(|p| Summary::of(p)).collect();
+    let customers: Vec<Option<&str>> = summaries.iter().map(|s| s.customer.as_deref()).collect();
+    let amounts: Vec<Option<Decimal>> = summaries.iter().map(|s| s.amount).collect();
+    let currencies: Vec<Option<&str>> = summaries.iter().map(|s| s.currency).collect();
+    let reversed: Vec<Decimal> = summaries.iter().map(|s| s.reversed).collect();
+    let held: Vec<Decimal> = summaries.iter().map(|s| s.held).collect();
+    sqlx::query!(
+        "insert into payments (payment, state, account, catalog, merged_into, record, customer, amount, currency,
+                               reversed_amount, held_amount, created_at, updated_at)
+         select payment, state, account, catalog, merged_into, record, customer, amount, currency, reversed, held, $12, $12
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::numeric[],
+                     $9::text[], $10::numeric[], $11::numeric[])
+           as p (payment, state, account, catalog, merged_into, record, customer, amount, currency, reversed, held)
+         on conflict (payment) do update set
+           state = excluded.state, account = excluded.account, catalog = excluded.catalog,
+           merged_into = excluded.merged_into, record = excluded.record, customer = excluded.customer,
+           amount = excluded.amount, currency = excluded.currency, reversed_amount = excluded.reversed_amount,
+           held_amount = excluded.held_amount, updated_at = excluded.updated_at",
+        &ids as _,
+        &states as _,
+        &accounts as _,
+        &catalogs as _,
+        &merged as _,
+        &records as _,
+        &customers as _,
+        &amounts as _,
+        &currencies as _,
+        &reversed,
+        &held,
+        now,
+    )
+    .execute(work.connection().await?)
+    .await
+    .doing("writing payments")?;
+    Ok(())
+}
+
+/// What lists show of a payment, derived from its record.
+struct Summary {
+    customer: Option<String>,
+    amount: Option<Decimal>,
+    currency: Option<&'static str>,
+    reversed: Decimal,
+    held: Decimal,
+}
+
+impl Summary {
+    fn of(payment: &Payment) -> Self {
+        let Some(terms) = payment.record.terms() else {
+            return Self {
+                customer: None,
+                amount: None,
+                currency: None,
+                reversed: Decimal::ZERO,
+                held: Decimal::ZERO,
+            };
+        };
+        let gone = payment.record.gone(terms.total);
+        Self {
+            customer: terms.customer.map(String::from),
+            amount: Some(terms.total.amount()),
+            currency: Some(terms.total.currency().code()),
+            reversed: gone.reversed,
+            held: gone.held,
+        }
+    }
+}
+
+async fn save_catalog(work: &mut Work, rules: &Rules) -> Result<(), Error> {
+    let now = work.now;
+    let content = rules.catalogs.get(&rules.current);
+    sqlx::query!(
+        "insert into catalog_versions (version, content, first_seen) values ($1, $2, $3) on conflict do nothing",
+        rules.current.0,
+        Json(content) as _,
+        now,
+    )
+    .execute(work.connection().await?)
+    .await
+    .doing("writing the catalog")?;
+    Ok(())
+}
+
+async fn save_payment_ids(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
+    let changed = || {
+        let new = |(id, payment): &(&PaymentId, &PaymentId)| {
+            shelf.ids.stored.get(*id).is_some_and(|p| p != *payment)
+        };
+        shelf.ids.leads_to.iter().filter(new)
+    };
+    if changed().next().is_none() {
+        return Ok(());
+    }
+    let ids: Vec<&str> = changed().map(|(id, _)| id.as_str()).collect();
+    let payments: Vec<&str> = changed().map(|(_, payment)| payment.as_str()).collect();
+    sqlx::query!(
+        "update payment_ids set payment = n.payment from unnest($1::text[], $2::text[]) as n (id, payment)
+         where payment_ids.id = n.id",
+        &ids as _,
+        &payments as _,
+    )
+    .execute(work.connection().await?)
+    .await
+    .doing("writing payment ids")?;
+    Ok(())
+}
+
+async fn save_customers(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
+    if shelf.books.customers.is_empty() {
+        return Ok(());
+    }
+    let customers: Vec<&str> = shelf.books.customers.keys().map(CustomerId::as_str).collect();
+    let accounts: Vec<&str> = shelf.books.customers.values().map(AccountId::as_str).collect();
+    sqlx::query!(
+        "update customers set account = n.account from unnest($1::text[], $2::text[]) as n (customer, account)
+         where customers.customer = n.customer and customers.account is null",
+        &customers as _,
+        &accounts as _,
+    )
+    .execute(work.connection().await?)
+    .await
+    .doing("linking customers")?;
+    Ok(())
+}
+
+async fn save_accounts(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
+    let moved: BTreeSet<&AccountId> = shelf.journal.iter().map(|transaction| &transaction.account).collect();
+    let told: BTreeSet<&AccountId> = shelf
+        .books
+        .payments
+        .values()
+        .filter(|payment| payment.changed)
+        .filter_map(|payment| payment.account.as_ref())
+        .collect();
+    let changed: Vec<&Account> = moved.union(&told).filter_map(|id| shelf.books.accounts.get(*id)).collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<&str> = changed.iter().map(|a| a.id.as_str()).collect();
+    let available: Vec<Decimal> = changed.iter().map(|a| a.balances.available.decimal()).collect();
+    let held: Vec<Decimal> = changed.iter().map(|a| a.balances.held.decimal()).collect();
+    let debt: Vec<Decimal> = changed.iter().map(|a| a.balances.debt.decimal()).collect();
+    let sequences: Vec<i64> = changed.iter().map(|a| a.sequence as i64).collect();
+    let transactions: Vec<i64> = changed.iter().map(|a| a.transactions as i64).collect();
+    let heads: Vec<&[u8]> = changed.iter().map(|a| a.head.as_slice()).collect();
+    sqlx::query!(
+        "update accounts a set available = n.available, held = n.held, debt = n.debt, sequence = n.sequence,
+                transactions = n.transactions, head = n.head
+         from unnest($1::text[], $2::numeric[], $3::numeric[], $4::numeric[], $5::bigint[], $6::bigint[], $7::bytea[])
+           as n (account, available, held, debt, sequence, transactions, head)
+         where a.account = n.account",
+        &ids as _,
+        &available,
+        &held,
+        &debt,
+        &sequences,
+        &transactions,
+        &heads as _,
+    )
+    .execute(work.connection().await?)
+    .await
+    .doing("writing accounts")?;
+    Ok(())
+}
+
+async fn save_lots(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
+    let changed: Vec<&Lot> =
+        shelf.books.accounts.values().flat_map(|account| account.lots.changed()).collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let amounts =
+        |of: fn(&Lot) -> Credits| -> Vec<Decimal> { changed.iter().map(|lot| of(lot).decimal()).collect() };
+    let lots: Vec<&str> = changed.iter().map(|lot| lot.lot.as_str()).collect();
+    let accounts: Vec<&str> = changed.iter().map(|lot| lot.account.as_str()).collect();
+    let payments: Vec<Option<&str>> =
+        changed.iter().map(|l| l.payment.as_ref().map(PaymentId::as_str)).collect();
+    let kinds: Vec<&str> = changed.iter().map(|lot| lot.kind.as_str()).collect();
+    let since: Vec<OffsetDateTime> = changed.iter().map(|lot| lot.since).collect();
+    let expires: Vec<Option<OffsetDateTime>> = changed.iter().map(|lot| lot.expires_at).collect();
+    sqlx::query!(
+        "insert into lots (lot, account, payment, kind, granted, remaining, held, consumed, reversed, expired, since,
+                           expires_at, burnable)
+         select lot, account, payment, kind, granted, remaining, held, consumed, reversed, expired, since, expires_at,
+                remaining > 0
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::numeric[], $6::numeric[], $7::numeric[],
+                     $8::numeric[], $9::numeric[], $10::numeric[], $11::timestamptz[], $12::timestamptz[])
+           as l (lot, account, payment, kind, granted, remaining, held, consumed, reversed, expired, since, expires_at)
+         on conflict (lot) do update set
+           granted = excluded.granted, remaining = excluded.remaining, held = excluded.held,
+           consumed = excluded.consumed, reversed = excluded.reversed, expired = excluded.expired,
+           burnable = excluded.burnable",
+        &lots as _,
+        &accounts as _,
+        &payments as _,
+        &kinds as _,
+        &amounts(|lot| lot.granted),
+        &amounts(|lot| lot.remaining),
+        &amounts(|lot| lot.held),
+        &amounts(|lot| lot.consumed),
+        &amounts(|lot| lot.reversed),
+        &amounts(|lot| lot.expired),
+        &since,
+        &expires as _,
+    )
+    .execute(work.connection().await?)
+    .await
+    .doing("writing lots")?;
+    Ok(())
+}
+
+async fn save_journal(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
+    if shelf.journal.is_empty() {
+        return Ok(());
+    }
+    let journal = &shelf.journal;
+    let accounts: Vec<&str> = journal.iter().map(|t| t.account.as_str()).collect();
+    let numbers: Vec<i64> = journal.iter().map(|t| t.number as i64).collect();
+    let kinds: Vec<&str> = journal.iter().map(|t| t.kind.as_str()).collect();
+    let sources: Vec<&str> = journal.iter().map(|t| t.cause.source.as_str()).collect();
+    let causes: Vec<&str> = journal.iter().map(|t| t.cause.id.as_str()).collect();
+    let payments: Vec<Option<&str>> =
+        journal.iter().map(|t| t.payment.as_ref().map(PaymentId::as_str)).collect();
+    let times: Vec<OffsetDateTime> = journal.iter().map(|t| t.at).collect();
+    let hashes: Vec<&[u8]> = journal.iter().map(|t| t.hash.as_slice()).collect();
+    sqlx::query!(
+        "insert into transactions (account, number, kind, cause_source, cause_id, payment, at, hash)
+         select * from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
+                              $7::timestamptz[], $8::bytea[])",
+        &accounts as _,
+        &numbers,
+        &kinds as _,
+        &sources as _,
+        &causes as _,
+        &payments as _,
+        &times,
+        &hashes as _,
+    )
+    .execute(work.connection().await?)
+    .await
+    .doing("writing transactions")?;
+    save_entries(work, journal).await
+}
+
+async fn save_entries(work: &mut Work, journal: &[Transaction]) -> Result<(), Error> {
+    let lines = || {
+        journal.iter().flat_map(|transaction| {
+            transaction.entries.iter().enumerate().map(move |(line, entry)| (transaction, line, entry))
+        })
+    };
+    let accounts: Vec<&str> = lines().map(|(t, ..)| t.account.as_str()).collect();
+    let numbers: Vec<i64> = lines().map(|(t, ..)| t.number as i64).collect();
+    let places: Vec<i16> = lines().map(|(_, line, _)| line as i16).collect();
+    let books: Vec<&str> = lines().map(|(.., entry)| entry.book.as_str()).collect();
+    let lots: Vec<Option<&str>> = lines().map(|(.., entry)| entry.lot.as_deref()).collect();
+    let amounts: Vec<Decimal> = lines().map(|(.., entry)| entry.amount.decimal()).collect();
+    sqlx::query!(
+        "insert into entries (account, number, line, book, lot, amount)
+         select * from unnest($1::text[], $2::bigint[], $3::smallint[], $4::text[], $5::text[], $6::numeric[])",
+        &accounts as _,
+        &numbers,
+        &places,
+        &books as _,
+        &lots as _,
+        &amounts,
+    )
+    .execute(work.connection().await?)
+    .await
+    .doing("writing entries")?;
+    Ok(())
+}
+
+async fn save_facts(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
+    if shelf.facts.is_empty() {
+        return Ok(());
+    }
+    let now = work.now;
+    let facts = &shelf.facts;
+    let sources: Vec<&str> = facts.iter().map(|fact| fact.source.as_str()).collect();
+    let ids: Vec<&str> = facts.iter().map(|fact| fact.id.as_str()).collect();
+    let kinds: Vec<&str> = facts.iter().map(|fact| fact.kind).collect();
+    let outcomes: Vec<&str> = facts.iter().map(|fact| fact.outcome).collect();
+    let payments: Vec<Option<&str>> = facts.iter().map(|fact| fact.payment.as_deref()).collect();
+    sqlx::query!(
+        "insert into ledger_facts (source, id, kind, outcome, payment, settled_at)
+         select source, id, kind, outcome, payment, $6
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) as f (source, id, kind, outcome, payment)",
+        &sources as _,
+        &ids as _,
+        &kinds as _,
+        &outcomes as _,
+        &payments as _,
+        now,
+    )
+    .execute(work.connection().await?)
+    .await
+    .doing("noting settled facts")?;
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! `bursar ledger verify`: proves the invariants from what is stored.
+//!
+//! Everything is read from one snapshot, so it can run beside a live fleet; nothing is changed. Memory stays flat
+//! however long the journal is: sums are made by the database, hashes and targets are computed chunk by chunk. What
+//! the database can prove by a query is proved by a query, a computation of its own and not the code that posted.
+//!
+//! What a worker may still be about to write (a fact without outcome, an event without confirm) counts as in flight
+//! for [`IN_FLIGHT`], and is found by name afterwards.
+
+mod chain;
+mod payments;
+mod set;
+
+use crate::read;
+use bus::{Namespace, Topology, queue};
+use db::{Error, PgConnection, Pool};
+use domain::AccountId;
+use serde::Serialize;
+use set::{Conservation, Size};
+use std::time::Duration;
+
+/// Culprits named for each check; where there are more, the check says so.
+const CULPRITS_MAX: usize = 20;
+
+/// How long what is committed may wait for its next step. The statements beside this file say the same in SQL.
+pub const IN_FLIGHT: Duration = Duration::from_secs(60);
+
+/// `bursar ledger verify --json`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    pub ok: bool,
+    pub accounts: i64,
+    pub transactions: i64,
+    pub checks: Vec<Check>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Check {
+    pub name: &'static str,
+    /// What holds, in words.
+    pub rule: &'static str,
+    pub ok: bool,
+    pub checked: i64,
+    /// The first of those that break the rule.
+    pub failed: Vec<Culprit>,
+    /// There are more than are named.
+    #[serde(skip_serializing_if = "is_false")]
+    pub more: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Conservation>,
+}
+
+/// What breaks a rule: an account, a transaction (`acct_42 #7`), a lot, a payment, a fact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Culprit {
+    pub subject: String,
+    pub expected: String,
+    pub got: String,
+}
+
+/// How far a check has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    pub rule: &'static str,
+    pub checked: i64,
+    pub of: i64,
+}
+
+pub type Watcher<'a> = &'a mut (dyn FnMut(Progress) + Send);
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// Checks every account, or the one in `scope`; facts belong to no account and are checked only with all of them.
+/// `scale` is the deployment's number of decimal places of a credit.
+pub async fn verify(
+    pool: &Pool,
+    scale: u32,
+    scope: Option<&AccountId>,
+    watcher: Watcher<'_>,
+) -> Result<Report, Error> {
+    let mut snapshot = read::snapshot(pool).await?;
+    set::take_time(&mut snapshot).await?;
+    let scope = scope.map(AccountId::as_str);
+    let size = set::size(&mut snapshot, scope).await?;
+    let mut audit =
+        Audit { connection: &mut snapshot, scope, size, watcher, rule: NO_RULE, checks: Vec::new() };
+    audit.journal().await?;
+    audit.balances().await?;
+    audit.events().await?;
+    audit.payments(scale).await?;
+    if scope.is_none() {
+        audit.facts().await?;
+    }
+    Ok(audit.report())
+}
+
+/// The checks while they are being made.
+struct Audit<'a> {
+    connection: &'a mut PgConnection,
+    scope: Option<&'a str>,
+    size: Size,
+    watcher: Watcher<'a>,
+    /// Of the check that is being made.
+    rule: Rule,
+    checks: Vec<Check>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Rule {
+    name: &'static str,
+    says: &'static str,
+    of: i64,
+}
+
+const NO_RULE: Rule = Rule { name: "", says: "", of: 0 };
+
+impl Audit<'_> {
+    fn begin(&mut self, name: &'static str, of: i64, says: &'static str) -> &mut PgConnection {
+        self.rule = Rule { name, says, of };
+        self.progress(0);
+        self.connection
+    }
+
+    fn progress(&mut self, checked: i64) {
+        (self.watcher)(Progress { rule: self.rule.says, checked, of: self.rule.of });
+    }
+
+    fn conclude(&mut self, mut failed: Vec<Culprit>) -> &mut Check {
+        let more = failed.len() > CULPRITS_MAX;
+        failed.truncate(CULPRITS_MAX);
+        let Rule { name, says, of } = self.rule;
+        self.checks.push(Check {
+            name,
+            rule: says,
+            ok: failed.is_empty(),
+            checked: of,
+            failed,
+            more,
+            counts: None,
+        });
+        self.checks.last_mut().expect("it was pushed just above")
+    }
+
+    async fn journal(&mut self) -> Result<(), Error> {
+        let (scope, size) = (self.scope, self.size);
+        let says = "every transaction adds up to zero, in both its halves";
+        let found =
+            set::transactions_balance(self.begin("transactions_balance", size.transactions, says), scope)
+                .await?;
+        self.conclude(found);
+        let says = "every entry belongs to a transaction";
+        let found = set::entries_belong(self.begin("entries_belong", size.entries, says), scope).await?;
+        self.conclude(found);
+        let says = "an account's transactions are numbered from 1 without gaps";
+        let found =
+            set::transactions_numbered(self.begin("transactions_numbered", size.accounts, says), scope)
+                .await?;
+        self.conclude(found);
+        let says = "every transaction's hash follows from the one before, up to the account's head";
+        let mut found =
+            set::heads(self.begin("transactions_chained", size.transactions, says), scope).await?;
+        chain::check(self, &mut found).await?;
+        self.conclude(found);
+        let says = "usage is carried by lots or is debt, and only usage changes their sum";
+        let found = set::usage_kept(self.begin("usage_kept", size.transactions, says), scope).await?;
+        self.conclude(found);
+        Ok(())
+    }
+
+    async fn balances(&mut self) -> Result<(), Error> {
+        let (scope, size) = (self.scope, self.size);
+        let says = "an account's balances are the sums of its entries";
+        let found = set::balances(self.begin("balances", size.accounts, says), scope).await?;
+        self.conclude(found);
+        let says = "a lot's amounts are the sums of its entries, and add up to what was granted";
+        let found = set::lots(self.begin("lots", size.lots, says), scope).await?;
+        self.conclude(found);
+        let says = "a payment's lots belong to the account that it was delivered to";
+        let found = set::lots_owned(self.begin("lots_owned", size.lots, says), scope).await?;
+        self.conclude(found);
+        let says = "no account has credits available beside debt";
+        let found =
+            set::credits_beside_debt(self.begin("credits_beside_debt", size.accounts, says), scope).await?;
+        self.conclude(found);
+        Ok(())
+    }
+
+    async fn events(&mut self) -> Result<(), Error> {
+        let (scope, size) = (self.scope, self.size);
+        let says = "an account's events are numbered from 1 without gaps";
+        let found = set::events_numbered(self.begin("events_numbered", size.events, says), scope).await?;
+        self.conclude(found);
+        let says = "what was committed is published within a minute";
+        let found = set::events_published(self.begin("events_published", size.outbox, says), scope).await?;
+        self.conclude(found);
+        Ok(())
+    }
+
+    async fn payments(&mut self, scale: u32) -> Result<(), Error> {
+        let says = "a delivered payment has granted, reversed and held exactly what its record says";
+        self.begin("payments", self.size.payments, says);
+        let found = payments::check(self, scale).await?;
+        self.conclude(found);
+        Ok(())
+    }
+
+    async fn facts(&mut self) -> Result<(), Error> {
+        let kinds = kinds_read();
+        let counts = set::conservation(self.connection, &kinds).await?;
+        let says = "every admitted fact that the ledger reads has an outcome";
+        let found =
+            set::facts_settled(self.begin("facts_settled", counts.admitted - counts.unread, says), &kinds)
+                .await?;
+        self.conclude(found).counts = Some(counts);
+        let says = "every outcome is of an admitted fact";
+        let found = set::outcomes_admitted(self.begin("outcomes_admitted", counts.settled(), says)).await?;
+        self.conclude(found);
+        let says = "every usage and grant that was applied is posted once, with its amount";
+        let of = self.size.usages_and_grants;
+        let found = set::facts_posted(self.begin("facts_posted", of, says)).await?;
+        self.conclude(found);
+        Ok(())
+    }
+
+    fn report(self) -> Report {
+        Report {
+            ok: self.checks.iter().all(|check| check.ok),
+            accounts: self.size.accounts,
+            transactions: self.size.transactions,
+            checks: self.checks,
+        }
+    }
+}
+
+/// The kinds of facts that reach the ledger's queue.
+fn kinds_read() -> Vec<String> {
+    let namespace = Namespace::new("bursar").expect("letters alone make a namespace");
+    let queue = namespace.name(queue::LEDGER);
+    let bindings = Topology::new(&namespace).bindings;
+    bindings.iter().filter(|binding| binding.queue == queue).map(|b| b.routing_key.to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ledger_reads_facts_about_credits_and_no_others() {
+        let mut kinds = kinds_read();
+        kinds.sort();
+        assert_eq!(
+            kinds,
+            ["fact.customer", "fact.grant", "fact.hold", "fact.movement", "fact.payment", "fact.usage"]
+        );
+    }
+}
