@@ -37,6 +37,11 @@ const LINGER: Duration = Duration::from_millis(2);
 /// A batch that takes longer hangs.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
+/// Headers travel in one frame of 128 KiB, and the broker ends the connection over a larger one: what a dead letter says
+/// of itself and what it takes over from its message together stay well below.
+const REASON_MAX: usize = 32 * 1024;
+const HEADERS_MAX: usize = 64 * 1024;
+
 /// What a worker is: a queue, a message type, an error type that states each error's fate, and one function over a
 /// batch inside a transaction. It never acknowledges, sleeps, publishes or reads the clock itself.
 pub trait Worker: Send + Sync + 'static {
@@ -385,6 +390,7 @@ impl<W: Worker> Lane<W> {
     /// One transaction: decide, publish what must be out before it, commit, publish what was stored.
     async fn attempt(&self, items: &[W::Item]) -> Result<Vec<Verdict>, Failure> {
         let mut work = Work::new(self.context.pool.clone(), OffsetDateTime::now_utc());
+        let mut stage = Stage::start::<W>();
         let handled =
             AssertUnwindSafe(tokio::time::timeout(TIME_LIMIT, self.worker.handle(&mut work, items)));
         let settled = match handled.catch_unwind().await {
@@ -399,15 +405,19 @@ impl<W: Worker> Lane<W> {
             Err(panic) => return Err(Failure::unknown(format!("it panicked: {}", panic_text(&*panic)))),
         };
         assert_eq!(settled.verdicts.len(), items.len(), "a worker gives one verdict for each item");
+        stage.ends("decide");
         if let Err(error) = self.context.publisher.publish_all(settled.forward).await {
             work.abandon().await;
             return Err(Failure::transient(error));
         }
+        stage.ends("forward");
         metrics::counter!("bursar_statements_total", "worker" => W::NAME).increment(work.statements());
         work.commit().await.map_err(|error| Failure { fate: error.fate(), why: chain(&error) })?;
+        stage.ends("commit");
         if let Some(announcement) = settled.announce {
             self.announce(announcement).await;
         }
+        stage.ends("announce");
         Ok(settled.verdicts)
     }
 
@@ -464,11 +474,17 @@ impl<W: Worker> Lane<W> {
         let now = OffsetDateTime::now_utc().unix_timestamp();
         // The broker's own headers would make a replay look like a cycle to it.
         let mut headers = origin.headers.clone();
-        headers.retain(|name, _| !name.starts_with("x-"));
+        let mut room = HEADERS_MAX;
+        headers.retain(|name, value| {
+            let size = name.len() + value.len();
+            let fits = !name.starts_with("x-") && size <= room;
+            room -= if fits { size } else { 0 };
+            fits
+        });
         let mut set = |name: &str, value: String| headers.insert(name.to_owned(), value);
         set(header::DEAD_WORKER, W::NAME.to_owned());
         set(header::DEAD_CODE, dead.code.to_owned());
-        set(header::DEAD_REASON, dead.reason);
+        set(header::DEAD_REASON, shortened(dead.reason, REASON_MAX));
         set(header::DEAD_EXCHANGE, origin.exchange.clone());
         set(header::DEAD_ROUTING_KEY, origin.routing_key.clone());
         set(header::DEAD_AT, now.to_string());
@@ -487,6 +503,25 @@ impl<W: Worker> Lane<W> {
             headers,
             body: dead.body,
         }
+    }
+}
+
+/// Times the stages of a batch: where a slow worker waits is the first question that is asked at night.
+struct Stage {
+    worker: &'static str,
+    since: Instant,
+}
+
+impl Stage {
+    fn start<W: Worker>() -> Self {
+        Self { worker: W::NAME, since: Instant::now() }
+    }
+
+    fn ends(&mut self, name: &'static str) {
+        let now = Instant::now();
+        metrics::histogram!("bursar_stage_seconds", "worker" => self.worker, "stage" => name)
+            .record(now - self.since);
+        self.since = now;
     }
 }
 
@@ -514,6 +549,14 @@ async fn settle_outbox(pool: &db::Pool, row: Uuid) -> Result<(), db::Error> {
     use db::Doing;
     let mut connection = pool.acquire().await.doing("taking a connection")?;
     db::outbox::settled(&mut connection, row).await
+}
+
+fn shortened(mut text: String, length_max: usize) -> String {
+    if text.len() > length_max {
+        text.truncate(text.floor_char_boundary(length_max));
+        text.push_str(" (shortened)");
+    }
+    text
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

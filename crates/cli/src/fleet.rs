@@ -169,7 +169,7 @@ impl Fleet {
             namespace: session.namespace()?,
             consume,
             publisher: Publisher::spawn(publish.clone(), CONFIRM_TIMEOUT),
-            pool: session.pool.clone(),
+            pool: session.worker_pool()?,
             health,
             stop: stop.clone(),
         };

@@ -31,6 +31,7 @@ const BATCH_BUCKETS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0,
 pub fn start_metrics() -> Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Full("bursar_latency_seconds".to_owned()), &LATENCY_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full("bursar_stage_seconds".to_owned()), &LATENCY_BUCKETS)?
         .set_buckets_for_metric(Matcher::Full("bursar_batch_facts".to_owned()), &BATCH_BUCKETS)?
         .install_recorder()
         .context("installing the metrics recorder")?;
@@ -57,6 +58,11 @@ fn describe() {
         "bursar_latency_seconds",
         Unit::Seconds,
         "From a fact's arrival at Bursar until the worker settled it"
+    );
+    describe_histogram!(
+        "bursar_stage_seconds",
+        Unit::Seconds,
+        "What a batch spends its time on: decide, forward, commit, announce"
     );
     describe_gauge!("bursar_queue_messages", "Messages ready in a queue");
     describe_gauge!("bursar_unpublished_events", "Events committed and not known to be published");

@@ -22,6 +22,12 @@ impl Session {
         Ok(Self { config, json, pool })
     }
 
+    /// The pool of the fleet's workers; the commands' own may read whole tables.
+    pub fn worker_pool(&self) -> Result<db::Pool> {
+        let config = &self.config;
+        Ok(db::worker_pool(&config.database_url.0, config.limits.database_connections, "bursar workers")?)
+    }
+
     pub fn namespace(&self) -> Result<Namespace> {
         self.config.namespace()
     }

@@ -84,16 +84,32 @@ fn is_transient_sqlstate(code: &str) -> bool {
 
 /// A bounded pool. Nothing is connected yet: a fleet starts while its database is still away.
 pub fn pool(url: &SecretString, connections_max: u32, name: &str) -> Result<Pool, Error> {
+    Ok(pool_with(options(url, name)?, connections_max))
+}
+
+/// A pool for workers, which only ever look rows up by their keys. Postgres keeps a statement's plan: one made while a
+/// table was small would scan it for every batch once it is large, so plans that read whole tables are ruled out.
+pub fn worker_pool(url: &SecretString, connections_max: u32, name: &str) -> Result<Pool, Error> {
+    let by_key =
+        [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off"), ("jit", "off")];
+    Ok(pool_with(options(url, name)?.options(by_key), connections_max))
+}
+
+fn options(url: &SecretString, name: &str) -> Result<PgConnectOptions, Error> {
     let options: PgConnectOptions = url.expose_secret().parse().map_err(Error::Url)?;
-    let options = options
+    Ok(options
         .application_name(name)
-        // A worker that hangs in a transaction would hold back vacuum for everybody.
-        .options([("idle_in_transaction_session_timeout", "60s"), ("statement_timeout", "60s")])
-        .disable_statement_logging();
-    Ok(PgPoolOptions::new()
+        // A worker that hangs in a transaction would hold back vacuum for everybody. A statement that waits for a lock must
+        // end, and be tried again, before the loop takes its batch for one that hangs (30 s) and gives up on its facts.
+        .options([("idle_in_transaction_session_timeout", "60s"), ("statement_timeout", "15s")])
+        .disable_statement_logging())
+}
+
+fn pool_with(options: PgConnectOptions, connections_max: u32) -> Pool {
+    PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_lazy_with(options))
+        .connect_lazy_with(options)
 }
 
 pub async fn migrate(pool: &Pool) -> Result<(), Error> {

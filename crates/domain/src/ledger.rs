@@ -171,26 +171,35 @@ impl Books {
         payment
     }
 
-    /// Makes one payment of several whose ids a fact named together. `leading` is the fact's own id for it; a payment
-    /// that was delivered keeps its name. Returns the one that stands for all.
+    /// The payment that now stands for this one: itself, or what it turned out to be.
+    pub fn standing_for<'a>(&'a self, id: &'a PaymentId) -> &'a PaymentId {
+        let mut id = id;
+        while let Some(merged_into) = self.payments.get(id).and_then(|payment| payment.merged_into.as_ref()) {
+            id = merged_into;
+        }
+        id
+    }
+
+    /// Makes one payment of several whose ids a fact named together, and returns the one that stands for all: a payment
+    /// that was delivered keeps its name, else it is what stands for `leading`, the fact's own id for it.
+    ///
+    /// Only payments that stand for themselves are merged, and only into one that does: merges never form a circle.
     pub fn unite(&mut self, leading: &PaymentId, others: &BTreeSet<PaymentId>) -> Result<PaymentId, Refusal> {
-        let delivered: Vec<&PaymentId> = others
-            .iter()
-            .chain((!others.contains(leading)).then_some(leading))
-            .filter(|id| {
-                self.payments.get(*id).is_some_and(|payment| payment.state == PaymentState::Delivered)
-            })
-            .collect();
+        let leading = self.standing_for(leading).clone();
+        let mut standing: BTreeSet<PaymentId> =
+            others.iter().map(|id| self.standing_for(id).clone()).collect();
+        standing.insert(leading.clone());
+        let is_delivered =
+            |id: &&PaymentId| self.payments.get(*id).is_some_and(|p| p.state == PaymentState::Delivered);
+        let delivered: Vec<&PaymentId> = standing.iter().filter(is_delivered).collect();
         let survivor = match delivered[..] {
-            [] => leading.clone(),
+            [] => leading,
             [one] => one.clone(),
             [a, b, ..] => return Err(Refusal::TwoDelivered(a.clone(), b.clone())),
         };
-        for other in others.iter().chain([leading]).filter(|other| **other != survivor) {
-            let Some(absorbed) = self.payments.get_mut(other).filter(|p| p.state != PaymentState::Merged)
-            else {
-                continue;
-            };
+        standing.remove(&survivor);
+        for other in standing {
+            let Some(absorbed) = self.payments.get_mut(&other) else { continue };
             absorbed.state = PaymentState::Merged;
             absorbed.merged_into = Some(survivor.clone());
             absorbed.changed = true;

@@ -28,6 +28,9 @@ pub struct Gate {
     settings: processors::Settings,
 }
 
+/// It says what was admitted before: counted, and stopped.
+const REPEATED: Verdict = Verdict::Done("repeated");
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
@@ -91,7 +94,7 @@ impl Gate {
                     candidate.envelope.cause, admitted.fact, candidate.canonical
                 ),
             },
-            Some(_) | None => Verdict::Done("repeated"),
+            Some(_) | None => REPEATED,
         }
     }
 
@@ -163,7 +166,7 @@ impl bus::Worker for Gate {
             .filter(|(index, candidate)| first[&candidate.envelope.cause] != *index || !is_fresh(*index))
             .map(|(_, candidate)| &candidate.envelope.cause)
             .collect();
-        let known = store::note_repeats(work, &repeats).await?;
+        let known = store::admitted(work, &repeats).await?;
 
         let mut verdicts = Vec::with_capacity(candidates.len());
         let mut admitted = Vec::new();
@@ -178,6 +181,13 @@ impl bus::Worker for Gate {
                 verdicts.push(Verdict::Done("kept"));
             }
         }
+        let counted: Vec<&Cause> = candidates
+            .iter()
+            .zip(&verdicts)
+            .filter(|(_, verdict)| **verdict == REPEATED)
+            .map(|(candidate, _)| &candidate.envelope.cause)
+            .collect();
+        store::count_repeats(work, &counted).await?;
         let forward = self.forward(&admitted, work.now);
         Ok(Settled { verdicts, forward, announce: None })
     }

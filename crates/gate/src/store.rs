@@ -86,13 +86,41 @@ async fn keep_raw(work: &mut Work, admitted: &[&Candidate]) -> Result<(), Error>
     Ok(())
 }
 
-/// Counts repeats, and returns what was admitted under each of their identities.
-pub(crate) async fn note_repeats(
+/// What was admitted under identities that came again; locked, so that whoever counts them does so in one order.
+pub(crate) async fn admitted(
     work: &mut Work,
     repeats: &[&Cause],
 ) -> Result<BTreeMap<Cause, Admitted>, Error> {
     if repeats.is_empty() {
         return Ok(BTreeMap::new());
+    }
+    let sources: Vec<&str> = repeats.iter().map(|cause| cause.source.as_str()).collect();
+    let ids: Vec<&str> = repeats.iter().map(|cause| cause.id.as_str()).collect();
+    let rows = sqlx::query!(
+        r#"select i.source, i.id, i.hash, i.fact, raw.body as "body?", raw.received_at as "received_at?"
+           from inbox i left join raw_deliveries raw on raw.source = i.source and raw.id = i.id
+           where (i.source, i.id) in (select * from unnest($1::text[], $2::text[]))
+           order by i.source, i.id
+           for update of i"#,
+        &sources as _,
+        &ids as _,
+    )
+    .fetch_all(work.connection().await?)
+    .await
+    .doing("reading what was admitted")?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let raw = row.body.zip(row.received_at).map(|(body, received_at)| RawBody { body, received_at });
+            (Cause { source: row.source, id: row.id }, Admitted { hash: row.hash, fact: row.fact, raw })
+        })
+        .collect())
+}
+
+/// Counts those that said what was admitted, of identities that [`admitted`] has locked.
+pub(crate) async fn count_repeats(work: &mut Work, repeats: &[&Cause]) -> Result<(), Error> {
+    if repeats.is_empty() {
+        return Ok(());
     }
     let mut counts: BTreeMap<&Cause, i32> = BTreeMap::new();
     for cause in repeats {
@@ -101,32 +129,18 @@ pub(crate) async fn note_repeats(
     let sources: Vec<&str> = counts.keys().map(|cause| cause.source.as_str()).collect();
     let ids: Vec<&str> = counts.keys().map(|cause| cause.id.as_str()).collect();
     let counts: Vec<i32> = counts.values().copied().collect();
-    let rows = sqlx::query!(
-        r#"with locked as (
-               select i.source, i.id, r.count
-               from inbox i join unnest($1::text[], $2::text[], $3::int[]) as r (source, id, count)
-                 on i.source = r.source and i.id = r.id
-               order by i.source, i.id
-               for update of i
-           )
-           update inbox i set repeats = i.repeats + locked.count
-           from locked left join raw_deliveries raw on raw.source = locked.source and raw.id = locked.id
-           where i.source = locked.source and i.id = locked.id
-           returning i.source, i.id, i.hash, i.fact, raw.body as "body?", raw.received_at as "received_at?""#,
+    sqlx::query!(
+        "update inbox i set repeats = i.repeats + r.count
+         from unnest($1::text[], $2::text[], $3::int[]) as r (source, id, count)
+         where i.source = r.source and i.id = r.id",
         &sources as _,
         &ids as _,
         &counts,
     )
-    .fetch_all(work.connection().await?)
+    .execute(work.connection().await?)
     .await
     .doing("counting repeats")?;
-    Ok(rows
-        .into_iter()
-        .map(|row| {
-            let raw = row.body.zip(row.received_at).map(|(body, received_at)| RawBody { body, received_at });
-            (Cause { source: row.source, id: row.id }, Admitted { hash: row.hash, fact: row.fact, raw })
-        })
-        .collect())
+    Ok(())
 }
 
 /// Deletes raw bodies received before `before`, up to `limit` of them; returns how many.

@@ -67,11 +67,8 @@ impl Shelf {
 
     /// Follows an id to the payment that now stands for it.
     fn resolve(&self, id: &PaymentId) -> PaymentId {
-        let mut payment = self.ids.leads_to.get(id).unwrap_or(id);
-        while let Some(merged) = self.books.payments.get(payment).and_then(|p| p.merged_into.as_ref()) {
-            payment = merged;
-        }
-        payment.clone()
+        let payment = self.ids.leads_to.get(id).unwrap_or(id);
+        self.books.standing_for(payment).clone()
     }
 }
 
@@ -362,12 +359,15 @@ async fn read_lots(work: &mut Work, books: &mut Books, rules: &Rules) -> Result<
     Ok(())
 }
 
+/// A refused fact is not among them: its dead letter may not have gone out before a crash, and an operator who has mended
+/// what was wrong replays it.
 async fn settled_before(work: &mut Work, envelopes: &[Envelope]) -> Result<BTreeSet<Cause>, Error> {
     let sources: Vec<&str> = envelopes.iter().map(|envelope| envelope.cause.source.as_str()).collect();
     let ids: Vec<&str> = envelopes.iter().map(|envelope| envelope.cause.id.as_str()).collect();
     let rows = sqlx::query!(
         "select f.source, f.id from unnest($1::text[], $2::text[]) as n (source, id)
-         cross join lateral (select source, id from ledger_facts where source = n.source and id = n.id limit 1) f",
+         cross join lateral (select source, id from ledger_facts
+                             where source = n.source and id = n.id and outcome <> 'refused' limit 1) f",
         &sources as _,
         &ids as _,
     )
@@ -708,7 +708,10 @@ async fn save_facts(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
     sqlx::query!(
         "insert into ledger_facts (source, id, kind, outcome, payment, settled_at)
          select source, id, kind, outcome, payment, $6
-         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) as f (source, id, kind, outcome, payment)",
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) as f (source, id, kind, outcome, payment)
+         on conflict (source, id) do update set
+           outcome = excluded.outcome, payment = excluded.payment, settled_at = excluded.settled_at
+         where ledger_facts.outcome = 'refused'",
         &sources as _,
         &ids as _,
         &kinds as _,

@@ -387,6 +387,23 @@ fn descriptions_of_one_purchase_meet_and_grant_once() {
 }
 
 #[test]
+fn ids_that_are_named_both_ways_round_make_one_payment_and_no_circle() {
+    let ids = ["a", "b", "c"].map(txn);
+    let mut books = Books::default();
+    for id in &ids {
+        books.payment(id);
+    }
+    for (leading, other) in [(0, 1), (1, 0), (2, 1), (0, 2), (1, 2), (0, 1)] {
+        let survivor = books.unite(&ids[leading], &BTreeSet::from([ids[other].clone()])).unwrap();
+        assert_eq!(books.standing_for(&ids[leading]), &survivor);
+        assert_eq!(books.standing_for(&ids[other]), &survivor);
+        assert_ne!(books.payments[&survivor].state, PaymentState::Merged);
+    }
+    let standing = books.payments.values().filter(|payment| payment.state != PaymentState::Merged);
+    assert_eq!(standing.count(), 1);
+}
+
+#[test]
 fn a_payment_without_account_waits_for_its_customer_link() {
     let customer = CustomerId::new("paddle", "ctm_1").unwrap();
     let mut unknown = buy("t1", "a", "pri_1000", "10.00");
