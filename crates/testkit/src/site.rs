@@ -1,0 +1,267 @@
+//! A site: everything one test has to itself.
+
+use crate::wait::{DEADLINE, eventually};
+use bus::{Broker, Context, Health, Namespace, Publisher, Topology, Worker};
+use futures_util::FutureExt;
+use lapin::options::QueueDeleteOptions;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+use uuid::Uuid;
+
+const DATABASE_URL: &str = "postgres://postgres@127.0.0.1/postgres";
+const AMQP_URL: &str = "amqp://guest:guest@127.0.0.1:5672/%2f";
+
+/// A test that takes longer hangs.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+
+/// A broker that does not confirm within this is away; longer than the fleet's own, since tests share a small machine.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A test's database and broker namespace, and what it needs to use them. Clones are the same site.
+#[derive(Clone)]
+pub struct Site {
+    pub namespace: Namespace,
+    pub topology: Topology,
+    pub database_url: SecretString,
+    pub amqp_url: SecretString,
+    pub pool: db::Pool,
+    pub broker: Broker,
+    pub publisher: Publisher,
+    /// Cancelled when the test is over: whatever runs in the background of the site ends with it.
+    pub over: CancellationToken,
+}
+
+/// Runs a test on a site of its own, and removes the site whether the test passes or not.
+pub fn run<F, Fut>(test: F)
+where
+    F: FnOnce(Site) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    run_within(TIME_LIMIT, test);
+}
+
+/// As [`run`], for a test that may take longer.
+pub fn run_within<F, Fut>(limit: Duration, test: F)
+where
+    F: FnOnce(Site) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    log_if_asked();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a test may start threads");
+    let outcome = runtime.block_on(async {
+        let site = Site::open().await;
+        let limited = tokio::time::timeout(limit, test(site.clone()));
+        let outcome = AssertUnwindSafe(limited).catch_unwind().await;
+        site.remove().await;
+        outcome
+    });
+    runtime.shutdown_background();
+    match outcome {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => panic!("the test took longer than {} s", limit.as_secs()),
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
+/// `BURSAR_LOG=info cargo test ...` shows what the workers say.
+fn log_if_asked() {
+    if let Ok(filter) = std::env::var("BURSAR_LOG") {
+        // Another test of this process may have done so already.
+        drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init());
+    }
+}
+
+fn from_environment(name: &str, default: &str) -> SecretString {
+    std::env::var(name).unwrap_or_else(|_| default.to_owned()).into()
+}
+
+impl Site {
+    async fn open() -> Self {
+        // Both servers answer before anything is made that would have to be removed.
+        let server = from_environment("BURSAR_TEST_DATABASE_URL", DATABASE_URL);
+        let mut connection = connect(&server).await;
+        let amqp_url = from_environment("BURSAR_TEST_AMQP_URL", AMQP_URL);
+        let namespace = Namespace::new(&format!("t-{}", Uuid::now_v7())).expect("it is short and plain");
+        let topology = Topology::new(&namespace);
+        let broker = Broker::new(amqp_url.clone(), namespace.as_str());
+        if let Err(error) = topology.declare(&broker).await {
+            panic!(
+                "expected a RabbitMQ at BURSAR_TEST_AMQP_URL or on the standard port: {error}. Run the tests by deploy/test.sh, which makes sure of one"
+            );
+        }
+        let database_url = create_database(&mut connection, &server).await;
+        let pool = db::pool(&database_url, 8, namespace.as_str()).expect("the URL was just used");
+        db::migrate(&pool).await.expect("an empty database can be migrated");
+        let publisher = Publisher::spawn(broker.clone(), CONFIRM_TIMEOUT);
+        eventually("the publisher's channel", async || publisher.is_connected().then_some(())).await;
+        Self {
+            namespace,
+            topology,
+            database_url,
+            amqp_url,
+            pool,
+            broker,
+            publisher,
+            over: CancellationToken::new(),
+        }
+    }
+
+    async fn remove(&self) {
+        self.over.cancel();
+        // A test may have left the topology half deleted: what is missing is gone already.
+        for _ in 0..2 {
+            if self.topology.delete(&self.broker).await.is_ok() {
+                break;
+            }
+        }
+        self.broker.close().await;
+        // With its connections, which a worker that did not stop in time may still have.
+        drop(tokio::time::timeout(Duration::from_secs(2), self.pool.close()).await);
+        drop_database(&self.database_url).await;
+    }
+
+    /// A context of the site's servers, for a worker.
+    pub fn context(&self) -> Context {
+        Context {
+            namespace: self.namespace.clone(),
+            consume: Broker::new(self.amqp_url.clone(), &format!("{} consume", self.namespace.as_str())),
+            publisher: self.publisher.clone(),
+            pool: self.pool.clone(),
+            health: Health::default(),
+            stop: self.over.child_token(),
+        }
+    }
+
+    /// The user whom the broker knows the site by.
+    pub fn amqp_user(&self) -> String {
+        let url: Url = self.amqp_url.expose_secret().parse().expect("RabbitMQ answered at this URL");
+        url.username().to_owned()
+    }
+
+    /// Runs a worker in the background.
+    pub fn start<W: Worker>(&self, worker: W, lanes: usize) -> Running {
+        self.start_with(Arc::new(worker), lanes, self.context())
+    }
+
+    pub fn start_with<W: Worker>(&self, worker: Arc<W>, lanes: usize, context: Context) -> Running {
+        let (stop, health, consume) = (context.stop.clone(), context.health.clone(), context.consume.clone());
+        let task = tokio::spawn(bus::run(worker, lanes, context));
+        Running { stop, health, consume, task }
+    }
+
+    /// The single value of a query such as `select count(*) from inbox`.
+    pub async fn number(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap_or_else(|error| panic!("{query}: {error}"))
+    }
+
+    /// Waits until a query that counts gives `expect`.
+    pub async fn until(&self, query: &'static str, expect: i64) {
+        eventually(&format!("{expect} from {query}"), async || {
+            (self.number(query).await == expect).then_some(())
+        })
+        .await;
+    }
+
+    /// A query's rows, each as one text.
+    pub async fn texts(&self, query: &'static str) -> Vec<String> {
+        sqlx::query_scalar(query)
+            .fetch_all(&self.pool)
+            .await
+            .unwrap_or_else(|error| panic!("{query}: {error}"))
+    }
+
+    /// Deletes a queue, by its name without the namespace, with what is in it.
+    pub async fn delete_queue(&self, queue: &str) {
+        let channel = self.broker.channel().await.expect("a channel");
+        let queue = self.namespace.name(queue);
+        channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await.expect("deleted");
+        drop(channel.close(200, "done".into()).await);
+    }
+
+    /// Messages that wait in a queue, by its name without the namespace.
+    pub async fn depth(&self, queue: &str) -> u32 {
+        let queue = self.namespace.name(queue);
+        self.broker.depth(&queue).await.unwrap_or_else(|error| panic!("{queue}: {error}")).ready
+    }
+
+    pub async fn until_depth(&self, queue: &str, expect: u32) {
+        eventually(&format!("{expect} messages in {queue}"), async || {
+            (self.depth(queue).await == expect).then_some(())
+        })
+        .await;
+    }
+}
+
+async fn create_database(connection: &mut PgConnection, server: &SecretString) -> SecretString {
+    let name = format!("bursar_test_{}", Uuid::now_v7().simple());
+    execute(connection, format!("create database {name}")).await;
+    let mut url: Url = server.expose_secret().parse().expect("Postgres answered at this URL");
+    url.set_path(&name);
+    String::from(url).into()
+}
+
+async fn drop_database(url: &SecretString) {
+    let url: Url = url.expose_secret().parse().expect("it was made from a URL");
+    let name = url.path().trim_start_matches('/');
+    let mut connection = connect(&from_environment("BURSAR_TEST_DATABASE_URL", DATABASE_URL)).await;
+    execute(&mut connection, format!("drop database {name} with (force)")).await;
+}
+
+async fn connect(server: &SecretString) -> PgConnection {
+    match PgConnection::connect(server.expose_secret()).await {
+        Ok(connection) => connection,
+        Err(error) => panic!(
+            "expected a Postgres at BURSAR_TEST_DATABASE_URL or on the standard port: {error}. Run the tests by deploy/test.sh, which makes sure of one"
+        ),
+    }
+}
+
+async fn execute(connection: &mut PgConnection, statement: String) {
+    sqlx::raw_sql(AssertSqlSafe(statement.clone()))
+        .execute(connection)
+        .await
+        .unwrap_or_else(|error| panic!("{statement}: {error}"));
+}
+
+/// A worker at work.
+pub struct Running {
+    stop: CancellationToken,
+    health: Health,
+    consume: Broker,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Asks it to stop and waits until the batches in hand are settled.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        let stopped = tokio::time::timeout(DEADLINE, &mut self.task).await;
+        assert!(stopped.is_ok(), "a worker settles what it has in hand and stops");
+        self.consume.close().await;
+    }
+
+    /// The lanes that have lost their consumer, or had none yet that is known.
+    pub fn idle(&self) -> Vec<String> {
+        self.health.idle()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

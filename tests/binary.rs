@@ -1,0 +1,220 @@
+//! The binary as its users meet it: it starts on its servers, answers, and stops when it is told to.
+
+use crate::payloads::paddle_payload;
+use bus::queue;
+use reqwest::StatusCode;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::Output;
+use testkit::facts::{PRICE, envelope, usage};
+use testkit::{Bursar, Settings, Site, eventually, run};
+use time::OffsetDateTime;
+
+pub const SECRET: &str = "correct horse battery staple";
+
+/// Every processor signs with [`SECRET`]; the catalog is that of the testkit.
+pub fn settings(configuration: &Configuration) -> Settings {
+    ["PADDLE", "STRIPE", "GENERIC"]
+        .iter()
+        .fold(Settings::default(), |settings, processor| {
+            settings.with(&format!("BURSAR_{processor}_WEBHOOK_SECRETS"), SECRET)
+        })
+        .with("BURSAR_CONFIG", configuration.path.to_string_lossy())
+}
+
+/// A `bursar.toml` that is deleted with the test.
+pub struct Configuration {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Configuration {
+    pub fn new(mode: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bursar.toml");
+        let price = format!("price = {PRICE:?}\ncredits = \"1000\"\nbonus = \"50\"\n");
+        let text = format!(
+            "mode = {mode:?}\n[[catalog]]\nprocessor = \"paddle\"\n{price}[[catalog]]\nprocessor = \"stripe\"\n{price}"
+        );
+        std::fs::write(&path, text).unwrap();
+        Self { _folder: folder, path }
+    }
+}
+
+/// Sends a webhook as the processor would, and returns the answer.
+pub async fn deliver(
+    client: &reqwest::Client,
+    url: String,
+    processor: &str,
+    body: Vec<u8>,
+) -> reqwest::Result<StatusCode> {
+    let secret = SecretString::from(SECRET);
+    let sign = processors::find(processor).unwrap().sign;
+    let mut request = client.post(url);
+    for (name, value) in sign(&secret, &body, OffsetDateTime::now_utc()).unwrap() {
+        request = request.header(name, value);
+    }
+    Ok(request.body(body).send().await?.status())
+}
+
+/// A purchase of one of the catalog's packs by `acct_42`.
+fn purchase() -> Vec<u8> {
+    paddle_payload("transaction.completed")
+        .to_string()
+        .replace("pri_01h1vjes1y163xfj1rh1tkfb65", PRICE)
+        .into_bytes()
+}
+
+async fn json_of(site: &Site, settings: &Settings, arguments: &[&str]) -> (Output, Value) {
+    let output = Bursar::run(site, settings, arguments).await;
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let json = serde_json::from_str(&text).unwrap_or_else(|_| {
+        panic!(
+            "{arguments:?}: expected one JSON document, got {text:?} and {}",
+            String::from_utf8_lossy(&output.stderr)
+        )
+    });
+    (output, json)
+}
+
+#[test]
+fn up_takes_a_webhook_to_the_balance_and_drains_when_it_is_told_to() {
+    run(async |site| {
+        let configuration = Configuration::new("live");
+        let settings = settings(&configuration);
+        let events = site.subscribe().await;
+        let bursar = Bursar::start(&site, &settings, &["up"]).await;
+        let client = reqwest::Client::new();
+        let url = bursar.addresses.http("/webhooks/paddle");
+        assert_eq!(deliver(&client, url, "paddle", purchase()).await.unwrap(), StatusCode::OK);
+        events.until(3).await;
+
+        let health = client.get(bursar.addresses.admin("/healthz")).send().await.unwrap();
+        assert_eq!(health.status(), StatusCode::OK);
+        let metrics =
+            client.get(bursar.addresses.admin("/metrics")).send().await.unwrap().text().await.unwrap();
+        assert!(metrics.contains("bursar_received_total"), "{metrics}");
+
+        assert!(bursar.terminate().await.success());
+        let (output, account) = json_of(&site, &settings, &["account", "show", "acct_42", "--json"]).await;
+        assert!(output.status.success());
+        for (field, expect) in [("available", "1050"), ("held", "0"), ("debt", "0")] {
+            assert_eq!(account[field], expect, "{account}");
+        }
+        assert_eq!(account["sequence"], 3);
+        assert_eq!(account["payments"][0]["state"], "delivered");
+        let (output, report) = json_of(&site, &settings, &["ledger", "verify", "--json"]).await;
+        assert!(output.status.success() && report["ok"] == json!(true), "{report}");
+        for queue in [queue::INGESTER, queue::GATE, queue::GATE_INBOUND, queue::LEDGER, queue::DEAD_LETTERS] {
+            assert_eq!(site.depth(queue).await, 0, "{queue}");
+        }
+    });
+}
+
+#[test]
+fn a_platforms_usage_is_taken_from_inbound_and_an_unknown_account_is_said_to_be_unknown() {
+    run(async |site| {
+        let configuration = Configuration::new("live");
+        let settings = settings(&configuration);
+        let bursar = Bursar::start(&site, &settings, &["up"]).await;
+        site.state(bus::exchange::INBOUND, vec![envelope("gateway/use_1", usage("acct_1", 7))]).await;
+        site.until("select count(*) from ledger_facts where outcome = 'applied'", 1).await;
+        bursar.terminate().await;
+        let (_, account) = json_of(&site, &settings, &["account", "show", "acct_1", "--json"]).await;
+        assert_eq!((&account["available"], &account["debt"]), (&json!("0"), &json!("7")));
+        let (output, account) =
+            json_of(&site, &settings, &["account", "show", "acct_nobody", "--json"]).await;
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!((&account["known"], &account["available"]), (&json!(false), &json!("0")));
+    });
+}
+
+#[test]
+fn without_secrets_no_door_is_open() {
+    run(async |site| {
+        let bursar = Bursar::start(&site, &Settings::default(), &["up"]).await;
+        let client = reqwest::Client::new();
+        for processor in processors::ALL {
+            let url = bursar.addresses.http(&format!("/webhooks/{}", processor.name));
+            let body = crate::payloads::payload("generic", "customer").to_string().into_bytes();
+            let status = deliver(&client, url, processor.name, body).await.unwrap();
+            assert_eq!(status, StatusCode::UNAUTHORIZED, "{}", processor.name);
+        }
+        bursar.terminate().await;
+    });
+}
+
+#[test]
+fn workers_that_run_apart_do_the_same() {
+    run(async |site| {
+        let configuration = Configuration::new("live");
+        let settings = settings(&configuration);
+        let ingester = Bursar::start(&site, &settings, &["run", "ingester"]).await;
+        let gate = Bursar::start(&site, &settings, &["run", "gate"]).await;
+        let ledger = Bursar::start(&site, &settings, &["run", "ledger"]).await;
+        let url = ingester.addresses.http("/webhooks/paddle");
+        deliver(&reqwest::Client::new(), url, "paddle", purchase()).await.unwrap();
+        site.until("select count(*) from ledger_facts where outcome = 'applied'", 1).await;
+        for worker in [ingester, gate, ledger] {
+            assert!(worker.terminate().await.success());
+        }
+    });
+}
+
+#[test]
+fn verify_names_who_tampered_with_the_journal_of_the_ledger() {
+    run(async |site| {
+        let configuration = Configuration::new("live");
+        let settings = settings(&configuration);
+        let bursar = Bursar::start(&site, &settings, &["up"]).await;
+        let url = bursar.addresses.http("/webhooks/paddle");
+        deliver(&reqwest::Client::new(), url, "paddle", purchase()).await.unwrap();
+        site.until("select count(*) from ledger_facts", 1).await;
+        bursar.terminate().await;
+
+        let refused =
+            sqlx::query("update entries set amount = amount * 2").execute(&site.pool).await.unwrap_err();
+        assert!(refused.to_string().contains("append-only"), "{refused}");
+        for statement in
+            ["alter table entries disable trigger user", "update entries set amount = amount * 2"]
+        {
+            sqlx::query(statement).execute(&site.pool).await.unwrap();
+        }
+        let (output, report) = json_of(&site, &settings, &["ledger", "verify", "--json"]).await;
+        assert_eq!(output.status.code(), Some(1));
+        let failed: Vec<&str> = report["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|check| check["ok"] == json!(false))
+            .map(|check| check["name"].as_str().unwrap())
+            .collect();
+        assert!(failed.contains(&"transactions_chained") && failed.contains(&"balances"), "{failed:?}");
+    });
+}
+
+#[test]
+fn a_fleet_whose_servers_come_late_is_ready_once_they_are_there() {
+    run(async |site| {
+        let relay = testkit::Relay::to(secrecy::ExposeSecret::expose_secret(&site.amqp_url), 5672).await;
+        let configuration = Configuration::new("live");
+        let by_relay = relay.url(secrecy::ExposeSecret::expose_secret(&site.amqp_url));
+        let settings = settings(&configuration).with("BURSAR_AMQP_URL", by_relay);
+        let bursar = Bursar::start(&site, &settings, &["up"]).await;
+        let client = reqwest::Client::new();
+        let ready = async || client.get(bursar.addresses.admin("/readyz")).send().await.unwrap().status();
+        relay.close();
+        eventually("not ready without RabbitMQ", async || (!ready().await.is_success()).then_some(())).await;
+        let url = bursar.addresses.http("/webhooks/paddle");
+        assert_eq!(
+            deliver(&client, url, "paddle", purchase()).await.unwrap(),
+            StatusCode::OK,
+            "kept in Postgres"
+        );
+        relay.open();
+        site.until("select count(*) from ledger_facts where outcome = 'applied'", 1).await;
+        eventually("ready again", async || ready().await.is_success().then_some(())).await;
+        bursar.terminate().await;
+    });
+}

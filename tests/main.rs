@@ -1,0 +1,15 @@
+//! Tests of the whole: real Postgres, real RabbitMQ, the real binary. Each runs on a site of its own, all in parallel.
+//!
+//! A test is named by the rule that it holds. `deploy/test.sh` makes sure of the servers and builds the binary first.
+
+#![allow(clippy::unwrap_used, reason = "what fails here is a failed test")]
+
+mod binary;
+mod bus;
+mod crash;
+mod door;
+mod fixtures;
+mod gate;
+mod ledger;
+mod payloads;
+mod tidy;
