@@ -83,6 +83,7 @@ impl Worker for Script {
             .map(|line| match line {
                 "unreadable" => Decoded::Bad {
                     body: b"unreadable".to_vec(),
+                    content_type: Some("text/plain"),
                     code: "malformed",
                     reason: "so it is".to_owned(),
                 },
@@ -263,7 +264,7 @@ fn a_poison_item_is_dead_lettered_alone_and_its_neighbours_are_settled() {
                 // The whole message: as it came.
                 ("refuse all of it", "refused", "text/x-script"),
                 ("refuse me", "refused", "text/plain"),
-                ("unreadable", "malformed", "text/x-script"),
+                ("unreadable", "malformed", "text/plain"),
             ]
         );
         assert_eq!(letters[0].reason, "poison 1 can never work");

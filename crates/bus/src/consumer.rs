@@ -31,8 +31,12 @@ use uuid::Uuid;
 /// A batch is taken up once it holds this many facts. Larger batches gain little and double the latency.
 pub const BATCH_FACTS: usize = 500;
 
-/// How long a batch that is not full waits for more. At a quarter of the load this saves a fifth of the CPU.
-const LINGER: Duration = Duration::from_millis(2);
+/// A batch of large messages is taken up once it holds this many bytes.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+/// How long a batch that is not full waits for more. Every batch costs a commit and a round of confirms, so many small ones
+/// cost more CPU, and under load more latency, than this wait.
+const LINGER: Duration = Duration::from_millis(5);
 
 /// A batch that takes longer hangs.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -41,6 +45,9 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// of itself and what it takes over from its message together stay well below.
 const REASON_MAX: usize = 32 * 1024;
 const HEADERS_MAX: usize = 64 * 1024;
+
+/// A database that does not answer the simplest question within this is away.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a worker is: a queue, a message type, an error type that states each error's fate, and one function over a
 /// batch inside a transaction. It never acknowledges, sleeps, publishes or reads the clock itself.
@@ -75,9 +82,10 @@ pub trait Worker: Send + Sync + 'static {
 
 pub enum Decoded<I> {
     Item(I),
-    /// Not readable: dead-lettered as it is.
+    /// Not readable: dead-lettered as it is. A part of a message has a content type of its own.
     Bad {
         body: Vec<u8>,
+        content_type: Option<&'static str>,
         code: &'static str,
         reason: String,
     },
@@ -175,6 +183,7 @@ struct Batch<I> {
     items: Vec<I>,
     origins: Vec<usize>,
     bad: Vec<Dead>,
+    bytes: usize,
     last_tag: u64,
 }
 
@@ -265,11 +274,15 @@ impl<W: Worker> Lane<W> {
             items: Vec::new(),
             origins: Vec::new(),
             bad: Vec::new(),
+            bytes: 0,
             last_tag: 0,
         };
         self.add(&mut batch, first)?;
         let deadline = Instant::now() + LINGER;
-        while batch.items.len() < BATCH_FACTS && batch.messages.len() < BATCH_FACTS {
+        while batch.items.len() < BATCH_FACTS
+            && batch.messages.len() < BATCH_FACTS
+            && batch.bytes < BATCH_BYTES
+        {
             match tokio::time::timeout_at(deadline, consumer.next()).await {
                 Ok(next) => self.add(&mut batch, next)?,
                 Err(_) => break,
@@ -291,8 +304,9 @@ impl<W: Worker> Lane<W> {
         };
         batch.last_tag = delivery.delivery_tag;
         let mut message = Incoming::from(delivery);
-        let decoded = self.worker.decode(&message, OffsetDateTime::now_utc());
+        let decoded = self.decode(&message);
         let origin = batch.messages.len();
+        batch.bytes += message.body.len();
         let count = decoded.len();
         for entry in decoded {
             match entry {
@@ -300,8 +314,8 @@ impl<W: Worker> Lane<W> {
                     batch.items.push(item);
                     batch.origins.push(origin);
                 }
-                Decoded::Bad { body, code, reason } => {
-                    batch.bad.push(Dead { origin, content_type: None, body, code, reason });
+                Decoded::Bad { body, content_type, code, reason } => {
+                    batch.bad.push(Dead { origin, content_type, body, code, reason });
                 }
             }
         }
@@ -311,6 +325,15 @@ impl<W: Worker> Lane<W> {
         }
         batch.messages.push((message, count));
         Ok(())
+    }
+
+    /// A message that makes its decoder panic is a dead letter like any other.
+    fn decode(&self, message: &Incoming) -> Vec<Decoded<W::Item>> {
+        let decode = AssertUnwindSafe(|| self.worker.decode(message, OffsetDateTime::now_utc()));
+        std::panic::catch_unwind(decode).unwrap_or_else(|panic| {
+            let reason = format!("decoding it panicked: {}", panic_text(&*panic));
+            vec![Decoded::Bad { body: message.body.clone(), content_type: None, code: "unknown", reason }]
+        })
     }
 
     /// Settles every item of a batch. Fails only when it was asked to stop before it could.
@@ -399,12 +422,12 @@ impl<W: Worker> Lane<W> {
                 work.abandon().await;
                 return Err(Failure { fate: error.fate(), why: chain(&error) });
             }
-            Ok(Err(_)) => {
-                return Err(Failure::unknown(format!("it took longer than {} s", TIME_LIMIT.as_secs())));
-            }
+            Ok(Err(_)) => return Err(self.hung().await),
             Err(panic) => return Err(Failure::unknown(format!("it panicked: {}", panic_text(&*panic)))),
         };
-        assert_eq!(settled.verdicts.len(), items.len(), "a worker gives one verdict for each item");
+        if settled.verdicts.len() != items.len() {
+            return Err(Failure::unknown("it did not give one verdict for each item".to_owned()));
+        }
         stage.ends("decide");
         if let Err(error) = self.context.publisher.publish_all(settled.forward).await {
             work.abandon().await;
@@ -419,6 +442,17 @@ impl<W: Worker> Lane<W> {
         }
         stage.ends("announce");
         Ok(settled.verdicts)
+    }
+
+    /// A batch that took too long: nobody's fault but the database's where that does not answer either.
+    async fn hung(&self) -> Failure {
+        let why = format!("it took longer than {} s", TIME_LIMIT.as_secs());
+        match db::answers(&self.context.pool, DATABASE_PATIENCE).await {
+            true => Failure::unknown(why),
+            false => {
+                Failure { fate: Fate::Transient, why: format!("{why}, and the database does not answer") }
+            }
+        }
     }
 
     /// Publishes committed events. What fails here stays in the outbox, and its sweeper publishes it.
@@ -446,7 +480,7 @@ impl<W: Worker> Lane<W> {
             tracing::error!(
                 worker = W::NAME,
                 code = dead.code,
-                reason = dead.reason,
+                // The reason may quote the message: it is in the letter, not in the log.
                 message_id = messages[dead.origin].0.message_id,
                 "dead letter"
             );
@@ -477,7 +511,9 @@ impl<W: Worker> Lane<W> {
         let mut room = HEADERS_MAX;
         headers.retain(|name, value| {
             let size = name.len() + value.len();
-            let fits = !name.starts_with("x-") && size <= room;
+            // What the fleet says of a letter nobody else may say.
+            let own = name.starts_with("x-") || name.starts_with("bursar-");
+            let fits = !own && size <= room;
             room -= if fits { size } else { 0 };
             fits
         });

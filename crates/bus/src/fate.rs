@@ -8,7 +8,8 @@ pub enum Fate {
     Transient,
     /// It cannot ever work: a dead letter at once, with this machine-readable code.
     Poison(&'static str),
-    /// Nobody foresaw it: the batch is split until the culprit stands alone, which then is a dead letter.
+    /// Nobody foresaw it (a panic among them): the batch is split, each part tried again, until the culprit stands alone,
+    /// which then is a dead letter.
     Unknown,
 }
 

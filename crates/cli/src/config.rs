@@ -262,8 +262,13 @@ impl Config {
         if self.credits.burn_order.is_empty() {
             bail!("credits.burn_order: expected at least one of expiry, promotional, oldest");
         }
-        if !(1..=16).contains(&self.limits.lanes) || self.limits.database_connections < 2 {
-            bail!("limits: expected 1 to 16 lanes and at least 2 database_connections");
+        // Three queues whose lanes each hold a connection for a batch, and what goes on beside them.
+        let needed = 3 * self.limits.lanes + 4;
+        if !(1..=16).contains(&self.limits.lanes) || (self.limits.database_connections as usize) < needed {
+            bail!(
+                "limits: expected 1 to 16 lanes, and for {} of them at least {needed} database_connections",
+                self.limits.lanes
+            );
         }
         Ok(())
     }

@@ -16,6 +16,8 @@ const PREFETCH: u16 = 500;
 pub struct Subscriber {
     channel: Channel,
     consumer: Consumer,
+    /// A stream hands out more as events are acknowledged; a queue of one's own need not be told.
+    acknowledges: bool,
 }
 
 /// Where in the stream to begin.
@@ -42,7 +44,7 @@ impl Subscriber {
             FieldTable::default(),
         );
         bound.await.with_context(|| format!("binding to {events}: does the fleet run in this namespace?"))?;
-        Self::consume(channel, own.as_str(), FieldTable::default()).await
+        Self::consume(channel, own.as_str(), FieldTable::default(), false).await
     }
 
     /// The stream of all events that its retention still holds.
@@ -55,16 +57,26 @@ impl Subscriber {
         };
         arguments.insert("x-stream-offset".into(), AMQPValue::LongString(offset.into()));
         let stream = namespace.name(queue::EVENTS_LOG);
-        Self::consume(channel, &stream, arguments).await
+        Self::consume(channel, &stream, arguments, true).await
     }
 
-    async fn consume(channel: Channel, queue: &str, arguments: FieldTable) -> Result<Self> {
+    async fn consume(
+        channel: Channel,
+        queue: &str,
+        arguments: FieldTable,
+        acknowledges: bool,
+    ) -> Result<Self> {
         channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
         let consumer = channel
-            .basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), arguments)
+            .basic_consume(
+                queue.into(),
+                "".into(),
+                BasicConsumeOptions { no_ack: !acknowledges, ..BasicConsumeOptions::default() },
+                arguments,
+            )
             .await
             .with_context(|| format!("reading {queue}: has a fleet ever run in this namespace?"))?;
-        Ok(Self { channel, consumer })
+        Ok(Self { channel, consumer, acknowledges })
     }
 
     /// Waits for the next event.
@@ -72,7 +84,9 @@ impl Subscriber {
         let delivery =
             self.consumer.next().await.ok_or_else(|| anyhow!("the broker ended the subscription"))??;
         let event = serde_json::from_slice(&delivery.data).context("an event that is not JSON")?;
-        self.channel.basic_ack(delivery.delivery_tag, BasicAckOptions::default()).await?;
+        if self.acknowledges {
+            self.channel.basic_ack(delivery.delivery_tag, BasicAckOptions::default()).await?;
+        }
         Ok(event)
     }
 }

@@ -1,5 +1,6 @@
 -- What the fleet shares. Each table says who writes it.
--- Locks are taken in one order: payment_ids, customers, payments, accounts; each sorted by its key.
+-- Locks are taken in one order: payment_ids, customers, payments, accounts; each sorted by its key. (Customers that only a
+-- payment's record names come after the payment; a deadlock there is a retry.)
 
 -- The gate: every delivery admitted once. Never purged: a repeat after years is still a repeat.
 create table inbox (
@@ -35,7 +36,9 @@ create table kept_messages (
     message_id  text        not null,
     content_type text       not null,
     headers     jsonb       not null,
-    body        bytea       not null
+    body        bytea       not null,
+    -- How often the broker would not take it: those it takes go first.
+    refusals    integer     not null default 0
 );
 
 -- The ledger: which catalog a payment was granted by.

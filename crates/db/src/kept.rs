@@ -57,7 +57,7 @@ pub async fn claim(connection: &mut PgConnection, limit: i64) -> Result<Vec<Kept
     let rows = sqlx::query!(
         r#"select id, exchange, routing_key, message_id, content_type,
                   headers as "headers: Json<BTreeMap<String, String>>", body
-           from kept_messages order by id limit $1 for update skip locked"#,
+           from kept_messages order by refusals, id limit $1 for update skip locked"#,
         limit,
     )
     .fetch_all(connection)
@@ -83,6 +83,15 @@ pub async fn published(connection: &mut PgConnection, ids: &[Uuid]) -> Result<()
         .execute(connection)
         .await
         .doing("deleting kept messages")?;
+    Ok(())
+}
+
+/// The broker answered and would not take them: they stand aside for others.
+pub async fn refused(connection: &mut PgConnection, ids: &[Uuid]) -> Result<(), Error> {
+    sqlx::query!("update kept_messages set refusals = refusals + 1 where id = any($1)", ids)
+        .execute(connection)
+        .await
+        .doing("setting kept messages aside")?;
     Ok(())
 }
 

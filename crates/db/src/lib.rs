@@ -12,7 +12,7 @@ pub use work::Work;
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::ConnectOptions;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use std::time::Duration;
 
 pub type Pool = sqlx::PgPool;
@@ -27,6 +27,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 pub enum Error {
     #[error("the database URL: expected postgres://user:password@host:port/database: {0}")]
     Url(#[source] sqlx::Error),
+    /// No connection, or no transaction on it: nothing was done, whatever the reason.
+    #[error("the database is not to be had: {0}")]
+    Away(#[source] sqlx::Error),
     #[error("the database, while {doing}: {source}")]
     Sql { doing: &'static str, source: sqlx::Error },
     #[error("the migrations: {0}")]
@@ -43,6 +46,7 @@ impl Error {
     /// The server or the way to it is away, or two transactions collided: the same work can succeed a little later.
     pub fn is_transient(&self) -> bool {
         match self {
+            Error::Away(_) => true,
             Error::Sql { source, .. } => is_transient(source),
             Error::Migrate(sqlx::migrate::MigrateError::Execute(source)) => is_transient(source),
             Error::Url(_) | Error::Migrate(_) | Error::Stored { .. } => false,
@@ -76,10 +80,12 @@ fn is_transient(error: &sqlx::Error) -> bool {
 }
 
 /// Appendix A of the Postgres manual: connection exceptions, resources, operator intervention, system errors,
-/// serialization failures and deadlocks, lock not available; a read-only transaction is a failover in progress.
+/// serialization failures and deadlocks, lock not available; a read-only transaction is a failover in progress. Also a
+/// database that is not what it should be (no login, no such database, no such table or right): that is no message's
+/// fault, so work waits, loudly, until somebody mends it.
 fn is_transient_sqlstate(code: &str) -> bool {
-    matches!(&code[..2.min(code.len())], "08" | "53" | "57" | "58")
-        || matches!(code, "40001" | "40P01" | "55P03" | "25006" | "25P02")
+    matches!(code.get(..2), Some("08" | "28" | "3D" | "42" | "53" | "57" | "58"))
+        || matches!(code, "40001" | "40P01" | "55000" | "55P03" | "25006" | "25P02")
 }
 
 /// A bounded pool. Nothing is connected yet: a fleet starts while its database is still away.
@@ -95,8 +101,16 @@ pub fn worker_pool(url: &SecretString, connections_max: u32, name: &str) -> Resu
     Ok(pool_with(options(url, name)?.options(by_key), connections_max))
 }
 
+/// Reads the URL. Encryption is not asked for on this machine's own loopback unless the URL says so: it protects nothing
+/// there, and the driver writes each 16 KiB record by itself without TCP_NODELAY, so that every larger statement waits
+/// 40 ms for a delayed acknowledgement.
 fn options(url: &SecretString, name: &str) -> Result<PgConnectOptions, Error> {
     let options: PgConnectOptions = url.expose_secret().parse().map_err(Error::Url)?;
+    let is_loopback = matches!(options.get_host(), "localhost" | "127.0.0.1" | "::1" | "[::1]");
+    let options = match options.get_ssl_mode() {
+        PgSslMode::Prefer if is_loopback => options.ssl_mode(PgSslMode::Disable),
+        _ => options,
+    };
     Ok(options
         .application_name(name)
         // A worker that hangs in a transaction would hold back vacuum for everybody. A statement that waits for a lock must
@@ -112,6 +126,9 @@ fn pool_with(options: PgConnectOptions, connections_max: u32) -> Pool {
         .connect_lazy_with(options)
 }
 
+/// SQLSTATE of a table that does not exist.
+const UNDEFINED_TABLE: &str = "42P01";
+
 pub async fn migrate(pool: &Pool) -> Result<(), Error> {
     Ok(MIGRATIONS.run(pool).await?)
 }
@@ -119,11 +136,19 @@ pub async fn migrate(pool: &Pool) -> Result<(), Error> {
 /// Whether the database answers and has every migration that this binary knows.
 pub async fn is_ready(pool: &Pool) -> Result<bool, Error> {
     // Not checked at compile time: the table is the migrator's own.
-    let applied: i64 = sqlx::query_scalar("select count(*) from _sqlx_migrations where success")
-        .fetch_one(pool)
-        .await
-        .doing("asking which migrations are applied")?;
+    let applied: Result<i64, sqlx::Error> =
+        sqlx::query_scalar("select count(*) from _sqlx_migrations where success").fetch_one(pool).await;
+    let applied = match applied {
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(UNDEFINED_TABLE) => 0,
+        asked => asked.doing("asking which migrations are applied")?,
+    };
     Ok(applied >= MIGRATIONS.iter().count() as i64)
+}
+
+/// Whether the database answers at all, within `patience`.
+pub async fn answers(pool: &Pool, patience: Duration) -> bool {
+    let asked = sqlx::query("select 1").execute(pool);
+    matches!(tokio::time::timeout(patience, asked).await, Ok(Ok(_)))
 }
 
 #[cfg(test)]
@@ -132,10 +157,11 @@ mod tests {
 
     #[test]
     fn what_passes_is_told_by_its_sqlstate() {
-        for code in ["08006", "57P01", "40001", "40P01", "53300", "58030"] {
+        for code in ["08006", "57P01", "40001", "40P01", "53300", "58030", "3D000", "42P01", "28P01", "55000"]
+        {
             assert!(is_transient_sqlstate(code), "{code}");
         }
-        for code in ["23505", "23514", "42P01", "22003", "", "2"] {
+        for code in ["23505", "23514", "22003", "22021", "", "2"] {
             assert!(!is_transient_sqlstate(code), "{code}");
         }
     }

@@ -53,10 +53,15 @@ pub async fn put(work: &mut Work, events: &[StoredEvent]) -> Result<Option<Uuid>
 
 /// The events of that outbox row are published and confirmed. Safe to repeat.
 pub async fn settled(connection: &mut PgConnection, row: Uuid) -> Result<(), Error> {
-    sqlx::query!("delete from outbox where id = $1", row)
-        .execute(connection)
-        .await
-        .doing("deleting an outbox row")?;
+    // Not worth waiting for the disk: a row that a crash brings back is published once more, and that is allowed.
+    sqlx::query!(
+        "with lazily as materialized (select set_config('synchronous_commit', 'off', true) as setting)
+         delete from outbox using lazily where id = $1 and setting = 'off'",
+        row,
+    )
+    .execute(connection)
+    .await
+    .doing("deleting an outbox row")?;
     Ok(())
 }
 

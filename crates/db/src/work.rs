@@ -24,7 +24,7 @@ impl Work {
     pub async fn connection(&mut self) -> Result<&mut PgConnection, Error> {
         self.statements += 1;
         if self.transaction.is_none() {
-            self.transaction = Some(self.pool.begin().await.doing("beginning a transaction")?);
+            self.transaction = Some(self.pool.begin().await.map_err(Error::Away)?);
         }
         Ok(self.transaction.as_mut().expect("it was begun just above"))
     }

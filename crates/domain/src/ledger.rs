@@ -144,6 +144,8 @@ impl Outcome {
 #[derive(Debug)]
 pub struct Decision {
     pub outcome: Outcome,
+    /// A movement in another currency than its payment's: the rest of the payment is held, an operator states the amount.
+    pub foreign_currency: bool,
     pub transactions: Vec<Transaction>,
     pub events: Vec<Event>,
 }
@@ -333,6 +335,7 @@ struct Posting<'a> {
     at: OffsetDateTime,
     /// The movement that the fact reports, for the events it causes.
     movement: Option<String>,
+    foreign_currency: bool,
     transactions: Vec<Transaction>,
     events: Vec<Event>,
 }
@@ -362,7 +365,15 @@ impl Draft {
 
 impl<'a> Posting<'a> {
     fn new(rules: &'a Rules, cause: &'a Cause, at: OffsetDateTime) -> Self {
-        Self { rules, cause, at, movement: None, transactions: Vec::new(), events: Vec::new() }
+        Self {
+            rules,
+            cause,
+            at,
+            movement: None,
+            foreign_currency: false,
+            transactions: Vec::new(),
+            events: Vec::new(),
+        }
     }
 
     fn usage(&mut self, books: &mut Books, usage: &fact::Usage) -> Result<Outcome, Refusal> {
@@ -421,7 +432,7 @@ impl<'a> Posting<'a> {
         let payment = books.payment(id);
         let before = payment.record.clone();
         state(&mut payment.record);
-        let changed = payment.record != before;
+        let changed = !payment.record.says_the_same_as(&before);
         let contradicts = self.contradicts_its_account(books, id);
         self.settle(books, id);
         match (books.payments[id].state, contradicts, changed || !self.transactions.is_empty()) {
@@ -454,6 +465,7 @@ impl<'a> Posting<'a> {
         let payment = &books.payments[id];
         let (Some(account), Some((_, worth))) = (payment.account.clone(), worth) else { return };
         let gone = payment.record.gone(terms.total);
+        self.foreign_currency |= gone.foreign_currency;
         let whole = terms.total.amount();
         let granted = worth.total();
         let reversed = granted.share(gone.reversed, whole, self.rules.scale);
@@ -521,7 +533,8 @@ impl<'a> Posting<'a> {
     /// Brings what the payment's lots were granted to what it is worth: issues them at first, later posts what a fact
     /// changed.
     fn correct(&mut self, account: &mut Account, id: &PaymentId, worth: Worth, terms: &Terms) {
-        let expires_at = worth.expires_after.map(|after| terms.at + after);
+        // Past the last moment that can be told, credits do not expire.
+        let expires_at = worth.expires_after.and_then(|after| terms.at.checked_add(after));
         for (kind, target) in [(LotKind::Purchase, worth.purchase), (LotKind::Bonus, worth.bonus)] {
             let name = payment_lot(id, kind);
             let granted = account.lots.get(&name).map(|lot| lot.granted);
@@ -831,7 +844,8 @@ impl<'a> Posting<'a> {
             event.data.balances =
                 event.account.as_ref().and_then(|id| books.accounts.get(id)).map(|account| account.balances);
         }
-        Decision { outcome, transactions: self.transactions, events: self.events }
+        let Self { foreign_currency, transactions, events, .. } = self;
+        Decision { outcome, foreign_currency, transactions, events }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Who may say what: the two doors of the gate, and what may come through each.
 
 use bus::{Incoming, exchange, queue};
-use domain::envelope::{CONTENT_TYPE_BATCH, Unreadable};
-use domain::{Envelope, FactKind, RawDelivery};
+use domain::envelope::{CONTENT_TYPE, CONTENT_TYPE_BATCH, InvalidEnvelope, Unreadable};
+use domain::{Envelope, FactKind};
 use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 
@@ -25,6 +25,8 @@ pub enum Door {
 /// Something that may not come in.
 pub(crate) struct Refused {
     pub body: Vec<u8>,
+    /// Set where it is a part of a message.
+    pub content_type: Option<&'static str>,
     pub code: &'static str,
     pub reason: String,
 }
@@ -44,12 +46,15 @@ impl Door {
         now: OffsetDateTime,
         credits_scale: u32,
     ) -> Vec<Result<Envelope, Refused>> {
-        let whole = |code, reason: String| vec![Err(Refused { body: message.body.clone(), code, reason })];
+        let whole = |code, reason: String| {
+            vec![Err(Refused { body: message.body.clone(), content_type: None, code, reason })]
+        };
         let Ok(text) = std::str::from_utf8(&message.body) else {
             return whole("malformed", "expected JSON in UTF-8, got other bytes".to_owned());
         };
         if message.content_type.as_deref() != Some(CONTENT_TYPE_BATCH) {
-            let read = Envelope::parse(text, now)
+            let read = self
+                .parse(text, now)
                 .map_err(|error| ("malformed", error.to_string()))
                 .and_then(|envelope| self.admit(envelope, message, credits_scale));
             return match read {
@@ -57,12 +62,23 @@ impl Door {
                 Err((code, reason)) => whole(code, reason),
             };
         }
-        match Envelope::parse_batch(text, now) {
+        let batch = match self {
+            Door::Verified => Envelope::parse_batch(text, now),
+            Door::Inbound(_) => Envelope::parse_stated_batch(text, now),
+        };
+        match batch {
             Err(error) => whole("malformed", error.to_string()),
             Ok(read) => one_kind(read)
                 .into_iter()
                 .map(|read| self.admit_element(read, message, credits_scale))
                 .collect(),
+        }
+    }
+
+    fn parse(&self, text: &str, now: OffsetDateTime) -> Result<Envelope, InvalidEnvelope> {
+        match self {
+            Door::Verified => Envelope::parse(text, now),
+            Door::Inbound(_) => Envelope::parse_stated(text, now),
         }
     }
 
@@ -72,7 +88,12 @@ impl Door {
         message: &Incoming,
         credits_scale: u32,
     ) -> Result<Envelope, Refused> {
-        let refused = |body: String, code, reason| Refused { body: body.into_bytes(), code, reason };
+        let refused = |body: String, code, reason| Refused {
+            body: body.into_bytes(),
+            content_type: Some(CONTENT_TYPE),
+            code,
+            reason,
+        };
         match read {
             Err((element, error)) => Err(refused(element, "malformed", error)),
             Ok(envelope) => {
@@ -85,7 +106,7 @@ impl Door {
 
     fn admit(
         &self,
-        mut envelope: Envelope,
+        envelope: Envelope,
         message: &Incoming,
         credits_scale: u32,
     ) -> Result<Envelope, (&'static str, String)> {
@@ -96,11 +117,6 @@ impl Door {
                 let kind = envelope.fact.kind();
                 publishers.check(message.user_id.as_deref(), kind)?;
                 check_source(&envelope.cause.source)?;
-                // Whatever a platform's service calls a raw body was not checked by anyone. A refund request's own text
-                // is kept beside its fact, because the fact leaves out what it says of a person.
-                let is_request = kind == FactKind::RefundRequest;
-                envelope.raw = is_request.then(|| RawDelivery { body: message.body.clone() });
-                envelope.received_at = None;
                 Ok(envelope)
             }
         }

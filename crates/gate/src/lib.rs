@@ -120,7 +120,7 @@ impl Gate {
 
 impl bus::Worker for Gate {
     const NAME: &'static str = "gate";
-    const PREFETCH: u16 = 1000;
+    const PREFETCH: u16 = 500;
 
     type Item = Candidate;
     type Error = Error;
@@ -135,8 +135,8 @@ impl bus::Worker for Gate {
             .into_iter()
             .map(|read| match read {
                 Ok(envelope) => Decoded::Item(Candidate::new(envelope)),
-                Err(refused) => {
-                    Decoded::Bad { body: refused.body, code: refused.code, reason: refused.reason }
+                Err(door::Refused { body, content_type, code, reason }) => {
+                    Decoded::Bad { body, content_type, code, reason }
                 }
             })
             .collect()

@@ -13,17 +13,22 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
+use tokio::sync::Semaphore;
 
 /// Larger bodies are refused. Paddle's and Stripe's largest are some tens of kilobytes.
-const BODY_MAX: usize = 1024 * 1024;
+pub(crate) const BODY_MAX: usize = 1024 * 1024;
 
 /// A body that is not there within this was given up by its sender.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Requests in hand at once; more are told to come again. It bounds what their bodies take in memory.
+const REQUESTS_MAX: usize = 512;
 
 #[derive(Clone)]
 struct Door {
     intake: Intake,
     tokens: Arc<Tokens>,
+    room: Arc<Semaphore>,
 }
 
 /// `POST /webhooks/{processor}` and `POST /v1/facts`.
@@ -31,7 +36,11 @@ pub fn routes(intake: Intake, tokens: Arc<Tokens>) -> Router {
     Router::new()
         .route("/webhooks/{processor}", post(webhook))
         .route("/v1/facts", post(facts))
-        .with_state(Door { intake, tokens })
+        .with_state(Door { intake, tokens, room: Arc::new(Semaphore::new(REQUESTS_MAX)) })
+        .fallback(|| async { problem(StatusCode::NOT_FOUND, "nothing is served here".to_owned()) })
+        .method_not_allowed_fallback(|| async {
+            problem(StatusCode::METHOD_NOT_ALLOWED, "this route takes another method".to_owned())
+        })
 }
 
 async fn webhook(State(door): State<Door>, Path(name): Path<String>, request: Request) -> Response {
@@ -39,13 +48,26 @@ async fn webhook(State(door): State<Door>, Path(name): Path<String>, request: Re
         let known = processors::ALL.map(|processor| processor.name).join(", ");
         return problem(StatusCode::NOT_FOUND, format!("expected a processor of {known}"));
     };
-    let answer = door.take_webhook(processor, request).await;
+    let answer = match door.room.try_acquire() {
+        Ok(_room) => door.take_webhook(processor, request).await,
+        Err(_) => Err(full()),
+    };
     answered(processor.name, answer)
 }
 
 async fn facts(State(door): State<Door>, request: Request) -> Response {
-    let answer = door.take_facts(request).await;
+    let answer = match door.room.try_acquire() {
+        Ok(_room) => door.take_facts(request).await,
+        Err(_) => Err(full()),
+    };
     answered("facts", answer)
+}
+
+fn full() -> Response {
+    problem(
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("{REQUESTS_MAX} requests are in hand: send it again later"),
+    )
 }
 
 impl Door {

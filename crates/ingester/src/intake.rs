@@ -99,8 +99,8 @@ impl Intake {
         let text = std::str::from_utf8(body)
             .map_err(|_| Rejected::Malformed("expected JSON in UTF-8, got other bytes".to_owned()))?;
         let read = match text.trim_start().starts_with('[') {
-            true => Envelope::parse_batch(text, received_at),
-            false => Envelope::parse(text, received_at).map(|envelope| vec![Ok(envelope)]),
+            true => Envelope::parse_stated_batch(text, received_at),
+            false => Envelope::parse_stated(text, received_at).map(|envelope| vec![Ok(envelope)]),
         };
         let read = read.map_err(|error| Rejected::Malformed(error.to_string()))?;
         let trace = traceparent(traceparent_header);
@@ -114,15 +114,7 @@ impl Intake {
                 envelope.fact.check(self.settings.credits_scale).map_err(malformed)?;
                 check_right(allowed, &envelope).map_err(|reason| Rejected::Forbidden(at(reason)))?;
                 let traceparent = envelope.traceparent.clone().unwrap_or_else(|| trace.clone());
-                // A refund request's own text is kept beside its fact, which leaves out what it says of a person.
-                let raw = (envelope.fact.kind() == FactKind::RefundRequest)
-                    .then(|| domain::RawDelivery { body: body.to_vec() });
-                Ok(Envelope {
-                    received_at: Some(received_at),
-                    traceparent: Some(traceparent),
-                    raw,
-                    ..envelope
-                })
+                Ok(Envelope { received_at: Some(received_at), traceparent: Some(traceparent), ..envelope })
             })
             .collect()
     }

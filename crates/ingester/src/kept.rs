@@ -1,7 +1,7 @@
 //! Publishes what the front door kept in Postgres while RabbitMQ was away.
 
 use crate::intake::Intake;
-use bus::{Delays, Message};
+use bus::{Delays, Message, PublishError, Publisher};
 use db::Doing;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -15,16 +15,18 @@ const AT_ONCE: i64 = 50;
 /// Runs until the token is cancelled. Any number of them may run.
 pub async fn sweep(intake: Intake, stop: CancellationToken) {
     let mut delays = Delays::for_servers();
+    // On a channel of its own: what it meets must not close the channel under live webhooks.
+    let publisher = intake.publisher.sibling();
     loop {
-        let pause = match sweep_some(&intake).await {
+        let pause = match publish_some(&intake, &publisher).await {
             Ok(0) => IDLE,
             Ok(count) => {
                 tracing::info!(messages = count, "published what was kept in Postgres");
                 delays.reset();
                 continue;
             }
-            Err(why) => {
-                tracing::warn!(why, "kept messages wait");
+            Err(error) => {
+                tracing::warn!(%error, "kept messages wait");
                 delays.next_delay()
             }
         };
@@ -35,19 +37,17 @@ pub async fn sweep(intake: Intake, stop: CancellationToken) {
     }
 }
 
-async fn sweep_some(intake: &Intake) -> Result<usize, String> {
-    publish_some(intake).await.map_err(|error| error.to_string())
-}
-
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]
     Database(#[from] db::Error),
     #[error(transparent)]
-    Publish(#[from] bus::PublishError),
+    Publish(#[from] PublishError),
+    #[error("RabbitMQ will not take {0} kept messages: see `bursar topology --check`")]
+    Refused(usize),
 }
 
-async fn publish_some(intake: &Intake) -> Result<usize, Error> {
+async fn publish_some(intake: &Intake, publisher: &Publisher) -> Result<usize, Error> {
     let mut transaction = intake.pool.begin().await.doing("beginning a sweep")?;
     let kept = db::kept::claim(&mut transaction, AT_ONCE).await?;
     if kept.is_empty() {
@@ -62,8 +62,21 @@ async fn publish_some(intake: &Intake) -> Result<usize, Error> {
         headers: kept.headers,
         body: kept.body,
     });
-    intake.publisher.publish_all(messages.collect()).await?;
-    db::kept::published(&mut transaction, &ids).await?;
+    let outcomes = publisher.publish(messages.collect()).await;
+    let (mut published, mut refused, mut away) = (Vec::new(), Vec::new(), None);
+    for (id, outcome) in ids.into_iter().zip(outcomes) {
+        match outcome {
+            Ok(()) => published.push(id),
+            Err(error @ PublishError::Unavailable(_)) => away = Some(error),
+            Err(PublishError::Unroutable { .. } | PublishError::Refused) => refused.push(id),
+        }
+    }
+    db::kept::published(&mut transaction, &published).await?;
+    db::kept::refused(&mut transaction, &refused).await?;
     transaction.commit().await.doing("committing a sweep")?;
-    Ok(ids.len())
+    match (away, refused.len(), published.len()) {
+        (Some(error), _, _) => Err(error.into()),
+        (None, 1.., 0) => Err(Error::Refused(refused.len())),
+        (None, _, published) => Ok(published),
+    }
 }

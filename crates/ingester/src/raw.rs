@@ -1,5 +1,6 @@
 //! The queue of raw deliveries: webhooks that a gateway received and passed on as they came.
 
+use crate::http::BODY_MAX;
 use crate::intake::{Intake, Rejected};
 use bus::{Decoded, Fate, Fated, Incoming, Settled, Verdict, header, queue};
 use db::Work;
@@ -66,7 +67,7 @@ fn address(message: &Incoming, now: OffsetDateTime) -> Result<(&'static Processo
 
 impl bus::Worker for RawQueue {
     const NAME: &'static str = "ingester";
-    const PREFETCH: u16 = 200;
+    const PREFETCH: u16 = 100;
 
     type Item = RawWebhook;
     type Error = Never;
@@ -76,6 +77,15 @@ impl bus::Worker for RawQueue {
     }
 
     fn decode(&self, message: &Incoming, now: OffsetDateTime) -> Vec<Decoded<RawWebhook>> {
+        if message.body.len() > BODY_MAX {
+            let reason = format!("expected a body of at most {BODY_MAX} bytes, got {}", message.body.len());
+            return vec![Decoded::Bad {
+                body: message.body.clone(),
+                content_type: None,
+                code: "malformed",
+                reason,
+            }];
+        }
         vec![match address(message, now) {
             Ok((processor, received_at)) => Decoded::Item(RawWebhook {
                 processor,
@@ -83,7 +93,9 @@ impl bus::Worker for RawQueue {
                 body: message.body.clone(),
                 received_at,
             }),
-            Err(reason) => Decoded::Bad { body: message.body.clone(), code: "malformed", reason },
+            Err(reason) => {
+                Decoded::Bad { body: message.body.clone(), content_type: None, code: "malformed", reason }
+            }
         }]
     }
 

@@ -100,7 +100,11 @@ pub struct Tokens(pub Vec<Token>);
 impl Tokens {
     /// The token that an `Authorization` header bears. Every token is compared, whichever matches.
     pub fn bearer(&self, authorization: Option<&str>) -> Option<&Token> {
-        let bearer = authorization?.strip_prefix("Bearer ")?.trim();
+        let (scheme, bearer) = authorization?.split_once(' ')?;
+        let bearer = bearer.trim();
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return None;
+        }
         let hash: [u8; 32] = Sha256::digest(bearer.as_bytes()).into();
         self.0.iter().fold(None, |found, token| match bool::from(token.hash.ct_eq(&hash)) {
             true => Some(token),

@@ -11,6 +11,9 @@
 //! | the payments that the ids lead to | `payments` |
 //! | every account that may change | `accounts` |
 //!
+//! Customers that only a payment's record names are known after the payment is read, and locked then: the one step out
+//! of order. Two batches that meet so are told apart by Postgres, and one of them is tried again.
+//!
 //! Lots, journal and facts need no locks of their own: they belong to an account or a payment that is locked.
 
 pub mod read;
@@ -120,21 +123,28 @@ impl bus::Worker for Ledger {
     }
 
     fn decode(&self, message: &Incoming, now: OffsetDateTime) -> Vec<Decoded<Envelope>> {
-        let bad = |body: Vec<u8>, reason: String| Decoded::Bad { body, code: "malformed", reason };
+        let bad = |body, content_type, reason| Decoded::Bad { body, content_type, code: "malformed", reason };
         let Ok(text) = std::str::from_utf8(&message.body) else {
-            return vec![bad(message.body.clone(), "expected JSON in UTF-8, got other bytes".to_owned())];
+            return vec![bad(
+                message.body.clone(),
+                None,
+                "expected JSON in UTF-8, got other bytes".to_owned(),
+            )];
         };
         let read = match message.content_type.as_deref() {
             Some(envelope::CONTENT_TYPE_BATCH) => Envelope::parse_batch(text, now),
             _ => Envelope::parse(text, now).map(|envelope| vec![Ok(envelope)]),
         };
         match read {
-            Err(error) => vec![bad(message.body.clone(), error.to_string())],
+            Err(error) => vec![bad(message.body.clone(), None, error.to_string())],
             Ok(read) => read
                 .into_iter()
                 .map(|read| match read {
                     Ok(envelope) => Decoded::Item(envelope),
-                    Err(unreadable) => bad(unreadable.text.into_bytes(), unreadable.error.to_string()),
+                    Err(unreadable) => {
+                        let part = Some(envelope::CONTENT_TYPE);
+                        bad(unreadable.text.into_bytes(), part, unreadable.error.to_string())
+                    }
                 })
                 .collect(),
         }
@@ -196,6 +206,11 @@ fn settle(
     if decision.outcome == Outcome::Contradicts {
         let payment = payment.as_ref().map(PaymentId::as_str);
         tracing::error!(%cause, payment, "a fact contradicts what was acted upon; an operator decides");
+    }
+    if decision.foreign_currency {
+        metrics::counter!("bursar_foreign_currency_total").increment(1);
+        let payment = payment.as_ref().map(PaymentId::as_str);
+        tracing::error!(%cause, payment, "a movement in another currency than its payment's: the rest is held, an operator states the amount");
     }
     for event in &decision.events {
         told.events.push(stored(event, envelope.traceparent.as_deref()));

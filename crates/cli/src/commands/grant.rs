@@ -16,9 +16,10 @@ use uuid::Uuid;
 
 #[derive(Args)]
 pub struct Arguments {
-    account: String,
+    account: AccountId,
     /// How many, for example 100 or 12.5
-    credits: String,
+    #[arg(allow_negative_numbers = true, value_parser = credits)]
+    credits: Credits,
     /// Why; it stays in the journal's proof
     #[arg(long)]
     reason: String,
@@ -35,13 +36,17 @@ enum Kind {
     Goodwill,
 }
 
+fn credits(text: &str) -> Result<Credits, domain::money::InvalidAmount> {
+    Credits::parse_positive(text, domain::money::SCALE_MAX)
+}
+
 /// How long to wait for the ledger to say what became of it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub async fn grant(session: &Session, arguments: Arguments) -> Result<ExitCode> {
     let envelope = envelope(session, &arguments)?;
     let cause = envelope.cause.clone();
-    let account = AccountId::new(arguments.account.as_str())?;
+    let account = arguments.account.clone();
     let broker = session.broker("grant");
     session.intake(&broker)?.make_durable(vec![envelope]).await?;
     let outcome = wait(session, &cause).await?;
@@ -65,8 +70,8 @@ fn envelope(session: &Session, arguments: &Arguments) -> Result<Envelope> {
     let operator =
         std::env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "unknown".to_owned());
     let fact = Fact::Grant(Grant {
-        account: AccountId::new(arguments.account.as_str())?,
-        credits: Credits::parse_positive(&arguments.credits, session.config.credits.scale)?,
+        account: arguments.account.clone(),
+        credits: arguments.credits,
         kind: match arguments.kind {
             Kind::Promotional => GrantKind::Promotional,
             Kind::Goodwill => GrantKind::Goodwill,
@@ -98,7 +103,8 @@ fn moment(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime> {
             "--expires: expected a duration such as 30d or a time such as 2027-01-31T00:00:00Z, got {text:?}"
         )
     })?;
-    Ok(now + after)
+    now.checked_add(time::Duration::try_from(after)?)
+        .context("--expires: that is past the last moment that can be told")
 }
 
 async fn wait(session: &Session, cause: &Cause) -> Result<Option<String>> {

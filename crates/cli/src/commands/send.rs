@@ -2,7 +2,7 @@
 
 use super::{say, say_json};
 use crate::session::Session;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use processors::Processor;
 use secrecy::SecretString;
@@ -15,7 +15,8 @@ use time::OffsetDateTime;
 #[derive(Args)]
 pub struct Arguments {
     /// paddle, stripe or generic
-    processor: String,
+    #[arg(value_parser = processor)]
+    processor: &'static Processor,
     /// The payload, posted byte for byte; - reads standard input
     file: PathBuf,
     /// Sign with this secret instead of the configured one
@@ -30,9 +31,7 @@ pub struct Arguments {
 }
 
 pub async fn send(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
-    let known = processors::ALL.map(|processor| processor.name).join(", ");
-    let processor = processors::find(&arguments.processor)
-        .ok_or_else(|| anyhow!("expected a processor of {known}, got {:?}", arguments.processor))?;
+    let processor = arguments.processor;
     let body = read(&arguments.file)?;
     let secret = secret(session, processor, arguments.secret.as_deref())?;
     let base = arguments.to.clone().unwrap_or_else(|| format!("http://{}", session.config.http_addr));
@@ -52,6 +51,11 @@ pub async fn send(session: &Session, arguments: &Arguments) -> Result<ExitCode> 
         }
     }
     Ok(if accepted { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn processor(name: &str) -> Result<&'static Processor, String> {
+    let known = processors::ALL.map(|processor| processor.name).join(", ");
+    processors::find(name).ok_or_else(|| format!("expected a processor of {known}"))
 }
 
 fn read(file: &PathBuf) -> Result<Vec<u8>> {
