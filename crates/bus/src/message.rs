@@ -17,11 +17,6 @@ pub mod header {
     pub const DEAD_ROUTING_KEY: &str = "bursar-routing-key";
     pub const DEAD_USER: &str = "bursar-user";
     pub const DEAD_AT: &str = "bursar-dead-at";
-
-    /// The headers of a message that carries a trace context on.
-    pub fn trace(traceparent: Option<&str>) -> std::collections::BTreeMap<String, String> {
-        traceparent.map(|text| (TRACEPARENT.to_owned(), text.to_owned())).into_iter().collect()
-    }
 }
 
 /// A message to be published, always persistent and mandatory.
@@ -37,6 +32,26 @@ pub struct Message {
 }
 
 impl Message {
+    /// A message of facts or events: the body is JSON, and the trace context goes along as a header too.
+    pub fn new(
+        exchange: String,
+        routing_key: &str,
+        message_id: String,
+        content_type: &str,
+        traceparent: Option<&str>,
+        body: String,
+    ) -> Self {
+        let trace = traceparent.map(|text| (header::TRACEPARENT.to_owned(), text.to_owned()));
+        Self {
+            exchange,
+            routing_key: routing_key.to_owned(),
+            message_id,
+            content_type: content_type.to_owned(),
+            headers: trace.into_iter().collect(),
+            body: body.into_bytes(),
+        }
+    }
+
     pub(crate) fn properties(&self) -> BasicProperties {
         let mut headers = FieldTable::default();
         for (name, value) in &self.headers {

@@ -4,7 +4,7 @@
 //! sweeper publishes: so every event goes out at least once, possibly again, never not at all.
 
 use crate::backoff::Delays;
-use crate::message::{Message, header};
+use crate::message::Message;
 use crate::publisher::{PublishError, Publisher};
 use crate::topology::{Namespace, exchange};
 use db::Doing;
@@ -19,16 +19,13 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How often the sweeper looks while there is nothing to sweep.
 const IDLE: Duration = Duration::from_secs(2);
 
+/// CloudEvents 1.0, structured JSON mode.
+const CONTENT_TYPE: &str = "application/cloudevents+json";
+
 /// An event as it goes out, one per message; it is a CloudEvent in structured JSON mode.
 pub fn message(namespace: &Namespace, event: StoredEvent, traceparent: Option<&str>) -> Message {
-    Message {
-        exchange: namespace.name(exchange::EVENTS),
-        routing_key: event.kind,
-        message_id: event.id.to_string(),
-        content_type: "application/cloudevents+json".to_owned(),
-        headers: header::trace(traceparent),
-        body: event.body.into_bytes(),
-    }
+    let id = event.id.to_string();
+    Message::new(namespace.name(exchange::EVENTS), &event.kind, id, CONTENT_TYPE, traceparent, event.body)
 }
 
 #[derive(Debug, thiserror::Error)]

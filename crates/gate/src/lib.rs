@@ -13,7 +13,7 @@ mod store;
 pub use door::{Door, Publishers};
 pub use store::{RawBody, erase, purge, raw_body};
 
-use bus::{Decoded, Fate, Fated, Incoming, Message, Namespace, Settled, Topology, Verdict, exchange, header};
+use bus::{Decoded, Fate, Fated, Incoming, Message, Namespace, Settled, Topology, Verdict, exchange};
 use db::Work;
 use domain::{Cause, Envelope, envelope};
 use sha2::{Digest, Sha256};
@@ -106,13 +106,17 @@ impl Gate {
         });
         envelope::parcels(envelopes.collect())
             .into_iter()
-            .map(|parcel| Message {
-                exchange: self.namespace.name(exchange::FACTS),
-                routing_key: parcel.kind.as_str().to_owned(),
-                message_id: parcel.message_id,
-                content_type: parcel.content_type.to_owned(),
-                headers: header::trace(parcel.traceparent.as_deref()),
-                body: parcel.body.into_bytes(),
+            .map(|parcel| {
+                let trace = parcel.traceparent.as_deref();
+                let kind = parcel.kind.as_str();
+                Message::new(
+                    self.namespace.name(exchange::FACTS),
+                    kind,
+                    parcel.message_id,
+                    parcel.content_type,
+                    trace,
+                    parcel.body,
+                )
             })
             .collect()
     }

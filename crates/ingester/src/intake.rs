@@ -123,13 +123,17 @@ impl Intake {
     pub fn messages(&self, envelopes: Vec<Envelope>) -> Vec<Message> {
         envelope::parcels(envelopes)
             .into_iter()
-            .map(|parcel| Message {
-                exchange: self.namespace.name(exchange::VERIFIED),
-                routing_key: parcel.kind.as_str().to_owned(),
-                message_id: parcel.message_id,
-                content_type: parcel.content_type.to_owned(),
-                headers: header::trace(parcel.traceparent.as_deref()),
-                body: parcel.body.into_bytes(),
+            .map(|parcel| {
+                let trace = parcel.traceparent.as_deref();
+                let kind = parcel.kind.as_str();
+                Message::new(
+                    self.namespace.name(exchange::VERIFIED),
+                    kind,
+                    parcel.message_id,
+                    parcel.content_type,
+                    trace,
+                    parcel.body,
+                )
             })
             .collect()
     }

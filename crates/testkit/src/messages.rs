@@ -66,13 +66,17 @@ impl Site {
 
     /// Publishes facts to an exchange, packed as the fleet packs them.
     pub async fn state(&self, exchange: &str, facts: Vec<Envelope>) {
-        let parcels = envelope::parcels(facts).into_iter().map(|parcel| Message {
-            exchange: self.namespace.name(exchange),
-            routing_key: parcel.kind.as_str().to_owned(),
-            message_id: parcel.message_id,
-            content_type: parcel.content_type.to_owned(),
-            headers: header::trace(parcel.traceparent.as_deref()),
-            body: parcel.body.into_bytes(),
+        let parcels = envelope::parcels(facts).into_iter().map(|parcel| {
+            let trace = parcel.traceparent.as_deref();
+            let kind = parcel.kind.as_str();
+            Message::new(
+                self.namespace.name(exchange),
+                kind,
+                parcel.message_id,
+                parcel.content_type,
+                trace,
+                parcel.body,
+            )
         });
         self.publisher.publish_all(parcels.collect()).await.expect("the site's broker takes facts");
     }

@@ -3,7 +3,7 @@
 use crate::config::{CatalogEntry, Config, Publisher as PublisherConfig};
 use crate::session::{CONFIRM_TIMEOUT, Session};
 use anyhow::{Result, anyhow};
-use bus::{Broker, Message, Publisher, exchange, header};
+use bus::{Broker, Message, Publisher, exchange};
 use domain::fact::{
     AccountLink, Fact, Item, LinkProof, Movement, MovementKind, MovementStatus, Payment, PaymentStatus, Usage,
 };
@@ -161,13 +161,10 @@ fn usd(cents: i128) -> Result<Money> {
 fn pack(to: &str, envelopes: Vec<Envelope>) -> Vec<Message> {
     envelope::parcels(envelopes)
         .into_iter()
-        .map(|parcel| Message {
-            exchange: to.to_owned(),
-            routing_key: parcel.kind.as_str().to_owned(),
-            message_id: parcel.message_id,
-            content_type: parcel.content_type.to_owned(),
-            headers: header::trace(None),
-            body: parcel.body.into_bytes(),
+        .map(|parcel| {
+            let trace = parcel.traceparent.as_deref();
+            let kind = parcel.kind.as_str();
+            Message::new(to.to_owned(), kind, parcel.message_id, parcel.content_type, trace, parcel.body)
         })
         .collect()
 }
