@@ -4,7 +4,7 @@ use crate::admin;
 use crate::api;
 use crate::session::{CONFIRM_TIMEOUT, Session};
 use anyhow::{Context, Result, anyhow};
-use bus::{Broker, Delays, Health, Publisher, Topology};
+use bus::{Broker, Delays, Health, Namespace, Publisher, Topology};
 use db::Doing;
 use gate::{Door, Gate};
 use ingester::{Intake, RawQueue};
@@ -36,6 +36,15 @@ impl WorkerName {
             WorkerName::Ingester => "ingester",
             WorkerName::Gate => "gate",
             WorkerName::Ledger => "ledger",
+        }
+    }
+}
+
+impl WorkerName {
+    fn needs_database(self) -> bool {
+        match self {
+            WorkerName::Ingester => false,
+            WorkerName::Gate | WorkerName::Ledger => true,
         }
     }
 }
@@ -163,31 +172,26 @@ impl Fleet {
     /// Prepares the servers in the background, then runs the workers until they are asked to stop.
     fn start_workers(&mut self, workers: Vec<WorkerName>, intake: Intake, migrate: bool) -> Result<()> {
         let session = self.session.clone();
-        let (consume, publish) = (self.consume.clone(), self.publish.clone());
-        let (health, stop) = (self.health.clone(), self.stop.clone());
+        let stop = self.stop.clone();
         let context = bus::Context {
             namespace: session.namespace()?,
-            consume,
-            publisher: Publisher::spawn(publish.clone(), CONFIRM_TIMEOUT),
+            consume: self.consume.clone(),
+            publisher: Publisher::spawn(self.publish.clone(), CONFIRM_TIMEOUT),
             pool: session.worker_pool()?,
-            health,
+            health: self.health.clone(),
             stop: stop.clone(),
         };
         self.tasks.spawn(async move {
-            let prepared = tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                prepared = prepare(&session, &publish, migrate) => prepared,
-            };
-            if let Err(error) = prepared {
-                stop.cancel();
-                return Err(error);
-            }
             let mut running = JoinSet::new();
-            for worker in workers {
-                start_worker(worker, &session, &context, &intake, &mut running)?;
+            let started = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                started = start_all(workers, &session, &context, &intake, migrate, &mut running) => started,
+            };
+            if started.is_err() {
+                stop.cancel();
             }
             while running.join_next().await.is_some() {}
-            Ok(())
+            started
         });
         Ok(())
     }
@@ -284,20 +288,43 @@ async fn purge_some(pool: &db::Pool, retention: Duration) -> Result<u64, db::Err
     gate::purge(&mut connection, OffsetDateTime::now_utc() - retention, PURGE_AT_ONCE).await
 }
 
-/// Waits until the database has its tables and the broker its queues. Only what will not pass is an error.
-async fn prepare(session: &Session, broker: &Broker, migrate: bool) -> Result<()> {
-    let migrated = || async {
-        match migrate {
-            true => db::migrate(&session.pool).await.map(|()| true),
-            false => db::is_ready(&session.pool).await,
-        }
+/// Starts each worker once what it needs is there, however long that takes: the ingester needs the broker's queues alone,
+/// so that raw deliveries flow while Postgres is away; the others need the database's tables too.
+async fn start_all(
+    workers: Vec<WorkerName>,
+    session: &Session,
+    context: &bus::Context,
+    intake: &Intake,
+    migrate: bool,
+    running: &mut JoinSet<()>,
+) -> Result<()> {
+    let (with_database, without): (Vec<_>, Vec<_>) =
+        workers.into_iter().partition(|worker| worker.needs_database());
+    let topology = async {
+        declare_topology(&context.namespace, &context.consume).await?;
+        without.iter().try_for_each(|worker| start_worker(*worker, session, context, intake, running))
     };
-    keep_trying("waiting for the database", migrated, db::Error::is_transient).await?;
-    let topology = Topology::new(&session.namespace()?);
+    tokio::try_join!(topology, prepare_database(&session.pool, migrate))?;
+    with_database.iter().try_for_each(|worker| start_worker(*worker, session, context, intake, running))
+}
+
+async fn declare_topology(namespace: &Namespace, broker: &Broker) -> Result<()> {
+    let topology = Topology::new(namespace);
     let declared = || async { topology.declare(broker).await.map(|()| true) };
     keep_trying("waiting for RabbitMQ", declared, bus::BrokerError::is_transient).await
 }
 
+async fn prepare_database(pool: &db::Pool, migrate: bool) -> Result<()> {
+    let prepared = || async {
+        match migrate {
+            true => db::migrate(pool).await.map(|()| true),
+            false => db::is_ready(pool).await,
+        }
+    };
+    keep_trying("waiting for the database", prepared, db::Error::is_transient).await
+}
+
+/// Tries until it is done. Only what will not pass by itself is an error.
 async fn keep_trying<T, E>(
     what: &'static str,
     attempt: impl Fn() -> T,

@@ -21,6 +21,8 @@ pub(crate) struct Shelf {
     pub journal: Vec<Transaction>,
     pub facts: Vec<SettledFact>,
     ids: PaymentIds,
+    /// The accounts whose rows this transaction holds: no other may be written.
+    locked: BTreeSet<AccountId>,
 }
 
 /// Which payment each id of a purchase leads to.
@@ -93,7 +95,8 @@ pub(crate) async fn lock(work: &mut Work, envelopes: &[Envelope], rules: &Rules)
     lock_accounts(work, &mut books, envelopes).await?;
     read_lots(work, &mut books, rules).await?;
     let seen = settled_before(work, envelopes).await?;
-    Ok(Shelf { books, seen, journal: Vec::new(), facts: Vec::new(), ids })
+    let locked = books.accounts.keys().cloned().collect();
+    Ok(Shelf { books, seen, journal: Vec::new(), facts: Vec::new(), ids, locked })
 }
 
 /// Claims every id that a fact names: an id seen for the first time leads to a payment of its own name.
@@ -559,6 +562,12 @@ async fn save_accounts(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
     let changed: Vec<&Account> = moved.union(&told).filter_map(|id| shelf.books.accounts.get(*id)).collect();
     if changed.is_empty() {
         return Ok(());
+    }
+    if let Some(account) = changed.iter().find(|account| !shelf.locked.contains(&account.id)) {
+        return Err(Error::stored(
+            "an account",
+            format!("{} was to be written without its lock", account.id),
+        ));
     }
     let ids: Vec<&str> = changed.iter().map(|a| a.id.as_str()).collect();
     let available: Vec<Decimal> = changed.iter().map(|a| a.balances.available.decimal()).collect();
