@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use domain::AccountId;
 use ingester::{Scope, Tokens, problem};
+use ledger::read::AccountView;
 use std::sync::Arc;
 
 #[derive(Clone)]
@@ -47,8 +48,8 @@ impl Api {
                 "the database does not answer: try again later".to_owned(),
             )
         })?;
-        let account = account
-            .ok_or_else(|| problem(StatusCode::NOT_FOUND, "nobody has spoken of this account".to_owned()))?;
+        // Nobody has spoken of it yet: the gateway is told zero balances and `"known": false`, as an operator is.
+        let account = account.unwrap_or_else(|| AccountView::unknown(id));
         serde_json::to_string(&account)
             .map_err(|error| problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
     }
