@@ -86,8 +86,8 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Starts the workers. The doors open at once; consumers start when the database is migrated and the topology
-    /// declared, however long the servers take to come.
+    /// Starts the workers. The doors open at once; each worker's consumers start when the servers it needs are there and
+    /// prepared, however long they take to come.
     pub async fn start(
         session: Arc<Session>,
         workers: &[WorkerName],
@@ -105,17 +105,12 @@ impl Fleet {
             session,
         };
         fleet.open_admin(metrics).await?;
-        let intake = fleet.intake()?;
+        let intake = fleet.session.intake(&fleet.publish, FRONT_DOOR_CONFIRM_TIMEOUT)?;
         if workers.contains(&WorkerName::Ingester) {
             fleet.open_door(intake.clone()).await?;
         }
         fleet.start_workers(workers.to_vec(), intake, migrate)?;
         Ok(fleet)
-    }
-
-    fn intake(&self) -> Result<Intake> {
-        let publisher = Publisher::spawn(self.publish.clone(), FRONT_DOOR_CONFIRM_TIMEOUT);
-        Ok(Intake { publisher, ..self.session.intake(&self.publish)? })
     }
 
     async fn open_admin(&mut self, metrics: PrometheusHandle) -> Result<()> {

@@ -37,12 +37,12 @@ impl Session {
     }
 
     /// The front door, for a command that states a fact as the ingester would.
-    pub fn intake(&self, broker: &Broker) -> Result<Intake> {
+    pub fn intake(&self, broker: &Broker, confirm_timeout: Duration) -> Result<Intake> {
         Ok(Intake {
             namespace: self.namespace()?,
             settings: self.config.settings(),
             secrets: self.config.secrets()?,
-            publisher: Publisher::spawn(broker.clone(), CONFIRM_TIMEOUT),
+            publisher: Publisher::spawn(broker.clone(), confirm_timeout),
             pool: self.pool.clone(),
         })
     }

@@ -290,6 +290,12 @@ impl Lots {
             .collect()
     }
 
+    /// What the payment's own lots were granted.
+    fn granted_by(&self, payment: &PaymentId) -> Worth {
+        let granted = |kind| self.get(&payment_lot(payment, kind)).map_or(Credits::ZERO, |lot| lot.granted);
+        Worth { purchase: granted(LotKind::Purchase), bonus: granted(LotKind::Bonus), expires_after: None }
+    }
+
     /// Lots that were made or changed since they were read.
     pub fn changed(&self) -> impl Iterator<Item = &Lot> {
         self.changed.iter().filter_map(|name| self.by_name.get(name))
@@ -433,7 +439,7 @@ impl<'a> Posting<'a> {
         let before = payment.record.clone();
         state(&mut payment.record);
         let changed = !payment.record.says_the_same_as(&before);
-        let contradicts = self.contradicts_its_account(books, id);
+        let contradicts = self.contradicts_its_account(books, id) || self.contradicts_its_grant(books, id);
         self.settle(books, id);
         match (books.payments[id].state, contradicts, changed || !self.transactions.is_empty()) {
             (_, true, true) => Outcome::Contradicts,
@@ -453,6 +459,14 @@ impl<'a> Posting<'a> {
         moved || payment.record.contradicts_itself()
     }
 
+    /// A delivered payment is said to be for something that the catalog of its grant does not know: it keeps its credits.
+    fn contradicts_its_grant(&self, books: &Books, id: &PaymentId) -> bool {
+        let payment = &books.payments[id];
+        let terms = payment.record.terms();
+        payment.state == PaymentState::Delivered
+            && terms.is_some_and(|terms| self.worth(payment, &terms).is_none())
+    }
+
     /// Brings a payment's lots to what its record says should hold.
     fn settle(&mut self, books: &mut Books, id: &PaymentId) {
         let Some(terms) = books.payments[id].record.terms() else { return };
@@ -463,7 +477,11 @@ impl<'a> Posting<'a> {
             return;
         }
         let payment = &books.payments[id];
-        let (Some(account), Some((_, worth))) = (payment.account.clone(), worth) else { return };
+        let Some(account) = payment.account.clone() else { return };
+        // A later description may name what the catalog of its grant does not know. Money that goes back still takes
+        // back its share, of what was granted.
+        let granted_before = || books.accounts.get(&account).map(|account| account.lots.granted_by(id));
+        let worth = worth.map(|(_, worth)| worth).or_else(granted_before).unwrap_or_default();
         let gone = payment.record.gone(terms.total);
         self.foreign_currency |= gone.foreign_currency;
         let whole = terms.total.amount();

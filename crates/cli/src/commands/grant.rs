@@ -1,7 +1,7 @@
 //! `grant`: credits for no money, stated by an operator as a fact of its own.
 
 use super::{say, say_json};
-use crate::session::Session;
+use crate::session::{CONFIRM_TIMEOUT, Session};
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
 use domain::fact::{Grant, GrantKind};
@@ -48,7 +48,7 @@ pub async fn grant(session: &Session, arguments: Arguments) -> Result<ExitCode> 
     let cause = envelope.cause.clone();
     let account = arguments.account.clone();
     let broker = session.broker("grant");
-    session.intake(&broker)?.make_durable(vec![envelope]).await?;
+    session.intake(&broker, CONFIRM_TIMEOUT)?.make_durable(vec![envelope]).await?;
     let outcome = wait(session, &cause).await?;
     broker.close().await;
     let balances = ledger::read::account(&session.pool, &account).await?;

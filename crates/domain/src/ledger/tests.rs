@@ -434,6 +434,20 @@ fn a_later_link_that_contradicts_moves_nothing() {
 }
 
 #[test]
+fn a_later_description_of_unknown_worth_keeps_the_credits_and_refunds_still_reverse_them() {
+    let mut world = World::new();
+    world.tell("1", &buy("t1", "a", "pri_1000", "10.00"));
+    let mut other = buy("t1", "a", "pri_nobody_knows", "10.00");
+    if let Fact::Payment(payment) = &mut other {
+        payment.occurred_at = START + time::Duration::minutes(1);
+    }
+    assert_eq!(world.tell("2", &other).unwrap().outcome, Outcome::Contradicts);
+    assert_eq!(world.balances("a"), ["1000", "0", "0"]);
+    world.tell("3", &moved("r1", "t1", Refund, Final, "4.00", 2));
+    assert_eq!(world.balances("a"), ["600", "0", "0"]);
+}
+
+#[test]
 fn events_carry_the_balances_after_everything_and_have_no_gap() {
     let mut world = World::new();
     let mut sequences = Vec::new();
