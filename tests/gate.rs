@@ -347,13 +347,9 @@ fn what_is_no_fact_is_dead_lettered_whole() {
 #[test]
 fn strange_texts_and_times_are_refused_or_do_no_harm() {
     run(async |site| {
-        let settings = ledger::Settings {
-            scale: 6,
-            burn_order: domain::lot::BURN_ORDER_DEFAULT.to_vec(),
-            catalog: testkit::facts::catalog(),
-        };
+        let rules = domain::ledger::Rules::new(testkit::facts::catalog());
         let workers =
-            [inbound(&site, &[]), site.start(ledger::Ledger::new(site.namespace.clone(), settings), 1)];
+            [inbound(&site, &[]), site.start(ledger::Ledger::new(site.namespace.clone(), rules), 1)];
         let texts =
             ["\\u0000", "\\u0007\\n", "\\ud83d\\ude00", "'; drop table inbox; --", "\\\\", "{}", "%s%n"];
         let times = ["0000-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999Z", "2026-11-20T10:00:00+23:59"];

@@ -5,9 +5,9 @@ use crate::payloads::{payload, translated};
 use bus::{Broker, Context, Publisher, exchange, queue};
 use domain::catalog::Catalog;
 use domain::fact::{Grant, MovementKind, MovementStatus, Payment};
-use domain::lot::BURN_ORDER_DEFAULT;
+use domain::ledger::Rules;
 use domain::{Credits, Envelope, Fact};
-use ledger::{Ledger, Settings};
+use ledger::Ledger;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
@@ -24,8 +24,7 @@ const SETTLED: &str = "select count(*) from ledger_facts";
 const OUTBOX: &str = "select count(*) from outbox";
 
 fn ledger_with(site: &Site, catalog: Catalog) -> Ledger {
-    let settings = Settings { scale: 6, burn_order: BURN_ORDER_DEFAULT.to_vec(), catalog };
-    Ledger::new(site.namespace.clone(), settings)
+    Ledger::new(site.namespace.clone(), Rules::new(catalog))
 }
 
 /// One ledger with one lane: facts are settled in the order in which they were stated.
@@ -727,13 +726,7 @@ fn history(random: &mut StdRng) -> Vec<Envelope> {
 
 /// What the rule makes of the facts, one after the other: `available + held - debt`, and what is reversed, per account.
 fn in_memory(facts: &[Envelope]) -> BTreeMap<String, (Credits, Credits)> {
-    let current = catalog().version();
-    let rules = domain::ledger::Rules {
-        scale: 6,
-        burn_order: BURN_ORDER_DEFAULT.to_vec(),
-        catalogs: [(current.clone(), catalog())].into(),
-        current,
-    };
+    let rules = Rules::new(catalog());
     let mut books = domain::ledger::Books::default();
     for fact in facts {
         let payment = fact.fact.payment_ids().first().copied().cloned();

@@ -12,4 +12,5 @@ mod fixtures;
 mod gate;
 mod ledger;
 mod payloads;
+mod proof;
 mod tidy;

@@ -118,8 +118,18 @@ impl fmt::Display for Difference {
 }
 
 /// Kinds of facts that the ledger acts upon; the gate passes on what some queue of `facts` is bound to.
-const LEDGER_READS: [&str; 6] =
-    ["fact.payment", "fact.movement", "fact.customer", "fact.usage", "fact.grant", "fact.hold"];
+const LEDGER_READS: [&str; 10] = [
+    "fact.payment",
+    "fact.movement",
+    "fact.customer",
+    "fact.usage",
+    "fact.grant",
+    "fact.hold",
+    "fact.adjustment",
+    "fact.assignment",
+    "fact.valuation",
+    "fact.expiry",
+];
 
 /// The fleet counts no deliveries: a crash would raise the counters of innocent neighbours too. RabbitMQ 4 counts by
 /// default and drops at 20, so the limit is set out of reach; -1 would be refused or misread by older releases.

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, anyhow, bail};
 use domain::FactKind;
 use domain::catalog::{Catalog, Price};
+use domain::ledger::Rules;
 use domain::lot::{BURN_ORDER_DEFAULT, BurnKey};
 use domain::money::{Credits, SCALE_MAX, currency};
 use ingester::{Secrets, Token, Tokens};
@@ -75,6 +76,12 @@ pub struct CreditsConfig {
     /// Decimal places of a credit.
     pub scale: u32,
     pub burn_order: Vec<BurnKey>,
+    /// `balance.low` is told when what an account can spend falls below one of these.
+    pub low: Vec<Credits>,
+    /// How long credits that come back to a lot whose time is up can still be spent.
+    pub restore_grace: String,
+    /// How often lots are looked for whose time is up.
+    pub expire_every: String,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -162,7 +169,13 @@ impl Default for Config {
 
 impl Default for CreditsConfig {
     fn default() -> Self {
-        Self { scale: 6, burn_order: BURN_ORDER_DEFAULT.to_vec() }
+        Self {
+            scale: 6,
+            burn_order: BURN_ORDER_DEFAULT.to_vec(),
+            low: Vec::new(),
+            restore_grace: "30d".to_owned(),
+            expire_every: "1m".to_owned(),
+        }
     }
 }
 
@@ -251,7 +264,8 @@ impl Config {
     /// Everything that is derived from the configuration can be: an error shows at the start, not at the first payment.
     fn check(&self) -> Result<()> {
         self.namespace()?;
-        self.catalog()?;
+        self.rules()?;
+        self.expire_every()?;
         self.publishers()?;
         self.tokens()?;
         self.retention()?;
@@ -372,12 +386,30 @@ impl Config {
         duration(&self.retention.raw_deliveries).context("retention.raw_deliveries")
     }
 
-    pub fn ledger(&self) -> Result<ledger::Settings> {
-        Ok(ledger::Settings {
+    /// What decides about credits.
+    pub fn rules(&self) -> Result<Rules> {
+        let grace = duration(&self.credits.restore_grace).context("credits.restore_grace")?;
+        for low in &self.credits.low {
+            if !low.is_positive() {
+                bail!("credits.low: expected more than zero credits, got {low}");
+            }
+            low.within(self.credits.scale).context("credits.low")?;
+        }
+        Ok(Rules {
             scale: self.credits.scale,
             burn_order: self.credits.burn_order.clone(),
-            catalog: self.catalog()?,
+            low: self.credits.low.clone(),
+            grace: time::Duration::try_from(grace).context("credits.restore_grace")?,
+            ..Rules::new(self.catalog()?)
         })
+    }
+
+    pub fn expire_every(&self) -> Result<Duration> {
+        let every = duration(&self.credits.expire_every).context("credits.expire_every")?;
+        if every < Duration::from_secs(1) {
+            bail!("credits.expire_every: expected a second or more, got {:?}", self.credits.expire_every);
+        }
+        Ok(every)
     }
 }
 

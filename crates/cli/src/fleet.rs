@@ -253,14 +253,44 @@ fn start_worker(
             running.spawn(purge(context.pool.clone(), session.config.retention()?, context.stop.clone()));
         }
         WorkerName::Ledger => {
-            let ledger = Ledger::new(context.namespace.clone(), session.config.ledger()?);
+            let ledger = Ledger::new(context.namespace.clone(), session.config.rules()?);
             running.spawn(bus::run(Arc::new(ledger), lanes, context.clone()));
             let publisher = context.publisher.sibling();
             let (namespace, pool) = (context.namespace.clone(), context.pool.clone());
             running.spawn(bus::outbox::sweep(namespace, pool, publisher, context.stop.clone()));
+            let every = session.config.expire_every()?;
+            running.spawn(expire(session.pool.clone(), intake.clone(), every, context.stop.clone()));
         }
     }
     Ok(())
+}
+
+/// Looks again and again for lots whose time has come, and states them. Any number of processes may.
+async fn expire(pool: db::Pool, intake: Intake, every: Duration, stop: CancellationToken) {
+    loop {
+        match expire_once(&pool, &intake).await {
+            Ok(0) => {}
+            Ok(accounts) => tracing::info!(accounts, "stated lots whose time has come"),
+            Err(error) => tracing::warn!(%error, "cannot look for lots whose time has come"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(every) => {}
+        }
+    }
+}
+
+/// One pass over all accounts; returns how many it stated.
+pub async fn expire_once(pool: &db::Pool, intake: &Intake) -> Result<usize> {
+    let mut stated = 0;
+    let mut after = None;
+    loop {
+        let facts = ledger::read::due(pool, after.as_ref(), OffsetDateTime::now_utc()).await?;
+        let Some(last) = facts.last() else { return Ok(stated) };
+        after = last.fact.account().cloned();
+        stated += facts.len();
+        intake.make_durable(facts).await?;
+    }
 }
 
 /// Deletes raw bodies whose retention is over.

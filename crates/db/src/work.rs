@@ -20,6 +20,11 @@ impl Work {
         Self { pool, transaction: None, statements: 0, now }
     }
 
+    /// Works in a transaction that has begun.
+    pub fn within(pool: Pool, transaction: Transaction<'static, Postgres>, now: OffsetDateTime) -> Self {
+        Self { transaction: Some(transaction), ..Self::new(pool, now) }
+    }
+
     /// The connection for one statement; the first call begins the transaction.
     pub async fn connection(&mut self) -> Result<&mut PgConnection, Error> {
         self.statements += 1;

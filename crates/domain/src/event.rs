@@ -15,22 +15,28 @@ pub enum EventKind {
     CreditsReleased,
     CreditsReversed,
     CreditsRestored,
+    CreditsExpired,
     DebtIncurred,
     DebtCovered,
+    BalanceLow,
+    BalanceExhausted,
     PaymentUndelivered,
     PaymentDelivered,
 }
 
 impl EventKind {
-    pub const ALL: [EventKind; 10] = [
+    pub const ALL: [EventKind; 13] = [
         EventKind::CreditsGranted,
         EventKind::CreditsConsumed,
         EventKind::CreditsHeld,
         EventKind::CreditsReleased,
         EventKind::CreditsReversed,
         EventKind::CreditsRestored,
+        EventKind::CreditsExpired,
         EventKind::DebtIncurred,
         EventKind::DebtCovered,
+        EventKind::BalanceLow,
+        EventKind::BalanceExhausted,
         EventKind::PaymentUndelivered,
         EventKind::PaymentDelivered,
     ];
@@ -43,8 +49,11 @@ impl EventKind {
             EventKind::CreditsReleased => "credits.released",
             EventKind::CreditsReversed => "credits.reversed",
             EventKind::CreditsRestored => "credits.restored",
+            EventKind::CreditsExpired => "credits.expired",
             EventKind::DebtIncurred => "debt.incurred",
             EventKind::DebtCovered => "debt.covered",
+            EventKind::BalanceLow => "balance.low",
+            EventKind::BalanceExhausted => "balance.exhausted",
             EventKind::PaymentUndelivered => "payment.undelivered",
             EventKind::PaymentDelivered => "payment.delivered",
         }
@@ -80,6 +89,9 @@ pub struct EventData {
     pub credits: Option<Credits>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub debt_incurred: Option<Credits>,
+    /// What `available` fell below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<Credits>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub balances: Option<Balances>,
 }

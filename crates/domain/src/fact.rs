@@ -20,11 +20,15 @@ pub enum FactKind {
     Grant,
     Hold,
     RefundRequest,
+    Adjustment,
+    Assignment,
+    Valuation,
+    Expiry,
     Unrecognised,
 }
 
 impl FactKind {
-    pub const ALL: [FactKind; 9] = [
+    pub const ALL: [FactKind; 13] = [
         FactKind::Payment,
         FactKind::Movement,
         FactKind::Dispute,
@@ -33,6 +37,10 @@ impl FactKind {
         FactKind::Grant,
         FactKind::Hold,
         FactKind::RefundRequest,
+        FactKind::Adjustment,
+        FactKind::Assignment,
+        FactKind::Valuation,
+        FactKind::Expiry,
         FactKind::Unrecognised,
     ];
 
@@ -46,6 +54,10 @@ impl FactKind {
             FactKind::Grant => "fact.grant",
             FactKind::Hold => "fact.hold",
             FactKind::RefundRequest => "fact.refund_request",
+            FactKind::Adjustment => "fact.adjustment",
+            FactKind::Assignment => "fact.assignment",
+            FactKind::Valuation => "fact.valuation",
+            FactKind::Expiry => "fact.expiry",
             FactKind::Unrecognised => "fact.unrecognised",
         }
     }
@@ -54,14 +66,18 @@ impl FactKind {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
-    /// Facts that only a processor's verified webhook, or an operator, may state. No publisher and no token can be
-    /// given the right to: a forged payment is free money.
+    /// Facts that only a processor's verified webhook, an operator, or the fleet itself may state. No publisher and no
+    /// token can be given the right to: a forged payment is free money.
     pub fn is_money(self) -> bool {
         match self {
             FactKind::Payment
             | FactKind::Movement
             | FactKind::Dispute
             | FactKind::Hold
+            | FactKind::Adjustment
+            | FactKind::Assignment
+            | FactKind::Valuation
+            | FactKind::Expiry
             | FactKind::Unrecognised => true,
             FactKind::Customer | FactKind::Usage | FactKind::Grant | FactKind::RefundRequest => false,
         }
@@ -85,6 +101,10 @@ pub enum Fact {
     Grant(Grant),
     Hold(Hold),
     RefundRequest(RefundRequest),
+    Adjustment(Adjustment),
+    Assignment(Assignment),
+    Valuation(Valuation),
+    Expiry(Expiry),
     Unrecognised(Unrecognised),
 }
 
@@ -222,10 +242,14 @@ pub enum DisputeStatus {
     Lost,
 }
 
-/// A customer of the processor, and the account it stands for where the platform said so.
+/// A customer of the processor, and the account it stands for where the platform said so. The platform may also state
+/// an account for an e-mail address (`email:jane@example.com`): see [`CustomerId`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Customer {
     pub customer: CustomerId,
+    /// The customer's address, as a customer id of its own; the address itself is never kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<CustomerId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountLink>,
     #[serde(with = "time::serde::rfc3339")]
@@ -298,6 +322,74 @@ pub struct RefundRequest {
     pub reason: Option<String>,
 }
 
+/// An operator's correction of an account's credits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Adjustment {
+    pub account: AccountId,
+    /// Not zero. More than zero is given, less is taken as if it had been used; a write-off is more than zero.
+    pub credits: Credits,
+    #[serde(default)]
+    pub kind: AdjustmentKind,
+    pub reason: String,
+    pub by: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdjustmentKind {
+    #[default]
+    Correction,
+    /// Debt is forgiven, as far as there is any.
+    WriteOff,
+}
+
+/// An operator's word on a payment: whose it is, and what it grants where no catalog knows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Assignment {
+    pub payment: PaymentId,
+    pub act: AssignmentAct,
+    /// None leaves it to what the payment itself says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountId>,
+    /// What the payment grants in all, instead of what catalog and rate say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credits: Option<Credits>,
+    pub reason: String,
+    pub by: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub occurred_at: OffsetDateTime,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AssignmentAct {
+    /// Never takes a delivered payment away from its account.
+    Deliver,
+    /// Also a delivered payment goes to the named account, with everything that became of it.
+    Move,
+}
+
+/// An operator's statement of what a movement in another currency is in the payment's own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Valuation {
+    pub payment: PaymentId,
+    pub movement: String,
+    pub amount: Money,
+    pub reason: String,
+    pub by: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub occurred_at: OffsetDateTime,
+}
+
+/// The lots of an account whose time had come at `as_of`: stated by the scheduled pass, so that a rebuild expires the
+/// same credits at the same place in the account's history.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Expiry {
+    pub account: AccountId,
+    #[serde(with = "time::serde::rfc3339")]
+    pub as_of: OffsetDateTime,
+}
+
 /// A delivery that was genuine and told nothing that Bursar acts on; kept so that a later version can.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Unrecognised {
@@ -336,6 +428,10 @@ impl Fact {
             Fact::Grant(_) => FactKind::Grant,
             Fact::Hold(_) => FactKind::Hold,
             Fact::RefundRequest(_) => FactKind::RefundRequest,
+            Fact::Adjustment(_) => FactKind::Adjustment,
+            Fact::Assignment(_) => FactKind::Assignment,
+            Fact::Valuation(_) => FactKind::Valuation,
+            Fact::Expiry(_) => FactKind::Expiry,
             Fact::Unrecognised(_) => FactKind::Unrecognised,
         }
     }
@@ -348,7 +444,14 @@ impl Fact {
             Fact::Usage(usage) => Some(&usage.account),
             Fact::Grant(grant) => Some(&grant.account),
             Fact::RefundRequest(request) => request.account.as_ref(),
-            Fact::Movement(_) | Fact::Dispute(_) | Fact::Hold(_) | Fact::Unrecognised(_) => None,
+            Fact::Adjustment(adjustment) => Some(&adjustment.account),
+            Fact::Assignment(assignment) => assignment.account.as_ref(),
+            Fact::Expiry(expiry) => Some(&expiry.account),
+            Fact::Movement(_)
+            | Fact::Dispute(_)
+            | Fact::Hold(_)
+            | Fact::Valuation(_)
+            | Fact::Unrecognised(_) => None,
         }
     }
 
@@ -362,10 +465,14 @@ impl Fact {
             Fact::Movement(movement) => all(&movement.payment, &movement.aliases),
             Fact::Dispute(dispute) => all(&dispute.payment, &dispute.aliases),
             Fact::Hold(hold) => vec![&hold.payment],
+            Fact::Assignment(assignment) => vec![&assignment.payment],
+            Fact::Valuation(valuation) => vec![&valuation.payment],
             Fact::Customer(_)
             | Fact::Usage(_)
             | Fact::Grant(_)
             | Fact::RefundRequest(_)
+            | Fact::Adjustment(_)
+            | Fact::Expiry(_)
             | Fact::Unrecognised(_) => Vec::new(),
         }
     }
@@ -383,6 +490,10 @@ impl Fact {
             FactKind::Grant => Fact::Grant(read(data)?),
             FactKind::Hold => Fact::Hold(read(data)?),
             FactKind::RefundRequest => Fact::RefundRequest(read(data)?),
+            FactKind::Adjustment => Fact::Adjustment(read(data)?),
+            FactKind::Assignment => Fact::Assignment(read(data)?),
+            FactKind::Valuation => Fact::Valuation(read(data)?),
+            FactKind::Expiry => Fact::Expiry(read(data)?),
             FactKind::Unrecognised => Fact::Unrecognised(read(data)?),
         })
     }
@@ -398,6 +509,10 @@ impl Fact {
             Fact::Grant(fact) => serde_json::value::to_raw_value(fact),
             Fact::Hold(fact) => serde_json::value::to_raw_value(fact),
             Fact::RefundRequest(fact) => serde_json::value::to_raw_value(fact),
+            Fact::Adjustment(fact) => serde_json::value::to_raw_value(fact),
+            Fact::Assignment(fact) => serde_json::value::to_raw_value(fact),
+            Fact::Valuation(fact) => serde_json::value::to_raw_value(fact),
+            Fact::Expiry(fact) => serde_json::value::to_raw_value(fact),
             Fact::Unrecognised(fact) => serde_json::value::to_raw_value(fact),
         };
         text.expect("facts hold only strings, numbers and times, which JSON can spell")
@@ -419,6 +534,13 @@ impl Fact {
             // Postgres stores no such character in a text.
             Some(text) if text.contains('\0') => Err(format!("{field}: expected text, got a NUL character")),
             _ => Ok(()),
+        };
+        let by_operator = |reason: &String, by: &String| {
+            if reason.trim().is_empty() || by.trim().is_empty() {
+                return Err("data: expected a reason and the operator's name, got an empty text".to_owned());
+            }
+            short("data.reason", Some(reason))?;
+            short("data.by", Some(by))
         };
         match self {
             Fact::Usage(usage) => {
@@ -448,7 +570,39 @@ impl Fact {
                 short("data.reason", dispute.reason.as_ref())
             }
             Fact::Hold(hold) => short("data.hold", Some(&hold.hold)),
-            Fact::Customer(_) | Fact::Unrecognised(_) => Ok(()),
+            Fact::Adjustment(adjustment) => {
+                match adjustment.kind {
+                    AdjustmentKind::Correction if adjustment.credits.is_zero() => {
+                        return Err("data.credits: expected more or less than zero credits, got 0".to_owned());
+                    }
+                    AdjustmentKind::Correction => adjustment
+                        .credits
+                        .within(credits_scale)
+                        .map(drop)
+                        .map_err(|error| format!("data.credits: {error}"))?,
+                    AdjustmentKind::WriteOff => positive("data.credits", adjustment.credits)?,
+                }
+                by_operator(&adjustment.reason, &adjustment.by)
+            }
+            Fact::Assignment(assignment) => {
+                if let Some(credits) = assignment.credits {
+                    positive("data.credits", credits)?;
+                }
+                if assignment.act == AssignmentAct::Move && assignment.account.is_none() {
+                    return Err(
+                        "data.account: expected the account that the payment moves to, got none".to_owned()
+                    );
+                }
+                by_operator(&assignment.reason, &assignment.by)
+            }
+            Fact::Valuation(valuation) => {
+                short("data.movement", Some(&valuation.movement))?;
+                by_operator(&valuation.reason, &valuation.by)
+            }
+            Fact::Customer(customer) if customer.email.as_ref().is_some_and(|email| !email.is_email()) => {
+                Err("data.email: expected email:<address>, got another customer id".to_owned())
+            }
+            Fact::Customer(_) | Fact::Expiry(_) | Fact::Unrecognised(_) => Ok(()),
         }
     }
 }

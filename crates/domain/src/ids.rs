@@ -1,6 +1,7 @@
 //! Identifiers. Each is a newtype over text that was checked once, when it came in.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
 
@@ -87,7 +88,7 @@ text_id!(
 );
 
 macro_rules! qualified_id {
-    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $spelled:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -123,7 +124,7 @@ macro_rules! qualified_id {
             fn from_str(text: &str) -> Result<Self, InvalidId> {
                 check($what, text)?;
                 match text.split_once(':') {
-                    Some((processor, id)) if !processor.is_empty() && !id.is_empty() => Ok(Self(text.to_owned())),
+                    Some((processor, id)) if !processor.is_empty() && !id.is_empty() => Ok(Self($spelled(text))),
                     _ => Err(InvalidId::NotQualified),
                 }
             }
@@ -148,13 +149,42 @@ qualified_id!(
     /// One purchase at a processor, written `paddle:txn_01h8...`. Other ids of the same purchase are aliases
     /// and have the same form.
     PaymentId,
-    "payment id"
+    "payment id",
+    str::to_owned
 );
 qualified_id!(
-    /// A customer as the processor knows them, written `stripe:cus_...`.
+    /// A customer as the processor knows them, written `stripe:cus_...`; or whoever has an e-mail address, written
+    /// `email:jane@example.com` and kept as `email:<SHA-256 of the address>` alone: facts name no person.
     CustomerId,
-    "customer id"
+    "customer id",
+    without_address
 );
+
+/// What stands before the colon of a customer id that is an e-mail address.
+const EMAIL: &str = "email";
+
+/// The id as it is kept: an address is trimmed, written in lower case (providers tell no two mailboxes apart by it) and
+/// replaced by its digest.
+fn without_address(text: &str) -> String {
+    match text.split_once(':') {
+        Some((EMAIL, address)) if address.contains('@') => {
+            format!("{EMAIL}:{}", hex::encode(Sha256::digest(address.trim().to_lowercase())))
+        }
+        _ => text.to_owned(),
+    }
+}
+
+impl CustomerId {
+    /// Whoever has this e-mail address; none where the text cannot be one.
+    pub fn of_email(address: &str) -> Option<Self> {
+        let address = address.trim();
+        if !address.contains('@') { None } else { Self::new(EMAIL, address).ok() }
+    }
+
+    pub fn is_email(&self) -> bool {
+        self.processor() == EMAIL
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -167,6 +197,16 @@ mod tests {
         for wrong in ["pi_1", ":pi_1", "stripe:", "", "stripe:pi 1"] {
             assert!(wrong.parse::<PaymentId>().is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn an_address_is_kept_as_its_digest_alone() {
+        let id = CustomerId::of_email(" Jane@Example.com").unwrap();
+        assert_eq!(id, "email:jane@example.com".parse().unwrap());
+        assert!(id.is_email() && !id.as_str().contains('@') && id.id().len() == 64);
+        assert_eq!(id, id.as_str().parse().unwrap());
+        assert_eq!(CustomerId::of_email("jane"), None);
+        assert!(!"paddle:ctm_1".parse::<CustomerId>().unwrap().is_email());
     }
 
     #[test]

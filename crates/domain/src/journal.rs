@@ -56,7 +56,7 @@ impl Book {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TransactionKind {
     Grant,
     Usage,
@@ -68,10 +68,18 @@ pub enum TransactionKind {
     Cover,
     /// What a payment grants turned out to be another amount.
     Correction,
+    /// Credits whose time was up: breakage.
+    Expiry,
+    /// An operator gave or took credits.
+    Adjustment,
+    /// An operator forgave debt.
+    WriteOff,
+    /// An operator moved a payment to another account: its credits leave one and come to the other.
+    Move,
 }
 
 impl TransactionKind {
-    pub const ALL: [TransactionKind; 8] = [
+    pub const ALL: [TransactionKind; 12] = [
         TransactionKind::Grant,
         TransactionKind::Usage,
         TransactionKind::Hold,
@@ -80,6 +88,10 @@ impl TransactionKind {
         TransactionKind::Restoration,
         TransactionKind::Cover,
         TransactionKind::Correction,
+        TransactionKind::Expiry,
+        TransactionKind::Adjustment,
+        TransactionKind::WriteOff,
+        TransactionKind::Move,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -92,6 +104,10 @@ impl TransactionKind {
             TransactionKind::Restoration => "restoration",
             TransactionKind::Cover => "cover",
             TransactionKind::Correction => "correction",
+            TransactionKind::Expiry => "expiry",
+            TransactionKind::Adjustment => "adjustment",
+            TransactionKind::WriteOff => "write_off",
+            TransactionKind::Move => "move",
         }
     }
 

@@ -13,106 +13,24 @@
 //! The [`Books`] hold the part of the state that a batch touches; the caller has locked it. On an error nothing in
 //! them has changed.
 
-use crate::catalog::{Catalog, CatalogVersion, Worth};
+mod acts;
+mod books;
+mod rules;
+
+pub use books::{Account, Books, Lots, Payment, PaymentState};
+pub use rules::{RecordedRules, Rules};
+
+use crate::catalog::{CatalogVersion, Worth};
 use crate::envelope::Cause;
-use crate::event::{Balances, Event, EventData, EventKind};
+use crate::event::{Event, EventData, EventKind};
 use crate::fact::{self, Fact, GrantKind};
 use crate::ids::{AccountId, CustomerId, PaymentId};
-use crate::journal::{Book, Entry, GENESIS, Hash, Transaction, TransactionKind};
-use crate::lot::{BurnKey, Lot, LotKind, burn_order};
+use crate::journal::{Book, Entry, GENESIS, Transaction, TransactionKind};
+use crate::lot::{Lot, LotKind};
 use crate::money::Credits;
 use crate::record::{Record, Terms};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use time::OffsetDateTime;
-
-/// The deployment's settings that decide about credits.
-#[derive(Debug, Clone)]
-pub struct Rules {
-    /// Decimal places of a credit.
-    pub scale: u32,
-    pub burn_order: Vec<BurnKey>,
-    /// The catalog that new payments are granted by.
-    pub current: CatalogVersion,
-    /// Every catalog that a payment was ever granted by, the current one included.
-    pub catalogs: BTreeMap<CatalogVersion, Catalog>,
-}
-
-/// The accounts, payments and customer links that a batch touches.
-#[derive(Debug, Default)]
-pub struct Books {
-    pub accounts: HashMap<AccountId, Account>,
-    pub payments: HashMap<PaymentId, Payment>,
-    /// Which account a processor's customer stands for.
-    pub customers: HashMap<CustomerId, AccountId>,
-}
-
-/// An account's balances, the ends of its chains, and those of its lots that can change.
-#[derive(Debug, Clone)]
-pub struct Account {
-    pub id: AccountId,
-    pub balances: Balances,
-    /// Number of the last event.
-    pub sequence: u64,
-    /// Number of the last transaction.
-    pub transactions: u64,
-    /// Hash of the last transaction.
-    pub head: Hash,
-    pub lots: Lots,
-}
-
-/// An account's lots by name, and which of them can be burned, in burn order.
-///
-/// The order is kept, not sorted anew for every fact: a hot account's usage costs no more than a cold one's.
-#[derive(Debug, Clone, Default)]
-pub struct Lots {
-    by_name: BTreeMap<String, Lot>,
-    burnable: Vec<String>,
-    changed: BTreeSet<String>,
-}
-
-#[derive(Debug, Clone)]
-pub struct Payment {
-    pub id: PaymentId,
-    pub record: Record,
-    pub state: PaymentState,
-    /// Set when it was delivered, and never changed by a fact afterwards.
-    pub account: Option<AccountId>,
-    /// The catalog of its first grant.
-    pub catalog: Option<CatalogVersion>,
-    /// Which payment it turned out to be, once merged.
-    pub merged_into: Option<PaymentId>,
-    /// Changed since it was read.
-    pub changed: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PaymentState {
-    /// Known only by what was said of it in passing: movements wait here for their payment.
-    Shell,
-    /// Paid, and no credits were given: the account or what it grants is unknown.
-    Undelivered,
-    Delivered,
-    /// It turned out to be another payment, which has taken its record over.
-    Merged,
-}
-
-impl PaymentState {
-    pub const ALL: [PaymentState; 4] =
-        [PaymentState::Shell, PaymentState::Undelivered, PaymentState::Delivered, PaymentState::Merged];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            PaymentState::Shell => "shell",
-            PaymentState::Undelivered => "undelivered",
-            PaymentState::Delivered => "delivered",
-            PaymentState::Merged => "merged",
-        }
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text)
-    }
-}
 
 /// What became of a fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -161,147 +79,6 @@ pub enum Refusal {
     TooManyCredits(Cause),
 }
 
-impl Books {
-    pub fn account(&mut self, id: &AccountId) -> &mut Account {
-        self.accounts.entry(id.clone()).or_insert_with(|| Account::new(id.clone()))
-    }
-
-    /// The payment, to be changed; a shell where nothing is known of it yet.
-    pub fn payment(&mut self, id: &PaymentId) -> &mut Payment {
-        let payment = self.payments.entry(id.clone()).or_insert_with(|| Payment::shell(id.clone()));
-        payment.changed = true;
-        payment
-    }
-
-    /// The payment that now stands for this one: itself, or what it turned out to be.
-    pub fn standing_for<'a>(&'a self, id: &'a PaymentId) -> &'a PaymentId {
-        let mut id = id;
-        while let Some(merged_into) = self.payments.get(id).and_then(|payment| payment.merged_into.as_ref()) {
-            id = merged_into;
-        }
-        id
-    }
-
-    /// Makes one payment of several whose ids a fact named together, and returns the one that stands for all: a payment
-    /// that was delivered keeps its name, else it is what stands for `leading`, the fact's own id for it.
-    ///
-    /// Only payments that stand for themselves are merged, and only into one that does: merges never form a circle.
-    pub fn unite(&mut self, leading: &PaymentId, others: &BTreeSet<PaymentId>) -> Result<PaymentId, Refusal> {
-        let leading = self.standing_for(leading).clone();
-        let mut standing: BTreeSet<PaymentId> =
-            others.iter().map(|id| self.standing_for(id).clone()).collect();
-        standing.insert(leading.clone());
-        let is_delivered =
-            |id: &&PaymentId| self.payments.get(*id).is_some_and(|p| p.state == PaymentState::Delivered);
-        let delivered: Vec<&PaymentId> = standing.iter().filter(is_delivered).collect();
-        let survivor = match delivered[..] {
-            [] => leading,
-            [one] => one.clone(),
-            [a, b, ..] => return Err(Refusal::TwoDelivered(a.clone(), b.clone())),
-        };
-        standing.remove(&survivor);
-        for other in standing {
-            let Some(absorbed) = self.payments.get_mut(&other) else { continue };
-            absorbed.state = PaymentState::Merged;
-            absorbed.merged_into = Some(survivor.clone());
-            absorbed.changed = true;
-            let record = std::mem::take(&mut absorbed.record);
-            self.payment(&survivor).record.absorb(record);
-        }
-        Ok(survivor)
-    }
-}
-
-impl Account {
-    pub fn new(id: AccountId) -> Self {
-        Self {
-            id,
-            balances: Balances::default(),
-            sequence: 0,
-            transactions: 0,
-            head: GENESIS,
-            lots: Lots::default(),
-        }
-    }
-}
-
-impl Payment {
-    fn shell(id: PaymentId) -> Self {
-        Self {
-            id,
-            record: Record::default(),
-            state: PaymentState::Shell,
-            account: None,
-            catalog: None,
-            merged_into: None,
-            changed: true,
-        }
-    }
-}
-
-impl Lots {
-    pub fn new(lots: impl IntoIterator<Item = Lot>, keys: &[BurnKey]) -> Self {
-        let by_name: BTreeMap<String, Lot> = lots.into_iter().map(|lot| (lot.lot.clone(), lot)).collect();
-        let mut burnable: Vec<&Lot> = by_name.values().filter(|lot| lot.remaining.is_positive()).collect();
-        burnable.sort_by(|a, b| burn_order(keys, a, b));
-        let burnable = burnable.into_iter().map(|lot| lot.lot.clone()).collect();
-        Self { by_name, burnable, changed: BTreeSet::new() }
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &Lot> {
-        self.by_name.values()
-    }
-
-    pub fn get(&self, lot: &str) -> Option<&Lot> {
-        self.by_name.get(lot)
-    }
-
-    fn insert(&mut self, lot: Lot, keys: &[BurnKey]) {
-        let name = lot.lot.clone();
-        self.by_name.insert(name.clone(), lot);
-        self.refile(&name, keys);
-    }
-
-    /// Puts a lot where it now belongs among those that can be burned.
-    fn refile(&mut self, name: &str, keys: &[BurnKey]) {
-        self.changed.insert(name.to_owned());
-        let lot = &self.by_name[name];
-        let filed = self.burnable.iter().position(|other| other == name);
-        match (filed, lot.remaining.is_positive()) {
-            (None, true) => {
-                let place = self
-                    .burnable
-                    .partition_point(|other| burn_order(keys, &self.by_name[other], lot).is_lt());
-                self.burnable.insert(place, name.to_owned());
-            }
-            (Some(place), false) => {
-                self.burnable.remove(place);
-            }
-            (None, false) | (Some(_), true) => {}
-        }
-    }
-
-    /// The payment's own lots. They are found by their names: a hot account may have very many others.
-    fn of_payment(&self, payment: &PaymentId) -> Vec<String> {
-        [LotKind::Purchase, LotKind::Bonus]
-            .into_iter()
-            .map(|kind| payment_lot(payment, kind))
-            .filter(|name| self.by_name.contains_key(name))
-            .collect()
-    }
-
-    /// What the payment's own lots were granted.
-    fn granted_by(&self, payment: &PaymentId) -> Worth {
-        let granted = |kind| self.get(&payment_lot(payment, kind)).map_or(Credits::ZERO, |lot| lot.granted);
-        Worth { purchase: granted(LotKind::Purchase), bonus: granted(LotKind::Bonus), expires_after: None }
-    }
-
-    /// Lots that were made or changed since they were read.
-    pub fn changed(&self) -> impl Iterator<Item = &Lot> {
-        self.changed.iter().filter_map(|name| self.by_name.get(name))
-    }
-}
-
 /// Decides what a fact changes. `at` is when the batch was taken up: the time of its transactions and events.
 ///
 /// A fact about a payment is addressed by `payment`, which [`Books::unite`] gave for the ids that it names.
@@ -318,6 +95,13 @@ pub fn decide(
         (Fact::Usage(usage), _) => posting.usage(books, usage)?,
         (Fact::Grant(grant), _) => posting.grant(books, grant)?,
         (Fact::Customer(customer), _) => posting.customer(books, customer),
+        (Fact::Adjustment(adjustment), _) => posting.adjust(books, adjustment)?,
+        (Fact::Expiry(expiry), _) => posting.expire(books, expiry),
+        (Fact::Assignment(assignment), Some(id)) => posting.assign(books, id, assignment)?,
+        (Fact::Valuation(valuation), Some(id)) => {
+            posting.movement = Some(valuation.movement.clone());
+            posting.recorded(books, id, |record| record.note_valuation(&cause.id, valuation))
+        }
         (Fact::Payment(described), Some(id)) => {
             posting.recorded(books, id, |record| record.describe(&cause.id, described))
         }
@@ -329,7 +113,10 @@ pub fn decide(
             posting.recorded(books, id, |record| record.note_hold(&cause.id, hold))
         }
         (Fact::Dispute(_) | Fact::RefundRequest(_) | Fact::Unrecognised(_), _)
-        | (Fact::Payment(_) | Fact::Movement(_) | Fact::Hold(_), None) => Outcome::Ignored,
+        | (
+            Fact::Payment(_) | Fact::Movement(_) | Fact::Hold(_) | Fact::Assignment(_) | Fact::Valuation(_),
+            None,
+        ) => Outcome::Ignored,
     };
     Ok(posting.finish(books, outcome))
 }
@@ -385,14 +172,19 @@ impl<'a> Posting<'a> {
     fn usage(&mut self, books: &mut Books, usage: &fact::Usage) -> Result<Outcome, Refusal> {
         let account = books.account(&usage.account);
         self.room(account, usage.credits)?;
-        let mut draft = Draft::new(TransactionKind::Usage, None);
-        let short = self.burn(account, usage.credits, &mut draft);
+        let reference = usage.reference.clone();
+        let data = EventData { credits: Some(usage.credits), reference, ..EventData::default() };
+        self.spend(account, TransactionKind::Usage, usage.credits, data);
+        Ok(Outcome::Applied)
+    }
+
+    /// Consumes credits in burn order; what no lot covers is debt.
+    fn spend(&mut self, account: &mut Account, kind: TransactionKind, credits: Credits, data: EventData) {
+        let mut draft = Draft::new(kind, None);
+        let short = self.burn(account, credits, &mut draft);
         self.owe(account, short, &mut draft);
         self.post(account, draft);
-        let reference = usage.reference.clone();
-        let consumed = EventData { credits: Some(usage.credits), reference, ..EventData::default() };
-        self.tell_with_debt(account, EventKind::CreditsConsumed, consumed, short);
-        Ok(Outcome::Applied)
+        self.tell_with_debt(account, EventKind::CreditsConsumed, data, short);
     }
 
     fn grant(&mut self, books: &mut Books, grant: &fact::Grant) -> Result<Outcome, Refusal> {
@@ -403,26 +195,43 @@ impl<'a> Posting<'a> {
             GrantKind::Goodwill => LotKind::Goodwill,
         };
         let lot = format!("{}#{}", self.cause, kind.as_str());
-        self.issue(account, lot, None, kind, grant.credits, self.at, grant.expires_at);
+        let lot = Lot::issued(lot, account.id.clone(), None, kind, grant.credits, self.at, grant.expires_at);
+        self.issue(account, lot, TransactionKind::Grant, None);
         self.cover(account);
         Ok(Outcome::Applied)
     }
 
-    /// Links a customer to an account, and delivers the payments that waited for it.
+    /// Links a customer to an account, and delivers the payments that waited for it. A customer without a link of its own
+    /// has that of its address.
     fn customer(&mut self, books: &mut Books, fact: &fact::Customer) -> Outcome {
-        let Some(link) = &fact.account else { return Outcome::NoOp };
-        match books.customers.get(&fact.customer) {
-            Some(known) if *known == link.account => return Outcome::NoOp,
+        let known = books.customers.get(&fact.customer).cloned();
+        let noted = fact.email.as_ref().is_some_and(|email| {
+            books.emails.insert(fact.customer.clone(), email.clone()).as_ref() != Some(email)
+        });
+        let stated = fact.account.as_ref().map(|link| link.account.clone());
+        let by_address = || fact.email.as_ref().and_then(|email| books.customers.get(email).cloned());
+        let account = match (known, stated) {
             // A link that contradicts never moves anything by itself.
-            Some(_) => return Outcome::Contradicts,
-            None => books.customers.insert(fact.customer.clone(), link.account.clone()),
+            (Some(known), Some(stated)) if known != stated => return Outcome::Contradicts,
+            (Some(_), _) => None,
+            (None, stated) => stated.or_else(by_address),
         };
+        let Some(account) = account else { return if noted { Outcome::Applied } else { Outcome::NoOp } };
+        let mut linked: Vec<CustomerId> = books
+            .emails
+            .iter()
+            .filter(|(customer, email)| **email == fact.customer && !books.customers.contains_key(*customer))
+            .map(|(customer, _)| customer.clone())
+            .collect();
+        linked.push(fact.customer.clone());
+        books.customers.extend(linked.iter().map(|customer| (customer.clone(), account.clone())));
         let mut waiting: Vec<PaymentId> = books
             .payments
             .values()
             .filter(|payment| payment.state == PaymentState::Undelivered)
             .filter(|payment| {
-                payment.record.terms().is_some_and(|t| t.customer.as_ref() == Some(&fact.customer))
+                let customer = payment.record.terms().and_then(|terms| terms.customer);
+                customer.is_some_and(|customer| linked.contains(&customer))
             })
             .map(|payment| payment.id.clone())
             .collect();
@@ -499,9 +308,7 @@ impl<'a> Posting<'a> {
     fn worth(&self, payment: &Payment, terms: &Terms) -> Option<(CatalogVersion, Worth)> {
         let version = payment.catalog.as_ref().unwrap_or(&self.rules.current);
         let catalog = self.rules.catalogs.get(version)?;
-        let worth =
-            catalog.worth(payment.id.processor(), &terms.items, terms.before_tax, self.rules.scale)?;
-        worth.total().within(crate::money::SCALE_MAX).ok()?;
+        let worth = terms.worth(payment.id.processor(), catalog, self.rules.scale)?;
         Some((version.clone(), worth))
     }
 
@@ -558,7 +365,12 @@ impl<'a> Posting<'a> {
             let granted = account.lots.get(&name).map(|lot| lot.granted);
             match granted {
                 None if target.is_zero() => {}
-                None => self.issue(account, name, Some(id), kind, target, terms.at, expires_at),
+                None => {
+                    let payment = Some(id.clone());
+                    let lot =
+                        Lot::issued(name, account.id.clone(), payment, kind, target, terms.at, expires_at);
+                    self.issue(account, lot, TransactionKind::Grant, None);
+                }
                 Some(granted) if granted < target => self.grant_more(account, &name, id, target - granted),
                 Some(granted) if granted > target => self.grant_less(account, &name, id, granted - target),
                 Some(_) => {}
@@ -566,42 +378,25 @@ impl<'a> Posting<'a> {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a lot's fields, each of its own type")]
     fn issue(
         &mut self,
         account: &mut Account,
-        lot: String,
-        payment: Option<&PaymentId>,
-        kind: LotKind,
-        credits: Credits,
-        since: OffsetDateTime,
-        expires_at: Option<OffsetDateTime>,
+        lot: Lot,
+        kind: TransactionKind,
+        reason: Option<&'static str>,
     ) {
-        let mut draft = Draft::new(TransactionKind::Grant, payment);
-        draft.lot(&lot, Book::Issued, Book::Available, credits);
-        account.balances.available += credits;
-        let new = Lot {
-            lot: lot.clone(),
-            account: account.id.clone(),
-            payment: payment.cloned(),
-            kind,
-            granted: credits,
-            remaining: credits,
-            held: Credits::ZERO,
-            consumed: Credits::ZERO,
-            reversed: Credits::ZERO,
-            expired: Credits::ZERO,
-            since,
-            expires_at,
-        };
-        account.lots.insert(new, &self.rules.burn_order);
-        self.post(account, draft);
+        let mut draft = Draft::new(kind, lot.payment.as_ref());
+        draft.lot(&lot.lot, Book::Issued, Book::Available, lot.granted);
+        account.balances.available += lot.granted;
         let data = EventData {
-            payment: payment.cloned(),
-            lot: Some(lot),
-            credits: Some(credits),
+            payment: lot.payment.clone(),
+            lot: Some(lot.lot.clone()),
+            credits: Some(lot.granted),
+            reason,
             ..EventData::default()
         };
+        account.lots.insert(lot, &self.rules.burn_order);
+        self.post(account, draft);
         self.tell(account, EventKind::CreditsGranted, data);
     }
 
@@ -681,10 +476,24 @@ impl<'a> Posting<'a> {
 
     fn restore(&mut self, account: &mut Account, id: &PaymentId, lots: &[String], credits: Credits) {
         let mut draft = Draft::new(TransactionKind::Restoration, Some(id));
+        let before: Vec<Credits> = lots.iter().map(|lot| account.lots.by_name[lot].remaining).collect();
         self.take(account, lots, Book::Reversed, Book::Available, credits, &mut draft);
+        for (lot, before) in lots.iter().zip(before) {
+            self.give_grace(account, lot, before);
+        }
         self.post(account, draft);
         let data = self.about(id, credits);
         self.tell(account, EventKind::CreditsRestored, data);
+    }
+
+    /// Credits that came back to a lot whose time is up, or soon will be, can be spent for a while.
+    fn give_grace(&self, account: &mut Account, lot: &str, remained: Credits) {
+        let Some(until) = self.at.checked_add(self.rules.grace) else { return };
+        let lot_now = &account.lots.by_name[lot];
+        let ends_too_soon = lot_now.expires_at.is_some_and(|expires_at| expires_at < until);
+        if lot_now.remaining > remained && ends_too_soon {
+            self.change(account, lot, |lot| lot.expires_at = Some(until));
+        }
     }
 
     /// Holds or releases between what remains and what is held of the payment's own lots, as far as they reach.
@@ -856,8 +665,33 @@ impl<'a> Posting<'a> {
         }
     }
 
+    /// Tells of each account whose available credits fell below a threshold, or to nothing, by all that the fact brought
+    /// about together.
+    fn tell_of_low_balances(&mut self, books: &mut Books) {
+        let mut changes: BTreeMap<AccountId, Credits> = BTreeMap::new();
+        for transaction in &self.transactions {
+            let available = transaction.entries.iter().filter(|entry| entry.book == Book::Available);
+            *changes.entry(transaction.account.clone()).or_default() +=
+                available.map(|entry| entry.amount).sum::<Credits>();
+        }
+        for (account, change) in changes.into_iter().filter(|(_, change)| *change < Credits::ZERO) {
+            let account = books.account(&account);
+            let after = account.balances.available;
+            let before = after - change;
+            let crossed = |threshold: &&Credits| after < **threshold && **threshold <= before;
+            if let Some(threshold) = self.rules.low.iter().filter(crossed).min() {
+                let data = EventData { threshold: Some(*threshold), ..EventData::default() };
+                self.tell(account, EventKind::BalanceLow, data);
+            }
+            if after.is_zero() {
+                self.tell(account, EventKind::BalanceExhausted, EventData::default());
+            }
+        }
+    }
+
     /// Events carry the balances after everything that the fact brought about, never those in between.
-    fn finish(mut self, books: &Books, outcome: Outcome) -> Decision {
+    fn finish(mut self, books: &mut Books, outcome: Outcome) -> Decision {
+        self.tell_of_low_balances(books);
         for event in &mut self.events {
             event.data.balances =
                 event.account.as_ref().and_then(|id| books.accounts.get(id)).map(|account| account.balances);

@@ -62,6 +62,33 @@ pub struct Lot {
 }
 
 impl Lot {
+    /// A new lot of which everything remains.
+    pub fn issued(
+        lot: String,
+        account: AccountId,
+        payment: Option<PaymentId>,
+        kind: LotKind,
+        credits: Credits,
+        since: OffsetDateTime,
+        expires_at: Option<OffsetDateTime>,
+    ) -> Self {
+        let none = Credits::ZERO;
+        Self {
+            lot,
+            account,
+            payment,
+            kind,
+            granted: credits,
+            remaining: credits,
+            held: none,
+            consumed: none,
+            reversed: none,
+            expired: none,
+            since,
+            expires_at,
+        }
+    }
+
     pub fn adds_up(&self) -> bool {
         let parts = [self.remaining, self.held, self.consumed, self.reversed, self.expired];
         parts.iter().all(|part| *part >= Credits::ZERO) && parts.into_iter().sum::<Credits>() == self.granted

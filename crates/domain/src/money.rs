@@ -212,6 +212,10 @@ impl Credits {
         self.0.is_zero()
     }
 
+    pub fn abs(self) -> Self {
+        Self(self.0.abs())
+    }
+
     pub fn is_positive(&self) -> bool {
         self.0 > Decimal::ZERO
     }

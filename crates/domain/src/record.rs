@@ -3,9 +3,12 @@
 //! Merging is commutative and idempotent: the record is a function of the *set* of facts, whatever their order and
 //! however often they come. Every choice between two statements is by a total order that ends with the event's id.
 
-use crate::fact::{self, AccountLink, HoldStatus, Item, MovementKind, MovementStatus, PaymentStatus};
-use crate::ids::CustomerId;
-use crate::money::Money;
+use crate::catalog::{Catalog, Worth};
+use crate::fact::{
+    self, AccountLink, HoldStatus, Item, LinkProof, MovementKind, MovementStatus, PaymentStatus,
+};
+use crate::ids::{AccountId, CustomerId};
+use crate::money::{Credits, Money, SCALE_MAX};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -22,6 +25,12 @@ pub struct Record {
     /// Placed by the refund desk, by the hold's id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub holds: BTreeMap<String, Stated<Hold>>,
+    /// Operators' words on whose it is and what it grants, by the fact's id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub assignments: BTreeMap<String, Stated<Assigned>>,
+    /// Operators' words on what movements in another currency are in this one, by the movement's id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub valuations: BTreeMap<String, Stated<Valued>>,
 }
 
 /// What an event said, and when: enough to choose between two statements about the same object.
@@ -66,6 +75,19 @@ pub struct Hold {
     pub status: HoldStatus,
 }
 
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Assigned {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credits: Option<Credits>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Valued {
+    pub amount: Money,
+}
+
 /// What was paid and for what, once a description says that it was paid.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Terms {
@@ -75,6 +97,8 @@ pub struct Terms {
     pub items: Vec<Item>,
     pub account: Option<AccountLink>,
     pub customer: Option<CustomerId>,
+    /// What it grants by an operator's word, whatever catalog and rate say.
+    pub credits: Option<Credits>,
     /// When the processor says it was paid: the leading description's time.
     pub at: OffsetDateTime,
 }
@@ -89,6 +113,18 @@ pub struct Gone {
     /// A movement is in another currency than the payment: its amount cannot be counted, so the rest is held until
     /// an operator states it.
     pub foreign_currency: bool,
+}
+
+impl Terms {
+    /// What the payment grants: by an operator's word, else by the catalog. Nothing where neither knows, or where it is
+    /// more than an account can hold.
+    pub fn worth(&self, processor: &str, catalog: &Catalog, scale: u32) -> Option<Worth> {
+        let worth = match self.credits {
+            Some(credits) => Worth { purchase: credits, ..Worth::default() },
+            None => catalog.worth(processor, &self.items, self.before_tax, scale)?,
+        };
+        worth.total().within(SCALE_MAX).is_ok().then_some(worth)
+    }
 }
 
 impl Record {
@@ -124,6 +160,18 @@ impl Record {
         keep_later(&mut self.holds, fact.hold.clone(), stated, hold_order);
     }
 
+    pub fn note_assignment(&mut self, event: &str, fact: &fact::Assignment) {
+        let what = Assigned { account: fact.account.clone(), credits: fact.credits };
+        let stated = Stated { at: fact.occurred_at, event: event.to_owned(), what };
+        keep_later(&mut self.assignments, event.to_owned(), stated, time_order);
+    }
+
+    pub fn note_valuation(&mut self, event: &str, fact: &fact::Valuation) {
+        let stated =
+            Stated { at: fact.occurred_at, event: event.to_owned(), what: Valued { amount: fact.amount } };
+        keep_later(&mut self.valuations, fact.movement.clone(), stated, time_order);
+    }
+
     /// Whether two records say the same, whichever events they have it from.
     pub fn says_the_same_as(&self, other: &Self) -> bool {
         fn same<T: PartialEq>(a: &BTreeMap<String, Stated<T>>, b: &BTreeMap<String, Stated<T>>) -> bool {
@@ -132,6 +180,8 @@ impl Record {
         same(&self.descriptions, &other.descriptions)
             && same(&self.movements, &other.movements)
             && same(&self.holds, &other.holds)
+            && same(&self.assignments, &other.assignments)
+            && same(&self.valuations, &other.valuations)
     }
 
     /// Takes over what another record says: the two turned out to be one payment.
@@ -145,6 +195,19 @@ impl Record {
         for (hold, stated) in other.holds {
             keep_later(&mut self.holds, hold, stated, hold_order);
         }
+        for (event, stated) in other.assignments {
+            keep_later(&mut self.assignments, event, stated, time_order);
+        }
+        for (movement, stated) in other.valuations {
+            keep_later(&mut self.valuations, movement, stated, time_order);
+        }
+    }
+
+    /// The last word of an operator that tells something of the payment.
+    fn assigned<T>(&self, tells: impl Fn(&Assigned) -> Option<T>) -> Option<T> {
+        let mut words: Vec<&Stated<Assigned>> = self.assignments.values().collect();
+        words.sort_by(|a, b| time_order(b, a));
+        words.into_iter().find_map(|stated| tells(&stated.what))
     }
 
     /// What was paid, field by field from the leading description that tells it; nothing while no description says
@@ -175,14 +238,22 @@ impl Record {
                 .find(|items| !items.is_empty())
                 .cloned()
                 .unwrap_or_default(),
-            account: said().find_map(|what| what.account.clone()),
-            customer: said().find_map(|what| what.customer.clone()),
+            account: self
+                .assigned(|word| word.account.clone())
+                .map(|account| AccountLink { account, proof: LinkProof::Stated })
+                .or_else(|| said().find_map(|what| what.account.clone())),
+            // An address is whom to ask where the processor names no customer of its own.
+            customer: said().filter_map(|what| what.customer.clone()).min_by_key(CustomerId::is_email),
+            credits: self.assigned(|word| word.credits),
             at: leading.at,
         })
     }
 
-    /// Two descriptions name different accounts: never guessed, an operator decides.
+    /// Two descriptions name different accounts, and no operator has decided: never guessed.
     pub fn contradicts_itself(&self) -> bool {
+        if self.assigned(|word| word.account.clone()).is_some() {
+            return false;
+        }
         let mut accounts = self.descriptions.values().filter_map(|stated| stated.what.account.as_ref());
         let first = accounts.next();
         accounts.any(|link| Some(&link.account) != first.map(|first| &first.account))
@@ -192,9 +263,10 @@ impl Record {
     pub fn gone(&self, total: Money) -> Gone {
         let whole = total.amount();
         let clamp = |amount: Decimal| amount.clamp(Decimal::ZERO, whole);
-        let own = |movement: &&Movement| movement.amount.currency() == total.currency();
-        let sum = |kind: MovementKind, status: MovementStatus| -> Decimal {
-            self.movements_of(kind, status).filter(own).map(|movement| movement.amount.amount()).sum()
+        let sum = |kind, status| -> Decimal {
+            self.movements_of(kind, status)
+                .filter_map(|(id, movement)| self.counted(id, movement, total))
+                .sum()
         };
         let refunds = clamp(sum(MovementKind::Refund, MovementStatus::Final));
         let (chargebacks, backs) = self.chargebacks_and_backs(total);
@@ -203,8 +275,8 @@ impl Record {
         let pending = sum(MovementKind::Refund, MovementStatus::Pending)
             + sum(MovementKind::Chargeback, MovementStatus::Pending);
         let rest = whole - reversed;
-        let foreign_currency = self.movements.values().any(|stated| {
-            stated.what.status != MovementStatus::Void && stated.what.amount.currency() != total.currency()
+        let foreign_currency = self.movements.iter().any(|(id, stated)| {
+            stated.what.status != MovementStatus::Void && self.counted(id, &stated.what, total).is_none()
         });
         let held = if foreign_currency {
             rest
@@ -214,27 +286,36 @@ impl Record {
         Gone { reversed, held, foreign_currency }
     }
 
-    fn movements_of(&self, kind: MovementKind, status: MovementStatus) -> impl Iterator<Item = &Movement> {
+    fn movements_of(
+        &self,
+        kind: MovementKind,
+        status: MovementStatus,
+    ) -> impl Iterator<Item = (&str, &Movement)> {
         self.movements
-            .values()
-            .map(|stated| &stated.what)
-            .filter(move |m| m.kind == kind && m.status == status)
+            .iter()
+            .map(|(id, stated)| (id.as_str(), &stated.what))
+            .filter(move |(_, m)| m.kind == kind && m.status == status)
+    }
+
+    /// What a movement counts against the payment: its amount, or for one in another currency what an operator stated
+    /// of it; nothing until then.
+    fn counted(&self, movement: &str, moved: &Movement, total: Money) -> Option<Decimal> {
+        let own = |money: Money| (money.currency() == total.currency()).then(|| money.amount());
+        own(moved.amount).or_else(|| self.valuations.get(movement).and_then(|stated| own(stated.what.amount)))
     }
 
     /// Final chargebacks and final backs. A back that is full cancels one chargeback whatever the two amounts are (an
     /// exchange rate moved between them): the greatest still standing, so that the order of facts does not matter.
     fn chargebacks_and_backs(&self, total: Money) -> (Decimal, Decimal) {
-        let own = |movement: &&Movement| movement.amount.currency() == total.currency();
         let mut chargebacks: Vec<Decimal> = self
             .movements_of(MovementKind::Chargeback, MovementStatus::Final)
-            .filter(own)
-            .map(|movement| movement.amount.amount())
+            .filter_map(|(id, movement)| self.counted(id, movement, total))
             .collect();
         chargebacks.sort();
         let mut backs = Decimal::ZERO;
-        for back in self.movements_of(MovementKind::Back, MovementStatus::Final) {
-            if !(back.full && chargebacks.pop().is_some()) && own(&back) {
-                backs += back.amount.amount();
+        for (id, back) in self.movements_of(MovementKind::Back, MovementStatus::Final) {
+            if !(back.full && chargebacks.pop().is_some()) {
+                backs += self.counted(id, back, total).unwrap_or_default();
             }
         }
         (chargebacks.into_iter().sum(), backs)
@@ -289,4 +370,8 @@ fn movement_order(a: &Stated<Movement>, b: &Stated<Movement>) -> std::cmp::Order
 
 fn hold_order(a: &Stated<Hold>, b: &Stated<Hold>) -> std::cmp::Ordering {
     (a.what.status, a.at, &a.event).cmp(&(b.what.status, b.at, &b.event))
+}
+
+fn time_order<T>(a: &Stated<T>, b: &Stated<T>) -> std::cmp::Ordering {
+    (a.at, &a.event).cmp(&(b.at, &b.event))
 }

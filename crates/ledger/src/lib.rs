@@ -17,13 +17,13 @@
 //! Lots, journal and facts need no locks of their own: they belong to an account or a payment that is locked.
 
 pub mod read;
+pub mod rebuild;
 mod store;
 pub mod verify;
 
 use bus::{Announcement, Decoded, Fate, Fated, Incoming, Namespace, Settled, Verdict, queue};
 use db::Work;
 use db::outbox::StoredEvent;
-use domain::catalog::Catalog;
 use domain::envelope;
 use domain::event::{Event, SOURCE_LEDGER};
 use domain::ledger::{Outcome, Refusal, Rules, decide};
@@ -49,23 +49,8 @@ impl Fated for Error {
     }
 }
 
-/// The deployment's settings that decide about credits; see `[credits]`, `[[catalog]]` and `[rate]`.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    pub scale: u32,
-    pub burn_order: Vec<domain::lot::BurnKey>,
-    pub catalog: Catalog,
-}
-
 impl Ledger {
-    pub fn new(namespace: Namespace, settings: Settings) -> Self {
-        let current = settings.catalog.version();
-        let rules = Rules {
-            scale: settings.scale,
-            burn_order: settings.burn_order,
-            catalogs: [(current.clone(), settings.catalog)].into(),
-            current,
-        };
+    pub fn new(namespace: Namespace, rules: Rules) -> Self {
         Self { namespace, rules: RwLock::new(Arc::new(rules)) }
     }
 

@@ -4,12 +4,14 @@
 //! What takes several statements is read from one [`snapshot`], so that its parts belong together.
 
 mod account;
+mod expiry;
 mod payment;
 mod statement;
 
 pub use account::{
     AccountLine, AccountView, LotView, Restriction, Standing, Standings, account, account_as_of, accounts,
 };
+pub use expiry::{SOURCE as EXPIRY_SOURCE, due};
 pub use payment::{
     FactLine, PaymentFilter, PaymentLine, PaymentView, WhyUndelivered, payment, payments, why_undelivered,
 };

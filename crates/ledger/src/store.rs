@@ -4,7 +4,7 @@ use db::{Doing, Error, Work};
 use domain::catalog::{Catalog, CatalogVersion};
 use domain::event::Balances;
 use domain::journal::Transaction;
-use domain::ledger::{Account, Books, Lots, Payment, PaymentState, Refusal, Rules};
+use domain::ledger::{Account, Books, Lots, Payment, PaymentState, RecordedRules, Refusal, Rules};
 use domain::lot::{Lot, LotKind};
 use domain::record::Record as PaymentRecord;
 use domain::{AccountId, Cause, Credits, CustomerId, Envelope, Fact, PaymentId};
@@ -87,8 +87,9 @@ pub(crate) async fn lock(work: &mut Work, envelopes: &[Envelope], rules: &Rules)
     let ids = lock_payment_ids(work, envelopes).await?;
     let named = customers_named(envelopes);
     lock_customers(work, &mut books, &named).await?;
+    let linked = customers_linked(work, &mut books, envelopes).await?;
     let mut wanted: BTreeSet<PaymentId> = ids.leads_to.values().cloned().collect();
-    wanted.extend(waiting_for_customers(work, envelopes).await?);
+    wanted.extend(waiting_for(work, &linked).await?);
     lock_payments(work, &mut books, wanted).await?;
     let recorded = customers_recorded(&books);
     lock_customers(work, &mut books, &recorded).await?;
@@ -132,11 +133,14 @@ async fn lock_payment_ids(work: &mut Work, envelopes: &[Envelope]) -> Result<Pay
 fn customers_named(envelopes: &[Envelope]) -> BTreeSet<CustomerId> {
     envelopes
         .iter()
-        .filter_map(|envelope| match &envelope.fact {
-            Fact::Payment(payment) if payment.account.is_none() => payment.customer.clone(),
-            Fact::Customer(customer) if customer.account.is_some() => Some(customer.customer.clone()),
-            _ => None,
+        .flat_map(|envelope| match &envelope.fact {
+            Fact::Payment(payment) if payment.account.is_none() => vec![payment.customer.clone()],
+            Fact::Customer(customer) if customer.account.is_some() || customer.email.is_some() => {
+                vec![Some(customer.customer.clone()), customer.email.clone()]
+            }
+            _ => Vec::new(),
         })
+        .flatten()
         .collect()
 }
 
@@ -171,34 +175,63 @@ async fn lock_customers(
     .await
     .doing("holding places for customers")?;
     let rows = sqlx::query!(
-        "select customer, account from customers where customer = any($1::text[]) order by customer for update",
+        "select customer, account, email from customers where customer = any($1::text[]) order by customer for update",
         &customers as _,
     )
     .fetch_all(work.connection().await?)
     .await
     .doing("locking customers")?;
     for row in rows {
+        let customer: CustomerId = parse_id("a customer id", &row.customer)?;
+        if let Some(email) = row.email {
+            books.emails.insert(customer.clone(), parse_id("a customer id", &email)?);
+        }
         if let Some(account) = row.account {
-            let customer = parse_id("a customer id", &row.customer)?;
             books.customers.insert(customer, parse_id("an account id", &account)?);
         }
     }
     Ok(())
 }
 
-/// Payments that a customer link of this batch may deliver.
-async fn waiting_for_customers(work: &mut Work, envelopes: &[Envelope]) -> Result<Vec<PaymentId>, Error> {
-    let linked: BTreeSet<&str> = envelopes
+/// The customers that this batch may link: those of its customer facts, and whoever has an address that one of them
+/// speaks of. The latter are asked for once the address is locked: nobody can take it on in between.
+async fn customers_linked(
+    work: &mut Work,
+    books: &mut Books,
+    envelopes: &[Envelope],
+) -> Result<BTreeSet<CustomerId>, Error> {
+    let mut linked: BTreeSet<CustomerId> = envelopes
         .iter()
         .filter_map(|envelope| match &envelope.fact {
-            Fact::Customer(customer) if customer.account.is_some() => Some(customer.customer.as_str()),
+            Fact::Customer(customer) => Some(customer.customer.clone()),
             _ => None,
         })
         .collect();
+    let addresses: Vec<&str> =
+        linked.iter().filter(|customer| customer.is_email()).map(CustomerId::as_str).collect();
+    if addresses.is_empty() {
+        return Ok(linked);
+    }
+    let rows = sqlx::query_scalar!(
+        "select customer from customers where email = any($1::text[]) order by customer",
+        &addresses as _,
+    )
+    .fetch_all(work.connection().await?)
+    .await
+    .doing("finding customers by their address")?;
+    let having: BTreeSet<CustomerId> =
+        rows.iter().map(|customer| parse_id("a customer id", customer)).collect::<Result<_, _>>()?;
+    lock_customers(work, books, &having).await?;
+    linked.extend(having);
+    Ok(linked)
+}
+
+/// Payments that a customer link of this batch may deliver.
+async fn waiting_for(work: &mut Work, linked: &BTreeSet<CustomerId>) -> Result<Vec<PaymentId>, Error> {
     if linked.is_empty() {
         return Ok(Vec::new());
     }
-    let linked: Vec<&str> = linked.into_iter().collect();
+    let linked: Vec<&str> = linked.iter().map(CustomerId::as_str).collect();
     let rows = sqlx::query_scalar!(
         "select payment from payments where state = 'undelivered' and customer = any($1::text[]) order by payment",
         &linked as _,
@@ -396,25 +429,26 @@ pub(crate) async fn catalogs(
 
 /// Writes everything that the batch changed, in a constant number of statements.
 pub(crate) async fn save(work: &mut Work, shelf: &Shelf, rules: &Rules) -> Result<(), Error> {
-    save_payments(work, shelf, rules).await?;
+    if shelf.facts.is_empty() {
+        return Ok(());
+    }
+    let rules = save_rules(work, rules).await?;
+    save_payments(work, shelf).await?;
     save_payment_ids(work, shelf).await?;
     save_customers(work, shelf).await?;
     save_accounts(work, shelf).await?;
     save_lots(work, shelf).await?;
     save_journal(work, shelf).await?;
-    save_facts(work, shelf).await
+    save_facts(work, shelf, rules).await
 }
 
-async fn save_payments(work: &mut Work, shelf: &Shelf, rules: &Rules) -> Result<(), Error> {
+async fn save_payments(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
     let mut changed: Vec<&Payment> =
         shelf.books.payments.values().filter(|payment| payment.changed).collect();
     if changed.is_empty() {
         return Ok(());
     }
     changed.sort_by(|a, b| a.id.cmp(&b.id));
-    if changed.iter().any(|payment| payment.catalog.as_ref() == Some(&rules.current)) {
-        save_catalog(work, rules).await?;
-    }
     let now = work.now;
     let ids: Vec<&str> = changed.iter().map(|p| p.id.as_str()).collect();
     let states: Vec<&str> = changed.iter().map(|p| p.state.as_str()).collect();
@@ -493,19 +527,25 @@ impl Summary {
     }
 }
 
-async fn save_catalog(work: &mut Work, rules: &Rules) -> Result<(), Error> {
+/// Keeps the rules that decided, and their catalog, beside what they decided.
+async fn save_rules(work: &mut Work, rules: &Rules) -> Result<i64, Error> {
+    let recorded = RecordedRules::of(rules);
+    let version = recorded.version();
     let now = work.now;
-    let content = rules.catalogs.get(&rules.current);
     sqlx::query!(
-        "insert into catalog_versions (version, content, first_seen) values ($1, $2, $3) on conflict do nothing",
-        rules.current.0,
-        Json(content) as _,
+        "with catalog as (
+             insert into catalog_versions (version, content, first_seen) values ($1, $2, $5) on conflict do nothing)
+         insert into rules_versions (rules, content, catalog, first_seen) values ($3, $4, $1, $5) on conflict do nothing",
+        recorded.catalog.0,
+        Json(rules.catalogs.get(&rules.current)) as _,
+        version,
+        Json(&recorded) as _,
         now,
     )
     .execute(work.connection().await?)
     .await
-    .doing("writing the catalog")?;
-    Ok(())
+    .doing("keeping the rules")?;
+    Ok(version)
 }
 
 async fn save_payment_ids(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
@@ -533,16 +573,23 @@ async fn save_payment_ids(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
 }
 
 async fn save_customers(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
-    if shelf.books.customers.is_empty() {
+    let books = &shelf.books;
+    let known: BTreeSet<&CustomerId> = books.customers.keys().chain(books.emails.keys()).collect();
+    if known.is_empty() {
         return Ok(());
     }
-    let customers: Vec<&str> = shelf.books.customers.keys().map(CustomerId::as_str).collect();
-    let accounts: Vec<&str> = shelf.books.customers.values().map(AccountId::as_str).collect();
+    let customers: Vec<&str> = known.iter().map(|customer| customer.as_str()).collect();
+    let accounts: Vec<Option<&str>> =
+        known.iter().map(|customer| books.customers.get(*customer).map(AccountId::as_str)).collect();
+    let emails: Vec<Option<&str>> =
+        known.iter().map(|customer| books.emails.get(*customer).map(CustomerId::as_str)).collect();
     sqlx::query!(
-        "update customers set account = n.account from unnest($1::text[], $2::text[]) as n (customer, account)
-         where customers.customer = n.customer and customers.account is null",
+        "update customers c set account = n.account, email = n.email
+         from unnest($1::text[], $2::text[], $3::text[]) as n (customer, account, email)
+         where c.customer = n.customer and (c.account, c.email) is distinct from (n.account, n.email)",
         &customers as _,
         &accounts as _,
+        &emails as _,
     )
     .execute(work.connection().await?)
     .await
@@ -622,7 +669,7 @@ async fn save_lots(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
          on conflict (lot) do update set
            granted = excluded.granted, remaining = excluded.remaining, held = excluded.held,
            consumed = excluded.consumed, reversed = excluded.reversed, expired = excluded.expired,
-           burnable = excluded.burnable",
+           burnable = excluded.burnable, account = excluded.account, expires_at = excluded.expires_at",
         &lots as _,
         &accounts as _,
         &payments as _,
@@ -703,10 +750,8 @@ async fn save_entries(work: &mut Work, journal: &[Transaction]) -> Result<(), Er
     Ok(())
 }
 
-async fn save_facts(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
-    if shelf.facts.is_empty() {
-        return Ok(());
-    }
+/// In the order in which they were settled: their positions tell it to a rebuild.
+async fn save_facts(work: &mut Work, shelf: &Shelf, rules: i64) -> Result<(), Error> {
     let now = work.now;
     let facts = &shelf.facts;
     let sources: Vec<&str> = facts.iter().map(|fact| fact.source.as_str()).collect();
@@ -715,11 +760,14 @@ async fn save_facts(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
     let outcomes: Vec<&str> = facts.iter().map(|fact| fact.outcome).collect();
     let payments: Vec<Option<&str>> = facts.iter().map(|fact| fact.payment.as_deref()).collect();
     sqlx::query!(
-        "insert into ledger_facts (source, id, kind, outcome, payment, settled_at)
-         select source, id, kind, outcome, payment, $6
-         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) as f (source, id, kind, outcome, payment)
+        "insert into ledger_facts (source, id, kind, outcome, payment, settled_at, rules)
+         select source, id, kind, outcome, payment, $6, $7
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
+           with ordinality as f (source, id, kind, outcome, payment, place)
+         order by place
          on conflict (source, id) do update set
-           outcome = excluded.outcome, payment = excluded.payment, settled_at = excluded.settled_at
+           outcome = excluded.outcome, payment = excluded.payment, settled_at = excluded.settled_at,
+           rules = excluded.rules, position = default
          where ledger_facts.outcome = 'refused'",
         &sources as _,
         &ids as _,
@@ -727,6 +775,7 @@ async fn save_facts(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
         &outcomes as _,
         &payments as _,
         now,
+        rules,
     )
     .execute(work.connection().await?)
     .await

@@ -218,7 +218,7 @@ impl Audit<'_> {
         let says = "every outcome is of an admitted fact";
         let found = set::outcomes_admitted(self.begin("outcomes_admitted", counts.settled(), says)).await?;
         self.conclude(found);
-        let says = "every usage and grant that was applied is posted once, with its amount";
+        let says = "every usage, grant and adjustment that was applied is posted once, with its amount";
         let of = self.size.usages_and_grants;
         let found = set::facts_posted(self.begin("facts_posted", of, says)).await?;
         self.conclude(found);
@@ -253,7 +253,18 @@ mod tests {
         kinds.sort();
         assert_eq!(
             kinds,
-            ["fact.customer", "fact.grant", "fact.hold", "fact.movement", "fact.payment", "fact.usage"]
+            [
+                "fact.adjustment",
+                "fact.assignment",
+                "fact.customer",
+                "fact.expiry",
+                "fact.grant",
+                "fact.hold",
+                "fact.movement",
+                "fact.payment",
+                "fact.usage",
+                "fact.valuation"
+            ]
         );
     }
 }

@@ -126,7 +126,9 @@ fn object_id(fact: &Fact) -> &str {
         Fact::Customer(customer) => customer.customer.id(),
         Fact::Hold(hold) => &hold.hold,
         Fact::RefundRequest(request) => &request.transaction,
-        Fact::Usage(_) | Fact::Grant(_) | Fact::Unrecognised(_) => "",
+        Fact::Assignment(assignment) => assignment.payment.id(),
+        Fact::Valuation(valuation) => &valuation.movement,
+        Fact::Usage(_) | Fact::Grant(_) | Fact::Adjustment(_) | Fact::Expiry(_) | Fact::Unrecognised(_) => "",
     }
 }
 

@@ -116,6 +116,7 @@ pub fn grant(account: &str, credits: i64) -> Fact {
 pub fn customer(customer: &str, account: &str) -> Fact {
     Fact::Customer(Customer {
         customer: customer_id(customer),
+        email: None,
         account: Some(link(account)),
         occurred_at: AT,
     })

@@ -10,6 +10,7 @@ mod doctor;
 mod events;
 mod grant;
 mod payment;
+mod rebuild;
 mod send;
 mod token;
 mod topology;
@@ -75,7 +76,7 @@ enum Command {
     /// Events as they go out
     #[command(subcommand)]
     Events(events::EventsCommand),
-    /// Prove the ledger's invariants
+    /// Prove the ledger's invariants, rebuild it from its facts
     #[command(subcommand)]
     Ledger(verify::LedgerCommand),
     /// Deliveries as they came: show or erase the stored body

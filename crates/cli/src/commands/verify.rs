@@ -1,7 +1,9 @@
 //! `ledger verify`: prove the ledger's invariants, and name who breaks them.
 
+use super::rebuild;
 use super::{say, say_json};
-use crate::session::Session;
+use crate::fleet::expire_once;
+use crate::session::{CONFIRM_TIMEOUT, Session};
 use crate::table::{Column, Style, Table};
 use anyhow::Result;
 use clap::Subcommand;
@@ -19,12 +21,38 @@ pub enum LedgerCommand {
         #[arg(long)]
         account: Option<AccountId>,
     },
+    /// Replay every stored fact with today's code into a scratch schema and show what differs; changes nothing
+    Rebuild {
+        /// Compare the rebuilt ledger with the recorded one
+        #[arg(long, required = true)]
+        compare: bool,
+        /// How many differences of each kind to name
+        #[arg(long, default_value_t = 100)]
+        limit: i64,
+    },
+    /// State the lots whose time has come now, without waiting for the scheduled pass
+    Expire,
 }
 
 pub async fn run(session: &Session, command: LedgerCommand) -> Result<ExitCode> {
     match command {
         LedgerCommand::Verify { account } => prove(session, account.as_ref()).await,
+        LedgerCommand::Rebuild { compare: _, limit } => rebuild::compare(session, limit).await,
+        LedgerCommand::Expire => expire(session).await,
     }
+}
+
+async fn expire(session: &Session) -> Result<ExitCode> {
+    let broker = session.broker("expire");
+    let accounts = expire_once(&session.pool, &session.intake(&broker, CONFIRM_TIMEOUT)?).await?;
+    broker.close().await;
+    match session.json {
+        true => say_json(&serde_json::json!({ "accounts": accounts }))?,
+        false => {
+            say(&format!("Accounts with lots whose time has come: {accounts}. The ledger expires them."))
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 pub async fn prove(session: &Session, account: Option<&AccountId>) -> Result<ExitCode> {
@@ -42,7 +70,7 @@ pub async fn prove(session: &Session, account: Option<&AccountId>) -> Result<Exi
 }
 
 /// One line on the terminal that is written over again and again.
-struct ProgressLine {
+pub(super) struct ProgressLine {
     on_terminal: bool,
     shown_at: Option<Instant>,
 }
@@ -51,11 +79,11 @@ struct ProgressLine {
 const EVERY: Duration = Duration::from_millis(100);
 
 impl ProgressLine {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { on_terminal: std::io::stderr().is_terminal(), shown_at: None }
     }
 
-    fn show(&mut self, progress: Progress) {
+    pub(super) fn show(&mut self, progress: Progress) {
         let soon = progress.checked > 0 && self.shown_at.is_some_and(|at| at.elapsed() < EVERY);
         if !self.on_terminal || soon {
             return;
@@ -68,7 +96,7 @@ impl ProgressLine {
         self.write(&format!("\r\x1b[K{}: {done}", progress.rule));
     }
 
-    fn clear(&self) {
+    pub(super) fn clear(&self) {
         if self.on_terminal {
             self.write("\r\x1b[K");
         }

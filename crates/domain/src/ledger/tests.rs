@@ -1,14 +1,18 @@
 //! The rule on histories: exact ones, as an accountant would check them, and random ones.
 
+mod acts;
+
 use super::*;
-use crate::catalog::Price;
+use crate::catalog::{Catalog, Price};
+use crate::event::Balances;
 use crate::fact::{
     AccountLink, HoldStatus, Item, LinkProof, MovementKind, MovementStatus, PaymentStatus, Usage,
 };
-use crate::lot::BURN_ORDER_DEFAULT;
 use crate::money::{Money, currency};
 use proptest::prelude::*;
 use rust_decimal::Decimal;
+use std::collections::BTreeSet;
+use time::Duration;
 use time::macros::datetime;
 
 const START: OffsetDateTime = datetime!(2026-11-20 10:00:00 UTC);
@@ -25,13 +29,7 @@ fn rules() -> Rules {
         prices: BTreeMap::from([("paddle".to_owned(), BTreeMap::from(prices))]),
         rates: BTreeMap::new(),
     };
-    let current = catalog.version();
-    Rules {
-        scale: 6,
-        burn_order: BURN_ORDER_DEFAULT.to_vec(),
-        catalogs: BTreeMap::from([(current.clone(), catalog)]),
-        current,
-    }
+    Rules::new(catalog)
 }
 
 fn usd(text: &str) -> Money {
@@ -75,7 +73,7 @@ fn moved(
         amount: usd(amount),
         full: false,
         hold: None,
-        occurred_at: START + time::Duration::minutes(minute),
+        occurred_at: START + Duration::minutes(minute),
     })
 }
 
@@ -122,8 +120,12 @@ impl World {
             self.books.unite(leading, &others).unwrap()
         });
         let decision = decide(&mut self.books, &self.rules, &cause, START, fact, payment.as_ref()).unwrap();
-        if let Fact::Usage(usage) = fact {
-            *self.used.entry(usage.account.clone()).or_default() += usage.credits;
+        match fact {
+            Fact::Usage(usage) => *self.used.entry(usage.account.clone()).or_default() += usage.credits,
+            Fact::Adjustment(taken) if taken.credits < Credits::ZERO => {
+                *self.used.entry(taken.account.clone()).or_default() += -taken.credits;
+            }
+            _ => {}
         }
         self.check_invariants(&decision);
         Some(decision)
@@ -155,6 +157,14 @@ impl World {
         let granted: Credits = lots.iter().map(|lot| lot.granted).sum();
         let reversed: Credits = lots.iter().map(|lot| lot.reversed).sum();
         assert_eq!(reversed, granted.share(gone.reversed, terms.total.amount(), 6), "{payment:?}");
+    }
+
+    /// From now on every price grants credits that expire.
+    fn expire_prices_after(&mut self, after: Duration) {
+        let mut catalog = self.rules.catalogs[&self.rules.current].clone();
+        let prices = catalog.prices.values_mut().flat_map(BTreeMap::values_mut);
+        prices.for_each(|price| price.expires_after_seconds = Some(after.whole_seconds()));
+        self.rules = Rules { low: self.rules.low.clone(), ..Rules::new(catalog) };
     }
 
     fn balances(&self, account: &str) -> [String; 3] {
@@ -413,6 +423,7 @@ fn a_payment_without_account_waits_for_its_customer_link() {
     }
     let link = Fact::Customer(fact::Customer {
         customer,
+        email: None,
         account: Some(AccountLink { account: AccountId::new("a").unwrap(), proof: LinkProof::Stated }),
         occurred_at: START,
     });
@@ -439,7 +450,7 @@ fn a_later_description_of_unknown_worth_keeps_the_credits_and_refunds_still_reve
     world.tell("1", &buy("t1", "a", "pri_1000", "10.00"));
     let mut other = buy("t1", "a", "pri_nobody_knows", "10.00");
     if let Fact::Payment(payment) = &mut other {
-        payment.occurred_at = START + time::Duration::minutes(1);
+        payment.occurred_at = START + Duration::minutes(1);
     }
     assert_eq!(world.tell("2", &other).unwrap().outcome, Outcome::Contradicts);
     assert_eq!(world.balances("a"), ["1000", "0", "0"]);

@@ -18,7 +18,10 @@ full join (select account, lot,
                   sum(amount) filter (where book = 'expired') as expired
            from entries where lot is not null and ($1::text is null or account = $1)
            group by account, lot) e using (account, lot)
-where l.granted is null
+where (l.granted is null
+       -- Nothing of a lot is left where its payment was moved away.
+       and (coalesce(e.issued, 0), coalesce(e.available, 0), coalesce(e.held, 0), coalesce(e.consumed, 0),
+            coalesce(e.reversed, 0), coalesce(e.expired, 0)) <> (0, 0, 0, 0, 0, 0))
    or (l.granted, l.remaining, l.held, l.consumed, l.reversed, l.expired)
       <> (-coalesce(e.issued, 0), coalesce(e.available, 0), coalesce(e.held, 0), coalesce(e.consumed, 0),
           coalesce(e.reversed, 0), coalesce(e.expired, 0))

@@ -73,8 +73,8 @@ fn target(row: &Row, catalog: Option<&Catalog>, scale: u32) -> Result<State, &'s
     let id: PaymentId = row.payment.parse().map_err(|_| "a payment's id")?;
     let terms = row.record.terms().ok_or("a record that says what was paid")?;
     let catalog = catalog.ok_or("the catalog of its first grant")?;
-    let worth = catalog
-        .worth(id.processor(), &terms.items, terms.before_tax, scale)
+    let worth = terms
+        .worth(id.processor(), catalog, scale)
         .ok_or("what it grants, by the catalog of its first grant")?;
     let gone = row.record.gone(terms.total);
     let share = |money| worth.total().share(money, terms.total.amount(), scale);

@@ -70,7 +70,15 @@ fn check_own(fact: &Fact) -> Result<(), String> {
         Fact::Payment(payment) => payment.customer.as_ref(),
         Fact::Customer(customer) => Some(&customer.customer),
         Fact::Movement(_) | Fact::Dispute(_) => None,
-        Fact::Usage(_) | Fact::Grant(_) | Fact::Hold(_) | Fact::RefundRequest(_) | Fact::Unrecognised(_) => {
+        Fact::Usage(_)
+        | Fact::Grant(_)
+        | Fact::Hold(_)
+        | Fact::RefundRequest(_)
+        | Fact::Adjustment(_)
+        | Fact::Assignment(_)
+        | Fact::Valuation(_)
+        | Fact::Expiry(_)
+        | Fact::Unrecognised(_) => {
             return Err(format!(
                 "type: expected fact.payment, fact.movement, fact.dispute or fact.customer, got {}",
                 fact.kind()
@@ -101,6 +109,10 @@ fn check_texts(fact: &Fact) -> Result<(), String> {
         | Fact::Grant(_)
         | Fact::Hold(_)
         | Fact::RefundRequest(_)
+        | Fact::Adjustment(_)
+        | Fact::Assignment(_)
+        | Fact::Valuation(_)
+        | Fact::Expiry(_)
         | Fact::Unrecognised(_) => Vec::new(),
     };
     if texts.into_iter().any(|text| text.is_empty() || text.chars().any(char::is_control)) {

@@ -14,7 +14,7 @@ use domain::fact::{
     PaymentStatus,
 };
 use domain::money::exponent;
-use domain::{Envelope, Fact, Money};
+use domain::{CustomerId, Envelope, Fact, Money};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -211,8 +211,12 @@ fn customer(
     occurred_at: OffsetDateTime,
     data: Field<'_>,
 ) -> Result<Vec<Fact>, SetAside> {
-    let customer = data.get("id").customer_id(NAME)?;
-    Ok(vec![Fact::Customer(Customer { customer, account: account(settings, data), occurred_at })])
+    Ok(vec![Fact::Customer(Customer {
+        customer: data.get("id").customer_id(NAME)?,
+        email: data.get("email").text().and_then(CustomerId::of_email),
+        account: account(settings, data),
+        occurred_at,
+    })])
 }
 
 /// Custom data can be set in the buyer's browser.

@@ -17,7 +17,7 @@ use crate::{Malformed, Mode, Settings, account_link};
 use disputes::{dispute, early_fraud_warning};
 use domain::fact::{AccountLink, Customer};
 use domain::money::{self, Currency};
-use domain::{Envelope, Fact, Money, PaymentId};
+use domain::{CustomerId, Envelope, Fact, Money, PaymentId};
 use payments::{charge, payment_intent, session};
 use refunds::{refund, refunded_charge};
 use serde::Deserialize;
@@ -146,6 +146,7 @@ fn check_mode(mode: Mode, livemode: Option<bool>) -> Result<(), SetAside> {
 fn customer(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAside> {
     Ok(vec![Fact::Customer(Customer {
         customer: object.get("id").customer_id(NAME)?,
+        email: object.get("email").text().and_then(CustomerId::of_email),
         account: account(context.settings, object),
         occurred_at: context.occurred_at,
     })])

@@ -74,7 +74,14 @@ fn fact_in_words(fact: &Fact) -> String {
             .map_or("customer".to_owned(), |link| format!("customer of {}", link.account)),
         Fact::Unrecognised(Unrecognised { why, detail: None, .. }) => format!("{why:?}"),
         Fact::Unrecognised(Unrecognised { why, detail: Some(detail), .. }) => format!("{why:?} {detail}"),
-        Fact::Usage(_) | Fact::Grant(_) | Fact::Hold(_) | Fact::RefundRequest(_) => {
+        Fact::Usage(_)
+        | Fact::Grant(_)
+        | Fact::Hold(_)
+        | Fact::RefundRequest(_)
+        | Fact::Adjustment(_)
+        | Fact::Assignment(_)
+        | Fact::Valuation(_)
+        | Fact::Expiry(_) => {
             panic!("no processor tells of {}", fact.kind())
         }
     }

@@ -5,11 +5,11 @@ use crate::session::{CONFIRM_TIMEOUT, Session};
 use anyhow::{Context, Result, anyhow};
 use bus::{Broker, Message, Publisher};
 use futures_util::StreamExt;
-use lapin::Channel;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Consumer};
 use rust_decimal::Decimal;
 use sqlx::{AssertSqlSafe, Executor, PgPool};
 use std::collections::BTreeMap;
@@ -104,20 +104,7 @@ async fn forward(broker: Broker, from: String, to: Option<String>, messages: usi
         channel.basic_consume(from.as_str().into(), "probe".into(), options, FieldTable::default()).await?;
     let mut done = 0;
     while done < messages {
-        let mut batch = Vec::new();
-        let mut tag = 0;
-        while batch.len() < BATCH && done + batch.len() < messages {
-            let wait = if batch.is_empty() { Duration::from_secs(60) } else { Duration::from_millis(2) };
-            match tokio::time::timeout(wait, consumer.next()).await {
-                Ok(Some(Ok(delivery))) => {
-                    tag = delivery.delivery_tag;
-                    batch.push(delivery.data);
-                }
-                Ok(_) => return Err(anyhow!("the probe's consumer ended")),
-                Err(_) if batch.is_empty() => return Err(anyhow!("the probe got no message within 60 s")),
-                Err(_) => break,
-            }
-        }
+        let (batch, tag) = take(&mut consumer, BATCH.min(messages - done)).await?;
         done += batch.len();
         if let Some(to) = &to {
             publisher.publish_all(batch.into_iter().map(|body| message(to, body)).collect()).await?;
@@ -128,6 +115,25 @@ async fn forward(broker: Broker, from: String, to: Option<String>, messages: usi
     Ok(())
 }
 
+/// Waits for a first message, then takes what is there.
+async fn take(consumer: &mut Consumer, most: usize) -> Result<(Vec<Vec<u8>>, u64)> {
+    let mut batch = Vec::new();
+    let mut tag = 0;
+    while batch.len() < most {
+        let wait = if batch.is_empty() { Duration::from_secs(60) } else { Duration::from_millis(2) };
+        match tokio::time::timeout(wait, consumer.next()).await {
+            Ok(Some(Ok(delivery))) => {
+                tag = delivery.delivery_tag;
+                batch.push(delivery.data);
+            }
+            Ok(_) => return Err(anyhow!("the probe's consumer ended")),
+            Err(_) if batch.is_empty() => return Err(anyhow!("the probe got no message within 60 s")),
+            Err(_) => break,
+        }
+    }
+    Ok((batch, tag))
+}
+
 const TABLES: &str = "
     create table probe_inbox (id uuid primary key, hash bytea, fact text, at timestamptz);
     create table probe_transactions (account text, number bigint, cause text, hash bytea, primary key (account, number));
@@ -135,13 +141,76 @@ const TABLES: &str = "
     create table probe_events (id uuid primary key, account text, number bigint, body text, unique (account, number));
     create table probe_accounts (account text primary key, balance numeric not null) with (fillfactor = 70);";
 
-/// Events per second as rows alone: an inbox row, a transaction with two entries, an event and a balance each.
-pub async fn database(session: &Session, accounts: usize) -> Result<f64> {
-    let pool = &session.pool;
+/// Events per second of a bare loop on a backlog: single messages taken in batches of 500 by two consumers, the rows of
+/// [`database`] in one transaction, one confirmed event each, one acknowledgement for all.
+pub async fn drained(session: &Session, accounts: usize, events: usize) -> Result<f64> {
+    let names = account_names(&session.pool, accounts).await?;
+    let namespace = &session.config.namespace;
+    let [from, to] = ["backlog", "events"].map(|queue| format!("{namespace}.probe.{queue}"));
+    let broker = session.broker("bench probe");
+    let channel = broker.channel().await?;
+    declare(&channel, std::slice::from_ref(&from)).await?;
+    let mut stream = FieldTable::default();
+    stream.insert("x-queue-type".into(), AMQPValue::LongString("stream".into()));
+    let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(to.as_str().into(), durable, stream).await?;
+    let body = vec![b'x'; BODY];
+    let backlog = (0..events).map(|_| message(&from, body.clone())).collect();
+    connected(session.broker("bench probe load")).await?.publish_all(backlog).await?;
+    let started = Instant::now();
+    let [first, second] = [0, 1].map(|half| drain(session, &names, half, (&from, &to), events / 2));
+    let (first, second) = tokio::join!(first, second);
+    first.and(second)?;
+    let seconds = started.elapsed().as_secs_f64();
+    for name in [&from, &to] {
+        channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await?;
+    }
+    broker.close().await;
+    Ok(super::round((events / 2 * 2) as f64 / seconds))
+}
+
+async fn drain(
+    session: &Session,
+    names: &[String],
+    half: usize,
+    (from, to): (&str, &str),
+    messages: usize,
+) -> Result<()> {
+    let broker = session.broker(&format!("bench probe {half}"));
+    let publisher = connected(session.broker(&format!("bench probe out {half}"))).await?;
+    let channel = broker.channel().await?;
+    channel.basic_qos(BATCH as u16, BasicQosOptions::default()).await?;
+    let options = BasicConsumeOptions::default();
+    let tag = format!("probe {half}");
+    let mut consumer =
+        channel.basic_consume(from.into(), tag.as_str().into(), options, FieldTable::default()).await?;
+    let mut done = 0;
+    while done < messages {
+        let (batch, tag) = take(&mut consumer, BATCH.min(messages - done)).await?;
+        let accounts: Vec<&str> =
+            (0..batch.len()).map(|event| names[((done + event) * 2 + half) % names.len()].as_str()).collect();
+        write(&session.pool, &accounts, (done * 2 + half) as i64).await?;
+        done += batch.len();
+        publisher.publish_all(batch.into_iter().map(|body| message(to, body)).collect()).await?;
+        channel.basic_ack(tag, BasicAckOptions { multiple: true }).await?;
+    }
+    broker.close().await;
+    Ok(())
+}
+
+/// Makes the probe's tables and as many accounts.
+async fn account_names(pool: &PgPool, accounts: usize) -> Result<Vec<String>> {
     pool.execute(TABLES).await.context("making the probe's tables")?;
     let names: Vec<String> = (0..accounts).map(|number| format!("acct_{number}")).collect();
     let fill = "insert into probe_accounts select name, 0 from unnest($1::text[]) as n (name)";
     sqlx::query(AssertSqlSafe(fill)).bind(&names).execute(pool).await?;
+    Ok(names)
+}
+
+/// Events per second as rows alone: an inbox row, a transaction with two entries, an event and a balance each.
+pub async fn database(session: &Session, accounts: usize) -> Result<f64> {
+    let pool = &session.pool;
+    let names = account_names(pool, accounts).await?;
     let started = Instant::now();
     let (first, second) = tokio::join!(connection(pool, &names, 0), connection(pool, &names, 1));
     first.and(second)?;

@@ -116,7 +116,8 @@ async fn is_ready(admin: &str) -> bool {
     reqwest::get(format!("http://{admin}/readyz")).await.is_ok_and(|answer| answer.status().is_success())
 }
 
-fn greatest_resident_mib(pid: u32) -> Option<u64> {
+/// The greatest resident size that a process has had.
+pub fn greatest_resident_mib(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;

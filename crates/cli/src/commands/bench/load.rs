@@ -38,6 +38,16 @@ impl FromStr for Mix {
     }
 }
 
+/// How the facts fall on the accounts.
+#[derive(Debug, Clone, Copy)]
+pub enum Spread {
+    Even,
+    /// The k-th account has a share proportional to 1/k.
+    Zipf,
+    /// All on one.
+    One,
+}
+
 /// The configuration of the fleet under measurement.
 pub fn config(like: &Config) -> Config {
     Config {
@@ -58,6 +68,8 @@ pub fn config(like: &Config) -> Config {
 
 pub struct Load {
     accounts: usize,
+    /// Where the shares are uneven: the sum of those up to each account.
+    shares: Vec<f64>,
     mix: Mix,
     usage_batch: usize,
     random: SmallRng,
@@ -69,7 +81,28 @@ pub struct Load {
 impl Load {
     pub fn new(accounts: usize, mix: Mix, usage_batch: u16) -> Self {
         let random = SmallRng::seed_from_u64(7);
-        Self { accounts, mix, usage_batch: usage_batch.into(), random, drawn: 0, bought: Vec::new() }
+        let (shares, bought) = (Vec::new(), Vec::new());
+        Self { accounts, shares, mix, usage_batch: usage_batch.into(), random, drawn: 0, bought }
+    }
+
+    pub fn spread(accounts: usize, mix: Mix, spread: Spread) -> Self {
+        let mut load = Self::new(accounts, mix, 1);
+        match spread {
+            Spread::Even => {}
+            Spread::One => load.accounts = 1,
+            Spread::Zipf => {
+                let mut sum = 0.0;
+                load.shares.extend((1..=accounts).map(|account| {
+                    sum += 1.0 / account as f64;
+                    sum
+                }));
+            }
+        }
+        load
+    }
+
+    pub fn envelopes(&mut self, facts: usize) -> Result<Vec<Envelope>> {
+        (0..facts).map(|_| self.envelope()).collect()
     }
 
     /// So many facts as messages, in the order they are to be published.
@@ -109,7 +142,14 @@ impl Load {
     }
 
     fn account(&mut self) -> Result<AccountId> {
-        Ok(AccountId::new(format!("acct_{}", self.random.random_range(0..self.accounts)))?)
+        let account = match self.shares.last() {
+            None => self.random.random_range(0..self.accounts),
+            Some(all) => {
+                let share = self.random.random_range(0.0..*all);
+                self.shares.partition_point(|sum| *sum < share)
+            }
+        };
+        Ok(AccountId::new(format!("acct_{account}"))?)
     }
 
     fn purchase(&mut self, number: u64, now: OffsetDateTime) -> Result<Fact> {
@@ -158,7 +198,7 @@ fn usd(cents: i128) -> Result<Money> {
     Ok(Money::from_minor(cents, 2, currency("USD")?)?)
 }
 
-fn pack(to: &str, envelopes: Vec<Envelope>) -> Vec<Message> {
+pub fn pack(to: &str, envelopes: Vec<Envelope>) -> Vec<Message> {
     envelope::parcels(envelopes)
         .into_iter()
         .map(|parcel| {

@@ -7,13 +7,14 @@
 mod ceiling;
 mod fleet;
 mod latency;
+mod ledger;
 mod load;
 
 use super::{say, say_json};
 use crate::scratch::Scratch;
 use crate::session::Session;
 use anyhow::{Result, bail};
-use clap::Args;
+use clap::{Args, Subcommand};
 use fleet::{Counters, FleetProcess};
 use load::{Load, Mix};
 use serde::Serialize;
@@ -23,7 +24,22 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Arguments {
+    #[command(subcommand)]
+    part: Option<Part>,
+    #[command(flatten)]
+    whole: Whole,
+}
+
+#[derive(Subcommand)]
+enum Part {
+    /// The ledger alone: its database part, then draining a backlog; over many accounts, few, and one
+    Ledger(ledger::Arguments),
+}
+
+#[derive(Args)]
+struct Whole {
     /// Facts in the throughput run
     #[arg(long, default_value_t = 50_000)]
     events: usize,
@@ -89,6 +105,10 @@ pub async fn run(session: Session, arguments: Arguments) -> Result<ExitCode> {
     if cfg!(debug_assertions) && !session.json {
         say("This is a debug build: for figures, build with --release.");
     }
+    let arguments = match arguments.part {
+        Some(Part::Ledger(arguments)) => return ledger::run(session, arguments).await,
+        None => arguments.whole,
+    };
     let scratch = Scratch::make("bench", load::config(&session.config)).await?;
     let bench = Session::new(scratch.config.clone(), session.json)?;
     let report = measure(&bench, &arguments).await;
@@ -101,7 +121,7 @@ pub async fn run(session: Session, arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn measure(session: &Session, arguments: &Arguments) -> Result<Report> {
+async fn measure(session: &Session, arguments: &Whole) -> Result<Report> {
     let mut fleet = FleetProcess::start(session, arguments.split).await?;
     let measured = measure_fleet(session, arguments, &mut fleet).await;
     fleet.stop().await?;
@@ -130,7 +150,7 @@ struct Throughput {
 
 async fn measure_fleet(
     session: &Session,
-    arguments: &Arguments,
+    arguments: &Whole,
     fleet: &mut FleetProcess,
 ) -> Result<(Throughput, Latency, Memory)> {
     let mut load = Load::new(arguments.accounts, arguments.mix, arguments.usage_batch);

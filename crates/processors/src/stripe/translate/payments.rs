@@ -6,7 +6,7 @@ use crate::delivery::SetAside;
 use crate::fields::Field;
 use crate::stripe::NAME;
 use domain::fact::{Item, Payment, PaymentStatus};
-use domain::{Fact, Money, PaymentId};
+use domain::{CustomerId, Fact, Money, PaymentId};
 
 /// A session completes before the money of slow payment methods is there: `payment_status` decides, and
 /// `async_payment_succeeded` follows (<https://docs.stripe.com/checkout/fulfillment>).
@@ -117,7 +117,13 @@ fn paid(
         before_tax: None,
         items: price.map(|price| Item { price: price.to_owned(), quantity: 1 }).into_iter().collect(),
         account: account(settings, object),
-        customer: customer.customer_id(NAME).ok(),
+        // A guest has none: then whoever has the address that was given at the checkout.
+        customer: customer.customer_id(NAME).ok().or_else(|| email(object)),
         occurred_at: context.occurred_at,
     })
+}
+
+fn email(object: Field<'_>) -> Option<CustomerId> {
+    let places = [object.get("customer_details").get("email"), object.get("billing_details").get("email")];
+    places.into_iter().find_map(|place| place.text().and_then(CustomerId::of_email))
 }

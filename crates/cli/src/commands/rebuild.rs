@@ -1,0 +1,71 @@
+//! `ledger rebuild --compare`: what today's code would make of every stored fact.
+
+use super::verify::ProgressLine;
+use super::{say, say_json};
+use crate::session::Session;
+use crate::table::{Column, Style, Table};
+use anyhow::Result;
+use ledger::rebuild::{Differences, Rebuilt, rebuild};
+use std::process::ExitCode;
+
+pub async fn compare(session: &Session, limit: i64) -> Result<ExitCode> {
+    let mut line = ProgressLine::new();
+    let rules = session.config.rules()?;
+    let rebuilt = rebuild(&session.pool, &rules, limit, &mut |progress| line.show(progress)).await;
+    line.clear();
+    let rebuilt = rebuilt?;
+    match session.json {
+        true => say_json(&rebuilt)?,
+        false => say(&text(&rebuilt)),
+    }
+    Ok(if rebuilt.ok { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn text(rebuilt: &Rebuilt) -> String {
+    let kinds = [
+        ("Accounts", &rebuilt.accounts),
+        ("Payments", &rebuilt.payments),
+        ("Lots", &rebuilt.lots),
+        ("Journal, the first transaction of each account that differs", &rebuilt.journal),
+        ("Outcomes of facts", &rebuilt.outcomes),
+    ];
+    let mut parts: Vec<String> = kinds
+        .into_iter()
+        .filter(|(_, differences)| differences.count > 0)
+        .map(|(what, differences)| listed(what, differences))
+        .collect();
+    if rebuilt.missing > 0 {
+        parts.push(format!(
+            "{} outcomes are of facts that are not stored, or not yet: they were not replayed.",
+            rebuilt.missing
+        ));
+    }
+    if rebuilt.without_rules > 0 {
+        parts.push(format!(
+            "{} facts were settled before rules were recorded: today's decided them.",
+            rebuilt.without_rules
+        ));
+    }
+    parts.push(match rebuilt.ok {
+        true => Style::Good.paint(&format!(
+            "{} facts replayed: the same accounts, payments, lots and journal, to the last hash.",
+            rebuilt.facts
+        )),
+        false => Style::Bad.paint(&format!("{} facts replayed: the ledger would differ.", rebuilt.facts)),
+    });
+    parts.join("\n\n")
+}
+
+fn listed(what: &str, differences: &Differences) -> String {
+    let mut table = Table::new(&[Column::Text("which"), Column::Text("recorded"), Column::Text("rebuilt")]);
+    for difference in &differences.first {
+        let cells = vec![difference.subject.clone(), difference.recorded.clone(), difference.rebuilt.clone()];
+        table.styled_row(Style::Plain, cells);
+    }
+    let named = differences.first.len() as i64;
+    let more = match differences.count - named {
+        0 => String::new(),
+        more => format!("\nand {more} more"),
+    };
+    format!("{}\n{table}{more}", Style::Bold.paint(&format!("{what}: {}", differences.count)))
+}

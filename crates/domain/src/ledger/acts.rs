@@ -1,0 +1,155 @@
+//! What operators and time do: adjustments, assignments, expiry.
+
+use super::{Account, Books, Draft, Outcome, Posting, Refusal};
+use crate::event::{EventData, EventKind};
+use crate::fact::{self, AdjustmentKind, AssignmentAct};
+use crate::ids::{AccountId, PaymentId};
+use crate::journal::{Book, TransactionKind};
+use crate::lot::{Lot, LotKind};
+use crate::money::Credits;
+
+impl Posting<'_> {
+    /// What an operator takes away is spent like usage, so that every balance still adds up; what is given, and what
+    /// is forgiven, comes as a lot.
+    pub(super) fn adjust(
+        &mut self,
+        books: &mut Books,
+        adjustment: &fact::Adjustment,
+    ) -> Result<Outcome, Refusal> {
+        let account = books.account(&adjustment.account);
+        let credits = adjustment.credits;
+        self.room(account, credits.abs())?;
+        let (credits, kind, reason) = match adjustment.kind {
+            AdjustmentKind::Correction => (credits, TransactionKind::Adjustment, "adjustment"),
+            AdjustmentKind::WriteOff => {
+                (credits.min(account.balances.debt), TransactionKind::WriteOff, "write_off")
+            }
+        };
+        if credits.is_zero() {
+            return Ok(Outcome::NoOp);
+        }
+        if credits < Credits::ZERO {
+            let data = EventData { credits: Some(-credits), reason: Some(reason), ..EventData::default() };
+            self.spend(account, kind, -credits, data);
+        } else {
+            let lot = format!("{}#{}", self.cause, LotKind::Adjustment.as_str());
+            let lot = Lot::issued(lot, account.id.clone(), None, LotKind::Adjustment, credits, self.at, None);
+            self.issue(account, lot, kind, Some(reason));
+            self.cover(account);
+        }
+        Ok(Outcome::Applied)
+    }
+
+    /// Credits of lots whose time has come are breakage. What is held expires once it is released.
+    pub(super) fn expire(&mut self, books: &mut Books, expiry: &fact::Expiry) -> Outcome {
+        let account = books.account(&expiry.account);
+        let due: Vec<String> = account.lots.due(expiry.as_of);
+        if due.is_empty() {
+            return Outcome::NoOp;
+        }
+        let mut draft = Draft::new(TransactionKind::Expiry, None);
+        let mut told = Vec::new();
+        for name in due {
+            let Some(lot) = account.lots.get(&name) else { continue };
+            let (payment, remaining) = (lot.payment.clone(), lot.remaining);
+            let names = [name];
+            self.take(account, &names, Book::Available, Book::Expired, remaining, &mut draft);
+            let [name] = names;
+            told.push(EventData {
+                payment,
+                lot: Some(name),
+                credits: Some(remaining),
+                ..EventData::default()
+            });
+        }
+        self.post(account, draft);
+        for data in told {
+            self.tell(account, EventKind::CreditsExpired, data);
+        }
+        Outcome::Applied
+    }
+
+    /// An operator's word on whose a payment is. What was delivered changes hands by a move alone.
+    pub(super) fn assign(
+        &mut self,
+        books: &mut Books,
+        id: &PaymentId,
+        assignment: &fact::Assignment,
+    ) -> Result<Outcome, Refusal> {
+        let holder = books.payment(id).account.clone();
+        if let (Some(holder), Some(account)) = (holder, &assignment.account)
+            && holder != *account
+        {
+            match assignment.act {
+                AssignmentAct::Deliver => return Ok(Outcome::Contradicts),
+                AssignmentAct::Move => self.relocate(books, id, &holder, account)?,
+            }
+        }
+        let cause = self.cause;
+        Ok(self.recorded(books, id, |record| record.note_assignment(&cause.id, assignment)))
+    }
+
+    /// Takes a payment's lots out of one account and brings them to another, with what of them was reversed and has
+    /// expired. Usage that they carried stays where it happened.
+    fn relocate(
+        &mut self,
+        books: &mut Books,
+        id: &PaymentId,
+        from: &AccountId,
+        to: &AccountId,
+    ) -> Result<(), Refusal> {
+        let granted = books.account(from).lots.granted_by(id).total();
+        for account in [from, to] {
+            self.room(books.account(account), granted)?;
+        }
+        let leaving = books.account(from);
+        let names = leaving.lots.of_payment(id);
+        let mut lots: Vec<Lot> = names.iter().filter_map(|name| leaving.lots.get(name)).cloned().collect();
+        let mut draft = Draft::new(TransactionKind::Move, Some(id));
+        let mut short = Credits::ZERO;
+        for book in [Book::Available, Book::Held, Book::Reversed, Book::Expired, Book::Consumed] {
+            let taken = self.take(leaving, &names, book, Book::Issued, granted, &mut draft);
+            if book == Book::Consumed {
+                short = self.displace(leaving, taken, &mut draft);
+            }
+        }
+        leaving.lots.remove(&names);
+        for lot in &mut lots {
+            lot.account = to.clone();
+            lot.remaining = lot.granted - lot.reversed - lot.expired;
+            (lot.held, lot.consumed) = (Credits::ZERO, Credits::ZERO);
+        }
+        let spendable: Credits = lots.iter().map(|lot| lot.remaining).sum();
+        self.post(leaving, draft);
+        let data = EventData {
+            payment: Some(id.clone()),
+            credits: Some(spendable),
+            reason: Some("moved"),
+            ..EventData::default()
+        };
+        self.tell_with_debt(leaving, EventKind::CreditsReversed, data.clone(), short);
+        self.receive(books.account(to), id, lots, data);
+        books.payment(id).account = Some(to.clone());
+        Ok(())
+    }
+
+    fn receive(&mut self, account: &mut Account, id: &PaymentId, lots: Vec<Lot>, data: EventData) {
+        let mut draft = Draft::new(TransactionKind::Move, Some(id));
+        for lot in lots {
+            let parts = [
+                (Book::Available, lot.remaining),
+                (Book::Reversed, lot.reversed),
+                (Book::Expired, lot.expired),
+            ];
+            for (book, credits) in parts.into_iter().filter(|(_, credits)| credits.is_positive()) {
+                draft.lot(&lot.lot, Book::Issued, book, credits);
+            }
+            account.balances.available += lot.remaining;
+            account.lots.insert(lot, &self.rules.burn_order);
+        }
+        self.post(account, draft);
+        let delivered = EventData { payment: Some(id.clone()), ..EventData::default() };
+        self.tell(account, EventKind::PaymentDelivered, delivered);
+        self.tell(account, EventKind::CreditsGranted, data);
+    }
+}

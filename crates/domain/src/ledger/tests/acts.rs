@@ -1,0 +1,242 @@
+//! Operators' acts, expiry, links by address, low balances.
+
+use super::*;
+use crate::fact::{Adjustment, AdjustmentKind, Assignment, AssignmentAct, Customer, Expiry, Valuation};
+
+fn account_id(name: &str) -> AccountId {
+    AccountId::new(name).unwrap()
+}
+
+fn adjustment(account: &str, credits: i64, kind: AdjustmentKind) -> Fact {
+    Fact::Adjustment(Adjustment {
+        account: account_id(account),
+        credits: Credits::whole(credits),
+        kind,
+        reason: "counted twice".to_owned(),
+        by: "ada".to_owned(),
+    })
+}
+
+fn assignment(payment: &str, act: AssignmentAct, account: Option<&str>, credits: Option<i64>) -> Fact {
+    Fact::Assignment(Assignment {
+        payment: txn(payment),
+        act,
+        account: account.map(account_id),
+        credits: credits.map(Credits::whole),
+        reason: "the buyer wrote".to_owned(),
+        by: "ada".to_owned(),
+        occurred_at: START,
+    })
+}
+
+fn expiry(account: &str, days: i64) -> Fact {
+    Fact::Expiry(Expiry { account: account_id(account), as_of: START + Duration::days(days) })
+}
+
+fn expiring(account: &str, credits: i64, days: i64) -> Fact {
+    let Fact::Grant(mut granted) = grant(account, credits) else { unreachable!() };
+    granted.expires_at = Some(START + Duration::days(days));
+    Fact::Grant(granted)
+}
+
+fn kinds(decision: &Decision) -> Vec<&'static str> {
+    decision.events.iter().map(|event| event.kind.as_str()).collect()
+}
+
+#[test]
+fn an_adjustment_gives_credits_or_takes_them_as_if_they_had_been_used() {
+    check(&[
+        (adjustment("a", 100, AdjustmentKind::Correction), ["100", "0", "0"]),
+        (adjustment("a", -30, AdjustmentKind::Correction), ["70", "0", "0"]),
+        (adjustment("a", -100, AdjustmentKind::Correction), ["0", "0", "30"]),
+        (grant("a", 50), ["20", "0", "0"]),
+    ]);
+}
+
+#[test]
+fn a_write_off_forgives_debt_and_gives_nothing_beyond_it() {
+    check(&[
+        (usage("a", 600), ["0", "0", "600"]),
+        (adjustment("a", 200, AdjustmentKind::WriteOff), ["0", "0", "400"]),
+        (adjustment("a", 1000, AdjustmentKind::WriteOff), ["0", "0", "0"]),
+        (adjustment("a", 1000, AdjustmentKind::WriteOff), ["0", "0", "0"]),
+    ]);
+}
+
+#[test]
+fn lots_expire_when_their_time_has_come_and_held_credits_once_they_are_released() {
+    check(&[
+        (expiring("a", 100, 1), ["100", "0", "0"]),
+        (expiring("a", 50, 9), ["150", "0", "0"]),
+        (usage("a", 30), ["120", "0", "0"]),
+        (expiry("a", 0), ["120", "0", "0"]),
+        (expiry("a", 1), ["50", "0", "0"]),
+        (expiry("a", 1), ["50", "0", "0"]),
+        (expiry("a", 9), ["0", "0", "0"]),
+    ]);
+}
+
+#[test]
+fn held_credits_expire_only_on_release() {
+    let mut world = World::new();
+    world.expire_prices_after(Duration::days(1));
+    let steps = [
+        (buy("t1", "a", "pri_1000", "10.00"), ["1000", "0", "0"]),
+        (moved("r1", "t1", Refund, Pending, "4.00", 1), ["600", "400", "0"]),
+        (expiry("a", 2), ["0", "400", "0"]),
+        (moved("r1", "t1", Refund, Void, "4.00", 2), ["400", "0", "0"]),
+        (expiry("a", 3), ["0", "0", "0"]),
+    ];
+    for (step, (fact, expect)) in steps.iter().enumerate() {
+        world.tell(&step.to_string(), fact);
+        assert_eq!(world.balances("a"), *expect, "after step {step}: {fact:?}");
+    }
+}
+
+#[test]
+fn credits_that_come_back_to_an_expired_lot_can_be_spent_for_the_grace() {
+    let mut world = World::new();
+    world.expire_prices_after(Duration::days(1));
+    let steps = [
+        (buy("t1", "a", "pri_1000", "10.00"), ["1000", "0", "0"]),
+        (expiry("a", 2), ["0", "0", "0"]),
+        (moved("d1", "t1", Chargeback, Final, "10.00", 1), ["0", "0", "0"]),
+        (moved("b1", "t1", Back, Final, "10.00", 2), ["1000", "0", "0"]),
+        (expiry("a", 29), ["1000", "0", "0"]),
+        (expiry("a", 30), ["0", "0", "0"]),
+    ];
+    for (step, (fact, expect)) in steps.iter().enumerate() {
+        world.tell(&step.to_string(), fact);
+        assert_eq!(world.balances("a"), *expect, "after step {step}: {fact:?}");
+    }
+}
+
+#[test]
+fn an_expiry_tells_of_each_lot() {
+    let mut world = World::new();
+    world.tell("1", &expiring("a", 100, 1));
+    world.tell("2", &expiring("a", 50, 1));
+    let decision = world.tell("3", &expiry("a", 1)).unwrap();
+    assert_eq!(kinds(&decision), ["credits.expired", "credits.expired", "balance.exhausted"]);
+    assert_eq!(decision.transactions.len(), 1);
+}
+
+#[test]
+fn an_operator_delivers_a_payment_whose_account_nobody_knows() {
+    let Fact::Payment(mut unknown) = buy("t1", "a", "pri_1000", "10.00") else { unreachable!() };
+    unknown.account = None;
+    check(&[
+        (Fact::Payment(unknown), ["0", "0", "0"]),
+        (moved("r1", "t1", Refund, Final, "2.50", 1), ["0", "0", "0"]),
+        (assignment("t1", AssignmentAct::Deliver, Some("a"), None), ["750", "0", "0"]),
+        (assignment("t1", AssignmentAct::Deliver, Some("a"), None), ["750", "0", "0"]),
+    ]);
+}
+
+#[test]
+fn an_operator_states_what_a_payment_grants_that_no_catalog_knows() {
+    check(&[
+        (buy("t1", "a", "pri_nobody_knows", "10.00"), ["0", "0", "0"]),
+        (assignment("t1", AssignmentAct::Deliver, None, Some(800)), ["800", "0", "0"]),
+        (moved("r1", "t1", Refund, Final, "5.00", 1), ["400", "0", "0"]),
+        (assignment("t1", AssignmentAct::Deliver, None, Some(1000)), ["500", "0", "0"]),
+    ]);
+}
+
+#[test]
+fn a_delivered_payment_changes_hands_by_a_move_alone() {
+    let mut world = World::new();
+    world.tell("1", &buy("t1", "a", "pri_1050", "10.00"));
+    world.tell("2", &buy("t2", "a", "pri_1000", "10.00"));
+    world.tell("3", &moved("r1", "t1", Refund, Final, "2.00", 1));
+    world.tell("4", &usage("a", 1500));
+    assert_eq!(world.balances("a"), ["340", "0", "0"]);
+    let delivered = world.tell("5", &assignment("t1", AssignmentAct::Deliver, Some("b"), None)).unwrap();
+    assert_eq!(delivered.outcome, Outcome::Contradicts);
+    assert_eq!(world.balances("a"), ["340", "0", "0"]);
+    world.tell("6", &assignment("t1", AssignmentAct::Move, Some("b"), None));
+    // The usage stays with whose it was: 1000 of it on the other lots, 500 as debt.
+    assert_eq!(world.balances("a"), ["0", "0", "500"]);
+    assert_eq!(world.balances("b"), ["840", "0", "0"]);
+    // What becomes of the payment now becomes of it there.
+    world.tell("7", &moved("r2", "t1", Refund, Final, "8.00", 2));
+    assert_eq!(world.balances("b"), ["0", "0", "0"]);
+    world.tell("8", &buy("t1", "a", "pri_1050", "10.00"));
+    assert_eq!(world.balances("a"), ["0", "0", "500"]);
+}
+
+#[test]
+fn what_is_in_question_stays_held_where_a_payment_moves() {
+    let mut world = World::new();
+    world.tell("1", &buy("t1", "a", "pri_1000", "10.00"));
+    world.tell("2", &moved("r1", "t1", Refund, Pending, "4.00", 1));
+    world.tell("3", &usage("a", 100));
+    world.tell("4", &assignment("t1", AssignmentAct::Move, Some("b"), None));
+    assert_eq!(world.balances("a"), ["0", "0", "100"]);
+    assert_eq!(world.balances("b"), ["600", "400", "0"]);
+}
+
+#[test]
+fn an_operator_states_what_a_movement_in_another_currency_amounts_to() {
+    let Fact::Movement(mut foreign) = moved("d1", "t1", Chargeback, Final, "9.00", 1) else { unreachable!() };
+    foreign.amount = Money::from_minor(900, 2, currency("EUR").unwrap()).unwrap();
+    let valued = Fact::Valuation(Valuation {
+        payment: txn("t1"),
+        movement: "d1".to_owned(),
+        amount: usd("9.70"),
+        reason: "the bank's statement".to_owned(),
+        by: "ada".to_owned(),
+        occurred_at: START,
+    });
+    check(&[
+        (buy("t1", "a", "pri_1000", "10.00"), ["1000", "0", "0"]),
+        (Fact::Movement(foreign), ["0", "1000", "0"]),
+        (valued, ["30", "0", "0"]),
+    ]);
+}
+
+#[test]
+fn an_address_links_whoever_has_it_before_and_after() {
+    let customer = |id: &str, email: Option<&str>, account: Option<&str>| {
+        Fact::Customer(Customer {
+            customer: id.parse().unwrap(),
+            email: email.and_then(CustomerId::of_email),
+            account: account
+                .map(|account| AccountLink { account: account_id(account), proof: LinkProof::Stated }),
+            occurred_at: START,
+        })
+    };
+    let by = |transaction: &str, customer: &str| {
+        let Fact::Payment(mut payment) = buy(transaction, "a", "pri_1000", "10.00") else { unreachable!() };
+        payment.account = None;
+        payment.customer = Some(customer.parse().unwrap());
+        Fact::Payment(payment)
+    };
+    check(&[
+        (by("t1", "paddle:ctm_1"), ["0", "0", "0"]),
+        (customer("paddle:ctm_1", Some("Jane@example.com"), None), ["0", "0", "0"]),
+        (by("t2", "email:jane@example.com"), ["0", "0", "0"]),
+        (customer("email:jane@example.com", None, Some("a")), ["2000", "0", "0"]),
+        (customer("paddle:ctm_2", Some("jane@example.com"), None), ["2000", "0", "0"]),
+        (by("t3", "paddle:ctm_2"), ["3000", "0", "0"]),
+        // A link of its own that differs moves nothing.
+        (customer("paddle:ctm_2", None, Some("b")), ["3000", "0", "0"]),
+        (by("t4", "paddle:ctm_2"), ["4000", "0", "0"]),
+    ]);
+}
+
+#[test]
+fn a_balance_that_falls_below_a_threshold_or_to_nothing_is_told_once() {
+    let mut world = World::new();
+    world.rules.low = vec![Credits::whole(100), Credits::whole(500)];
+    world.tell("1", &grant("a", 1000));
+    let told = |world: &mut World, id: &str, credits| {
+        let decision = world.tell(id, &usage("a", credits)).unwrap();
+        kinds(&decision).into_iter().filter(|kind| kind.starts_with("balance")).collect::<Vec<_>>()
+    };
+    assert!(told(&mut world, "2", 500).is_empty());
+    assert_eq!(told(&mut world, "3", 1), ["balance.low"]);
+    assert!(told(&mut world, "4", 1).is_empty());
+    assert_eq!(told(&mut world, "5", 498), ["balance.low", "balance.exhausted"]);
+    assert!(told(&mut world, "6", 10).is_empty());
+}

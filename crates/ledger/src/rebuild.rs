@@ -1,0 +1,275 @@
+//! `bursar ledger rebuild --compare`: every stored fact once more, by today's code, and what then differs.
+//!
+//! Facts are replayed in the order in which they were settled (operators' acts and expiry among them), each at its time
+//! and by the rules and catalogs that decided it then, into a scratch schema; then accounts, payments, lots and the
+//! journal's hashes are compared. On a sound ledger nothing differs, and what a fix would change is seen before it is
+//! deployed.
+//!
+//! All of it happens in one transaction that is rolled back: it sees one moment of the ledger, can run beside a live
+//! fleet, and leaves nothing behind, wherever it stops. Memory stays flat: facts come by a cursor, differences are
+//! found by the database.
+
+mod compare;
+
+use crate::verify::{Progress, Watcher};
+use crate::{Told, settle, store};
+use db::{Doing, Error, Pool, Work};
+use domain::catalog::{Catalog, CatalogVersion};
+use domain::ledger::{RecordedRules, Rules};
+use domain::{Cause, Envelope, Fact, FactKind};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use sqlx::types::Json;
+use sqlx::{AssertSqlSafe, Row};
+use std::collections::{BTreeMap, HashMap};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+pub use compare::{Difference, Differences};
+
+/// Facts replayed at a time.
+const STEP: usize = 500;
+
+/// `bursar ledger rebuild --compare --json`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Rebuilt {
+    /// Nothing differs.
+    pub ok: bool,
+    /// Facts replayed.
+    pub facts: u64,
+    /// Outcomes whose fact the gate has not stored, or not yet: they cannot be replayed.
+    pub missing: i64,
+    /// Facts settled before rules were recorded, decided by today's.
+    pub without_rules: u64,
+    pub accounts: Differences,
+    pub payments: Differences,
+    pub lots: Differences,
+    /// The first transaction of each account that is another now.
+    pub journal: Differences,
+    /// Facts with another outcome.
+    pub outcomes: Differences,
+}
+
+/// Replays everything and compares, naming at most `named_max` differences of each kind. `today` decides facts that were
+/// settled before rules were recorded.
+pub async fn rebuild(
+    pool: &Pool,
+    today: &Rules,
+    named_max: i64,
+    watcher: Watcher<'_>,
+) -> Result<Rebuilt, Error> {
+    let mut replay = Replay::begin(pool, today).await?;
+    let counts = replay.run(watcher).await?;
+    let main = replay.main.clone();
+    let work = &mut replay.work;
+    run(work, read_whole_tables()).await?;
+    let mut differences = Vec::new();
+    for statement in compare::STATEMENTS {
+        watcher(Progress { rule: statement.says, checked: 0, of: counts.facts as i64 });
+        differences.push(statement.run(work, &main, named_max).await?);
+    }
+    let missing = replay.missing().await?;
+    replay.work.abandon().await;
+    let [accounts, payments, lots, journal, outcomes] =
+        <[Differences; 5]>::try_from(differences).expect("one list for each statement");
+    let all = [&accounts, &payments, &lots, &journal, &outcomes];
+    Ok(Rebuilt {
+        ok: missing == 0 && all.iter().all(|differences| differences.count == 0),
+        facts: counts.facts,
+        missing,
+        without_rules: counts.without_rules,
+        accounts,
+        payments,
+        lots,
+        journal,
+        outcomes,
+    })
+}
+
+#[derive(Default)]
+struct Counts {
+    facts: u64,
+    without_rules: u64,
+}
+
+/// The scratch schema and what the replay needs of the recorded one.
+struct Replay {
+    work: Work,
+    /// The schema of the ledger itself, quoted.
+    main: String,
+    rules: HashMap<i64, Rules>,
+    today: Rules,
+}
+
+/// A fact as it was settled.
+struct Settled {
+    envelope: Envelope,
+    at: OffsetDateTime,
+    rules: Option<i64>,
+}
+
+impl Replay {
+    async fn begin(pool: &Pool, today: &Rules) -> Result<Self, Error> {
+        let transaction =
+            pool.begin_with("begin isolation level repeatable read").await.doing("beginning a replay")?;
+        let mut work = Work::within(pool.clone(), transaction, OffsetDateTime::UNIX_EPOCH);
+        // The plans of the workers, who look rows up by their keys; but not before the cursor has its own.
+        let main: String = sqlx::query_scalar(
+            "select quote_ident(current_schema()) from set_config('statement_timeout', '0', true)",
+        )
+        .fetch_one(work.connection().await?)
+        .await
+        .doing("asking for the ledger's schema")?;
+        let (rules, catalogs) = recorded(&mut work, &main).await?;
+        let today = Rules { catalogs: with(&catalogs, &today.catalogs), ..today.clone() };
+        run(&mut work, open_cursor(&main)).await?;
+        run(&mut work, open_scratch()).await?;
+        for migration in db::MIGRATIONS.iter() {
+            run(&mut work, migration.sql.as_str().to_owned()).await?;
+        }
+        Ok(Self { work, main, rules, today })
+    }
+
+    async fn run(&mut self, watcher: Watcher<'_>) -> Result<Counts, Error> {
+        let of = self.count().await?;
+        let mut counts = Counts::default();
+        loop {
+            let step = self.next().await?;
+            if step.is_empty() {
+                return Ok(counts);
+            }
+            for batch in step.chunk_by(|a, b| a.at == b.at && a.rules == b.rules) {
+                self.settle(batch).await?;
+            }
+            counts.facts += step.len() as u64;
+            counts.without_rules += step.iter().filter(|fact| fact.rules.is_none()).count() as u64;
+            watcher(Progress { rule: "facts replayed", checked: counts.facts as i64, of });
+        }
+    }
+
+    /// One batch of facts that were settled together, as the worker settles them.
+    async fn settle(&mut self, batch: &[Settled]) -> Result<(), Error> {
+        let Some(first) = batch.first() else { return Ok(()) };
+        let rules = match first.rules {
+            None => &self.today,
+            Some(version) => self
+                .rules
+                .get(&version)
+                .ok_or_else(|| Error::stored("a fact's rules", format!("{version}, which are not kept")))?,
+        };
+        self.work.now = first.at;
+        let envelopes: Vec<Envelope> = batch.iter().map(|settled| settled.envelope.clone()).collect();
+        let mut shelf = store::lock(&mut self.work, &envelopes, rules).await?;
+        for envelope in &envelopes {
+            settle(&mut shelf, rules, first.at, envelope, &mut Told::default());
+        }
+        store::save(&mut self.work, &shelf, rules).await
+    }
+
+    async fn next(&mut self) -> Result<Vec<Settled>, Error> {
+        let statement = format!("fetch {STEP} from replay");
+        let rows = sqlx::query(AssertSqlSafe(statement))
+            .fetch_all(self.work.connection().await?)
+            .await
+            .doing("reading stored facts")?;
+        rows.into_iter().map(|row| read(&row)).collect()
+    }
+
+    async fn count(&mut self) -> Result<i64, Error> {
+        let statement = format!("select count(*) from {}.ledger_facts", self.main);
+        sqlx::query_scalar(AssertSqlSafe(statement))
+            .fetch_one(self.work.connection().await?)
+            .await
+            .doing("counting stored facts")
+    }
+
+    async fn missing(&mut self) -> Result<i64, Error> {
+        let main = &self.main;
+        let statement = format!(
+            "select count(*) from {main}.ledger_facts f
+             where not exists (select from {main}.inbox i where i.source = f.source and i.id = f.id)"
+        );
+        sqlx::query_scalar(AssertSqlSafe(statement))
+            .fetch_one(self.work.connection().await?)
+            .await
+            .doing("counting facts that are not stored")
+    }
+}
+
+fn open_cursor(main: &str) -> String {
+    format!(
+        "declare replay no scroll cursor for
+         select f.source, f.id, f.kind, f.settled_at, f.rules, i.fact, i.time
+         from {main}.ledger_facts f join {main}.inbox i using (source, id) order by f.position"
+    )
+}
+
+fn open_scratch() -> String {
+    let scratch = format!("bursar_rebuild_{}", Uuid::now_v7().simple());
+    format!(
+        "create schema {scratch}; set local search_path = {scratch};
+         set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off; set local jit = off"
+    )
+}
+
+fn read_whole_tables() -> String {
+    "set local enable_seqscan = on; set local enable_hashjoin = on; set local enable_mergejoin = on"
+        .to_owned()
+}
+
+async fn run(work: &mut Work, statements: String) -> Result<(), Error> {
+    sqlx::raw_sql(AssertSqlSafe(statements))
+        .execute(work.connection().await?)
+        .await
+        .doing("preparing a replay")
+        .map(drop)
+}
+
+type Catalogs = BTreeMap<CatalogVersion, Catalog>;
+
+/// The rules that ever decided, each with every catalog that a payment was ever granted by.
+async fn recorded(work: &mut Work, main: &str) -> Result<(HashMap<i64, Rules>, Catalogs), Error> {
+    let statement = format!("select version, content from {main}.catalog_versions");
+    let rows: Vec<(String, Json<Catalog>)> = sqlx::query_as(AssertSqlSafe(statement))
+        .fetch_all(work.connection().await?)
+        .await
+        .doing("reading catalogs")?;
+    let catalogs: Catalogs =
+        rows.into_iter().map(|(version, content)| (CatalogVersion(version), content.0)).collect();
+    let statement = format!("select rules, content from {main}.rules_versions");
+    let rows: Vec<(i64, Json<RecordedRules>)> = sqlx::query_as(AssertSqlSafe(statement))
+        .fetch_all(work.connection().await?)
+        .await
+        .doing("reading rules")?;
+    let rules =
+        rows.into_iter().map(|(version, content)| (version, content.0.rules(catalogs.clone()))).collect();
+    Ok((rules, catalogs))
+}
+
+fn with(recorded: &Catalogs, today: &Catalogs) -> Catalogs {
+    recorded.iter().chain(today).map(|(version, catalog)| (version.clone(), catalog.clone())).collect()
+}
+
+fn read(row: &sqlx::postgres::PgRow) -> Result<Settled, Error> {
+    let column = |error: sqlx::Error| Error::stored("a fact", error);
+    let cause =
+        Cause { source: row.try_get("source").map_err(column)?, id: row.try_get("id").map_err(column)? };
+    let kind: String = row.try_get("kind").map_err(column)?;
+    let text: String = row.try_get("fact").map_err(column)?;
+    let unreadable = |why: String| Error::stored("a fact", format!("{cause}: {why}"));
+    let kind = FactKind::parse(&kind).ok_or_else(|| unreadable(format!("a kind {kind:?}")))?;
+    let data = RawValue::from_string(text).map_err(|error| unreadable(error.to_string()))?;
+    let fact = Fact::parse(kind, &data).map_err(|error| unreadable(error.to_string()))?;
+    Ok(Settled {
+        at: row.try_get("settled_at").map_err(column)?,
+        rules: row.try_get("rules").map_err(column)?,
+        envelope: Envelope {
+            cause,
+            time: row.try_get("time").map_err(column)?,
+            received_at: None,
+            traceparent: None,
+            raw: None,
+            fact,
+        },
+    })
+}

@@ -1,0 +1,60 @@
+//! What the recorded ledger and the rebuilt one say differently. Each statement returns what is recorded and what is
+//! rebuilt, in words; the rebuilt tables are those of the search path, the recorded ones stand in the named schema.
+
+use db::{Doing, Error, Work};
+use serde::Serialize;
+use sqlx::AssertSqlSafe;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Differences {
+    pub count: i64,
+    /// The first of them.
+    pub first: Vec<Difference>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct Difference {
+    /// An account, a payment, a lot, a transaction (`acct_42 #7`), a fact.
+    pub subject: String,
+    pub recorded: String,
+    pub rebuilt: String,
+}
+
+pub(super) struct Statement {
+    pub says: &'static str,
+    sql: &'static str,
+}
+
+/// In the order of the report's fields.
+pub(super) const STATEMENTS: [Statement; 5] = [
+    Statement { says: "comparing accounts", sql: include_str!("accounts.sql") },
+    Statement { says: "comparing payments", sql: include_str!("payments.sql") },
+    Statement { says: "comparing lots", sql: include_str!("lots.sql") },
+    Statement { says: "comparing the journal", sql: include_str!("journal.sql") },
+    Statement { says: "comparing outcomes", sql: include_str!("outcomes.sql") },
+];
+
+impl Statement {
+    pub async fn run(&self, work: &mut Work, main: &str, named_max: i64) -> Result<Differences, Error> {
+        let found = self.sql.replace("main.", &format!("{main}."));
+        let statement = format!(
+            "select subject, recorded, rebuilt, count(*) over () as count from ({found}) d order by subject limit $1"
+        );
+        let rows: Vec<Named> = sqlx::query_as(AssertSqlSafe(statement))
+            .bind(named_max)
+            .fetch_all(work.connection().await?)
+            .await
+            .doing(self.says)?;
+        Ok(Differences {
+            count: rows.first().map_or(0, |named| named.count),
+            first: rows.into_iter().map(|named| named.difference).collect(),
+        })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct Named {
+    #[sqlx(flatten)]
+    difference: Difference,
+    count: i64,
+}

@@ -1,0 +1,339 @@
+//! The proofs themselves: `ledger verify` catches every kind of corruption and names it, `ledger rebuild` replays every
+//! fact to the same hash and shows what differs, and the journal refuses to be changed.
+
+use bus::exchange;
+use domain::fact::{
+    Adjustment, AdjustmentKind, Assignment, AssignmentAct, Customer, Expiry, Grant, GrantKind, MovementKind,
+    MovementStatus,
+};
+use domain::ledger::Rules;
+use domain::{Credits, CustomerId, Envelope, Fact};
+use gate::{Door, Gate};
+use ledger::rebuild::{Rebuilt, rebuild};
+use ledger::verify::{Report, verify};
+use sqlx::AssertSqlSafe;
+use testkit::facts::{
+    AT, account_id, catalog, customer_id, envelope, link, payment, payment_id, refund, usage,
+};
+use testkit::{Running, Site, run};
+
+/// The gate and two ledgers with two lanes each.
+fn fleet(site: &Site) -> [Running; 3] {
+    let gate = Gate::new(Door::Verified, site.namespace.clone(), processors::Settings::default());
+    let ledger = || ledger::Ledger::new(site.namespace.clone(), Rules::new(catalog()));
+    [site.start(gate, 1), site.start(ledger(), 2), site.start(ledger(), 2)]
+}
+
+fn credits(text: &str) -> Credits {
+    Credits::new(text.parse().unwrap())
+}
+
+async fn verified(site: &Site) -> Report {
+    verify(&site.pool, 6, None, &mut |_| {}).await.unwrap()
+}
+
+async fn rebuilt(site: &Site) -> Rebuilt {
+    rebuild(&site.pool, &Rules::new(catalog()), 100, &mut |_| {}).await.unwrap()
+}
+
+/// Movements, usage, grants, operators' acts, a link by address and an expiry: a bit of everything, `a` to `c`.
+fn history() -> Vec<Envelope> {
+    let mut number = 0;
+    let mut fact = |fact: Fact| {
+        number += 1;
+        envelope(&format!("paddle/evt_{number:03}"), fact)
+    };
+    let mut stranger = payment("txn_3", "nobody");
+    stranger.account = None;
+    stranger.customer = Some(customer_id("paddle:ctm_1"));
+    let by_address = Customer {
+        customer: customer_id("paddle:ctm_1"),
+        email: CustomerId::of_email("jane@example.com"),
+        account: None,
+        occurred_at: AT,
+    };
+    let address = Customer {
+        customer: CustomerId::of_email("jane@example.com").unwrap(),
+        email: None,
+        account: Some(link("c")),
+        occurred_at: AT,
+    };
+    let mut pending = refund("adj_2", "txn_2", 400);
+    pending.status = MovementStatus::Pending;
+    let mut chargeback = refund("adj_3", "txn_1", 1000);
+    chargeback.kind = MovementKind::Chargeback;
+    let expiring = Grant {
+        account: account_id("b"),
+        credits: credits("75.5"),
+        kind: GrantKind::Promotional,
+        reason: "welcome".to_owned(),
+        expires_at: Some(AT),
+        by: None,
+    };
+    let adjustment = |account: &str, amount: &str, kind| Adjustment {
+        account: account_id(account),
+        credits: credits(amount),
+        kind,
+        reason: "counted twice".to_owned(),
+        by: "ada".to_owned(),
+    };
+    let moved = Assignment {
+        payment: payment_id("paddle:txn_2"),
+        act: AssignmentAct::Move,
+        account: Some(account_id("b")),
+        credits: None,
+        reason: "bought for the other".to_owned(),
+        by: "ada".to_owned(),
+        occurred_at: AT,
+    };
+    vec![
+        fact(Fact::Payment(payment("txn_1", "a"))),
+        fact(Fact::Payment(payment("txn_2", "a"))),
+        fact(Fact::Payment(stranger)),
+        fact(Fact::Customer(by_address)),
+        fact(Fact::Customer(address)),
+        fact(usage("a", 1600)),
+        fact(usage("c", 10)),
+        fact(Fact::Movement(refund("adj_1", "txn_1", 333))),
+        fact(Fact::Movement(pending)),
+        fact(Fact::Movement(chargeback)),
+        fact(Fact::Grant(expiring)),
+        fact(usage("b", 5)),
+        fact(Fact::Expiry(Expiry { account: account_id("b"), as_of: AT })),
+        fact(Fact::Adjustment(adjustment("c", "12.25", AdjustmentKind::Correction))),
+        fact(Fact::Adjustment(adjustment("c", "-2", AdjustmentKind::Correction))),
+        fact(Fact::Adjustment(adjustment("a", "100", AdjustmentKind::WriteOff))),
+        fact(Fact::Assignment(moved)),
+        fact(Fact::Movement(refund("adj_4", "txn_3", 100))),
+    ]
+}
+
+/// Tells the history through gate and ledgers, fact after fact, and ends with everything published.
+async fn tell(site: &Site, facts: Vec<Envelope>) {
+    let workers = fleet(site);
+    for (number, fact) in facts.into_iter().enumerate() {
+        site.state(exchange::VERIFIED, vec![fact]).await;
+        site.until("select count(*) from ledger_facts", number as i64 + 1).await;
+    }
+    site.until("select count(*) from outbox", 0).await;
+    for worker in workers {
+        worker.stop().await;
+    }
+}
+
+async fn change(site: &Site, statements: &str) {
+    let mut transaction = site.pool.begin().await.unwrap();
+    // Only whoever owns the server can go past the journal's triggers so.
+    let statements = format!("set local session_replication_role = replica; {statements}");
+    sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
+const TABLES: [&str; 9] =
+    ["inbox", "ledger_facts", "payments", "accounts", "lots", "transactions", "entries", "events", "outbox"];
+
+async fn keep(site: &Site) {
+    for table in TABLES {
+        change(site, &format!("create table kept_{table} as select * from {table}")).await;
+    }
+}
+
+async fn restore(site: &Site) {
+    for table in TABLES {
+        let overriding = if table == "ledger_facts" { "overriding system value" } else { "" };
+        let statements =
+            format!("delete from {table}; insert into {table} {overriding} select * from kept_{table}");
+        change(site, &statements).await;
+    }
+}
+
+#[test]
+fn every_kind_of_corruption_is_caught_and_its_culprit_named() {
+    run(async |site| {
+        tell(&site, history()).await;
+        let report = verified(&site).await;
+        assert!(report.ok, "{report:#?}");
+        keep(&site).await;
+        // What is done to the database, the check that catches it, and whom it names.
+        let corruptions = [
+            (
+                "an edited amount",
+                "update entries set amount = amount + 1 where (account, number, line) = ('a', 1, 1)",
+                "transactions_balance",
+                "a #1",
+            ),
+            (
+                "two edited amounts that balance",
+                "update entries set amount = amount * 2 where (account, number) = ('a', 2)",
+                "transactions_chained",
+                "a #2",
+            ),
+            (
+                "a deleted entry",
+                "delete from entries where (account, number, line) = ('a', 1, 0)",
+                "transactions_balance",
+                "a #1",
+            ),
+            (
+                "a deleted transaction",
+                "delete from entries where (account, number) = ('c', 2);
+                 delete from transactions where (account, number) = ('c', 2)",
+                "transactions_numbered",
+                "c",
+            ),
+            (
+                "a broken chain",
+                "update transactions set cause_id = 'evt_forged' where (account, number) = ('a', 2)",
+                "transactions_chained",
+                "a #2",
+            ),
+            (
+                "another head",
+                "update accounts set head = decode(repeat('ab', 32), 'hex') where account = 'b'",
+                "transactions_chained",
+                "b",
+            ),
+            (
+                "a lot that does not add up",
+                "alter table lots drop constraint lots_check;
+                 update lots set remaining = remaining + 0.000001 where lot = 'paddle:txn_3#purchase'",
+                "lots",
+                "paddle:txn_3#purchase",
+            ),
+            (
+                "a balance that is not the sum of its entries",
+                "update accounts set available = available + 1 where account = 'c'",
+                "balances",
+                "c",
+            ),
+            (
+                "a payment whose reversal is off by the smallest unit",
+                "update lots set reversed = reversed - 0.000001, consumed = consumed + 0.000001
+                   where lot = 'paddle:txn_3#purchase'",
+                "payments",
+                "paddle:txn_3",
+            ),
+            (
+                "a gap in a sequence",
+                "delete from events where (account, sequence) = ('a', 2)",
+                "events_numbered",
+                "a",
+            ),
+            (
+                "an accepted delivery without an outcome",
+                "update inbox set admitted_at = admitted_at - interval '1 hour';
+                 delete from ledger_facts where id = 'evt_006'",
+                "facts_settled",
+                "paddle/evt_006",
+            ),
+            (
+                "an outcome that nobody admitted",
+                "update ledger_facts set settled_at = settled_at - interval '1 hour';
+                 delete from inbox where id = 'evt_007'",
+                "outcomes_admitted",
+                "paddle/evt_007",
+            ),
+            (
+                "a usage of another amount than was stated",
+                "update inbox set fact = replace(fact, '1600', '1500') where id = 'evt_006'",
+                "facts_posted",
+                "paddle/evt_006",
+            ),
+            (
+                "a lot of somebody else",
+                "update lots set account = 'c' where lot = 'paddle:txn_1#purchase'",
+                "lots_owned",
+                "paddle:txn_1#purchase",
+            ),
+            (
+                "credits beside debt",
+                "alter table accounts drop constraint accounts_check;
+                 update accounts set available = 1, debt = 1 where account = 'a'",
+                "credits_beside_debt",
+                "a",
+            ),
+            (
+                "an event that never went out",
+                "insert into outbox select id, now() - interval '1 hour', array[id] from events limit 1",
+                "events_published",
+                "event",
+            ),
+        ];
+        for (what, statements, expect_check, expect_culprit) in corruptions {
+            change(&site, statements).await;
+            let report = verified(&site).await;
+            let check = report.checks.iter().find(|check| check.name == expect_check).unwrap();
+            let named = check.failed.iter().any(|culprit| culprit.subject.starts_with(expect_culprit));
+            assert!(!report.ok && !check.ok && named, "{what}: {check:#?}");
+            restore(&site).await;
+        }
+        assert!(verified(&site).await.ok);
+    });
+}
+
+#[test]
+fn a_rebuild_of_a_sound_ledger_ends_in_the_same_hashes() {
+    run(async |site| {
+        tell(&site, history()).await;
+        let rebuilt = rebuilt(&site).await;
+        assert!(rebuilt.ok, "{rebuilt:#?}");
+        assert_eq!((rebuilt.facts, rebuilt.missing, rebuilt.without_rules), (18, 0, 0));
+        let schemas = "select count(*) from pg_namespace where nspname like 'bursar_rebuild%'";
+        assert_eq!(site.number(schemas).await, 0);
+    });
+}
+
+#[test]
+fn a_rebuild_shows_what_differs_by_account_and_payment() {
+    run(async |site| {
+        tell(&site, history()).await;
+        change(
+            &site,
+            "update inbox set fact = replace(fact, '1600', '1500') where id = 'evt_006';
+             update payments set reversed_amount = 2 where payment = 'paddle:txn_3'",
+        )
+        .await;
+        let rebuilt = rebuilt(&site).await;
+        let subjects = |differences: &ledger::rebuild::Differences| -> Vec<String> {
+            differences.first.iter().map(|difference| difference.subject.clone()).collect()
+        };
+        assert!(!rebuilt.ok);
+        assert_eq!(subjects(&rebuilt.accounts), ["a"]);
+        assert_eq!(subjects(&rebuilt.payments), ["paddle:txn_3"]);
+        assert_eq!(rebuilt.journal.count, 1);
+        assert!(rebuilt.outcomes.first.is_empty());
+    });
+}
+
+#[test]
+fn a_rebuild_decides_each_fact_by_the_catalog_of_its_time() {
+    run(async |site| {
+        tell(&site, vec![envelope("paddle/evt_1", Fact::Payment(payment("txn_1", "a")))]).await;
+        let mut dearer = catalog();
+        let prices = dearer.prices.values_mut().flat_map(|prices| prices.values_mut());
+        prices.for_each(|price| price.credits = credits("7"));
+        let rebuilt = rebuild(&site.pool, &Rules::new(dearer), 10, &mut |_| {}).await.unwrap();
+        assert!(rebuilt.ok, "{rebuilt:#?}");
+    });
+}
+
+#[test]
+fn the_journal_refuses_to_be_changed_by_trigger_and_by_privilege() {
+    run(async |site| {
+        let paid = payment("txn_1", "a");
+        tell(&site, vec![envelope("paddle/evt_1", Fact::Payment(paid))]).await;
+        for statement in
+            ["update transactions set kind = 'usage'", "delete from transactions", "truncate transactions"]
+        {
+            let refused = sqlx::query(statement).execute(&site.pool).await.unwrap_err();
+            assert!(refused.to_string().contains("append-only"), "{statement}: {refused}");
+        }
+        // A superuser may do anything: what its owner may is what the table's own list says.
+        let granted = "select count(*) from pg_class, aclexplode(relacl) where relname = 'transactions'
+                       and privilege_type in ('UPDATE', 'DELETE', 'TRUNCATE')";
+        assert_eq!(site.number(granted).await, 0);
+        let may_append = "select count(*) from pg_class, aclexplode(relacl) where relname = 'transactions'
+                          and privilege_type in ('INSERT', 'SELECT')";
+        assert_eq!(site.number(may_append).await, 2);
+    });
+}
