@@ -200,12 +200,10 @@ fn verify_names_who_tampered_with_the_journal_of_the_ledger() {
         site.until("select count(*) from ledger_facts", 1).await;
         bursar.terminate().await;
 
-        let refused =
-            sqlx::query("update entries set amount = amount * 2").execute(&site.pool).await.unwrap_err();
+        let forgery = "update transactions set entries = replace(entries::text, '1000', '2000')::json";
+        let refused = sqlx::query(forgery).execute(&site.pool).await.unwrap_err();
         assert!(refused.to_string().contains("append-only"), "{refused}");
-        for statement in
-            ["alter table entries disable trigger user", "update entries set amount = amount * 2"]
-        {
+        for statement in ["alter table transactions disable trigger user", forgery] {
             sqlx::query(statement).execute(&site.pool).await.unwrap();
         }
         let (output, report) = json_of(&site, &settings, &["ledger", "verify", "--json"]).await;

@@ -14,6 +14,10 @@ mod table;
 use clap::Parser;
 use std::process::ExitCode;
 
+/// Facts are many small texts: this allocator hands them out in half the time of the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = commands::Cli::parse();
     // RabbitMQ, Postgres and HTTP share one provider of cryptography.

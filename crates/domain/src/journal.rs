@@ -7,6 +7,8 @@
 use crate::envelope::Cause;
 use crate::ids::{AccountId, PaymentId};
 use crate::money::Credits;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
@@ -116,12 +118,28 @@ impl TransactionKind {
     }
 }
 
+/// Stored as `[book, lot or null, amount]`, the amount as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub book: Book,
     /// Whose credits; debt belongs to the account and to no lot.
     pub lot: Option<String>,
     pub amount: Credits,
+}
+
+impl Serialize for Entry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.book.as_str(), self.lot.as_deref(), self.amount).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (book, lot, amount) = <(String, Option<String>, Credits)>::deserialize(deserializer)?;
+        let book = Book::parse(&book)
+            .ok_or_else(|| D::Error::custom(format!("expected a book of the journal, got {book:?}")))?;
+        Ok(Self { book, lot, amount })
+    }
 }
 
 pub type Hash = [u8; 32];
@@ -143,6 +161,10 @@ pub struct Transaction {
 }
 
 impl Transaction {
+    pub fn entries_to_json(&self) -> String {
+        serde_json::to_string(&self.entries).expect("entries hold only text")
+    }
+
     pub fn balances(&self) -> bool {
         self.entries.iter().map(|entry| entry.amount).sum::<Credits>().is_zero()
     }

@@ -128,6 +128,11 @@ impl Terms {
 }
 
 impl Record {
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self)
+            .expect("a record holds only strings, numbers and times, which JSON can spell")
+    }
+
     pub fn describe(&mut self, event: &str, fact: &fact::Payment) {
         let what = Description {
             precedence: fact.precedence,

@@ -20,23 +20,31 @@ pub mod read;
 pub mod rebuild;
 mod store;
 pub mod verify;
+mod whereabouts;
 
 use bus::{Announcement, Decoded, Fate, Fated, Incoming, Namespace, Settled, Verdict, queue};
 use db::Work;
 use db::outbox::StoredEvent;
 use domain::envelope;
 use domain::event::{Event, SOURCE_LEDGER};
-use domain::ledger::{Outcome, Refusal, Rules, decide};
+use domain::ledger::{Outcome, RecordedRules, Refusal, Rules, decide};
 use domain::{Envelope, PaymentId};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use time::OffsetDateTime;
 use tokio::sync::RwLock;
 use uuid::Uuid;
+use whereabouts::Whereabouts;
 
 pub struct Ledger {
     namespace: Namespace,
     /// Every catalog known so far. One is read from the database when a payment granted by another turns up.
     rules: RwLock<Arc<Rules>>,
+    /// Names the rules; catalogs that are read later do not change it.
+    version: i64,
+    /// They are known to be kept in the database.
+    recorded: AtomicBool,
+    whereabouts: Whereabouts,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +59,14 @@ impl Fated for Error {
 
 impl Ledger {
     pub fn new(namespace: Namespace, rules: Rules) -> Self {
-        Self { namespace, rules: RwLock::new(Arc::new(rules)) }
+        let version = RecordedRules::of(&rules).version();
+        Self {
+            namespace,
+            rules: RwLock::new(Arc::new(rules)),
+            version,
+            recorded: AtomicBool::new(false),
+            whereabouts: Whereabouts::default(),
+        }
     }
 
     /// The rules, with every catalog that the payments of this batch were granted by.
@@ -143,6 +158,10 @@ impl bus::Worker for Ledger {
         envelope.received_at
     }
 
+    fn key(&self, envelope: &Envelope) -> Option<u64> {
+        Some(self.whereabouts.key(&envelope.fact))
+    }
+
     async fn handle(&self, work: &mut Work, envelopes: &[Envelope]) -> Result<Settled, Error> {
         let mut shelf = store::lock(work, envelopes, &self.rules.read().await.clone()).await?;
         let rules = self.rules_for(work, &shelf).await?;
@@ -151,7 +170,12 @@ impl bus::Worker for Ledger {
         for envelope in envelopes {
             verdicts.push(settle(&mut shelf, &rules, work.now, envelope, &mut told));
         }
-        store::save(work, &shelf, &rules).await?;
+        if !self.recorded.load(Ordering::Relaxed) {
+            // Kept by an earlier transaction: this one may still fail.
+            let kept = store::record_rules(work, &rules, self.version).await?;
+            self.recorded.store(kept, Ordering::Relaxed);
+        }
+        store::save(work, &shelf, self.version).await?;
         let row = db::outbox::put(work, &told.events).await?;
         let announce = row.map(|row| self.announcement(row, told));
         Ok(Settled { verdicts, forward: Vec::new(), announce })

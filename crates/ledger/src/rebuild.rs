@@ -163,7 +163,9 @@ impl Replay {
         for envelope in &envelopes {
             settle(&mut shelf, rules, first.at, envelope, &mut Told::default());
         }
-        store::save(&mut self.work, &shelf, rules).await
+        let version = RecordedRules::of(rules).version();
+        store::record_rules(&mut self.work, rules, version).await?;
+        store::save(&mut self.work, &shelf, version).await
     }
 
     async fn next(&mut self) -> Result<Vec<Settled>, Error> {

@@ -20,6 +20,8 @@ pub(crate) struct Shelf {
     pub seen: BTreeSet<Cause>,
     pub journal: Vec<Transaction>,
     pub facts: Vec<SettledFact>,
+    /// Facts of this batch that were refused before and are told again.
+    refused: Vec<Cause>,
     ids: PaymentIds,
     /// The accounts whose rows this transaction holds: no other may be written.
     locked: BTreeSet<AccountId>,
@@ -85,19 +87,22 @@ where
 pub(crate) async fn lock(work: &mut Work, envelopes: &[Envelope], rules: &Rules) -> Result<Shelf, Error> {
     let mut books = Books::default();
     let ids = lock_payment_ids(work, envelopes).await?;
-    let named = customers_named(envelopes);
-    lock_customers(work, &mut books, &named).await?;
-    let linked = customers_linked(work, &mut books, envelopes).await?;
+    let mut customers = customers_named(envelopes);
+    customers.extend(customers_foreseen(work, envelopes).await?);
+    let mut locked = BTreeSet::new();
+    lock_customers(work, &mut books, &mut locked, customers).await?;
+    let linked = customers_linked(work, &mut books, &mut locked, envelopes).await?;
     let mut wanted: BTreeSet<PaymentId> = ids.leads_to.values().cloned().collect();
     wanted.extend(waiting_for(work, &linked).await?);
     lock_payments(work, &mut books, wanted).await?;
     let recorded = customers_recorded(&books);
-    lock_customers(work, &mut books, &recorded).await?;
+    lock_customers(work, &mut books, &mut locked, recorded).await?;
     lock_accounts(work, &mut books, envelopes).await?;
     read_lots(work, &mut books, rules).await?;
-    let seen = settled_before(work, envelopes).await?;
+    let (refused, seen) = settled_before(work, envelopes).await?;
+    let seen = seen.into_iter().collect();
     let locked = books.accounts.keys().cloned().collect();
-    Ok(Shelf { books, seen, journal: Vec::new(), facts: Vec::new(), ids, locked })
+    Ok(Shelf { books, seen, journal: Vec::new(), facts: Vec::new(), refused, ids, locked })
 }
 
 /// Claims every id that a fact names: an id seen for the first time leads to a payment of its own name.
@@ -129,19 +134,53 @@ async fn lock_payment_ids(work: &mut Work, envelopes: &[Envelope]) -> Result<Pay
     Ok(PaymentIds { stored: leads_to.clone(), leads_to })
 }
 
-/// Customers whose account decides about a payment: those of payments without an account of their own, and those linked.
+/// Customers whose account decides about a payment: those of payments without an account of their own, and those that facts
+/// are about, whose lock also keeps two transactions from settling the same fact.
 fn customers_named(envelopes: &[Envelope]) -> BTreeSet<CustomerId> {
     envelopes
         .iter()
         .flat_map(|envelope| match &envelope.fact {
             Fact::Payment(payment) if payment.account.is_none() => vec![payment.customer.clone()],
-            Fact::Customer(customer) if customer.account.is_some() || customer.email.is_some() => {
+            Fact::Customer(customer) => {
                 vec![Some(customer.customer.clone()), customer.email.clone()]
             }
             _ => Vec::new(),
         })
         .flatten()
         .collect()
+}
+
+/// Customers that will be asked for once the payments are read, or once an address is locked: looked up beforehand, so
+/// that all are locked in one order. What changes in between is locked when it shows, out of order: that is rare, and a
+/// deadlock there is a retry.
+async fn customers_foreseen(work: &mut Work, envelopes: &[Envelope]) -> Result<Vec<CustomerId>, Error> {
+    let ids: Vec<&str> =
+        envelopes.iter().flat_map(|envelope| envelope.fact.payment_ids()).map(PaymentId::as_str).collect();
+    let addresses: Vec<&str> = addresses(envelopes).into_iter().map(CustomerId::as_str).collect();
+    if ids.is_empty() && addresses.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = sqlx::query_scalar!(
+        r#"select p.customer as "customer!" from payment_ids i join payments p using (payment)
+           where i.id = any($1::text[]) and p.state = 'undelivered' and p.customer is not null
+           union all
+           select customer from customers where email = any($2::text[])"#,
+        &ids as _,
+        &addresses as _,
+    )
+    .fetch_all(work.connection().await?)
+    .await
+    .doing("foreseeing customers")?;
+    rows.iter().map(|customer| parse_id("a customer id", customer)).collect()
+}
+
+/// E-mail addresses that facts speak of as customers.
+fn addresses(envelopes: &[Envelope]) -> BTreeSet<&CustomerId> {
+    let customers = envelopes.iter().filter_map(|envelope| match &envelope.fact {
+        Fact::Customer(customer) => Some(&customer.customer),
+        _ => None,
+    });
+    customers.filter(|customer| customer.is_email()).collect()
 }
 
 /// Customers in the records of payments that still wait for their account.
@@ -161,22 +200,24 @@ fn customers_recorded(books: &Books) -> BTreeSet<CustomerId> {
 async fn lock_customers(
     work: &mut Work,
     books: &mut Books,
-    customers: &BTreeSet<CustomerId>,
+    locked: &mut BTreeSet<CustomerId>,
+    mut customers: BTreeSet<CustomerId>,
 ) -> Result<(), Error> {
+    customers.retain(|customer| !locked.contains(customer));
     if customers.is_empty() {
         return Ok(());
     }
-    let customers: Vec<&str> = customers.iter().map(CustomerId::as_str).collect();
+    let names: Vec<&str> = customers.iter().map(CustomerId::as_str).collect();
     sqlx::query!(
         "insert into customers (customer) select customer from unnest($1::text[]) as n (customer) on conflict do nothing",
-        &customers as _,
+        &names as _,
     )
     .execute(work.connection().await?)
     .await
     .doing("holding places for customers")?;
     let rows = sqlx::query!(
         "select customer, account, email from customers where customer = any($1::text[]) order by customer for update",
-        &customers as _,
+        &names as _,
     )
     .fetch_all(work.connection().await?)
     .await
@@ -190,6 +231,7 @@ async fn lock_customers(
             books.customers.insert(customer, parse_id("an account id", &account)?);
         }
     }
+    locked.extend(customers);
     Ok(())
 }
 
@@ -198,6 +240,7 @@ async fn lock_customers(
 async fn customers_linked(
     work: &mut Work,
     books: &mut Books,
+    locked: &mut BTreeSet<CustomerId>,
     envelopes: &[Envelope],
 ) -> Result<BTreeSet<CustomerId>, Error> {
     let mut linked: BTreeSet<CustomerId> = envelopes
@@ -207,8 +250,7 @@ async fn customers_linked(
             _ => None,
         })
         .collect();
-    let addresses: Vec<&str> =
-        linked.iter().filter(|customer| customer.is_email()).map(CustomerId::as_str).collect();
+    let addresses: Vec<&str> = addresses(envelopes).into_iter().map(CustomerId::as_str).collect();
     if addresses.is_empty() {
         return Ok(linked);
     }
@@ -221,7 +263,7 @@ async fn customers_linked(
     .doing("finding customers by their address")?;
     let having: BTreeSet<CustomerId> =
         rows.iter().map(|customer| parse_id("a customer id", customer)).collect::<Result<_, _>>()?;
-    lock_customers(work, books, &having).await?;
+    lock_customers(work, books, locked, having.clone()).await?;
     linked.extend(having);
     Ok(linked)
 }
@@ -282,8 +324,8 @@ async fn lock_payments(
     Ok(())
 }
 
-/// Locks every account that may change, and makes those that nobody has spoken of before: a row that does not exist
-/// locks nothing.
+/// Makes the accounts that nobody has spoken of before, for a row that does not exist locks nothing; then locks every
+/// account that may change. In this order: who makes a row while it holds others may wait for one who waits for those.
 async fn lock_accounts(work: &mut Work, books: &mut Books, envelopes: &[Envelope]) -> Result<(), Error> {
     let mut wanted: BTreeSet<AccountId> =
         envelopes.iter().filter_map(|envelope| envelope.fact.account().cloned()).collect();
@@ -292,36 +334,27 @@ async fn lock_accounts(work: &mut Work, books: &mut Books, envelopes: &[Envelope
         wanted.extend(payment.account.clone());
         let said = payment.record.descriptions.values().filter_map(|stated| stated.what.account.as_ref());
         wanted.extend(said.map(|link| link.account.clone()));
+        let words = payment.record.assignments.values();
+        wanted.extend(words.filter_map(|stated| stated.what.account.clone()));
     }
-    read_accounts(work, books, &wanted).await?;
-    wanted.retain(|account| !books.accounts.contains_key(account));
     if wanted.is_empty() {
         return Ok(());
     }
-    let new: Vec<&str> = wanted.iter().map(AccountId::as_str).collect();
+    let names: Vec<&str> = wanted.iter().map(AccountId::as_str).collect();
     sqlx::query!(
-        "insert into accounts (account) select account from unnest($1::text[]) as n (account) on conflict do nothing",
-        &new as _,
+        "insert into accounts (account)
+         select account from unnest($1::text[]) as n (account)
+         where not exists (select from accounts a where a.account = n.account) order by account
+         on conflict do nothing",
+        &names as _,
     )
     .execute(work.connection().await?)
     .await
     .doing("opening accounts")?;
-    read_accounts(work, books, &wanted).await
-}
-
-async fn read_accounts(
-    work: &mut Work,
-    books: &mut Books,
-    wanted: &BTreeSet<AccountId>,
-) -> Result<(), Error> {
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let wanted: Vec<&str> = wanted.iter().map(AccountId::as_str).collect();
     let rows = sqlx::query!(
         "select account, available, held, debt, sequence, transactions, head
          from accounts where account = any($1::text[]) order by account for update",
-        &wanted as _,
+        &names as _,
     )
     .fetch_all(work.connection().await?)
     .await
@@ -359,9 +392,9 @@ async fn read_lots(work: &mut Work, books: &mut Books, rules: &Rules) -> Result<
                   remaining as "remaining!", held as "held!", consumed as "consumed!", reversed as "reversed!",
                   expired as "expired!", since as "since!", expires_at
            from lots where account = any($1::text[]) and burnable
-           union
+           union all
            select lot, account, payment, kind, granted, remaining, held, consumed, reversed, expired, since, expires_at
-           from lots where lot = any($2::text[])"#,
+           from lots where lot = any($2::text[]) and not burnable"#,
         &accounts as _,
         &own as _,
     )
@@ -395,22 +428,27 @@ async fn read_lots(work: &mut Work, books: &mut Books, rules: &Rules) -> Result<
     Ok(())
 }
 
-/// A refused fact is not among them: its dead letter may not have gone out before a crash, and an operator who has mended
-/// what was wrong replays it.
-async fn settled_before(work: &mut Work, envelopes: &[Envelope]) -> Result<BTreeSet<Cause>, Error> {
+/// Facts that were refused, and those that were settled. A refused one is decided again: its dead letter may not have gone
+/// out before a crash, and an operator who has mended what was wrong replays it.
+async fn settled_before(work: &mut Work, envelopes: &[Envelope]) -> Result<(Vec<Cause>, Vec<Cause>), Error> {
     let sources: Vec<&str> = envelopes.iter().map(|envelope| envelope.cause.source.as_str()).collect();
     let ids: Vec<&str> = envelopes.iter().map(|envelope| envelope.cause.id.as_str()).collect();
     let rows = sqlx::query!(
-        "select f.source, f.id from unnest($1::text[], $2::text[]) as n (source, id)
-         cross join lateral (select source, id from ledger_facts
-                             where source = n.source and id = n.id and outcome <> 'refused' limit 1) f",
+        r#"select f.source, f.id, f.outcome = 'refused' as "refused!" from unnest($1::text[], $2::text[]) as n (source, id)
+           cross join lateral (select source, id, outcome from ledger_facts
+                               where source = n.source and id = n.id limit 1) f"#,
         &sources as _,
         &ids as _,
     )
     .fetch_all(work.connection().await?)
     .await
     .doing("looking for facts settled before")?;
-    Ok(rows.into_iter().map(|row| Cause { source: row.source, id: row.id }).collect())
+    let (mut refused, mut settled) = (Vec::new(), Vec::new());
+    for row in rows {
+        let found = if row.refused { &mut refused } else { &mut settled };
+        found.push(Cause { source: row.source, id: row.id });
+    }
+    Ok((refused, settled))
 }
 
 pub(crate) async fn catalogs(
@@ -428,11 +466,11 @@ pub(crate) async fn catalogs(
 }
 
 /// Writes everything that the batch changed, in a constant number of statements.
-pub(crate) async fn save(work: &mut Work, shelf: &Shelf, rules: &Rules) -> Result<(), Error> {
+/// `rules` is their recorded version.
+pub(crate) async fn save(work: &mut Work, shelf: &Shelf, rules: i64) -> Result<(), Error> {
     if shelf.facts.is_empty() {
         return Ok(());
     }
-    let rules = save_rules(work, rules).await?;
     save_payments(work, shelf).await?;
     save_payment_ids(work, shelf).await?;
     save_customers(work, shelf).await?;
@@ -458,7 +496,7 @@ async fn save_payments(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
         changed.iter().map(|p| p.catalog.as_ref().map(|c| c.0.as_str())).collect();
     let merged: Vec<Option<&str>> =
         changed.iter().map(|p| p.merged_into.as_ref().map(PaymentId::as_str)).collect();
-    let records: Vec<Json<&PaymentRecord>> = changed.iter().map(|p| Json(&p.record)).collect();
+    let records: Vec<String> = changed.iter().map(|p| p.record.to_json()).collect();
     let summaries: Vec<Summary> = changed.iter().map(|p| Summary::of(p)).collect();
     let customers: Vec<Option<&str>> = summaries.iter().map(|s| s.customer.as_deref()).collect();
     let amounts: Vec<Option<Decimal>> = summaries.iter().map(|s| s.amount).collect();
@@ -468,8 +506,8 @@ async fn save_payments(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
     sqlx::query!(
         "insert into payments (payment, state, account, catalog, merged_into, record, customer, amount, currency,
                                reversed_amount, held_amount, created_at, updated_at)
-         select payment, state, account, catalog, merged_into, record, customer, amount, currency, reversed, held, $12, $12
-         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::numeric[],
+         select payment, state, account, catalog, merged_into, record::json, customer, amount, currency, reversed, held, $12, $12
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::numeric[],
                      $9::text[], $10::numeric[], $11::numeric[])
            as p (payment, state, account, catalog, merged_into, record, customer, amount, currency, reversed, held)
          on conflict (payment) do update set
@@ -482,7 +520,7 @@ async fn save_payments(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
         &accounts as _,
         &catalogs as _,
         &merged as _,
-        &records as _,
+        &records,
         &customers as _,
         &amounts as _,
         &currencies as _,
@@ -527,11 +565,20 @@ impl Summary {
     }
 }
 
-/// Keeps the rules that decided, and their catalog, beside what they decided.
-async fn save_rules(work: &mut Work, rules: &Rules) -> Result<i64, Error> {
+/// Keeps the rules that decide, and their catalog, beside what they decide. Tells whether they were kept before.
+pub(crate) async fn record_rules(work: &mut Work, rules: &Rules, version: i64) -> Result<bool, Error> {
     let recorded = RecordedRules::of(rules);
-    let version = recorded.version();
     let now = work.now;
+    let known = sqlx::query_scalar!(
+        r#"select exists (select from rules_versions where rules = $1) as "known!""#,
+        version,
+    )
+    .fetch_one(work.connection().await?)
+    .await
+    .doing("looking for the rules")?;
+    if known {
+        return Ok(true);
+    }
     sqlx::query!(
         "with catalog as (
              insert into catalog_versions (version, content, first_seen) values ($1, $2, $5) on conflict do nothing)
@@ -545,7 +592,7 @@ async fn save_rules(work: &mut Work, rules: &Rules) -> Result<i64, Error> {
     .execute(work.connection().await?)
     .await
     .doing("keeping the rules")?;
-    Ok(version)
+    Ok(false)
 }
 
 async fn save_payment_ids(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
@@ -703,10 +750,13 @@ async fn save_journal(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
         journal.iter().map(|t| t.payment.as_ref().map(PaymentId::as_str)).collect();
     let times: Vec<OffsetDateTime> = journal.iter().map(|t| t.at).collect();
     let hashes: Vec<&[u8]> = journal.iter().map(|t| t.hash.as_slice()).collect();
+    let entries: Vec<String> = journal.iter().map(Transaction::entries_to_json).collect();
     sqlx::query!(
-        "insert into transactions (account, number, kind, cause_source, cause_id, payment, at, hash)
-         select * from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
-                              $7::timestamptz[], $8::bytea[])",
+        "insert into transactions (account, number, kind, cause_source, cause_id, payment, at, hash, entries)
+         select account, number, kind, cause_source, cause_id, payment, at, hash, entries::json
+         from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
+                     $8::bytea[], $9::text[])
+           as t (account, number, kind, cause_source, cause_id, payment, at, hash, entries)",
         &accounts as _,
         &numbers,
         &kinds as _,
@@ -715,43 +765,17 @@ async fn save_journal(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
         &payments as _,
         &times,
         &hashes as _,
+        &entries,
     )
     .execute(work.connection().await?)
     .await
     .doing("writing transactions")?;
-    save_entries(work, journal).await
-}
-
-async fn save_entries(work: &mut Work, journal: &[Transaction]) -> Result<(), Error> {
-    let lines = || {
-        journal.iter().flat_map(|transaction| {
-            transaction.entries.iter().enumerate().map(move |(line, entry)| (transaction, line, entry))
-        })
-    };
-    let accounts: Vec<&str> = lines().map(|(t, ..)| t.account.as_str()).collect();
-    let numbers: Vec<i64> = lines().map(|(t, ..)| t.number as i64).collect();
-    let places: Vec<i16> = lines().map(|(_, line, _)| line as i16).collect();
-    let books: Vec<&str> = lines().map(|(.., entry)| entry.book.as_str()).collect();
-    let lots: Vec<Option<&str>> = lines().map(|(.., entry)| entry.lot.as_deref()).collect();
-    let amounts: Vec<Decimal> = lines().map(|(.., entry)| entry.amount.decimal()).collect();
-    sqlx::query!(
-        "insert into entries (account, number, line, book, lot, amount)
-         select * from unnest($1::text[], $2::bigint[], $3::smallint[], $4::text[], $5::text[], $6::numeric[])",
-        &accounts as _,
-        &numbers,
-        &places,
-        &books as _,
-        &lots as _,
-        &amounts,
-    )
-    .execute(work.connection().await?)
-    .await
-    .doing("writing entries")?;
     Ok(())
 }
 
 /// In the order in which they were settled: their positions tell it to a rebuild.
 async fn save_facts(work: &mut Work, shelf: &Shelf, rules: i64) -> Result<(), Error> {
+    forget_refusals(work, &shelf.refused).await?;
     let now = work.now;
     let facts = &shelf.facts;
     let sources: Vec<&str> = facts.iter().map(|fact| fact.source.as_str()).collect();
@@ -764,11 +788,7 @@ async fn save_facts(work: &mut Work, shelf: &Shelf, rules: i64) -> Result<(), Er
          select source, id, kind, outcome, payment, $6, $7
          from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
            with ordinality as f (source, id, kind, outcome, payment, place)
-         order by place
-         on conflict (source, id) do update set
-           outcome = excluded.outcome, payment = excluded.payment, settled_at = excluded.settled_at,
-           rules = excluded.rules, position = default
-         where ledger_facts.outcome = 'refused'",
+         order by place",
         &sources as _,
         &ids as _,
         &kinds as _,
@@ -780,5 +800,24 @@ async fn save_facts(work: &mut Work, shelf: &Shelf, rules: i64) -> Result<(), Er
     .execute(work.connection().await?)
     .await
     .doing("noting settled facts")?;
+    Ok(())
+}
+
+/// What was refused and is settled anew has its new outcome alone.
+async fn forget_refusals(work: &mut Work, refused: &[Cause]) -> Result<(), Error> {
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let sources: Vec<&str> = refused.iter().map(|cause| cause.source.as_str()).collect();
+    let ids: Vec<&str> = refused.iter().map(|cause| cause.id.as_str()).collect();
+    sqlx::query!(
+        "delete from ledger_facts f using unnest($1::text[], $2::text[]) as n (source, id)
+         where f.source = n.source and f.id = n.id and f.outcome = 'refused'",
+        &sources as _,
+        &ids as _,
+    )
+    .execute(work.connection().await?)
+    .await
+    .doing("forgetting refusals")?;
     Ok(())
 }

@@ -151,9 +151,6 @@ impl Audit<'_> {
             set::transactions_balance(self.begin("transactions_balance", size.transactions, says), scope)
                 .await?;
         self.conclude(found);
-        let says = "every entry belongs to a transaction";
-        let found = set::entries_belong(self.begin("entries_belong", size.entries, says), scope).await?;
-        self.conclude(found);
         let says = "an account's transactions are numbered from 1 without gaps";
         let found =
             set::transactions_numbered(self.begin("transactions_numbered", size.accounts, says), scope)

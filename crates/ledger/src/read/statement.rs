@@ -211,10 +211,10 @@ async fn entries(
     let accounts: Vec<&str> = of.iter().map(|row| row.account.as_str()).collect();
     let numbers: Vec<i64> = of.iter().map(|row| row.number).collect();
     let rows: Vec<(String, i64, String, Option<String>, Decimal)> = sqlx::query!(
-        "select e.account, e.number, e.book, e.lot, e.amount
-         from unnest($1::text[], $2::bigint[]) as t (account, number)
-         join entries e on e.account = t.account and e.number = t.number
-         order by e.account, e.number, e.line",
+        r#"select e.account as "account!", e.number as "number!", e.book as "book!", e.lot, e.amount as "amount!"
+           from unnest($1::text[], $2::bigint[]) as t (account, number)
+           join entries e on e.account = t.account and e.number = t.number
+           order by e.account, e.number, e.line"#,
         &accounts as _,
         &numbers,
     )

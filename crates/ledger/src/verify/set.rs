@@ -25,7 +25,6 @@ macro_rules! checks {
 
 checks! {
     transactions_balance: "src/verify/transactions_balance.sql",
-    entries_belong: "src/verify/entries_belong.sql",
     transactions_numbered: "src/verify/transactions_numbered.sql",
     heads: "src/verify/heads.sql",
     usage_kept: "src/verify/usage_kept.sql",
@@ -101,7 +100,6 @@ pub(super) async fn conservation(
 pub(super) struct Size {
     pub accounts: i64,
     pub transactions: i64,
-    pub entries: i64,
     pub lots: i64,
     pub events: i64,
     pub payments: i64,

@@ -1,7 +1,6 @@
 -- How much there is to check.
 select (select count(*) from accounts where $1::text is null or account = $1) as "accounts!",
        (select count(*) from transactions where $1::text is null or account = $1) as "transactions!",
-       (select count(*) from entries where $1::text is null or account = $1) as "entries!",
        (select count(*) from lots where $1::text is null or account = $1) as "lots!",
        (select count(*) from events where account is not null and ($1::text is null or account = $1)) as "events!",
        (select count(*) from payments where state = 'delivered' and ($1::text is null or account = $1)) as "payments!",

@@ -10,13 +10,13 @@ use crate::session::{CONFIRM_TIMEOUT, Session};
 use crate::table::{Column, Table};
 use anyhow::{Context, Result, anyhow, bail};
 use bus::{Health, Publisher, Topology, Worker, exchange};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use db::Work;
 use domain::Envelope;
 use ledger::Ledger;
 use serde::Serialize;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -36,12 +36,32 @@ pub struct Arguments {
     /// Accounts they are spread over
     #[arg(long, default_value_t = 10_000)]
     accounts: usize,
-    /// Shares of purchases, usage and refunds in percent
-    #[arg(long, default_value = "20,70,10")]
+    /// Shares of purchases, usage and refunds in percent: a platform meters many calls for each purchase
+    #[arg(long, default_value = "2,97,1")]
     mix: Mix,
     /// How many ledgers at once, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "1,2,4")]
     workers: Vec<usize>,
+    /// What is measured, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "database,drained")]
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// The worker's function and its commit, in full batches, without the broker
+    Database,
+    /// A backlog in the queue, until the last event is confirmed; and a bare probe that does the like
+    Drained,
+}
+
+impl Part {
+    fn as_str(self) -> &'static str {
+        match self {
+            Part::Database => "database",
+            Part::Drained => "drained",
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -50,9 +70,11 @@ struct Report {
     database: Vec<Run>,
     drained: Vec<Run>,
     /// A bare loop that drains a queue of single messages in batches, writes about the same rows and publishes an event each.
-    probe_events_per_second: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probe_events_per_second: Option<f64>,
     /// The best drained run over many accounts, against the probe.
-    share_of_probe: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    share_of_probe: Option<f64>,
     memory_mib: u64,
 }
 
@@ -82,30 +104,40 @@ async fn measure(session: &Session, arguments: &Arguments) -> Result<Report> {
     let mut drained = Vec::new();
     for (spread, name) in [(Spread::Even, "many"), (Spread::Zipf, "zipf"), (Spread::One, "one")] {
         for &workers in &arguments.workers {
-            for (measured, through_the_broker) in [(&mut database, false), (&mut drained, true)] {
-                let part = if through_the_broker { "drained" } else { "database" };
-                progress(session, &format!("{part}, {name} accounts, {workers} workers"));
+            for &part in &arguments.parts {
+                progress(session, &format!("{}, {name} accounts, {workers} workers", part.as_str()));
                 let load = Load::spread(arguments.accounts, arguments.mix, spread);
-                measured
-                    .push(one(session, load, arguments.events, (name, workers), through_the_broker).await?);
+                let measured = one(session, load, arguments.events, (name, workers), part).await?;
+                match part {
+                    Part::Database => database.push(measured),
+                    Part::Drained => drained.push(measured),
+                }
             }
         }
     }
-    progress(session, "the probe");
-    let scratch = Scratch::make("bench", load::config(&session.config)).await?;
-    let bench = Session::new(scratch.config.clone(), session.json)?;
-    let probe = ceiling::drained(&bench, arguments.accounts, arguments.events.min(30_000)).await;
-    scratch.remove(&bench).await?;
-    let probe = probe?;
+    let probe = match arguments.parts.contains(&Part::Drained) {
+        true => Some(probe(session, arguments).await?),
+        false => None,
+    };
     let best = drained.iter().filter(|run| run.accounts == "many").map(|run| run.events_per_second);
+    let best = best.fold(0.0, f64::max);
     Ok(Report {
         events: arguments.events,
-        share_of_probe: round(best.fold(0.0, f64::max) / probe * 100.0) / 100.0,
+        share_of_probe: probe.map(|probe| round(best / probe * 100.0) / 100.0),
         database,
         drained,
         probe_events_per_second: probe,
         memory_mib: greatest_resident_mib(std::process::id()).unwrap_or_default(),
     })
+}
+
+async fn probe(session: &Session, arguments: &Arguments) -> Result<f64> {
+    progress(session, "the probe");
+    let scratch = Scratch::make("bench", load::config(&session.config)).await?;
+    let bench = Session::new(scratch.config.clone(), session.json)?;
+    let probe = ceiling::drained(&bench, arguments.accounts, arguments.events.min(30_000)).await;
+    scratch.remove(&bench).await?;
+    probe
 }
 
 /// One run on a database and a namespace of its own.
@@ -114,16 +146,16 @@ async fn one(
     load: Load,
     events: usize,
     (accounts, workers): (&'static str, usize),
-    through_the_broker: bool,
+    part: Part,
 ) -> Result<Run> {
     let scratch = Scratch::make("bench", load::config(&session.config)).await?;
     let bench = Session::new(scratch.config.clone(), session.json)?;
     let measured = async {
         db::migrate(&bench.pool).await?;
         let mut course = Course { session: &bench, load, workers };
-        match through_the_broker {
-            true => course.drained(events).await,
-            false => course.database(events).await,
+        match part {
+            Part::Database => course.database(events).await,
+            Part::Drained => course.drained(events).await,
         }
     };
     let measured = measured.await;
@@ -186,13 +218,16 @@ impl Course<'_> {
         })
     }
 
+    /// Each worker has the facts of its own accounts, as the loop deals them out to its lanes.
     async fn settle(&self, ledger: &Arc<Ledger>, facts: Vec<Envelope>) -> Result<(u64, u64)> {
-        let mut batches: Vec<Vec<Envelope>> = facts.chunks(BATCH).map(<[_]>::to_vec).collect();
-        batches.reverse();
-        let batches = Arc::new(Mutex::new(batches));
+        let mut shards = vec![Vec::new(); self.workers];
+        for fact in facts {
+            let key = ledger.key(&fact).context("a key of the fact")?;
+            shards[(key % self.workers as u64) as usize].push(fact);
+        }
         let pool = self.session.worker_pool()?;
-        let workers = (0..self.workers)
-            .map(|_| tokio::spawn(settle_all(ledger.clone(), batches.clone(), pool.clone())));
+        let workers =
+            shards.into_iter().map(|facts| tokio::spawn(settle_all(ledger.clone(), facts, pool.clone())));
         let (mut statements, mut count) = (0, 0);
         for worker in workers.collect::<Vec<_>>() {
             let done = worker.await??;
@@ -207,6 +242,8 @@ impl Course<'_> {
     async fn drained(&mut self, events: usize) -> Result<Measured> {
         let warm_up = self.load.envelopes(WARM_UP)?;
         self.settle(&self.ledger()?, warm_up).await?;
+        // Nobody publishes what the warm-up told.
+        sqlx::query("truncate outbox").execute(&self.session.pool).await?;
         let namespace = self.session.namespace()?;
         let broker = self.session.broker("bench load");
         Topology::new(&namespace).declare(&broker).await?;
@@ -261,21 +298,16 @@ impl Course<'_> {
     }
 }
 
-async fn settle_all(
-    ledger: Arc<Ledger>,
-    batches: Arc<Mutex<Vec<Vec<Envelope>>>>,
-    pool: db::Pool,
-) -> Result<(u64, u64)> {
+async fn settle_all(ledger: Arc<Ledger>, facts: Vec<Envelope>, pool: db::Pool) -> Result<(u64, u64)> {
     let (mut statements, mut count) = (0, 0);
-    loop {
-        let batch = batches.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let Some(batch) = batch else { return Ok((statements, count)) };
+    for batch in facts.chunks(BATCH) {
         let mut work = Work::new(pool.clone(), OffsetDateTime::now_utc());
-        ledger.handle(&mut work, &batch).await?;
+        ledger.handle(&mut work, batch).await?;
         statements += work.statements();
         count += 1;
         work.commit().await?;
     }
+    Ok((statements, count))
 }
 
 async fn settled(pool: &db::Pool) -> Result<i64> {
@@ -300,35 +332,38 @@ async fn written(pool: &db::Pool) -> Result<Written> {
 }
 
 fn text(report: &Report) -> String {
-    let table = |runs: &[Run]| {
-        let mut table = Table::new(&[
-            Column::Text("accounts"),
-            Column::Number("workers"),
-            Column::Number("events/s"),
-            Column::Number("statements a batch"),
-            Column::Number("rows an event"),
-            Column::Number("WAL bytes an event"),
+    let mut parts = Vec::new();
+    if !report.database.is_empty() {
+        let title = format!("The database part, {} facts in batches of {BATCH}:", report.events);
+        parts.push(format!("{title}\n{}\n", table(&report.database)));
+    }
+    if let Some((probe, share)) = report.probe_events_per_second.zip(report.share_of_probe) {
+        parts.push(format!("Drained from the queue, each event confirmed:\n{}\n", table(&report.drained)));
+        let share = share * 100.0;
+        parts.push(format!("A bare probe drains {probe:.0} events/s: the ledger is at {share:.0} % of it."));
+    }
+    parts.push(format!("Memory, greatest: {} MiB.", report.memory_mib));
+    parts.join("\n")
+}
+
+fn table(runs: &[Run]) -> Table {
+    let mut table = Table::new(&[
+        Column::Text("accounts"),
+        Column::Number("workers"),
+        Column::Number("events/s"),
+        Column::Number("statements a batch"),
+        Column::Number("rows an event"),
+        Column::Number("WAL bytes an event"),
+    ]);
+    for run in runs {
+        table.row(vec![
+            run.accounts.to_owned(),
+            run.workers.to_string(),
+            format!("{:.0}", run.events_per_second),
+            run.statements_per_batch.map(|count| format!("{count:.1}")).unwrap_or_default(),
+            format!("{:.1}", run.rows_per_event),
+            format!("{:.0}", run.wal_bytes_per_event),
         ]);
-        for run in runs {
-            table.row(vec![
-                run.accounts.to_owned(),
-                run.workers.to_string(),
-                format!("{:.0}", run.events_per_second),
-                run.statements_per_batch.map(|count| format!("{count:.1}")).unwrap_or_default(),
-                format!("{:.1}", run.rows_per_event),
-                format!("{:.0}", run.wal_bytes_per_event),
-            ]);
-        }
-        table.to_string()
-    };
-    format!(
-        "The database part, {} facts in batches of {BATCH}:\n{}\n\nDrained from the queue, each event confirmed:\n{}\n\n\
-         A bare probe drains {:.0} events/s: the ledger is at {:.0} % of it. Memory, greatest: {} MiB.",
-        report.events,
-        table(&report.database),
-        table(&report.drained),
-        report.probe_events_per_second,
-        report.share_of_probe * 100.0,
-        report.memory_mib,
-    )
+    }
+    table
 }

@@ -16,11 +16,22 @@ use time::OffsetDateTime;
 
 const PRICE: &str = "pri_bench";
 
+/// What one purchase brings, its bonus apart.
+const CREDITS: i64 = 1000;
+
 /// Shares in percent.
 #[derive(Debug, Clone, Copy)]
 pub struct Mix {
     purchases: u32,
     refunds: u32,
+}
+
+impl Mix {
+    /// Drawn evenly up to this, usage spends what purchases bring: accounts do not pile up lots that nobody uses.
+    fn usage_max(self) -> i64 {
+        let usage = 100 - self.purchases - self.refunds;
+        (2 * CREDITS * i64::from(self.purchases) / i64::from(usage.max(1))).max(2)
+    }
 }
 
 impl FromStr for Mix {
@@ -57,7 +68,7 @@ pub fn config(like: &Config) -> Config {
         catalog: vec![CatalogEntry {
             processor: "paddle".to_owned(),
             price: PRICE.to_owned(),
-            credits: Credits::whole(1000),
+            credits: Credits::whole(CREDITS),
             bonus: Credits::whole(50),
             expires_after: None,
         }],
@@ -187,7 +198,7 @@ impl Load {
     fn usage(&mut self, number: u64) -> Result<Fact> {
         Ok(Fact::Usage(Usage {
             account: self.account()?,
-            credits: Credits::whole(self.random.random_range(1..200)),
+            credits: Credits::whole(self.random.random_range(1..self.mix.usage_max())),
             reference: Some(format!("req_{number}")),
             description: None,
         }))
