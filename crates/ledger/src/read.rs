@@ -4,14 +4,18 @@
 //! What takes several statements is read from one [`snapshot`], so that its parts belong together.
 
 mod account;
+mod acts;
 mod expiry;
+mod fact;
 mod payment;
 mod statement;
 
 pub use account::{
     AccountLine, AccountView, LotView, Restriction, Standing, Standings, account, account_as_of, accounts,
 };
+pub use acts::{ActFilter, ActLine, OPERATOR, acts};
 pub use expiry::{SOURCE as EXPIRY_SOURCE, due};
+pub use fact::{AdmittedFact, FactView, Settlement, admitted, fact};
 pub use payment::{
     FactLine, PaymentFilter, PaymentLine, PaymentView, WhyUndelivered, payment, payments, why_undelivered,
 };

@@ -1,5 +1,6 @@
 //! `account`: balances, lots and the journal of one account, and the list of all.
 
+use super::account_acts::{self, Adjust, Link};
 use super::{say, say_json};
 use crate::session::Session;
 use crate::table::{Column, Style, Table, moment, or_none};
@@ -48,6 +49,10 @@ pub enum AccountCommand {
         #[arg(long, value_name = "ACCOUNT")]
         after: Option<AccountId>,
     },
+    /// Give credits, take them, or write debt off
+    Adjust(Adjust),
+    /// Say which account a customer or an e-mail address stands for, and deliver the payments that wait for it
+    Link(Link),
 }
 
 /// Reads a moment from the command line.
@@ -63,6 +68,8 @@ pub async fn run(session: &Session, command: AccountCommand) -> Result<ExitCode>
             statement(session, &account, &StatementRange { as_of, from, limit }).await
         }
         AccountCommand::List { limit, after } => list(session, limit, after.as_ref()).await,
+        AccountCommand::Adjust(arguments) => account_acts::adjust(session, arguments).await,
+        AccountCommand::Link(arguments) => account_acts::link(session, arguments).await,
     }
 }
 

@@ -1,0 +1,380 @@
+//! What operators and users touch, through the real fleet: acts and their audit, links, expiry, the roll-forward.
+
+use crate::binary::{deliver, settings};
+use crate::payloads::paddle_payload;
+use bus::exchange;
+use domain::fact::{Grant, MovementKind, MovementStatus, Payment};
+use domain::{Envelope, Fact, fact};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use std::process::Output;
+use testkit::facts::{PRICE, envelope, grant, payment, refund, usage};
+use testkit::{Bursar, Settings, Site, run};
+use time::{Duration, OffsetDateTime};
+
+const SETTLED: &str = "select count(*) from ledger_facts";
+
+/// A `bursar.toml` with the testkit's catalog and whatever a test adds.
+struct Configured {
+    _folder: tempfile::TempDir,
+    settings: Settings,
+}
+
+impl Configured {
+    fn new(more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bursar.toml");
+        let price = format!("price = {PRICE:?}\ncredits = \"1000\"\nbonus = \"50\"\n");
+        let text = format!("[[catalog]]\nprocessor = \"paddle\"\n{price}{more}");
+        std::fs::write(&path, text).unwrap();
+        let plain = crate::binary::Configuration::new("live");
+        let settings = settings(&plain).with("BURSAR_CONFIG", path.to_string_lossy());
+        Self { _folder: folder, settings }
+    }
+}
+
+/// Runs a command to its end: its exit status, its one JSON document, what it said on stderr.
+async fn command(site: &Site, settings: &Settings, arguments: &[&str]) -> (i32, Value, String) {
+    let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
+    let Output { status, stdout, stderr } = Bursar::run(site, settings, &arguments).await;
+    let json = serde_json::from_slice(&stdout).unwrap_or(Value::Null);
+    (status.code().unwrap(), json, String::from_utf8(stderr).unwrap())
+}
+
+async fn balances(site: &Site, account: &str) -> String {
+    sqlx::query_scalar(
+        "select concat_ws(' / ', trim_scale(available), trim_scale(held), trim_scale(debt)) from accounts where account = $1",
+    )
+    .bind(account)
+    .fetch_optional(&site.pool)
+    .await
+    .unwrap()
+    .unwrap_or_else(|| "none".to_owned())
+}
+
+async fn assert_proved(site: &Site) {
+    let report = ledger::verify::verify(&site.pool, 6, None, &mut |_| {}).await.unwrap();
+    let broken: Vec<_> = report.checks.iter().filter(|check| !check.ok).collect();
+    assert!(report.ok && broken.is_empty(), "{broken:#?}");
+}
+
+fn paid(id: &str, payment: Payment) -> Envelope {
+    envelope(&format!("paddle/{id}"), Fact::Payment(payment))
+}
+
+fn moved(id: &str, movement: fact::Movement) -> Envelope {
+    envelope(&format!("paddle/{id}"), Fact::Movement(movement))
+}
+
+#[test]
+fn an_adjustment_is_an_operators_and_has_one_effect_however_often_it_is_repeated() {
+    run(async |site| {
+        let configured = Configured::new("");
+        let settings = configured.settings.clone().with("USER", "ada");
+        let fleet = Bursar::start(&site, &settings, &["up"]).await;
+        let bursar = async |arguments: &[&str]| command(&site, &settings, arguments).await;
+
+        let (status, _, why) = bursar(&["account", "adjust", "acct_1", "-5", "--reason", "r"]).await;
+        assert_eq!(status, 1);
+        assert!(why.contains("expected an account that some fact has named, got acct_1"), "{why}");
+
+        let (status, done, _) = bursar(&["grant", "acct_1", "100", "--reason", "welcome"]).await;
+        assert_eq!((status, &done["outcome"], &done["available"]), (0, &json!("applied"), &json!("100")));
+        let take = ["account", "adjust", "acct_1", "-130.5", "--reason", "counted twice", "--id", "a1"];
+        for _ in 0..3 {
+            let (status, done, why) = bursar(&take).await;
+            assert_eq!((status, &done["cause"]), (0, &json!("operator/ada/a1")), "{why}");
+            assert_eq!(
+                done["balances"],
+                json!([{ "account": "acct_1", "available": "0", "held": "0", "debt": "30.5" }])
+            );
+            assert_eq!(done["transactions"][0]["kind"], "adjustment");
+        }
+        let other = ["account", "adjust", "acct_1", "5", "--reason", "counted twice", "--id", "a1"];
+        let (status, _, why) = bursar(&other).await;
+        assert_eq!(status, 1);
+        assert!(why.contains("expected the act that was stated under this id, got another one"), "{why}");
+
+        let forgive =
+            ["account", "adjust", "acct_1", "50", "--write-off", "--reason", "goodwill", "--by", "grace"];
+        let (status, done, _) = bursar(&forgive).await;
+        assert_eq!((status, &done["available"], &done["balances"][0]["debt"]), (0, &json!("0"), &json!("0")));
+        let (status, done, _) = bursar(&forgive).await;
+        assert_eq!((status, &done["outcome"]), (0, &json!("no_op")), "there is no debt any more");
+
+        let (_, audit, _) = bursar(&["ledger", "acts", "--account", "acct_1"]).await;
+        let told = |act: &Value| {
+            ["by", "what", "reason", "outcome"].map(|field| act[field].as_str().unwrap().to_owned())
+        };
+        let acts: Vec<_> = audit["acts"].as_array().unwrap().iter().map(told).collect();
+        assert_eq!(
+            acts,
+            [
+                ["grace", "write off 50 of debt", "goodwill", "no_op"],
+                ["grace", "write off 50 of debt", "goodwill", "applied"],
+                ["ada", "take 130.5", "counted twice", "applied"],
+                ["ada", "grant 100 promotional", "welcome", "applied"],
+            ]
+        );
+        let (_, audit, _) = bursar(&["ledger", "acts", "--by", "ada", "--limit", "1"]).await;
+        assert_eq!(audit["acts"].as_array().unwrap().len(), 1);
+        assert_eq!(
+            (&audit["acts"][0]["fact"], &audit["acts"][0]["repeats"]),
+            (&json!("operator/ada/a1"), &json!(2))
+        );
+
+        let (status, shown, _) = bursar(&["fact", "show", "operator/ada/a1"]).await;
+        assert_eq!(
+            (status, &shown["repeats"], &shown["settled"]["outcome"]),
+            (0, &json!(2), &json!("applied"))
+        );
+        assert_eq!(shown["data"]["by"], "ada");
+        assert!(shown["settled"]["rules"]["catalog"].is_string(), "{shown}");
+        assert_eq!(shown["transactions"][0]["cause"], "operator/ada/a1");
+        let kinds: Vec<&str> =
+            shown["events"].as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["credits.consumed", "debt.incurred", "balance.exhausted"]);
+        assert_eq!(bursar(&["fact", "show", "operator/ada/nothing"]).await.0, 1);
+        fleet.terminate().await;
+        assert_proved(&site).await;
+    });
+}
+
+/// A purchase by nobody whom the platform has named, of one of the catalog's packs.
+fn purchase_without_account(number: usize, customer: &str) -> Vec<u8> {
+    let mut event = paddle_payload("transaction.completed");
+    event["event_id"] = json!(format!("evt_without_{number}"));
+    event["data"]["id"] = json!(format!("txn_without_{number}"));
+    event["data"]["customer_id"] = json!(customer);
+    event["data"]["custom_data"] = Value::Null;
+    event.to_string().replace("pri_01h1vjes1y163xfj1rh1tkfb65", PRICE).into_bytes()
+}
+
+#[test]
+fn a_payment_whose_account_nobody_knows_is_delivered_by_a_link_or_by_an_operator() {
+    run(async |site| {
+        let hash = ingester::hash("shop");
+        let configured = Configured::new(&format!(
+            "[[tokens]]\nname = \"shop\"\nsha256 = {hash:?}\nscopes = [\"facts\"]\nfacts = [\"fact.customer\"]\n"
+        ));
+        let settings = configured.settings.clone();
+        let fleet = Bursar::start(&site, &settings, &["up"]).await;
+        let bursar = async |arguments: &[&str]| command(&site, &settings, arguments).await;
+        let client = reqwest::Client::new();
+        for (number, customer) in ["ctm_jane", "ctm_john", "ctm_jack", "ctm_jill"].into_iter().enumerate() {
+            let body = purchase_without_account(number, customer);
+            let url = fleet.addresses.http("/webhooks/paddle");
+            assert_eq!(deliver(&client, url, "paddle", body).await.unwrap(), StatusCode::OK);
+        }
+        site.until("select count(*) from payments where state = 'undelivered'", 4).await;
+
+        // The processor tells Jane's address, the platform whose it is.
+        let mut jane = paddle_payload("customer.created");
+        jane["data"]["id"] = json!("ctm_jane");
+        jane["data"]["email"] = json!("Jane@Example.com");
+        jane["data"]["custom_data"] = Value::Null;
+        let url = fleet.addresses.http("/webhooks/paddle");
+        deliver(&client, url, "paddle", jane.to_string().into_bytes()).await.unwrap();
+        let link = json!({
+            "specversion": "1.0", "type": "fact.customer", "source": "shop", "id": "link_1",
+            "data": { "customer": "email:jane@example.com", "account": { "account": "acct_jane" }, "occurred_at": "2026-11-20T10:00:00Z" }
+        });
+        let stated = client.post(fleet.addresses.http("/v1/facts")).bearer_auth("shop").json(&link);
+        assert!(stated.send().await.unwrap().status().is_success());
+        site.until("select count(*) from accounts where account = 'acct_jane' and available = 1050", 1).await;
+
+        // An operator links John by his id at the processor.
+        let (status, done, why) = bursar(&["account", "link", "paddle:ctm_john", "--to", "acct_john"]).await;
+        assert_eq!((status, &done["available"]), (0, &json!("1050")), "{why}");
+        let (status, done, _) = bursar(&["account", "link", "paddle:ctm_john", "--to", "acct_other"]).await;
+        assert_eq!((status, &done["outcome"]), (1, &json!("contradicts")));
+        assert!(done["error"].as_str().unwrap().contains("linked to another account already"), "{done}");
+        let (_, shown, _) = bursar(&["fact", "show", done["cause"].as_str().unwrap()]).await;
+        assert_eq!(shown["transactions"], json!([]));
+
+        // Jack is linked to nobody: his payment is delivered by itself, and goes to whom an operator says.
+        let jack = "paddle:txn_without_2";
+        let (status, _, why) =
+            bursar(&["payment", "deliver", "paddle:txn_unknown", "--account", "a", "--reason", "r"]).await;
+        assert_eq!(status, 1);
+        assert!(why.contains("expected the id of a payment that some fact has named"), "{why}");
+        let (status, done, _) = bursar(&["payment", "deliver", jack, "--reason", "the buyer wrote"]).await;
+        assert_eq!(status, 1);
+        assert!(done["error"].as_str().unwrap().contains("nothing names its account"), "{done}");
+        let deliver = |to| ["payment", "deliver", jack, "--account", to, "--reason", "the buyer wrote"];
+        let (status, done, _) = bursar(&deliver("acct_jack")).await;
+        assert_eq!((status, &done["payment"]["state"]), (0, &json!("delivered")));
+        assert_eq!(done["available"], "1050");
+        let (status, done, _) = bursar(&deliver("acct_other")).await;
+        assert_eq!(status, 1);
+        assert!(done["error"].as_str().unwrap().contains("delivered to acct_jack"), "{done}");
+        let moving = ["payment", "move", jack, "--to", "acct_other", "--reason", "wrong account"];
+        let (status, done, _) = bursar(&moving).await;
+        assert_eq!((status, &done["payment"]["account"]), (0, &json!("acct_other")));
+        let after: Vec<String> = done["balances"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|of| format!("{} {}", of["account"].as_str().unwrap(), of["available"].as_str().unwrap()))
+            .collect();
+        assert_eq!(after, ["acct_jack 0", "acct_other 1050"]);
+
+        // What it grants can be stated too.
+        let jill =
+            ["payment", "deliver", "paddle:txn_without_3", "--account", "acct_jill", "--credits", "800"];
+        let (status, done, _) = bursar(&[&jill[..], &["--reason", "as sold"]].concat()).await;
+        assert_eq!(
+            (status, &done["payment"]["granted"], &done["available"]),
+            (0, &json!("800"), &json!("800"))
+        );
+        fleet.terminate().await;
+        assert_proved(&site).await;
+        assert_eq!(site.dead_letters().await, []);
+    });
+}
+
+#[test]
+fn an_operator_states_what_a_movement_in_another_currency_is_worth() {
+    run(async |site| {
+        let configured = Configured::new("");
+        let fleet = Bursar::start(&site, &configured.settings, &["up"]).await;
+        let bursar = async |arguments: &[&str]| command(&site, &configured.settings, arguments).await;
+        let foreign =
+            fact::Movement { amount: testkit::facts::money(900, "EUR"), ..refund("adj_1", "txn_1", 1) };
+        let facts = vec![paid("evt_1", payment("txn_1", "acct_1")), moved("evt_2", foreign)];
+        site.state_each(exchange::VERIFIED, facts).await;
+        site.until(SETTLED, 2).await;
+        assert_eq!(balances(&site, "acct_1").await, "0 / 1050 / 0");
+        let value = |movement, amount, currency| {
+            ["payment", "value", "paddle:txn_1", movement, amount, currency, "--reason", "bank statement"]
+        };
+        for (wrong, expect) in [
+            (value("adj_2", "9.70", "USD"), "expected a movement of paddle:txn_1 (adj_1)"),
+            (value("adj_1", "9.70", "EUR"), "expected the payment's own currency, USD"),
+            (value("adj_1", "9,70", "USD"), "expected an amount and its currency"),
+        ] {
+            let (status, _, why) = bursar(&wrong).await;
+            assert!(status == 1 && why.contains(expect), "{why}");
+        }
+        let (status, done, _) = bursar(&value("adj_1", "9.70", "USD")).await;
+        assert_eq!((status, &done["available"]), (0, &json!("31.5")));
+        fleet.terminate().await;
+        assert_proved(&site).await;
+    });
+}
+
+#[test]
+fn without_a_fleet_an_act_is_accepted_and_said_to_be_unsettled() {
+    run(async |site| {
+        let configured = Configured::new("");
+        let grant = ["grant", "acct_1", "5", "--reason", "r", "--id", "g1", "--wait"];
+        let state = async |wait| command(&site, &configured.settings, &[&grant[..], &[wait]].concat()).await;
+        let (status, done, _) = state("100ms").await;
+        assert_eq!((status, &done["outcome"]), (1, &Value::Null));
+        assert!(done["error"].as_str().unwrap().contains("is the fleet running?"), "{done}");
+        let fleet = Bursar::start(&site, &configured.settings, &["up"]).await;
+        site.until(SETTLED, 1).await;
+        let (status, done, _) = state("10s").await;
+        assert_eq!((status, &done["outcome"], &done["available"]), (0, &json!("applied"), &json!("5")));
+        fleet.terminate().await;
+    });
+}
+
+const EVERY_SECOND: &str =
+    "expires_after = \"1s\"\n[credits]\nexpire_every = \"1s\"\nrestore_grace = \"1s\"\nlow = [\"20\"]\n";
+
+fn expiring(account: &str, credits: i64) -> Fact {
+    let Fact::Grant(granted) = grant(account, credits) else { unreachable!() };
+    Fact::Grant(Grant { expires_at: Some(OffsetDateTime::now_utc() - Duration::hours(1)), ..granted })
+}
+
+#[test]
+fn two_fleets_expire_each_lot_once_and_tell_it_once() {
+    run(async |site| {
+        let configured = Configured::new(EVERY_SECOND);
+        let events = site.subscribe().await;
+        let fleets = [
+            Bursar::start(&site, &configured.settings, &["up"]).await,
+            Bursar::start(&site, &configured.settings, &["up"]).await,
+        ];
+        let grants = (0..60).map(|number| {
+            envelope(&format!("shop/g{number}"), expiring(&format!("acct_{}", number % 30), 10))
+        });
+        site.state_each(exchange::VERIFIED, grants.collect()).await;
+        // Passes that nobody scheduled, beside those of both fleets.
+        let expire = async || command(&site, &configured.settings, &["ledger", "expire"]).await.0;
+        let passes = tokio::join!(expire(), expire(), expire());
+        assert_eq!(passes, (0, 0, 0));
+        site.until("select count(*) from lots where expired = granted", 60).await;
+        site.until("select count(*) from outbox", 0).await;
+        let expired = "select count(*) from events where type = 'credits.expired'";
+        assert_eq!(site.number(expired).await, 60, "each lot is told once");
+        assert_eq!(site.number("select count(*) from accounts where available = 0").await, 30);
+        let count = site.number("select count(*) from events").await as usize;
+        let told = events.until(count).await;
+        assert_eq!(told.iter().filter(|event| event.kind == "credits.expired").count(), 60);
+        for fleet in fleets {
+            assert!(fleet.terminate().await.success());
+        }
+        assert_eq!(site.dead_letters().await, []);
+        assert_proved(&site).await;
+    });
+}
+
+#[test]
+fn held_credits_expire_on_release_and_restored_ones_after_the_grace() {
+    run(async |site| {
+        let configured = Configured::new(EVERY_SECOND);
+        let fleet = Bursar::start(&site, &configured.settings, &["up"]).await;
+        let state = async |facts| site.state_each(exchange::VERIFIED, facts).await;
+        let refund_is = |status| fact::Movement { status, ..refund("adj_1", "txn_1", 400) };
+        let chargeback = |id: &str, kind| fact::Movement { kind, full: true, ..refund(id, "txn_2", 1000) };
+        state(vec![
+            moved("evt_1", refund_is(MovementStatus::Pending)),
+            paid("evt_2", payment("txn_1", "acct_1")),
+            moved("evt_3", chargeback("adj_2", MovementKind::Chargeback)),
+            paid("evt_4", payment("txn_2", "acct_2")),
+        ])
+        .await;
+        // They were bought in the past: whatever is not held or gone is expired by the next pass.
+        site.until(
+            "select count(*) from accounts where account = 'acct_1' and available = 0 and held = 420",
+            1,
+        )
+        .await;
+        site.until("select sum(expired)::bigint from lots where account = 'acct_1'", 630).await;
+        state(vec![moved("evt_5", refund_is(MovementStatus::Void))]).await;
+        site.until("select sum(expired)::bigint from lots where account = 'acct_1'", 1050).await;
+
+        state(vec![moved("evt_6", chargeback("adj_3", MovementKind::Back))]).await;
+        site.until("select count(*) from transactions where account = 'acct_2' and kind = 'restoration'", 1)
+            .await;
+        assert_eq!(
+            site.number("select count(*) from lots where account = 'acct_2' and expires_at > now()").await,
+            2,
+            "restored credits have their grace"
+        );
+        site.until("select sum(expired)::bigint from lots where account = 'acct_2'", 1050).await;
+        fleet.terminate().await;
+        assert_proved(&site).await;
+    });
+}
+
+#[test]
+fn a_low_and_an_exhausted_balance_are_told_by_the_configured_thresholds() {
+    run(async |site| {
+        let configured = Configured::new("[credits]\nlow = [\"20\", \"5\"]\n");
+        let fleet = Bursar::start(&site, &configured.settings, &["up"]).await;
+        let used = |id: &str, credits| envelope(&format!("gateway/{id}"), usage("acct_1", credits));
+        let facts =
+            vec![envelope("shop/g1", grant("acct_1", 100)), used("u1", 80), used("u2", 1), used("u3", 19)];
+        for (count, fact) in facts.into_iter().enumerate() {
+            site.state(exchange::VERIFIED, vec![fact]).await;
+            site.until(SETTLED, count as i64 + 1).await;
+        }
+        fleet.terminate().await;
+        let told = "select (body::json ->> 'type') || ' ' || coalesce(body::json #>> '{data,threshold}', '-')
+                    from events where type like 'balance.%' order by sequence";
+        assert_eq!(site.texts(told).await, ["balance.low 20", "balance.low 5", "balance.exhausted -"]);
+    });
+}
