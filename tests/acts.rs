@@ -3,12 +3,22 @@
 use crate::binary::{deliver, settings};
 use crate::payloads::paddle_payload;
 use bus::exchange;
-use domain::fact::{Grant, MovementKind, MovementStatus, Payment};
-use domain::{Envelope, Fact, fact};
+use domain::fact::{
+    Adjustment, AdjustmentKind, Assignment, AssignmentAct, Expiry, Grant, MovementKind, MovementStatus,
+    Payment,
+};
+use domain::ledger::Rules;
+use domain::{Credits, Envelope, Fact, fact};
+use ledger::Ledger;
+use ledger::read::{CREDITS, Month, RollForwardLine, roll_forward};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use std::process::Output;
-use testkit::facts::{PRICE, envelope, grant, payment, refund, usage};
+use testkit::facts::{
+    AT, PRICE, account_id, catalog, envelope, grant, payment, payment_id, refund, usage, usd,
+};
 use testkit::{Bursar, Settings, Site, run};
 use time::{Duration, OffsetDateTime};
 
@@ -377,4 +387,238 @@ fn a_low_and_an_exhausted_balance_are_told_by_the_configured_thresholds() {
                     from events where type like 'balance.%' order by sequence";
         assert_eq!(site.texts(told).await, ["balance.low 20", "balance.low 5", "balance.exhausted -"]);
     });
+}
+
+async fn lines(site: &Site, month: Month) -> Vec<RollForwardLine> {
+    let mut lines = Vec::new();
+    roll_forward(&site.pool, month, None, &mut |line| lines.push(line)).await.unwrap();
+    lines
+}
+
+fn month_of(at: OffsetDateTime) -> Month {
+    format!("{:04}-{:02}", at.year(), u8::from(at.month())).parse().unwrap()
+}
+
+/// The account's amounts from opening to closing; nothing where it has no line.
+fn amounts(lines: &[RollForwardLine], account: Option<&str>, unit: &str) -> String {
+    let own = |line: &&RollForwardLine| line.account.as_deref() == account && line.unit == unit;
+    lines.iter().find(own).map(|line| line.amounts().join(" ")).unwrap_or_default()
+}
+
+fn by_operator(account: &str, credits: i64, kind: AdjustmentKind) -> Fact {
+    let (reason, by) = ("r".to_owned(), "ada".to_owned());
+    Fact::Adjustment(Adjustment {
+        account: account_id(account),
+        credits: Credits::whole(credits),
+        kind,
+        reason,
+        by,
+    })
+}
+
+fn moving(transaction: &str, to: &str) -> Fact {
+    Fact::Assignment(Assignment {
+        payment: payment_id(&format!("paddle:{transaction}")),
+        act: AssignmentAct::Move,
+        account: Some(account_id(to)),
+        credits: None,
+        reason: "r".to_owned(),
+        by: "ada".to_owned(),
+        occurred_at: AT,
+    })
+}
+
+fn ledger_of(site: &Site) -> Ledger {
+    Ledger::new(site.namespace.clone(), Rules::new(catalog()))
+}
+
+/// Worked with exact figures: 1,050 credits cost 10.00 USD.
+#[test]
+fn a_month_comes_from_its_opening_to_its_closing_in_credits_and_in_money() {
+    run(async |site| {
+        let ledger = site.start(ledger_of(&site), 1);
+        let whole = |id: &str, kind| fact::Movement { kind, full: true, ..refund(id, "txn_1", 1000) };
+        let facts = vec![
+            paid("evt_1", payment("txn_1", "acct_1")),
+            envelope("gateway/u1", usage("acct_1", 600)),
+            moved("evt_2", whole("adj_1", MovementKind::Chargeback)),
+            paid("evt_3", payment("txn_2", "acct_1")),
+            moved("evt_4", whole("adj_2", MovementKind::Back)),
+            // Another account: 210 of 1050 given back, an operator's hand, a gift, debt written off.
+            paid("evt_5", payment("txn_3", "acct_2")),
+            moved("evt_6", refund("adj_3", "txn_3", 200)),
+            envelope("operator/ada/a1", by_operator("acct_2", -105, AdjustmentKind::Correction)),
+            envelope("shop/g1", grant("acct_2", 70)),
+            envelope("gateway/u2", usage("acct_2", 1000)),
+            envelope("operator/ada/a2", by_operator("acct_2", 500, AdjustmentKind::WriteOff)),
+            // And one whose payment was another's.
+            paid("evt_7", payment("txn_4", "acct_3")),
+            envelope("operator/ada/a3", moving("txn_4", "acct_4")),
+        ];
+        let count = facts.len() as i64;
+        site.state_each(exchange::FACTS, facts).await;
+        site.until(SETTLED, count).await;
+        ledger.stop().await;
+
+        let at: OffsetDateTime =
+            sqlx::query_scalar("select min(at) from transactions").fetch_one(&site.pool).await.unwrap();
+        let month = month_of(at);
+        let told = lines(&site, month).await;
+        assert!(told.iter().all(|line| line.adds_up), "{told:#?}");
+        let check = |account, unit: &str, expect: &str| {
+            assert_eq!(amounts(&told, account, unit), expect, "{account:?}")
+        };
+        //                              opening granted consumed reversed restored expired adjusted closing
+        check(Some("acct_1"), CREDITS, "0 2100 600 1050 1050 0 0 1500");
+        // 600 credits were earned at 5.71 with the first payment, given back, and earned again with the second.
+        check(Some("acct_1"), "USD", "0.00 20.00 5.71 10.00 10.00 0.00 0.00 14.29");
+        // 1050 - 210 - 105 + 70 leaves 805; 195 short, which is forgiven.
+        check(Some("acct_2"), CREDITS, "0 1120 1000 210 0 0 90 0");
+        check(Some("acct_2"), "USD", "0.00 10.00 7.00 2.00 0.00 0.00 -1.00 0.00");
+        check(Some("acct_3"), CREDITS, "0 1050 0 0 0 0 -1050 0");
+        check(Some("acct_3"), "USD", "0.00 10.00 0.00 0.00 0.00 0.00 -10.00 0.00");
+        check(Some("acct_4"), CREDITS, "0 0 0 0 0 0 1050 1050");
+        check(Some("acct_4"), "USD", "0.00 0.00 0.00 0.00 0.00 0.00 10.00 10.00");
+        check(None, CREDITS, "0 4270 1600 1260 1050 0 90 2550");
+        check(None, "USD", "0.00 40.00 12.71 12.00 10.00 0.00 -1.00 24.29");
+
+        let configured = Configured::new("");
+        let month = month.to_string();
+        let csv = ["ledger", "roll-forward", "--month", &month, "--account", "acct_1", "--format", "csv"];
+        let output = Bursar::run(&site, &configured.settings, &csv).await;
+        assert_eq!(
+            String::from_utf8(output.stdout).unwrap(),
+            format!(
+                "month,account,unit,opening,granted,consumed,reversed,restored,expired,adjusted,closing\n\
+                 {month},acct_1,credits,0,2100,600,1050,1050,0,0,1500\n\
+                 {month},acct_1,USD,0.00,20.00,5.71,10.00,10.00,0.00,0.00,14.29\n"
+            )
+        );
+        let whole = ["ledger", "roll-forward", "--month", &month];
+        let (status, document, _) = command(&site, &configured.settings, &whole).await;
+        assert_eq!((status, &document["ok"], &document["accounts"]), (0, &json!(true), &json!(4)));
+        assert_eq!(document["totals"][1]["closing"], "24.29");
+
+        // A journal that somebody has put his hand in does not add up, and the account is named.
+        for statement in [
+            "alter table transactions disable trigger user",
+            "update transactions set at = at + interval '40 days' where account = 'acct_2' and kind = 'usage'",
+            "update accounts set available = available + 1 where account = 'acct_1'",
+        ] {
+            sqlx::query(statement).execute(&site.pool).await.unwrap();
+        }
+        let (status, document, why) = command(&site, &configured.settings, &whole).await;
+        assert_eq!((status, &document["broken"]), (1, &json!(["acct_1 (credits)"])));
+        assert!(why.contains("acct_1 (credits)"), "{why}");
+    });
+}
+
+/// Whatever happened, in whatever order, every account's bridge holds, and months join without a seam. The seed is
+/// printed.
+#[test]
+fn the_roll_forward_adds_up_for_every_history() {
+    let seed = rand::random();
+    println!("seed {seed}");
+    run(async |site| {
+        let mut random = StdRng::seed_from_u64(seed);
+        let ledgers = [(); 2].map(|()| site.start(ledger_of(&site), 2));
+        let facts = history(&mut random);
+        let count = facts.len() as i64;
+        for batch in facts.chunks(7) {
+            site.state(exchange::FACTS, batch.to_vec()).await;
+        }
+        site.until("select count(*) from ledger_facts where outcome <> 'refused'", count).await;
+        for ledger in ledgers {
+            ledger.stop().await;
+        }
+        assert_proved(&site).await;
+        // Half of each account's journal becomes the month before's.
+        for statement in [
+            "alter table transactions disable trigger user",
+            "update transactions t set at = '2026-10-15T00:00:00Z'
+             where number <= (select transactions / 2 from accounts a where a.account = t.account)",
+            "update transactions t set at = '2026-11-15T00:00:00Z'
+             where number > (select transactions / 2 from accounts a where a.account = t.account)",
+        ] {
+            sqlx::query(statement).execute(&site.pool).await.unwrap();
+        }
+        let [before, month, after] =
+            ["2026-10", "2026-11", "2026-12"].map(|month| month.parse::<Month>().unwrap());
+        let [before, month, after] =
+            [lines(&site, before).await, lines(&site, month).await, lines(&site, after).await];
+        let broken: Vec<_> = before.iter().chain(&month).chain(&after).filter(|line| !line.adds_up).collect();
+        assert!(broken.is_empty(), "seed {seed}: {broken:#?}");
+        for line in &month {
+            let closing = |lines: &[RollForwardLine]| {
+                let amounts = amounts(lines, line.account.as_deref(), &line.unit);
+                amounts.rsplit(' ').next().filter(|text| !text.is_empty()).map(str::to_owned)
+            };
+            let opening = closing(&before).unwrap_or_else(|| line.opening.clone());
+            assert_eq!(line.opening, opening, "seed {seed}: {line:?}");
+            let next = amounts(&after, line.account.as_deref(), &line.unit);
+            assert_eq!(
+                next.split(' ').next().unwrap_or("0"),
+                if next.is_empty() { "" } else { &line.closing }
+            );
+        }
+        // What is deferred at the end is what the lots hold, at what was paid for them.
+        let deferred = "select round(sum((l.remaining + l.held) * round(p.amount, 60)
+                            / (select sum(granted) from lots o where o.payment = p.payment)), 2)::text
+                        from lots l join payments p on p.payment = l.payment";
+        assert_eq!(
+            Some(site.texts(deferred).await[0].as_str()),
+            month
+                .iter()
+                .find(|line| line.account.is_none() && line.unit == "USD")
+                .map(|line| line.closing.as_str()),
+            "seed {seed}"
+        );
+    });
+}
+
+/// Everything that can happen to four accounts.
+fn history(random: &mut StdRng) -> Vec<Envelope> {
+    let mut facts = Vec::new();
+    let mut payments = 0;
+    for step in 0..220 {
+        let account = format!("acct_{}", random.random_range(0..4));
+        let credits = random.random_range(1..1500);
+        let of = format!("txn_{}", random.random_range(0..(payments + 2)));
+        let fact = match random.random_range(0..12) {
+            0 | 1 => {
+                payments += 1;
+                let mut bought = payment(&format!("txn_{payments}"), &account);
+                bought.amount = usd(random.random_range(1..5000));
+                bought.items[0].quantity = random.random_range(1..3);
+                Fact::Payment(bought)
+            }
+            2..=4 => usage(&account, credits),
+            5 => grant(&account, credits),
+            6 => expiring(&account, credits),
+            7 => Fact::Expiry(Expiry {
+                account: account_id(&account),
+                as_of: OffsetDateTime::now_utc() + Duration::days(random.random_range(-1..20)),
+            }),
+            8 => by_operator(&account, credits - 750, AdjustmentKind::Correction),
+            9 => by_operator(&account, credits, AdjustmentKind::WriteOff),
+            10 if random.random_bool(0.5) => moving(&of, &account),
+            _ => {
+                let kinds = [MovementKind::Refund, MovementKind::Chargeback, MovementKind::Back];
+                let statuses = [MovementStatus::Pending, MovementStatus::Final, MovementStatus::Void];
+                Fact::Movement(fact::Movement {
+                    kind: kinds[random.random_range(0..3)],
+                    status: statuses[random.random_range(0..3)],
+                    full: random.random_bool(0.2),
+                    occurred_at: AT + Duration::minutes(step),
+                    ..refund(
+                        &format!("adj_{}_{of}", random.random_range(0..3)),
+                        &of,
+                        random.random_range(1..3000),
+                    )
+                })
+            }
+        };
+        facts.push(envelope(&format!("paddle/evt_{step}"), fact));
+    }
+    facts
 }

@@ -8,6 +8,7 @@ mod acts;
 mod expiry;
 mod fact;
 mod payment;
+mod roll_forward;
 mod statement;
 
 pub use account::{
@@ -19,6 +20,7 @@ pub use fact::{AdmittedFact, FactView, Settlement, admitted, fact};
 pub use payment::{
     FactLine, PaymentFilter, PaymentLine, PaymentView, WhyUndelivered, payment, payments, why_undelivered,
 };
+pub use roll_forward::{CREDITS, Month, RollForwardLine, roll_forward};
 pub use statement::{EntryView, Statement, StatementRange, TransactionView, statement};
 
 use db::{Doing, Error, PgConnection, Pool};

@@ -16,6 +16,7 @@ mod grant;
 mod payment;
 mod payment_acts;
 mod rebuild;
+mod roll_forward;
 mod send;
 mod token;
 mod topology;
@@ -84,7 +85,7 @@ enum Command {
     /// Events as they go out
     #[command(subcommand)]
     Events(events::EventsCommand),
-    /// Prove the ledger's invariants, rebuild it from its facts, list operators' acts
+    /// Prove the ledger's invariants, rebuild it from its facts, roll a month forward, list operators' acts
     #[command(subcommand)]
     Ledger(verify::LedgerCommand),
     /// Deliveries as they came: show or erase the stored body

@@ -1,6 +1,6 @@
 //! `ledger verify`: prove the ledger's invariants, and name who breaks them.
 
-use super::{acts, rebuild};
+use super::{acts, rebuild, roll_forward};
 use super::{say, say_json};
 use crate::fleet::expire_once;
 use crate::session::{CONFIRM_TIMEOUT, Session};
@@ -33,6 +33,9 @@ pub enum LedgerCommand {
     },
     /// State the lots whose time has come now, without waiting for the scheduled pass
     Expire,
+    /// A month from its opening to its closing, in credits and in money
+    #[command(after_help = roll_forward::HELP)]
+    RollForward(roll_forward::Arguments),
     /// What operators did, the latest first: when, who, what, why, and what became of it
     Acts {
         /// Only acts about this account, or about a payment that is now its
@@ -52,6 +55,7 @@ pub async fn run(session: &Session, command: LedgerCommand) -> Result<ExitCode> 
         LedgerCommand::Verify { account } => prove(session, account.as_ref()).await,
         LedgerCommand::Rebuild { compare: _, limit } => rebuild::compare(session, limit).await,
         LedgerCommand::Expire => expire(session).await,
+        LedgerCommand::RollForward(arguments) => roll_forward::show(session, &arguments).await,
         LedgerCommand::Acts { account, by, limit } => {
             acts::list(session, &ActFilter { account, by, limit }).await
         }
