@@ -83,6 +83,7 @@ fn payment_text(asked: &PaymentId, view: &PaymentView) -> String {
     parts.extend(whole("What was said of it", descriptions(&view.record)));
     parts.extend(whole("Money back", movements(&view.record)));
     parts.extend(whole("Holds", holds(&view.record)));
+    parts.extend(whole("Operators' words", words(&view.record)));
     parts.extend(whole("Lots", lots(&view.lots)));
     parts.extend(whole("Facts", facts(&view.facts)));
     parts.extend(whole("Journal", journal(&view.transactions)));
@@ -222,6 +223,23 @@ fn holds(record: &Record) -> Table {
             stated.what.amount.currency().code().to_owned(),
             moment(stated.at),
         ]);
+    }
+    table
+}
+
+/// What operators said of it; who and why stands in their facts.
+fn words(record: &Record) -> Table {
+    let mut table = Table::new(&[Column::Text("what"), Column::Text("time"), Column::Text("act")]);
+    for (act, stated) in &record.assignments {
+        let account = stated.what.account.as_ref().map(|account| format!("belongs to {account}"));
+        let credits = stated.what.credits.map(|credits| format!("grants {credits} credits"));
+        let said: Vec<String> = account.into_iter().chain(credits).collect();
+        let said = if said.is_empty() { "is to be delivered".to_owned() } else { said.join(", ") };
+        table.row(vec![said, moment(stated.at), act.clone()]);
+    }
+    for (movement, stated) in &record.valuations {
+        let said = format!("{movement} is {}", stated.what.amount);
+        table.row(vec![said, moment(stated.at), stated.event.clone()]);
     }
     table
 }
