@@ -193,6 +193,12 @@ fn a_payment_whose_account_nobody_knows_is_delivered_by_a_link_or_by_an_operator
         assert!(stated.send().await.unwrap().status().is_success());
         site.until("select count(*) from accounts where account = 'acct_jane' and available = 1050", 1).await;
 
+        let (status, shown, _) = bursar(&["account", "show", "--email", " JANE@example.com"]).await;
+        assert_eq!((status, &shown["account"]), (0, &json!("acct_jane")));
+        let (status, _, why) = bursar(&["account", "show", "--email", "nobody@example.com"]).await;
+        assert!(status == 1 && why.contains("expected an e-mail address that is linked"), "{why}");
+        assert_eq!(bursar(&["account", "show"]).await.0, 2);
+
         // An operator links John by his id at the processor.
         let (status, done, why) = bursar(&["account", "link", "paddle:ctm_john", "--to", "acct_john"]).await;
         assert_eq!((status, &done["available"]), (0, &json!("1050")), "{why}");

@@ -13,6 +13,7 @@ mod statement;
 
 pub use account::{
     AccountLine, AccountView, LotView, Restriction, Standing, Standings, account, account_as_of, accounts,
+    accounts_of,
 };
 pub use acts::{ActFilter, ActLine, OPERATOR, acts};
 pub use expiry::{SOURCE as EXPIRY_SOURCE, due};

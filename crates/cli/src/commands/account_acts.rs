@@ -1,6 +1,6 @@
 //! `account adjust` and `account link`: what operators do to an account.
 
-use super::act::{About, Signed, signed_credits};
+use super::act::{About, Signed, reason, signed_credits};
 use crate::session::Session;
 use anyhow::{Result, bail};
 use clap::Args;
@@ -17,7 +17,7 @@ pub struct Adjust {
     #[arg(allow_hyphen_values = true, value_parser = signed_credits)]
     credits: Credits,
     /// Why; it stays in the journal's proof
-    #[arg(long)]
+    #[arg(long, value_parser = reason)]
     reason: String,
     /// Forgive this much debt, as far as there is any, and give nothing beyond it
     #[arg(long)]

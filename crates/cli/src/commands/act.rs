@@ -33,6 +33,14 @@ pub struct Signed {
     wait: Duration,
 }
 
+/// Reads why an act is done.
+pub fn reason(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("expected why it is done, got nothing".to_owned()),
+        reason => Ok(reason.to_owned()),
+    }
+}
+
 /// Reads more than zero credits from the command line.
 pub fn credits(text: &str) -> Result<Credits, InvalidAmount> {
     Credits::parse_positive(text, SCALE_MAX)
@@ -241,6 +249,12 @@ mod tests {
         for wrong in ["0", "-0", "--1", "+1", "", "-", "1e3", "ten"] {
             assert!(check(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn an_act_has_a_reason() {
+        assert_eq!(reason(" counted twice ").as_deref(), Ok("counted twice"));
+        assert!(reason(" ").is_err());
     }
 
     #[test]

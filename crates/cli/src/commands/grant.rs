@@ -1,6 +1,6 @@
 //! `grant`: credits for no money, stated by an operator as a fact of its own.
 
-use super::act::{About, Signed, credits};
+use super::act::{About, Signed, credits, reason};
 use crate::session::Session;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -18,7 +18,7 @@ pub struct Arguments {
     #[arg(allow_negative_numbers = true, value_parser = credits)]
     credits: Credits,
     /// Why; it stays in the journal's proof
-    #[arg(long)]
+    #[arg(long, value_parser = reason)]
     reason: String,
     #[arg(long, value_enum, default_value_t = Kind::Promotional)]
     kind: Kind,

@@ -1,6 +1,6 @@
 //! `payment deliver`, `payment move` and `payment value`: an operator's word on a payment.
 
-use super::act::{About, Act, Signed, credits};
+use super::act::{About, Act, Signed, credits, reason};
 use super::payment::state_text;
 use crate::session::Session;
 use anyhow::{Context, Result, bail};
@@ -23,7 +23,7 @@ pub struct Deliver {
     #[arg(long, value_parser = credits)]
     credits: Option<Credits>,
     /// Why; it stays in the journal's proof
-    #[arg(long)]
+    #[arg(long, value_parser = reason)]
     reason: String,
     #[command(flatten)]
     signed: Signed,
@@ -37,7 +37,7 @@ pub struct Move {
     #[arg(long, value_name = "ACCOUNT")]
     to: AccountId,
     /// Why; it stays in the journal's proof
-    #[arg(long)]
+    #[arg(long, value_parser = reason)]
     reason: String,
     #[command(flatten)]
     signed: Signed,
@@ -54,7 +54,7 @@ pub struct Value {
     /// The payment's currency: USD
     currency: String,
     /// Why; it stays in the journal's proof
-    #[arg(long)]
+    #[arg(long, value_parser = reason)]
     reason: String,
     #[command(flatten)]
     signed: Signed,
