@@ -4,17 +4,24 @@
 //! What takes several statements is read from one [`snapshot`], so that its parts belong together.
 
 mod account;
+mod acts;
 mod expiry;
+mod fact;
 mod payment;
+mod roll_forward;
 mod statement;
 
 pub use account::{
     AccountLine, AccountView, LotView, Restriction, Standing, Standings, account, account_as_of, accounts,
+    accounts_of,
 };
+pub use acts::{ActFilter, ActLine, OPERATOR, acts};
 pub use expiry::{SOURCE as EXPIRY_SOURCE, due};
+pub use fact::{AdmittedFact, FactView, Settlement, admitted, fact};
 pub use payment::{
     FactLine, PaymentFilter, PaymentLine, PaymentView, WhyUndelivered, payment, payments, why_undelivered,
 };
+pub use roll_forward::{CREDITS, Month, RollForwardLine, roll_forward};
 pub use statement::{EntryView, Statement, StatementRange, TransactionView, statement};
 
 use db::{Doing, Error, PgConnection, Pool};

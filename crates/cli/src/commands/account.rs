@@ -1,12 +1,13 @@
 //! `account`: balances, lots and the journal of one account, and the list of all.
 
+use super::account_acts::{self, Adjust, Link};
 use super::{say, say_json};
 use crate::session::Session;
 use crate::table::{Column, Style, Table, moment, or_none};
-use anyhow::Result;
-use clap::Subcommand;
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
 use domain::event::Balances;
-use domain::{AccountId, Credits};
+use domain::{AccountId, Credits, CustomerId};
 use ledger::read::{
     self, AccountView, LotView, PaymentLine, Standing, Statement, StatementRange, TransactionView,
 };
@@ -19,16 +20,16 @@ use time::format_description::well_known::Rfc3339;
 pub enum AccountCommand {
     /// An account's balances, standing, lots and payments
     Show {
-        /// The platform's own id of the account
-        account: AccountId,
+        #[command(flatten)]
+        whose: Whose,
         /// As it was at a moment, computed from the journal: 2026-11-20T10:00:00Z
         #[arg(long, value_name = "TIME", value_parser = moment_argument)]
         as_of: Option<OffsetDateTime>,
     },
     /// An account's journal: each transaction with the balances after it
     Statement {
-        /// The platform's own id of the account
-        account: AccountId,
+        #[command(flatten)]
+        whose: Whose,
         /// Nothing after this moment: 2026-11-20T10:00:00Z
         #[arg(long, value_name = "TIME", value_parser = moment_argument)]
         as_of: Option<OffsetDateTime>,
@@ -48,6 +49,48 @@ pub enum AccountCommand {
         #[arg(long, value_name = "ACCOUNT")]
         after: Option<AccountId>,
     },
+    /// Give credits, take them, or write debt off
+    Adjust(Adjust),
+    /// Say which account a customer or an e-mail address stands for, and deliver the payments that wait for it
+    Link(Link),
+}
+
+/// An account by its id, or by the e-mail address that is linked to it.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub struct Whose {
+    /// The platform's own id of the account
+    account: Option<AccountId>,
+    /// An e-mail address that is linked to it
+    #[arg(long, value_parser = address_argument)]
+    email: Option<CustomerId>,
+}
+
+fn address_argument(text: &str) -> Result<CustomerId, String> {
+    CustomerId::of_email(text).ok_or_else(|| format!("expected an e-mail address, got {text:?}"))
+}
+
+impl Whose {
+    async fn account(&self, session: &Session) -> Result<AccountId> {
+        let accounts = match (&self.account, &self.email) {
+            (Some(account), _) => vec![account.clone()],
+            (None, Some(email)) => read::accounts_of(&session.pool, email).await?,
+            (None, None) => Vec::new(),
+        };
+        match &accounts[..] {
+            [account] => Ok(account.clone()),
+            [] => bail!(
+                "expected an e-mail address that is linked to an account, got one that is not: see `bursar account link`"
+            ),
+            several => {
+                let names: Vec<&str> = several.iter().map(AccountId::as_str).collect();
+                bail!(
+                    "expected an e-mail address that is linked to one account, got one of {}",
+                    names.join(", ")
+                )
+            }
+        }
+    }
 }
 
 /// Reads a moment from the command line.
@@ -58,11 +101,13 @@ pub fn moment_argument(text: &str) -> Result<OffsetDateTime, String> {
 
 pub async fn run(session: &Session, command: AccountCommand) -> Result<ExitCode> {
     match command {
-        AccountCommand::Show { account, as_of } => show(session, &account, as_of).await,
-        AccountCommand::Statement { account, as_of, from, limit } => {
-            statement(session, &account, &StatementRange { as_of, from, limit }).await
+        AccountCommand::Show { whose, as_of } => show(session, &whose.account(session).await?, as_of).await,
+        AccountCommand::Statement { whose, as_of, from, limit } => {
+            statement(session, &whose.account(session).await?, &StatementRange { as_of, from, limit }).await
         }
         AccountCommand::List { limit, after } => list(session, limit, after.as_ref()).await,
+        AccountCommand::Adjust(arguments) => account_acts::adjust(session, arguments).await,
+        AccountCommand::Link(arguments) => account_acts::link(session, arguments).await,
     }
 }
 

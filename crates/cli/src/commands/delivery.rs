@@ -52,7 +52,7 @@ fn absent(cause: &Cause) -> ExitCode {
 }
 
 /// A cause ends with its id; a source may hold slashes of its own.
-fn parse(text: &str) -> Result<Cause> {
+pub fn parse(text: &str) -> Result<Cause> {
     let (source, id) = text
         .rsplit_once('/')
         .ok_or_else(|| anyhow!("expected <source>/<id> such as paddle/evt_01h8, got {text:?}"))?;

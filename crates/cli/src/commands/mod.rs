@@ -2,15 +2,21 @@
 //! Exit status: 0 done, 1 failed or found something wrong, 2 wrong usage.
 
 mod account;
+mod account_acts;
+mod act;
+mod acts;
 mod bench;
 mod config;
 mod delivery;
 mod demo;
 mod doctor;
 mod events;
+mod fact;
 mod grant;
 mod payment;
+mod payment_acts;
 mod rebuild;
+mod roll_forward;
 mod send;
 mod token;
 mod topology;
@@ -65,18 +71,21 @@ enum Command {
     },
     /// Sign a payload as the processor would and post it to the front door
     Send(send::Arguments),
-    /// Accounts: balances, lots, statement
+    /// Accounts: balances, lots, statement; adjust credits, link customers
     #[command(subcommand)]
     Account(account::AccountCommand),
-    /// Payments: what is known of each, and which gave no credits
+    /// Payments: what is known of each, and which gave no credits; deliver, move, value
     #[command(subcommand)]
     Payment(payment::PaymentCommand),
     /// Give an account credits for no money
     Grant(grant::Arguments),
+    /// Facts: what was stated, what became of it, and what it caused
+    #[command(subcommand)]
+    Fact(fact::FactCommand),
     /// Events as they go out
     #[command(subcommand)]
     Events(events::EventsCommand),
-    /// Prove the ledger's invariants, rebuild it from its facts
+    /// Prove the ledger's invariants, rebuild it from its facts, roll a month forward, list operators' acts
     #[command(subcommand)]
     Ledger(verify::LedgerCommand),
     /// Deliveries as they came: show or erase the stored body
@@ -111,6 +120,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Account(command) => account::run(&session, command).await,
         Command::Payment(command) => payment::run(&session, command).await,
         Command::Grant(arguments) => grant::grant(&session, arguments).await,
+        Command::Fact(command) => fact::run(&session, command).await,
         Command::Events(command) => events::run(&session, command).await,
         Command::Ledger(command) => verify::run(&session, command).await,
         Command::Delivery(command) => delivery::run(&session, command).await,

@@ -1,6 +1,7 @@
 //! `payment`: what is known of a payment, and the list of those that gave no credits yet.
 
 use super::account::{journal, lots, section};
+use super::payment_acts::{self, Deliver, Move, Value};
 use super::{say, say_json};
 use crate::session::Session;
 use crate::table::{Column, Style, Table, moment, or_none};
@@ -34,6 +35,12 @@ pub enum PaymentCommand {
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
         limit: i64,
     },
+    /// Say whose an undelivered payment is, or what it grants, and deliver it; a delivered one stays where it is
+    Deliver(Deliver),
+    /// Take a payment with everything that became of it to another account
+    Move(Move),
+    /// State what a movement in another currency amounts to in the payment's own
+    Value(Value),
 }
 
 fn state_argument(text: &str) -> Result<PaymentState, String> {
@@ -49,6 +56,9 @@ pub async fn run(session: &Session, command: PaymentCommand) -> Result<ExitCode>
         PaymentCommand::List { state, account, limit } => {
             list(session, &PaymentFilter { state, account, limit }).await
         }
+        PaymentCommand::Deliver(arguments) => payment_acts::deliver(session, arguments).await,
+        PaymentCommand::Move(arguments) => payment_acts::move_to(session, arguments).await,
+        PaymentCommand::Value(arguments) => payment_acts::value(session, arguments).await,
     }
 }
 
@@ -73,6 +83,7 @@ fn payment_text(asked: &PaymentId, view: &PaymentView) -> String {
     parts.extend(whole("What was said of it", descriptions(&view.record)));
     parts.extend(whole("Money back", movements(&view.record)));
     parts.extend(whole("Holds", holds(&view.record)));
+    parts.extend(whole("Operators' words", words(&view.record)));
     parts.extend(whole("Lots", lots(&view.lots)));
     parts.extend(whole("Facts", facts(&view.facts)));
     parts.extend(whole("Journal", journal(&view.transactions)));
@@ -109,7 +120,7 @@ fn summary(view: &PaymentView) -> String {
     lines.iter().map(|(name, value)| format!("  {name:<16}{value}")).collect::<Vec<_>>().join("\n")
 }
 
-fn state_text(view: &PaymentView) -> String {
+pub fn state_text(view: &PaymentView) -> String {
     let state = &view.line.state;
     match view.why_undelivered {
         Some(why) => Style::Bad.paint(&format!("{state}: {}", what_is_missing(why))),
@@ -212,6 +223,23 @@ fn holds(record: &Record) -> Table {
             stated.what.amount.currency().code().to_owned(),
             moment(stated.at),
         ]);
+    }
+    table
+}
+
+/// What operators said of it; who and why stands in their facts.
+fn words(record: &Record) -> Table {
+    let mut table = Table::new(&[Column::Text("what"), Column::Text("time"), Column::Text("act")]);
+    for (act, stated) in &record.assignments {
+        let account = stated.what.account.as_ref().map(|account| format!("belongs to {account}"));
+        let credits = stated.what.credits.map(|credits| format!("grants {credits} credits"));
+        let said: Vec<String> = account.into_iter().chain(credits).collect();
+        let said = if said.is_empty() { "is to be delivered".to_owned() } else { said.join(", ") };
+        table.row(vec![said, moment(stated.at), act.clone()]);
+    }
+    for (movement, stated) in &record.valuations {
+        let said = format!("{movement} is {}", stated.what.amount);
+        table.row(vec![said, moment(stated.at), stated.event.clone()]);
     }
     table
 }

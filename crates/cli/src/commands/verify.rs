@@ -1,6 +1,6 @@
 //! `ledger verify`: prove the ledger's invariants, and name who breaks them.
 
-use super::rebuild;
+use super::{acts, rebuild, roll_forward};
 use super::{say, say_json};
 use crate::fleet::expire_once;
 use crate::session::{CONFIRM_TIMEOUT, Session};
@@ -8,6 +8,7 @@ use crate::table::{Column, Style, Table};
 use anyhow::Result;
 use clap::Subcommand;
 use domain::AccountId;
+use ledger::read::ActFilter;
 use ledger::verify::{Check, Progress, Report, verify};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -32,6 +33,21 @@ pub enum LedgerCommand {
     },
     /// State the lots whose time has come now, without waiting for the scheduled pass
     Expire,
+    /// A month from its opening to its closing, in credits and in money
+    #[command(after_help = roll_forward::HELP)]
+    RollForward(roll_forward::Arguments),
+    /// What operators did, the latest first: when, who, what, why, and what became of it
+    Acts {
+        /// Only acts about this account, or about a payment that is now its
+        #[arg(long)]
+        account: Option<AccountId>,
+        /// Only this operator's
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
+        /// How many at most
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        limit: i64,
+    },
 }
 
 pub async fn run(session: &Session, command: LedgerCommand) -> Result<ExitCode> {
@@ -39,6 +55,10 @@ pub async fn run(session: &Session, command: LedgerCommand) -> Result<ExitCode> 
         LedgerCommand::Verify { account } => prove(session, account.as_ref()).await,
         LedgerCommand::Rebuild { compare: _, limit } => rebuild::compare(session, limit).await,
         LedgerCommand::Expire => expire(session).await,
+        LedgerCommand::RollForward(arguments) => roll_forward::show(session, &arguments).await,
+        LedgerCommand::Acts { account, by, limit } => {
+            acts::list(session, &ActFilter { account, by, limit }).await
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::payment::{PaymentLine, payments_of_account};
 use super::snapshot;
 use db::{Doing, Error, PgConnection, Pool};
-use domain::{AccountId, Credits};
+use domain::{AccountId, Credits, CustomerId};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -259,6 +259,19 @@ pub(super) async fn last_number(
     .await
     .doing("finding an account's last transaction")?;
     Ok(last.unwrap_or(0))
+}
+
+/// The accounts that a customer, or whoever has an e-mail address, is linked to: by itself or by its address.
+pub async fn accounts_of(pool: &Pool, customer: &CustomerId) -> Result<Vec<AccountId>, Error> {
+    let rows = sqlx::query_scalar!(
+        r#"select distinct account as "account!" from customers
+           where (customer = $1 or email = $1) and account is not null order by 1"#,
+        customer.as_str(),
+    )
+    .fetch_all(pool)
+    .await
+    .doing("finding the accounts of a customer")?;
+    rows.iter().map(|id| id.parse().map_err(|error| Error::stored("an account id", error))).collect()
 }
 
 /// A line of the list of accounts.

@@ -289,6 +289,8 @@ fn in_utc(mut record: PaymentRecord) -> PaymentRecord {
     record.descriptions.values_mut().for_each(shift);
     record.movements.values_mut().for_each(shift);
     record.holds.values_mut().for_each(shift);
+    record.assignments.values_mut().for_each(shift);
+    record.valuations.values_mut().for_each(shift);
     record
 }
 

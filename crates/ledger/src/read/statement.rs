@@ -4,7 +4,7 @@ use super::account::last_number;
 use super::snapshot;
 use db::{Doing, Error, PgConnection, Pool};
 use domain::event::Balances;
-use domain::{AccountId, Credits};
+use domain::{AccountId, Cause, Credits};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -159,6 +159,28 @@ pub(super) async fn transactions_of_payment(
     .fetch_all(&mut *connection)
     .await
     .doing("reading a payment's transactions")?;
+    with_entries(connection, rows).await
+}
+
+/// What was posted because of a fact, in the accounts that it may concern.
+pub(super) async fn transactions_of_cause(
+    connection: &mut PgConnection,
+    accounts: &[String],
+    cause: &Cause,
+    limit: i64,
+) -> Result<Vec<TransactionView>, Error> {
+    let rows = sqlx::query_as!(
+        TransactionRow,
+        "select account, number, at, kind, cause_source, cause_id, payment from transactions
+         where account = any($1) and cause_source = $2 and cause_id = $3 order by account, number limit $4",
+        accounts,
+        cause.source,
+        cause.id,
+        limit,
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .doing("reading the transactions of a fact")?;
     with_entries(connection, rows).await
 }
 

@@ -1,0 +1,75 @@
+//! `fact show`: a stored fact, and everything that it brought about.
+
+use super::account::{journal, section};
+use super::{delivery, events, say, say_json};
+use crate::session::Session;
+use crate::table::{Style, moment, or_none};
+use anyhow::Result;
+use clap::Subcommand;
+use ledger::read::{self, FactView};
+use serde_json::json;
+use std::process::ExitCode;
+
+#[derive(Subcommand)]
+pub enum FactCommand {
+    /// A stored fact: what it says, when it came and how often, what became of it and by which rules, and the transactions
+    /// and events that it caused
+    Show {
+        /// As causes are written: paddle/evt_01h8..., operator/ada/adjust_0199...
+        cause: String,
+    },
+}
+
+pub async fn run(session: &Session, command: FactCommand) -> Result<ExitCode> {
+    match command {
+        FactCommand::Show { cause } => show(session, &cause).await,
+    }
+}
+
+async fn show(session: &Session, text: &str) -> Result<ExitCode> {
+    let cause = delivery::parse(text)?;
+    let Some(view) = read::fact(&session.pool, &cause).await? else {
+        match session.json {
+            true => say_json(&json!({ "fact": cause.to_string(), "known": false }))?,
+            false => say(&format!("No fact was admitted as {cause}. Causes are written <source>/<id>.")),
+        }
+        return Ok(ExitCode::from(1));
+    };
+    match session.json {
+        true => say_json(&view)?,
+        false => say(&fact_text(&view)?),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn fact_text(view: &FactView) -> Result<String> {
+    let mut lines = vec![
+        ("kind", view.kind.clone()),
+        ("time", moment(view.time)),
+        ("admitted", moment(view.admitted_at)),
+        ("came again", format!("{} times", view.repeats)),
+    ];
+    match &view.settled {
+        None => lines.push(("outcome", Style::Bad.paint("not settled by the ledger yet"))),
+        Some(settled) => {
+            lines.push(("outcome", settled.outcome.clone()));
+            lines.push(("settled", format!("{}, position {}", moment(settled.settled_at), settled.position)));
+            lines.push(("payment", or_none(settled.payment.as_deref())));
+            let rules = settled.rules.as_ref().map(|rules| rules.0.to_string());
+            lines.push(("rules", or_none(rules.as_deref())));
+        }
+    }
+    let said: serde_json::Value = serde_json::from_str(view.data.get())?;
+    let mut parts = vec![
+        Style::Bold.paint(&view.fact),
+        lines.iter().map(|(name, value)| format!("  {name:<12}{value}")).collect::<Vec<_>>().join("\n"),
+        format!("\n{}\n{}", Style::Bold.paint("What it says"), serde_json::to_string_pretty(&said)?),
+    ];
+    let count = view.transactions.len() as i64;
+    parts.extend(section("Journal", journal(&view.transactions), count));
+    if !view.events.is_empty() {
+        let told: Vec<String> = view.events.iter().map(|event| events::line(event)).collect();
+        parts.push(format!("\n{}\n{}", Style::Bold.paint("Events"), told.join("\n")));
+    }
+    Ok(parts.join("\n"))
+}

@@ -1,0 +1,179 @@
+//! What operators did: every act as its fact was stored, with who, why and what became of it.
+
+use super::fact::read_fact;
+use db::{Doing, Error, Pool};
+use domain::AccountId;
+use domain::fact::{AdjustmentKind, AssignmentAct, Fact, GrantKind};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+/// The source of an operator's facts is this and the operator's name. Nobody else may state facts under it.
+pub const OPERATOR: &str = "operator/";
+
+/// One act, as its stored fact tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ActLine {
+    pub fact: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    pub by: String,
+    pub kind: String,
+    pub what: String,
+    pub account: Option<String>,
+    pub payment: Option<String>,
+    pub reason: Option<String>,
+    /// Nothing as long as the ledger has not read it.
+    pub outcome: Option<String>,
+    /// How often it was stated again, to no effect.
+    pub repeats: i32,
+}
+
+/// Which acts to list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActFilter {
+    /// Only those about this account, or about a payment that is now its.
+    pub account: Option<AccountId>,
+    /// Only this operator's.
+    pub by: Option<String>,
+    pub limit: i64,
+}
+
+/// The latest acts first.
+///
+/// The sources are found one by one, by leaps through the inbox's key: there are few of them, and very many facts.
+pub async fn acts(pool: &Pool, filter: &ActFilter) -> Result<Vec<ActLine>, Error> {
+    let rows = sqlx::query!(
+        r#"with recursive sources as (
+               (select source from inbox order by source limit 1)
+               union all
+               select (select i.source from inbox i where i.source > s.source order by i.source limit 1)
+               from sources s where s.source is not null
+           )
+           select i.source, i.id, i.kind, i.fact, i.admitted_at, i.repeats,
+                  f.outcome as "outcome?", f.payment as "payment?", p.account as "holder?"
+           from sources s
+           join inbox i on i.source = s.source
+           left join ledger_facts f on f.source = i.source and f.id = i.id
+           left join payments p on p.payment = f.payment
+           where starts_with(s.source, $1) and ($2::text is null or s.source = $1 || $2)
+             and ($3::text is null or p.account = $3
+                  or $3 in (i.fact::jsonb ->> 'account', i.fact::jsonb #>> '{account,account}'))
+           order by i.admitted_at desc, i.source, i.id limit $4"#,
+        OPERATOR,
+        filter.by,
+        filter.account.as_ref().map(AccountId::as_str),
+        filter.limit,
+    )
+    .fetch_all(pool)
+    .await
+    .doing("listing operators' acts")?;
+    rows.into_iter()
+        .map(|row| {
+            let fact = read_fact(&row.kind, &row.fact)?;
+            let named = fact.account().map(|account| account.as_str().to_owned());
+            let about = fact.payment_ids().first().map(|payment| payment.as_str().to_owned());
+            Ok(ActLine {
+                fact: format!("{}/{}", row.source, row.id),
+                at: row.admitted_at,
+                by: row.source.strip_prefix(OPERATOR).unwrap_or(&row.source).to_owned(),
+                kind: row.kind,
+                what: what(&fact),
+                account: named.or(row.holder),
+                payment: row.payment.or(about),
+                reason: reason(&fact),
+                outcome: row.outcome,
+                repeats: row.repeats,
+            })
+        })
+        .collect()
+}
+
+/// What was done, in a few words; to whom stands beside it.
+fn what(fact: &Fact) -> String {
+    match fact {
+        Fact::Grant(grant) => {
+            let kind = match grant.kind {
+                GrantKind::Promotional => "promotional",
+                GrantKind::Goodwill => "goodwill",
+            };
+            format!("grant {} {kind}", grant.credits)
+        }
+        Fact::Adjustment(adjustment) => match adjustment.kind {
+            AdjustmentKind::Correction if adjustment.credits.is_positive() => {
+                format!("give {}", adjustment.credits)
+            }
+            AdjustmentKind::Correction => format!("take {}", adjustment.credits.abs()),
+            AdjustmentKind::WriteOff => format!("write off {} of debt", adjustment.credits),
+        },
+        Fact::Assignment(assignment) => {
+            let act = match assignment.act {
+                AssignmentAct::Deliver => "deliver",
+                AssignmentAct::Move => "move",
+            };
+            let to = assignment.account.as_ref().map(|account| format!(" to {account}")).unwrap_or_default();
+            let credits =
+                assignment.credits.map(|credits| format!(" as {credits} credits")).unwrap_or_default();
+            format!("{act}{to}{credits}")
+        }
+        Fact::Valuation(valuation) => format!("value {} as {}", valuation.movement, valuation.amount),
+        Fact::Customer(customer) => format!("link {}", customer.customer),
+        Fact::Payment(_)
+        | Fact::Movement(_)
+        | Fact::Dispute(_)
+        | Fact::Usage(_)
+        | Fact::Hold(_)
+        | Fact::RefundRequest(_)
+        | Fact::Expiry(_)
+        | Fact::Unrecognised(_) => fact.kind().as_str().to_owned(),
+    }
+}
+
+fn reason(fact: &Fact) -> Option<String> {
+    match fact {
+        Fact::Grant(grant) => Some(grant.reason.clone()),
+        Fact::Adjustment(adjustment) => Some(adjustment.reason.clone()),
+        Fact::Assignment(assignment) => Some(assignment.reason.clone()),
+        Fact::Valuation(valuation) => Some(valuation.reason.clone()),
+        Fact::Dispute(dispute) => dispute.reason.clone(),
+        Fact::RefundRequest(request) => request.reason.clone(),
+        Fact::Payment(_)
+        | Fact::Movement(_)
+        | Fact::Customer(_)
+        | Fact::Usage(_)
+        | Fact::Hold(_)
+        | Fact::Expiry(_)
+        | Fact::Unrecognised(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_act_is_told_in_a_few_words() {
+        let check =
+            |kind, data: &str, expect: &str| assert_eq!(what(&read_fact(kind, data).unwrap()), expect);
+        let by = r#""reason":"r","by":"ada""#;
+        let at = r#""occurred_at":"2026-11-20T10:00:00Z""#;
+        check("fact.grant", r#"{"account":"a","credits":"5","reason":"r"}"#, "grant 5 promotional");
+        check("fact.adjustment", &format!(r#"{{"account":"a","credits":"-5",{by}}}"#), "take 5");
+        check(
+            "fact.adjustment",
+            &format!(r#"{{"account":"a","credits":"5","kind":"write_off",{by}}}"#),
+            "write off 5 of debt",
+        );
+        check(
+            "fact.assignment",
+            &format!(r#"{{"payment":"paddle:t","act":"deliver","account":"a","credits":"800",{by},{at}}}"#),
+            "deliver to a as 800 credits",
+        );
+        let usd = r#""amount":{"amount":"9.70","currency":"USD"}"#;
+        check(
+            "fact.valuation",
+            &format!(r#"{{"payment":"paddle:t","movement":"dp_1",{usd},{by},{at}}}"#),
+            "value dp_1 as 9.70 USD",
+        );
+        check("fact.customer", &format!(r#"{{"customer":"paddle:ctm_1",{at}}}"#), "link paddle:ctm_1");
+    }
+}

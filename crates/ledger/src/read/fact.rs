@@ -1,0 +1,190 @@
+//! A stored fact, and everything that it brought about: each entry of the journal leads to its cause.
+
+use super::snapshot;
+use super::statement::{TransactionView, transactions_of_cause};
+use db::{Doing, Error, PgConnection, Pool};
+use domain::fact::{Fact, FactKind};
+use domain::{AccountId, Cause};
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use sqlx::types::Json;
+use time::OffsetDateTime;
+
+/// A fact brings about a handful of transactions and events; a link that delivers more payments than this is looked into
+/// with SQL.
+const EFFECTS_MAX: i64 = 500;
+
+/// `bursar fact show --json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct FactView {
+    pub fact: String,
+    pub kind: String,
+    /// What it says, as it was admitted.
+    pub data: Box<RawValue>,
+    /// When it happened, as its source tells.
+    #[serde(with = "time::serde::rfc3339")]
+    pub time: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    pub admitted_at: OffsetDateTime,
+    /// How often it came again and was stopped.
+    pub repeats: i32,
+    /// Nothing as long as the ledger has not read it.
+    pub settled: Option<Settlement>,
+    pub transactions: Vec<TransactionView>,
+    pub events: Vec<Json<Value>>,
+}
+
+/// What became of a fact, and what decided it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Settlement {
+    pub outcome: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub settled_at: OffsetDateTime,
+    /// Its place in the order in which facts were settled.
+    pub position: i64,
+    /// The payment that it was found to be about.
+    pub payment: Option<String>,
+    /// The rules that held then, and the version of their catalog; nothing where it was settled before rules were kept.
+    pub rules: Option<Json<Value>>,
+}
+
+/// What the gate admitted under an identity.
+#[derive(Debug, Clone)]
+pub struct AdmittedFact {
+    pub kind: String,
+    /// The canonical text.
+    pub fact: String,
+    pub time: OffsetDateTime,
+    pub admitted_at: OffsetDateTime,
+    pub repeats: i32,
+}
+
+impl AdmittedFact {
+    pub fn read(&self) -> Result<Fact, Error> {
+        read_fact(&self.kind, &self.fact)
+    }
+}
+
+pub(super) fn read_fact(kind: &str, text: &str) -> Result<Fact, Error> {
+    let kind = FactKind::parse(kind).ok_or_else(|| Error::stored("a fact's kind", kind))?;
+    Fact::parse(kind, &raw(text)?).map_err(|error| Error::stored("a fact", error))
+}
+
+fn raw(text: &str) -> Result<Box<RawValue>, Error> {
+    RawValue::from_string(text.to_owned()).map_err(|error| Error::stored("a fact", error))
+}
+
+/// What was admitted under this identity; nothing where nothing was.
+pub async fn admitted(pool: &Pool, cause: &Cause) -> Result<Option<AdmittedFact>, Error> {
+    stored(&mut *snapshot(pool).await?, cause).await
+}
+
+async fn stored(connection: &mut PgConnection, cause: &Cause) -> Result<Option<AdmittedFact>, Error> {
+    sqlx::query_as!(
+        AdmittedFact,
+        "select kind, fact, time, admitted_at, repeats from inbox where source = $1 and id = $2",
+        cause.source,
+        cause.id,
+    )
+    .fetch_optional(connection)
+    .await
+    .doing("reading a fact")
+}
+
+/// The fact with everything that it brought about; nothing where none was admitted under this identity.
+pub async fn fact(pool: &Pool, cause: &Cause) -> Result<Option<FactView>, Error> {
+    let connection = &mut *snapshot(pool).await?;
+    let Some(admitted) = stored(connection, cause).await? else { return Ok(None) };
+    let settled = settlement(connection, cause).await?;
+    let payment = settled.as_ref().and_then(|settled| settled.payment.as_deref());
+    let accounts = accounts_concerned(connection, &admitted.read()?, payment).await?;
+    let transactions = transactions_of_cause(connection, &accounts, cause, EFFECTS_MAX).await?;
+    let events = match &settled {
+        Some(settled) => events(connection, &accounts, cause, settled.settled_at).await?,
+        None => Vec::new(),
+    };
+    Ok(Some(FactView {
+        fact: cause.to_string(),
+        data: raw(&admitted.fact)?,
+        kind: admitted.kind,
+        time: admitted.time,
+        admitted_at: admitted.admitted_at,
+        repeats: admitted.repeats,
+        settled,
+        transactions,
+        events,
+    }))
+}
+
+async fn settlement(connection: &mut PgConnection, cause: &Cause) -> Result<Option<Settlement>, Error> {
+    sqlx::query_as!(
+        Settlement,
+        r#"select outcome, settled_at, position, payment, r.content as "rules?: Json<Value>"
+           from ledger_facts f left join rules_versions r using (rules) where source = $1 and id = $2"#,
+        cause.source,
+        cause.id,
+    )
+    .fetch_optional(connection)
+    .await
+    .doing("reading what became of a fact")
+}
+
+/// The accounts that a fact may have changed: those it names, its payment's then and now, its customer's. Transactions are
+/// found by their account and not by their cause, for which a journal needs no index.
+async fn accounts_concerned(
+    connection: &mut PgConnection,
+    fact: &Fact,
+    payment: Option<&str>,
+) -> Result<Vec<String>, Error> {
+    let customer = match fact {
+        Fact::Customer(customer) => Some(customer.customer.as_str()),
+        Fact::Payment(_)
+        | Fact::Movement(_)
+        | Fact::Dispute(_)
+        | Fact::Usage(_)
+        | Fact::Grant(_)
+        | Fact::Hold(_)
+        | Fact::RefundRequest(_)
+        | Fact::Adjustment(_)
+        | Fact::Assignment(_)
+        | Fact::Valuation(_)
+        | Fact::Expiry(_)
+        | Fact::Unrecognised(_) => None,
+    };
+    sqlx::query_scalar!(
+        r#"select account as "account!" from (
+               select $1::text as account
+               union select account from payments where payment = $2
+               union select account from transactions where payment = $2
+               union select account from customers where customer = $3
+           ) a where account is not null"#,
+        fact.account().map(AccountId::as_str),
+        payment,
+        customer,
+    )
+    .fetch_all(connection)
+    .await
+    .doing("finding the accounts that a fact concerns")
+}
+
+/// An event has the time at which its cause was settled.
+async fn events(
+    connection: &mut PgConnection,
+    accounts: &[String],
+    cause: &Cause,
+    settled_at: OffsetDateTime,
+) -> Result<Vec<Json<Value>>, Error> {
+    sqlx::query_scalar!(
+        r#"select body::jsonb as "body!: Json<Value>" from events
+           where (account = any($1) or account is null) and time = $2 and body::jsonb ->> 'cause' = $3
+           order by account nulls first, sequence limit $4"#,
+        accounts,
+        settled_at,
+        cause.to_string(),
+        EFFECTS_MAX,
+    )
+    .fetch_all(connection)
+    .await
+    .doing("reading the events of a fact")
+}
