@@ -632,7 +632,6 @@ fn history(random: &mut StdRng) -> Vec<Envelope> {
 /// The hazard: the account that a stored assignment names is not among those that the ledger locks for a later fact, so
 /// the payment itself becomes a dead letter.
 #[test]
-#[ignore = "the ledger's lock_accounts leaves out the accounts of a record's assignments"]
 fn an_operators_word_on_a_payment_waits_for_it_like_any_other() {
     run(async |site| {
         let ledger = site.start(ledger_of(&site), 1);
