@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// As many facts as the loop takes at a time.
-const BATCH: usize = 500;
+pub const BATCH: usize = 500;
 
 /// Facts settled before it is measured: the first batches open accounts and plan statements.
 const WARM_UP: usize = 10 * BATCH;

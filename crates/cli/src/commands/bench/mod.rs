@@ -9,6 +9,7 @@ mod fleet;
 mod latency;
 mod ledger;
 mod load;
+mod proof;
 
 use super::{say, say_json};
 use crate::scratch::Scratch;
@@ -36,6 +37,8 @@ pub struct Arguments {
 enum Part {
     /// The ledger alone: its database part, then draining a backlog; over many accounts, few, and one
     Ledger(ledger::Arguments),
+    /// Verify and rebuild over long journals: time, and memory that stays flat
+    Proof(proof::Arguments),
 }
 
 #[derive(Args)]
@@ -107,6 +110,7 @@ pub async fn run(session: Session, arguments: Arguments) -> Result<ExitCode> {
     }
     let arguments = match arguments.part {
         Some(Part::Ledger(arguments)) => return ledger::run(session, arguments).await,
+        Some(Part::Proof(arguments)) => return proof::run(session, arguments).await,
         None => arguments.whole,
     };
     let scratch = Scratch::make("bench", load::config(&session.config)).await?;
