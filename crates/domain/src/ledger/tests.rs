@@ -290,13 +290,37 @@ fn nothing_fully_refunded_is_spendable_again() {
     ]);
 }
 
+fn in_euro(fact: Fact) -> Fact {
+    let Fact::Movement(movement) = fact else { unreachable!() };
+    let amount = Money::new(movement.amount.amount(), currency("EUR").unwrap()).unwrap();
+    Fact::Movement(fact::Movement { amount, ..movement })
+}
+
 #[test]
 fn a_movement_in_another_currency_holds_the_rest() {
-    let mut foreign = moved("d1", "t1", Chargeback, Final, "9.00", 1);
-    if let Fact::Movement(movement) = &mut foreign {
-        movement.amount = Money::from_minor(900, 2, currency("EUR").unwrap()).unwrap();
+    check(&[
+        (buy("t1", "a", "pri_1000", "10.00"), ["1000", "0", "0"]),
+        (in_euro(moved("d1", "t1", Chargeback, Final, "9.00", 1)), ["0", "1000", "0"]),
+    ]);
+}
+
+/// Won nets to zero, also where nobody can tell what it was in the payment's currency.
+#[test]
+fn a_back_that_is_full_settles_a_chargeback_in_another_currency() {
+    let mut back = in_euro(moved("b1", "t1", Back, Final, "9.00", 2));
+    if let Fact::Movement(movement) = &mut back {
+        movement.full = true;
     }
-    check(&[(buy("t1", "a", "pri_1000", "10.00"), ["1000", "0", "0"]), (foreign, ["0", "1000", "0"])]);
+    check(&[
+        (buy("t1", "a", "pri_1000", "10.00"), ["1000", "0", "0"]),
+        (in_euro(moved("d1", "t1", Chargeback, Final, "9.00", 1)), ["0", "1000", "0"]),
+        (back.clone(), ["1000", "0", "0"]),
+    ]);
+    check(&[
+        (buy("t1", "a", "pri_1000", "10.00"), ["1000", "0", "0"]),
+        (moved("d1", "t1", Chargeback, Final, "10.00", 1), ["0", "0", "0"]),
+        (back, ["1000", "0", "0"]),
+    ]);
 }
 
 #[test]
