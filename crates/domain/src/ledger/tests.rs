@@ -3,6 +3,7 @@
 mod acts;
 mod examples;
 mod histories;
+mod mistakes;
 mod model;
 mod world;
 
