@@ -124,38 +124,6 @@ fn a_purchase_gives_its_credits_and_its_bonus_once() {
 }
 
 #[test]
-fn consumed_credits_that_are_charged_back_become_debt_and_come_back_when_won() {
-    check(&[
-        (buy("t1", "a", "pri_1000", "10.00"), ["1000", "0", "0"]),
-        (usage("a", 600), ["400", "0", "0"]),
-        (moved("d1", "t1", Chargeback, Final, "10.00", 1), ["0", "0", "600"]),
-        (buy("t2", "a", "pri_1000", "10.00"), ["400", "0", "0"]),
-        (moved("b1", "t1", Back, Final, "10.00", 2), ["1400", "0", "0"]),
-    ]);
-}
-
-#[test]
-fn partial_refunds_that_add_up_reverse_exactly_what_was_granted() {
-    for amounts in [["3.33", "3.33", "3.34"], ["3.34", "3.33", "3.33"], ["3.33", "3.34", "3.33"]] {
-        let mut world = World::new();
-        world.tell("buy", &buy("t1", "a", "pri_1050", "10.00"));
-        for (step, amount) in amounts.iter().enumerate() {
-            world.tell(&step.to_string(), &moved(&format!("r{step}"), "t1", Refund, Final, amount, 1));
-        }
-        assert_eq!(world.balances("a"), ["0", "0", "0"]);
-    }
-}
-
-#[test]
-fn a_dispute_larger_than_the_payment_is_clamped() {
-    check(&[
-        (buy("t1", "a", "pri_1000", "10.00"), ["1000", "0", "0"]),
-        (moved("d1", "t1", Chargeback, Final, "12.00", 1), ["0", "0", "0"]),
-        (moved("r1", "t1", Refund, Final, "5.00", 2), ["0", "0", "0"]),
-    ]);
-}
-
-#[test]
 fn a_pending_refund_holds_and_a_rejected_one_releases() {
     check(&[
         (buy("t1", "a", "pri_1000", "10.00"), ["1000", "0", "0"]),
@@ -180,29 +148,6 @@ fn a_refund_before_its_purchase_ends_the_same() {
     check(&[
         (moved("r1", "t1", Refund, Final, "4.00", 1), ["0", "0", "0"]),
         (buy("t1", "a", "pri_1000", "10.00"), ["600", "0", "0"]),
-    ]);
-}
-
-#[test]
-fn a_dispute_in_progress_a_refund_meanwhile_and_the_dispute_won() {
-    check(&[
-        (buy("t1", "a", "pri_1000", "10.00"), ["1000", "0", "0"]),
-        (moved("d1", "t1", Chargeback, Pending, "10.00", 1), ["0", "1000", "0"]),
-        (moved("r1", "t1", Refund, Final, "4.00", 2), ["0", "600", "0"]),
-        (moved("d1", "t1", Chargeback, Void, "10.00", 3), ["600", "0", "0"]),
-    ]);
-}
-
-#[test]
-fn nothing_fully_refunded_is_spendable_again() {
-    check(&[
-        (buy("t1", "a", "pri_1000", "10.00"), ["1000", "0", "0"]),
-        (buy("t2", "a", "pri_1000", "10.00"), ["2000", "0", "0"]),
-        (usage("a", 300), ["1700", "0", "0"]),
-        (moved("d1", "t1", Chargeback, Final, "10.00", 1), ["700", "0", "0"]),
-        (moved("r1", "t2", Refund, Final, "10.00", 2), ["0", "0", "300"]),
-        (grant("a", 500), ["200", "0", "0"]),
-        (moved("b1", "t1", Back, Final, "10.00", 3), ["1200", "0", "0"]),
     ]);
 }
 

@@ -112,6 +112,19 @@ fn credits_that_come_back_to_an_expired_lot_can_be_spent_for_the_grace() {
 }
 
 #[test]
+fn credits_that_come_back_with_a_grace_are_burned_when_their_new_time_says() {
+    let mut world = World::new();
+    world.expire_prices_after(Duration::days(1));
+    world.tell("1", &buy("t1", "a", "pri_1000", "10.00"));
+    world.tell("2", &expiring("a", 50, 20));
+    world.tell("3", &moved("d1", "t1", Chargeback, Final, "10.00", 1));
+    world.tell("4", &moved("b1", "t1", Back, Final, "10.00", 2));
+    // The grace ends on day 30: the grant that ends on day 20 goes first now.
+    world.tell("5", &usage("a", 60));
+    assert_eq!(world.of_payment(&txn("t1"), |lot| lot.consumed), Credits::whole(10));
+}
+
+#[test]
 fn an_expiry_tells_of_each_lot() {
     let mut world = World::new();
     world.tell("1", &expiring("a", 100, 1));

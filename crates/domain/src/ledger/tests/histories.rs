@@ -446,8 +446,15 @@ fn agrees(world: &World, model: &Model) -> Result<(), String> {
 /// Tells one step, then checks everything against everything.
 fn step(world: &mut World, model: &mut Model, id: &str, fact: &Fact) -> Result<(), String> {
     let at = |broken: String| format!("after {id}: {broken}");
+    let debts: BTreeMap<AccountId, Credits> =
+        world.books.accounts.values().map(|account| (account.id.clone(), account.balances.debt)).collect();
     if let Some(refused) = world.hear(id, fact).map_err(at)? {
         refused.map_err(|refusal| at(refusal.to_string()))?;
+    }
+    if let Fact::Adjustment(Adjustment { account, credits, kind: AdjustmentKind::WriteOff, .. }) = fact {
+        let debt = debts.get(account).copied().unwrap_or_default();
+        let forgiven = world.forgiven.get(id).copied().unwrap_or_default();
+        holds!(forgiven == debt.min(*credits), "after {id}: {forgiven} was forgiven of {debt}");
     }
     model.tell(id, fact);
     model.forgiven.clone_from(&world.forgiven);
