@@ -298,19 +298,19 @@ impl Record {
         let pending = sum(MovementKind::Refund, MovementStatus::Pending)
             + sum(MovementKind::Chargeback, MovementStatus::Pending);
         let rest = whole - reversed;
-        let counts_above = |movement: &Movement| match movement.status {
-            MovementStatus::Void => true,
-            // Of final chargebacks and backs only what cancels no other counts.
-            MovementStatus::Final => match movement.kind {
-                MovementKind::Refund => false,
-                MovementKind::Chargeback | MovementKind::Back => true,
-            },
-            MovementStatus::Pending => false,
+        // Final chargebacks and backs count as far as they do not cancel each other, everything else by itself.
+        let is_unknown = |(kind, status)| {
+            self.movements_of(kind, status).any(|(id, movement)| self.counted(id, movement, total).is_none())
         };
         let foreign_currency = chargebacks.iter().chain(&backs).any(Option::is_none)
-            || self.movements.iter().any(|(id, stated)| {
-                !counts_above(&stated.what) && self.counted(id, &stated.what, total).is_none()
-            });
+            || [
+                (MovementKind::Refund, MovementStatus::Final),
+                (MovementKind::Refund, MovementStatus::Pending),
+                (MovementKind::Chargeback, MovementStatus::Pending),
+                (MovementKind::Back, MovementStatus::Pending),
+            ]
+            .into_iter()
+            .any(is_unknown);
         let held = if foreign_currency {
             rest
         } else {
