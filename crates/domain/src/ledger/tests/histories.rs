@@ -154,6 +154,8 @@ fn any_description() -> impl Strategy<Value = Fact> {
             payment.customer = customer.map(|customer| customer.parse().unwrap());
             (payment.amount, payment.occurred_at, payment.status) = (money("USD", cents), at(minute), status);
             match which {
+                // What was said first was in another currency.
+                1 if minute == 0 => (payment.amount, payment.items) = (money("EUR", cents), vec![item]),
                 3 => (payment.amount, payment.items) = (money("USD", 0), vec![item]),
                 5 => {
                     payment.items = vec![Item { price: "pri_nobody_knows".to_owned(), quantity }];
