@@ -360,10 +360,11 @@ pub struct Assignment {
     pub occurred_at: OffsetDateTime,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AssignmentAct {
     /// Never takes a delivered payment away from its account.
+    #[default]
     Deliver,
     /// Also a delivered payment goes to the named account, with everything that became of it.
     Move,

@@ -230,8 +230,8 @@ impl<'a> Posting<'a> {
             .values()
             .filter(|payment| payment.state == PaymentState::Undelivered)
             .filter(|payment| {
-                let customer = payment.record.terms().and_then(|terms| terms.customer);
-                customer.is_some_and(|customer| linked.contains(&customer))
+                let terms = payment.record.terms();
+                terms.is_some_and(|terms| terms.customers.iter().any(|customer| linked.contains(customer)))
             })
             .map(|payment| payment.id.clone())
             .collect();
@@ -248,6 +248,7 @@ impl<'a> Posting<'a> {
         let before = payment.record.clone();
         state(&mut payment.record);
         let changed = !payment.record.says_the_same_as(&before);
+        self.follow_move(books, id);
         let contradicts = self.contradicts_its_account(books, id) || self.contradicts_its_grant(books, id);
         self.settle(books, id);
         match (books.payments[id].state, contradicts, changed || !self.transactions.is_empty()) {
@@ -321,7 +322,8 @@ impl<'a> Posting<'a> {
         worth: Option<&(CatalogVersion, Worth)>,
     ) -> bool {
         let named = terms.account.as_ref().map(|link| link.account.clone());
-        let linked = || terms.customer.as_ref().and_then(|customer| books.customers.get(customer).cloned());
+        // Any of them will do: which object names whom first must not decide whether the payment is delivered.
+        let linked = || terms.customers.iter().find_map(|customer| books.customers.get(customer).cloned());
         let contradicts = books.payments[id].record.contradicts_itself();
         let (account, (version, _)) = match (named.or_else(linked), worth) {
             (Some(account), Some(worth)) if !contradicts => (account, worth),
@@ -617,6 +619,10 @@ impl<'a> Posting<'a> {
     }
 
     fn post(&mut self, account: &mut Account, draft: Draft) {
+        // A payment that granted nothing moves without a trace in the journal.
+        if draft.entries.is_empty() {
+            return;
+        }
         account.transactions += 1;
         let mut transaction = Transaction {
             account: account.id.clone(),

@@ -237,7 +237,8 @@ impl Credits {
     }
 
     /// `self * part / whole`, rounded half to even at `scale`, exactly: no intermediate rounding, whatever the sizes.
-    /// `part` is clamped to `whole`; a whole of zero has no parts.
+    /// `part` is clamped to `whole`; a whole of zero has no parts. Credits that are finer than `scale` (it was lowered since
+    /// they were granted) are shared at their own: a share is never more than the whole.
     pub fn share(self, part: Decimal, whole: Decimal, scale: u32) -> Self {
         if whole <= Decimal::ZERO || part <= Decimal::ZERO {
             return Self::ZERO;
@@ -247,6 +248,7 @@ impl Credits {
         }
         let places = part.scale().max(whole.scale());
         let (part, whole) = (units(part, places), units(whole, places));
+        let scale = scale.max(self.0.scale());
         let credits = units(self.0, scale);
         Self::new(Decimal::from_i128_with_scale(multiply_divide_half_even(credits, part, whole), scale))
     }
@@ -388,6 +390,13 @@ mod tests {
         {
             assert!(check(wrong, 6).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_share_of_credits_finer_than_the_scale_is_never_more_than_the_whole() {
+        let granted = Credits::new(Decimal::new(6, 1));
+        let share = |part| granted.share(Decimal::new(part, 2), Decimal::ONE, 0).to_string();
+        assert_eq!([share(99), share(50), share(1)], ["0.6", "0.3", "0"]);
     }
 
     #[test]

@@ -5,7 +5,8 @@
 
 use crate::catalog::{Catalog, Worth};
 use crate::fact::{
-    self, AccountLink, HoldStatus, Item, LinkProof, MovementKind, MovementStatus, PaymentStatus,
+    self, AccountLink, AssignmentAct, HoldStatus, Item, LinkProof, MovementKind, MovementStatus,
+    PaymentStatus,
 };
 use crate::ids::{AccountId, CustomerId};
 use crate::money::{Credits, Money, SCALE_MAX};
@@ -77,6 +78,8 @@ pub struct Hold {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Assigned {
+    #[serde(default)]
+    pub act: AssignmentAct,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -96,7 +99,11 @@ pub struct Terms {
     pub before_tax: Money,
     pub items: Vec<Item>,
     pub account: Option<AccountLink>,
+    /// The first of `customers`.
     pub customer: Option<CustomerId>,
+    /// Whoever it is said to be by, in the order in which they are asked for their account: the processor's own customers,
+    /// then the addresses of guests.
+    pub customers: Vec<CustomerId>,
     /// What it grants by an operator's word, whatever catalog and rate say.
     pub credits: Option<Credits>,
     /// When the processor says it was paid: the leading description's time.
@@ -166,7 +173,7 @@ impl Record {
     }
 
     pub fn note_assignment(&mut self, event: &str, fact: &fact::Assignment) {
-        let what = Assigned { account: fact.account.clone(), credits: fact.credits };
+        let what = Assigned { act: fact.act, account: fact.account.clone(), credits: fact.credits };
         let stated = Stated { at: fact.occurred_at, event: event.to_owned(), what };
         keep_later(&mut self.assignments, event.to_owned(), stated, time_order);
     }
@@ -215,6 +222,17 @@ impl Record {
         words.into_iter().find_map(|stated| tells(&stated.what))
     }
 
+    fn assigned_account(&self) -> Option<AccountId> {
+        self.assigned(|word| word.account.clone())
+    }
+
+    /// Where it goes by an operator's last word, if that was a move: of two moves the later one holds, whichever comes
+    /// last.
+    pub fn moved_to(&self) -> Option<AccountId> {
+        let word = self.assigned(|word| word.account.clone().map(|account| (word.act, account)));
+        word.filter(|(act, _)| *act == AssignmentAct::Move).map(|(_, account)| account)
+    }
+
     /// What was paid, field by field from the leading description that tells it; nothing while no description says
     /// that it was paid.
     pub fn terms(&self) -> Option<Terms> {
@@ -235,6 +253,9 @@ impl Record {
             .filter_map(|(_, stated)| stated.what.before_tax)
             .find(|money| money.currency() == total.currency())
             .unwrap_or(total);
+        let mut customers: Vec<CustomerId> = said().filter_map(|what| what.customer.clone()).collect();
+        customers.sort_by_key(CustomerId::is_email);
+        customers.dedup();
         Some(Terms {
             total,
             before_tax,
@@ -244,11 +265,11 @@ impl Record {
                 .cloned()
                 .unwrap_or_default(),
             account: self
-                .assigned(|word| word.account.clone())
+                .assigned_account()
                 .map(|account| AccountLink { account, proof: LinkProof::Stated })
                 .or_else(|| said().find_map(|what| what.account.clone())),
-            // An address is whom to ask where the processor names no customer of its own.
-            customer: said().filter_map(|what| what.customer.clone()).min_by_key(CustomerId::is_email),
+            customer: customers.first().cloned(),
+            customers,
             credits: self.assigned(|word| word.credits),
             at: leading.at,
         })
@@ -256,7 +277,7 @@ impl Record {
 
     /// Two descriptions name different accounts, and no operator has decided: never guessed.
     pub fn contradicts_itself(&self) -> bool {
-        if self.assigned(|word| word.account.clone()).is_some() {
+        if self.assigned_account().is_some() {
             return false;
         }
         let mut accounts = self.descriptions.values().filter_map(|stated| stated.what.account.as_ref());
@@ -274,15 +295,27 @@ impl Record {
                 .sum()
         };
         let refunds = clamp(sum(MovementKind::Refund, MovementStatus::Final));
-        let (chargebacks, backs) = self.chargebacks_and_backs(total);
-        let reversed = clamp(refunds + (clamp(chargebacks) - clamp(backs)).max(Decimal::ZERO));
+        let (chargebacks, backs) = self.standing_chargebacks_and_backs(total);
+        let counted = |amounts: &[Option<Decimal>]| -> Decimal { amounts.iter().flatten().sum() };
+        let disputed = clamp(counted(&chargebacks)) - clamp(counted(&backs));
+        let reversed = clamp(refunds + disputed.max(Decimal::ZERO));
 
         let pending = sum(MovementKind::Refund, MovementStatus::Pending)
             + sum(MovementKind::Chargeback, MovementStatus::Pending);
         let rest = whole - reversed;
-        let foreign_currency = self.movements.iter().any(|(id, stated)| {
-            stated.what.status != MovementStatus::Void && self.counted(id, &stated.what, total).is_none()
-        });
+        // Final chargebacks and backs count as far as they do not cancel each other, everything else by itself.
+        let is_unknown = |(kind, status)| {
+            self.movements_of(kind, status).any(|(id, movement)| self.counted(id, movement, total).is_none())
+        };
+        let foreign_currency = chargebacks.iter().chain(&backs).any(Option::is_none)
+            || [
+                (MovementKind::Refund, MovementStatus::Final),
+                (MovementKind::Refund, MovementStatus::Pending),
+                (MovementKind::Chargeback, MovementStatus::Pending),
+                (MovementKind::Back, MovementStatus::Pending),
+            ]
+            .into_iter()
+            .any(is_unknown);
         let held = if foreign_currency {
             rest
         } else {
@@ -309,21 +342,22 @@ impl Record {
         own(moved.amount).or_else(|| self.valuations.get(movement).and_then(|stated| own(stated.what.amount)))
     }
 
-    /// Final chargebacks and final backs. A back that is full cancels one chargeback whatever the two amounts are (an
-    /// exchange rate moved between them): the greatest still standing, so that the order of facts does not matter.
-    fn chargebacks_and_backs(&self, total: Money) -> (Decimal, Decimal) {
-        let mut chargebacks: Vec<Decimal> = self
+    /// Final chargebacks and final backs, as they count, nothing where that is unknown. A back that is full cancels one
+    /// chargeback whatever the two amounts are (an exchange rate moved between them) and in whatever currency: one of
+    /// unknown amount, else the greatest still standing, so that the order of facts does not matter.
+    fn standing_chargebacks_and_backs(&self, total: Money) -> (Vec<Option<Decimal>>, Vec<Option<Decimal>>) {
+        let mut chargebacks: Vec<Option<Decimal>> = self
             .movements_of(MovementKind::Chargeback, MovementStatus::Final)
-            .filter_map(|(id, movement)| self.counted(id, movement, total))
+            .map(|(id, movement)| self.counted(id, movement, total))
             .collect();
-        chargebacks.sort();
-        let mut backs = Decimal::ZERO;
+        chargebacks.sort_by_key(|amount| (amount.is_none(), *amount));
+        let mut backs = Vec::new();
         for (id, back) in self.movements_of(MovementKind::Back, MovementStatus::Final) {
             if !(back.full && chargebacks.pop().is_some()) {
-                backs += self.counted(id, back, total).unwrap_or_default();
+                backs.push(self.counted(id, back, total));
             }
         }
-        (chargebacks.into_iter().sum(), backs)
+        (chargebacks, backs)
     }
 
     /// Holds of the refund desk that stand and that no movement has replaced.

@@ -76,32 +76,50 @@ impl Posting<'_> {
         id: &PaymentId,
         assignment: &fact::Assignment,
     ) -> Result<Outcome, Refusal> {
-        let holder = books.payment(id).account.clone();
-        if let (Some(holder), Some(account)) = (holder, &assignment.account)
-            && holder != *account
-        {
+        let cause = self.cause;
+        if let (Some(holder), Some(account)) = (books.payment(id).account.clone(), &assignment.account) {
             match assignment.act {
-                AssignmentAct::Deliver => return Ok(Outcome::Contradicts),
-                AssignmentAct::Move => self.relocate(books, id, &holder, account)?,
+                AssignmentAct::Deliver if holder != *account => return Ok(Outcome::Contradicts),
+                AssignmentAct::Deliver => {}
+                AssignmentAct::Move => {
+                    let mut record = books.payment(id).record.clone();
+                    record.note_assignment(&cause.id, assignment);
+                    if let Some(owner) = record.moved_to().filter(|owner| *owner != holder) {
+                        self.room_to_move(books, id, &holder, &owner)?;
+                    }
+                }
             }
         }
-        let cause = self.cause;
         Ok(self.recorded(books, id, |record| record.note_assignment(&cause.id, assignment)))
     }
 
-    /// Takes a payment's lots out of one account and brings them to another, with what of them was reversed and has
-    /// expired. Usage that they carried stays where it happened.
-    fn relocate(
-        &mut self,
+    /// Moves a delivered payment to where an operator's last word says. That word may have waited in a shell that turned
+    /// out to be this payment; where the credits do not fit it stays, and contradicts.
+    pub(super) fn follow_move(&mut self, books: &mut Books, id: &PaymentId) {
+        let payment = &books.payments[id];
+        let (Some(holder), Some(owner)) = (payment.account.clone(), payment.record.moved_to()) else {
+            return;
+        };
+        if holder != owner && self.room_to_move(books, id, &holder, &owner).is_ok() {
+            self.relocate(books, id, &holder, &owner);
+        }
+    }
+
+    fn room_to_move(
+        &self,
         books: &mut Books,
         id: &PaymentId,
         from: &AccountId,
         to: &AccountId,
     ) -> Result<(), Refusal> {
         let granted = books.account(from).lots.granted_by(id).total();
-        for account in [from, to] {
-            self.room(books.account(account), granted)?;
-        }
+        [from, to].into_iter().try_for_each(|account| self.room(books.account(account), granted))
+    }
+
+    /// Takes a payment's lots out of one account and brings them to another, with what of them was reversed and has
+    /// expired. Usage that they carried stays where it happened.
+    fn relocate(&mut self, books: &mut Books, id: &PaymentId, from: &AccountId, to: &AccountId) {
+        let granted = books.account(from).lots.granted_by(id).total();
         let leaving = books.account(from);
         let names = leaving.lots.of_payment(id);
         let mut lots: Vec<Lot> = names.iter().filter_map(|name| leaving.lots.get(name)).cloned().collect();
@@ -127,10 +145,11 @@ impl Posting<'_> {
             reason: Some("moved"),
             ..EventData::default()
         };
-        self.tell_with_debt(leaving, EventKind::CreditsReversed, data.clone(), short);
+        if granted.is_positive() {
+            self.tell_with_debt(leaving, EventKind::CreditsReversed, data.clone(), short);
+        }
         self.receive(books.account(to), id, lots, data);
         books.payment(id).account = Some(to.clone());
-        Ok(())
     }
 
     fn receive(&mut self, account: &mut Account, id: &PaymentId, lots: Vec<Lot>, data: EventData) {
@@ -150,6 +169,8 @@ impl Posting<'_> {
         self.post(account, draft);
         let delivered = EventData { payment: Some(id.clone()), ..EventData::default() };
         self.tell(account, EventKind::PaymentDelivered, delivered);
-        self.tell(account, EventKind::CreditsGranted, data);
+        if data.credits.is_some_and(|credits| credits.is_positive()) {
+            self.tell(account, EventKind::CreditsGranted, data);
+        }
     }
 }

@@ -112,6 +112,19 @@ fn credits_that_come_back_to_an_expired_lot_can_be_spent_for_the_grace() {
 }
 
 #[test]
+fn credits_that_come_back_with_a_grace_are_burned_when_their_new_time_says() {
+    let mut world = World::new();
+    world.expire_prices_after(Duration::days(1));
+    world.tell("1", &buy("t1", "a", "pri_1000", "10.00"));
+    world.tell("2", &expiring("a", 50, 20));
+    world.tell("3", &moved("d1", "t1", Chargeback, Final, "10.00", 1));
+    world.tell("4", &moved("b1", "t1", Back, Final, "10.00", 2));
+    // The grace ends on day 30: the grant that ends on day 20 goes first now.
+    world.tell("5", &usage("a", 60));
+    assert_eq!(world.of_payment(&txn("t1"), |lot| lot.consumed), Credits::whole(10));
+}
+
+#[test]
 fn an_expiry_tells_of_each_lot() {
     let mut world = World::new();
     world.tell("1", &expiring("a", 100, 1));
@@ -163,6 +176,49 @@ fn a_delivered_payment_changes_hands_by_a_move_alone() {
     assert_eq!(world.balances("b"), ["0", "0", "0"]);
     world.tell("8", &buy("t1", "a", "pri_1050", "10.00"));
     assert_eq!(world.balances("a"), ["0", "0", "500"]);
+}
+
+/// Two operators' words may come in the other order: a queue was replayed, a batch was split.
+#[test]
+fn of_two_moves_the_later_word_holds_whichever_comes_last() {
+    let moved_at = |account: &str, minute| {
+        let Fact::Assignment(word) = assignment("t1", AssignmentAct::Move, Some(account), None) else {
+            unreachable!()
+        };
+        Fact::Assignment(Assignment { occurred_at: START + Duration::minutes(minute), ..word })
+    };
+    for order in [["b", "c"], ["c", "b"]] {
+        let mut world = World::new();
+        world.tell("1", &buy("t1", "a", "pri_1000", "10.00"));
+        for account in order {
+            world.tell(account, &moved_at(account, if account == "c" { 2 } else { 1 }));
+        }
+        assert_eq!(["a", "b", "c"].map(|account| world.balances(account)[0].clone()), ["0", "0", "1000"]);
+    }
+}
+
+/// The operator named the charge; only a later fact tells that it is the delivered payment.
+#[test]
+fn a_move_that_waited_in_a_shell_moves_the_payment_that_it_turns_out_to_be() {
+    let mut world = World::new();
+    world.tell("1", &buy("t1", "a", "pri_1000", "10.00"));
+    world.tell("2", &assignment("ch_1", AssignmentAct::Move, Some("b"), None));
+    let Fact::Movement(mut refund) = moved("r1", "t1", Refund, Final, "4.00", 1) else { unreachable!() };
+    refund.aliases = vec![txn("ch_1")];
+    world.tell("3", &Fact::Movement(refund));
+    assert_eq!(world.balances("a"), ["0", "0", "0"]);
+    assert_eq!(world.balances("b"), ["600", "0", "0"]);
+}
+
+#[test]
+fn a_payment_that_granted_nothing_moves_without_a_transaction() {
+    let mut world = World::new();
+    let Fact::Payment(mut free) = buy("t1", "a", "pri_1000", "10.00") else { unreachable!() };
+    free.items[0].quantity = 0;
+    world.tell("1", &Fact::Payment(free));
+    let decision = world.tell("3", &assignment("t1", AssignmentAct::Move, Some("b"), None)).unwrap();
+    assert!(decision.transactions.is_empty());
+    assert_eq!(kinds(&decision), ["payment.delivered"]);
 }
 
 #[test]
@@ -223,6 +279,37 @@ fn an_address_links_whoever_has_it_before_and_after() {
         (customer("paddle:ctm_2", None, Some("b")), ["3000", "0", "0"]),
         (by("t4", "paddle:ctm_2"), ["4000", "0", "0"]),
     ]);
+}
+
+/// Stripe's session and charge of a guest may carry two addresses: which of them comes first must not decide.
+#[test]
+fn any_of_a_purchases_customers_links_it() {
+    let by = |object: &str, precedence, customer: &str| {
+        let Fact::Payment(payment) = buy("t1", "a", "pri_1000", "10.00") else { unreachable!() };
+        let customer = Some(customer.parse().unwrap());
+        Fact::Payment(fact::Payment {
+            object: object.to_owned(),
+            precedence,
+            customer,
+            account: None,
+            ..payment
+        })
+    };
+    let link = Fact::Customer(Customer {
+        customer: "email:billing@example.com".parse().unwrap(),
+        email: None,
+        account: Some(AccountLink { account: account_id("a"), proof: LinkProof::Stated }),
+        occurred_at: START,
+    });
+    let facts =
+        [by("cs_1", 0, "email:checkout@example.com"), by("ch_1", 2, "email:billing@example.com"), link];
+    for order in [[0, 1, 2], [1, 2, 0], [2, 0, 1], [0, 2, 1]] {
+        let mut world = World::new();
+        for index in order {
+            world.tell(&index.to_string(), &facts[index]);
+        }
+        assert_eq!(world.balances("a"), ["1000", "0", "0"], "{order:?}");
+    }
 }
 
 #[test]
