@@ -4,10 +4,14 @@
 -- Keys compare byte by byte: faster than any language's order, and the same on every server.
 drop index payments_waiting_for_customer;
 alter table payments alter column payment type text collate "C", alter column account type text collate "C",
-                     alter column customer type text collate "C", alter column merged_into type text collate "C",
+                     alter column merged_into type text collate "C",
+                     -- Whoever it is said to be by: a link of any of them delivers it.
+                     add column customers text[] collate "C" not null default '{}',
                      -- Read and written whole, by the ledger alone.
                      alter column record type json;
-create index payments_waiting_for_customer on payments (customer) where state = 'undelivered' and customer is not null;
+update payments set customers = array[customer] where customer is not null;
+alter table payments drop column customer;
+create index payments_waiting_for_customers on payments using gin (customers) where state = 'undelivered';
 alter table payment_ids alter column id type text collate "C", alter column payment type text collate "C";
 alter table accounts alter column account type text collate "C";
 alter table lots alter column lot type text collate "C", alter column account type text collate "C",

@@ -99,8 +99,6 @@ pub struct Terms {
     pub before_tax: Money,
     pub items: Vec<Item>,
     pub account: Option<AccountLink>,
-    /// The first of `customers`.
-    pub customer: Option<CustomerId>,
     /// Whoever it is said to be by, in the order in which they are asked for their account: the processor's own customers,
     /// then the addresses of guests.
     pub customers: Vec<CustomerId>,
@@ -268,7 +266,6 @@ impl Record {
                 .assigned_account()
                 .map(|account| AccountLink { account, proof: LinkProof::Stated })
                 .or_else(|| said().find_map(|what| what.account.clone())),
-            customer: customers.first().cloned(),
             customers,
             credits: self.assigned(|word| word.credits),
             at: leading.at,

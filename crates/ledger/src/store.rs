@@ -161,8 +161,8 @@ async fn customers_foreseen(work: &mut Work, envelopes: &[Envelope]) -> Result<V
         return Ok(Vec::new());
     }
     let rows = sqlx::query_scalar!(
-        r#"select p.customer as "customer!" from payment_ids i join payments p using (payment)
-           where i.id = any($1::text[]) and p.state = 'undelivered' and p.customer is not null
+        r#"select unnest(p.customers) as "customer!" from payment_ids i join payments p using (payment)
+           where i.id = any($1::text[]) and p.state = 'undelivered'
            union all
            select customer from customers where email = any($2::text[])"#,
         &ids as _,
@@ -275,7 +275,7 @@ async fn waiting_for(work: &mut Work, linked: &BTreeSet<CustomerId>) -> Result<V
     }
     let linked: Vec<&str> = linked.iter().map(CustomerId::as_str).collect();
     let rows = sqlx::query_scalar!(
-        "select payment from payments where state = 'undelivered' and customer = any($1::text[]) order by payment",
+        "select payment from payments where state = 'undelivered' and customers && $1::text[] order by payment",
         &linked as _,
     )
     .fetch_all(work.connection().await?)
@@ -498,21 +498,22 @@ async fn save_payments(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
         changed.iter().map(|p| p.merged_into.as_ref().map(PaymentId::as_str)).collect();
     let records: Vec<String> = changed.iter().map(|p| p.record.to_json()).collect();
     let summaries: Vec<Summary> = changed.iter().map(|p| Summary::of(p)).collect();
-    let customers: Vec<Option<&str>> = summaries.iter().map(|s| s.customer.as_deref()).collect();
+    let customers: Vec<String> = summaries.iter().map(|s| s.customers.join(" ")).collect();
     let amounts: Vec<Option<Decimal>> = summaries.iter().map(|s| s.amount).collect();
     let currencies: Vec<Option<&str>> = summaries.iter().map(|s| s.currency).collect();
     let reversed: Vec<Decimal> = summaries.iter().map(|s| s.reversed).collect();
     let held: Vec<Decimal> = summaries.iter().map(|s| s.held).collect();
     sqlx::query!(
-        "insert into payments (payment, state, account, catalog, merged_into, record, customer, amount, currency,
+        "insert into payments (payment, state, account, catalog, merged_into, record, customers, amount, currency,
                                reversed_amount, held_amount, created_at, updated_at)
-         select payment, state, account, catalog, merged_into, record::json, customer, amount, currency, reversed, held, $12, $12
+         select payment, state, account, catalog, merged_into, record::json,
+                string_to_array(customers, ' '), amount, currency, reversed, held, $12, $12
          from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::numeric[],
                      $9::text[], $10::numeric[], $11::numeric[])
-           as p (payment, state, account, catalog, merged_into, record, customer, amount, currency, reversed, held)
+           as p (payment, state, account, catalog, merged_into, record, customers, amount, currency, reversed, held)
          on conflict (payment) do update set
            state = excluded.state, account = excluded.account, catalog = excluded.catalog,
-           merged_into = excluded.merged_into, record = excluded.record, customer = excluded.customer,
+           merged_into = excluded.merged_into, record = excluded.record, customers = excluded.customers,
            amount = excluded.amount, currency = excluded.currency, reversed_amount = excluded.reversed_amount,
            held_amount = excluded.held_amount, updated_at = excluded.updated_at",
         &ids as _,
@@ -521,7 +522,7 @@ async fn save_payments(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
         &catalogs as _,
         &merged as _,
         &records,
-        &customers as _,
+        &customers,
         &amounts as _,
         &currencies as _,
         &reversed,
@@ -536,7 +537,7 @@ async fn save_payments(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
 
 /// What lists show of a payment, derived from its record.
 struct Summary {
-    customer: Option<String>,
+    customers: Vec<String>,
     amount: Option<Decimal>,
     currency: Option<&'static str>,
     reversed: Decimal,
@@ -547,7 +548,7 @@ impl Summary {
     fn of(payment: &Payment) -> Self {
         let Some(terms) = payment.record.terms() else {
             return Self {
-                customer: None,
+                customers: Vec::new(),
                 amount: None,
                 currency: None,
                 reversed: Decimal::ZERO,
@@ -556,7 +557,7 @@ impl Summary {
         };
         let gone = payment.record.gone(terms.total);
         Self {
-            customer: terms.customer.map(String::from),
+            customers: terms.customers.into_iter().map(String::from).collect(),
             amount: Some(terms.total.amount()),
             currency: Some(terms.total.currency().code()),
             reversed: gone.reversed,

@@ -207,7 +207,7 @@ async fn stored(
         r#"select payment, state, account, amount, currency, reversed_amount, held_amount, created_at,
                   (select coalesce(sum(granted), 0) from lots
                    where lot = any(array[p.payment || '#purchase', p.payment || '#bonus'])) as "granted!",
-                  record as "record: Json<PaymentRecord>", customer, catalog
+                  record as "record: Json<PaymentRecord>", customers[1] as customer, catalog
            from payments p where payment = $1"#,
         name,
     )
@@ -243,10 +243,11 @@ async fn aliases(connection: &mut PgConnection, name: &str) -> Result<Vec<String
 }
 
 async fn is_linked(connection: &mut PgConnection, record: &PaymentRecord) -> Result<bool, Error> {
-    let Some(customer) = record.terms().and_then(|terms| terms.customer) else { return Ok(false) };
+    let customers = record.terms().map(|terms| terms.customers).unwrap_or_default();
+    let customers: Vec<String> = customers.into_iter().map(String::from).collect();
     sqlx::query_scalar!(
-        r#"select exists (select from customers where customer = $1 and account is not null) as "linked!""#,
-        customer.as_str(),
+        r#"select exists (select from customers where customer = any($1) and account is not null) as "linked!""#,
+        &customers,
     )
     .fetch_one(connection)
     .await

@@ -10,8 +10,8 @@ select payment as subject,
                         coalesce(s.catalog, 'none'), trim_scale(s.amount), s.currency, trim_scale(s.reversed_amount),
                         trim_scale(s.held_amount)) end as rebuilt
 from main.payments m full join payments s using (payment)
-where (m.state, m.account, m.catalog, m.customer, m.merged_into, m.record::jsonb, m.amount, m.currency, m.reversed_amount,
+where (m.state, m.account, m.catalog, m.customers, m.merged_into, m.record::jsonb, m.amount, m.currency, m.reversed_amount,
        m.held_amount)
    is distinct from
-      (s.state, s.account, s.catalog, s.customer, s.merged_into, s.record::jsonb, s.amount, s.currency, s.reversed_amount,
+      (s.state, s.account, s.catalog, s.customers, s.merged_into, s.record::jsonb, s.amount, s.currency, s.reversed_amount,
        s.held_amount)
