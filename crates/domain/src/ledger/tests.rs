@@ -217,6 +217,18 @@ fn a_hold_of_the_refund_desk_is_replaced_by_the_movement_that_carries_it_out() {
     ]);
 }
 
+/// Nothing that can be spent is touched, and nothing is released that is gone at once.
+#[test]
+fn a_reversal_takes_what_is_held_first() {
+    let mut world = World::new();
+    world.tell("1", &buy("t1", "a", "pri_1000", "10.00"));
+    world.tell("2", &moved("r1", "t1", Refund, Pending, "4.00", 1));
+    let decision = world.tell("3", &moved("r1", "t1", Refund, Final, "4.00", 2)).unwrap();
+    let [reversal] = &decision.transactions[..] else { panic!("one transaction: {decision:?}") };
+    let books: Vec<Book> = reversal.entries.iter().map(|entry| entry.book).collect();
+    assert_eq!(books, [Book::Held, Book::Reversed]);
+}
+
 #[test]
 fn descriptions_of_one_purchase_meet_and_grant_once() {
     let stripe = |id: &str| PaymentId::new("stripe", id).unwrap();
