@@ -82,11 +82,23 @@ impl Posting<'_> {
         {
             match assignment.act {
                 AssignmentAct::Deliver => return Ok(Outcome::Contradicts),
-                AssignmentAct::Move => self.relocate(books, id, &holder, account)?,
+                AssignmentAct::Move if self.is_last_word(books, id, assignment) => {
+                    self.relocate(books, id, &holder, account)?;
+                }
+                // A later move came first, and stands.
+                AssignmentAct::Move => {}
             }
         }
         let cause = self.cause;
         Ok(self.recorded(books, id, |record| record.note_assignment(&cause.id, assignment)))
+    }
+
+    /// Whether, of all that operators said, it is this that tells whose the payment is.
+    fn is_last_word(&self, books: &Books, id: &PaymentId, assignment: &fact::Assignment) -> bool {
+        let mut record = books.payments[id].record.clone();
+        record.note_assignment(&self.cause.id, assignment);
+        let account = record.terms().and_then(|terms| terms.account).map(|link| link.account);
+        account == assignment.account
     }
 
     /// Takes a payment's lots out of one account and brings them to another, with what of them was reversed and has
