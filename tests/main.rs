@@ -10,6 +10,7 @@ mod crash;
 mod door;
 mod fixtures;
 mod gate;
+mod histories;
 mod ledger;
 mod payloads;
 mod proof;
