@@ -12,6 +12,7 @@ mod fixtures;
 mod gate;
 mod histories;
 mod ledger;
+mod mistakes;
 mod payloads;
 mod proof;
 mod tidy;
