@@ -23,12 +23,12 @@ use tokio_util::sync::CancellationToken;
 const SETTLED: &str = "select count(*) from ledger_facts";
 const OUTBOX: &str = "select count(*) from outbox";
 
-fn ledger_with(site: &Site, catalog: Catalog) -> Ledger {
+pub fn ledger_with(site: &Site, catalog: Catalog) -> Ledger {
     Ledger::new(site.namespace.clone(), Rules::new(catalog))
 }
 
 /// One ledger with one lane: facts are settled in the order in which they were stated.
-fn one(site: &Site) -> Running {
+pub fn one(site: &Site) -> Running {
     site.start(ledger_with(site, catalog()), 1)
 }
 
@@ -44,7 +44,7 @@ async fn stop<const N: usize>(ledgers: [Running; N]) {
 }
 
 /// An account's balances: available / held / debt.
-async fn balances(site: &Site, account: &str) -> String {
+pub async fn balances(site: &Site, account: &str) -> String {
     sqlx::query_scalar(
         "select concat_ws(' / ', trim_scale(available), trim_scale(held), trim_scale(debt)) from accounts where account = $1",
     )
@@ -55,30 +55,30 @@ async fn balances(site: &Site, account: &str) -> String {
     .unwrap_or_else(|| "none".to_owned())
 }
 
-async fn outcomes(site: &Site) -> Vec<String> {
+pub async fn outcomes(site: &Site) -> Vec<String> {
     site.texts("select source || '/' || id || ' ' || outcome from ledger_facts order by id").await
 }
 
 /// What `bursar ledger verify` finds: nothing wrong.
-async fn assert_proved(site: &Site) {
+pub async fn assert_proved(site: &Site) {
     let report = ledger::verify::verify(&site.pool, 6, None, &mut |_| {}).await.unwrap();
     let broken: Vec<_> = report.checks.iter().filter(|check| !check.ok).collect();
     assert!(report.ok && broken.is_empty(), "{broken:#?}");
 }
 
-fn paid(id: &str, payment: Payment) -> Envelope {
+pub fn paid(id: &str, payment: Payment) -> Envelope {
     envelope(&format!("paddle/{id}"), Fact::Payment(payment))
 }
 
-fn moved(id: &str, movement: domain::fact::Movement) -> Envelope {
+pub fn moved(id: &str, movement: domain::fact::Movement) -> Envelope {
     envelope(&format!("paddle/{id}"), Fact::Movement(movement))
 }
 
-fn spent(id: &str, account: &str, credits: i64) -> Envelope {
+pub fn spent(id: &str, account: &str, credits: i64) -> Envelope {
     envelope(&format!("gateway/{id}"), usage(account, credits))
 }
 
-fn kinds(told: &[Told]) -> Vec<&str> {
+pub fn kinds(told: &[Told]) -> Vec<&str> {
     told.iter().map(|event| event.kind.as_str()).collect()
 }
 
@@ -203,11 +203,11 @@ fn a_pending_refund_holds_and_a_void_one_releases() {
     });
 }
 
-const STRIPE_OBJECTS: [&str; 3] =
+pub const STRIPE_OBJECTS: [&str; 3] =
     ["checkout.session.completed", "payment_intent.succeeded", "charge.succeeded"];
 
 /// A Stripe event about the purchase of another number: each of its ids is one of its own.
-fn stripe_event(name: &str, number: usize) -> Vec<Envelope> {
+pub fn stripe_event(name: &str, number: usize) -> Vec<Envelope> {
     let mut text = payload("stripe", name).to_string();
     for prefix in ["evt_", "cs_live_", "pi_", "ch_", "cus_", "re_"] {
         text = text.replace(&format!("\"{prefix}"), &format!("\"{prefix}n{number}x"));
@@ -432,7 +432,7 @@ fn usage_burns_the_soonest_to_expire_then_the_given_then_the_oldest_and_what_is_
     });
 }
 
-fn without_account(transaction: &str, customer: &str) -> Payment {
+pub fn without_account(transaction: &str, customer: &str) -> Payment {
     Payment { account: None, customer: Some(customer_id(customer)), ..payment(transaction, "unused") }
 }
 

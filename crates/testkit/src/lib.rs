@@ -1,5 +1,5 @@
 //! What the tests stand on: a database and a broker namespace per test, workers that run until something holds, a
-//! subscriber of events, a line that can be cut, and the binary as a child process.
+//! subscriber of events, a line that can be cut, workers that die, and the binary as a child process.
 //!
 //! A development dependency, nothing of it is in the binary. It waits for conditions with a deadline and never sleeps
 //! for a time that "should do"; whatever a test made is removed when it ends, also when it fails.
@@ -7,12 +7,14 @@
 mod binary;
 pub mod facts;
 mod messages;
+mod mortal;
 mod relay;
 mod site;
 mod wait;
 
 pub use binary::{Addresses, Bursar, Settings};
 pub use messages::{DeadLetter, Events, Post, Told};
+pub use mortal::{Mortal, Step};
 pub use relay::Relay;
 pub use site::{Running, Site, run, run_within};
 pub use wait::{DEADLINE, eventually, within};

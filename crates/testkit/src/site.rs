@@ -22,7 +22,7 @@ const AMQP_URL: &str = "amqp://guest:guest@127.0.0.1:5672/%2f";
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// A broker that does not confirm within this is away; longer than the fleet's own, since tests share a small machine.
-const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A test's database and broker namespace, and what it needs to use them. Clones are the same site.
 #[derive(Clone)]
