@@ -744,3 +744,66 @@ fn in_memory(facts: &[Envelope]) -> BTreeMap<String, (Credits, Credits)> {
         .map(|id| (id.clone(), of(&books.accounts[&account_id(&id)])))
         .collect()
 }
+
+/// An operator's word that names an account may come long before the payment does.
+#[test]
+fn a_delivery_that_came_before_its_payment_is_followed_once_it_is_known() {
+    run(async |site| {
+        let ledger = one(&site);
+        let word = domain::fact::Assignment {
+            payment: payment_id("paddle:txn_1"),
+            act: domain::fact::AssignmentAct::Deliver,
+            account: Some(account_id("acct_1")),
+            credits: None,
+            reason: "the buyer wrote".to_owned(),
+            by: "ada".to_owned(),
+            occurred_at: AT,
+        };
+        site.state(exchange::FACTS, vec![envelope("operator/1", Fact::Assignment(word))]).await;
+        site.until(SETTLED, 1).await;
+        site.state(exchange::FACTS, vec![paid("evt_1", without_account("txn_1", "paddle:ctm_1"))]).await;
+        site.until(SETTLED, 2).await;
+        ledger.stop().await;
+        assert_eq!(balances(&site, "acct_1").await, "1050 / 0 / 0");
+        assert_proved(&site).await;
+    });
+}
+
+/// Two objects of one purchase name two customers; the link of the second comes after both.
+#[test]
+fn a_link_of_any_of_a_purchases_customers_delivers_it() {
+    run(async |site| {
+        let ledger = one(&site);
+        let by = |object: &str, precedence, customer: &str| Payment {
+            object: object.to_owned(),
+            precedence,
+            ..without_account("txn_1", customer)
+        };
+        site.state(exchange::FACTS, vec![paid("evt_1", by("cs_1", 0, "paddle:ctm_1"))]).await;
+        site.state(exchange::FACTS, vec![paid("evt_2", by("ch_1", 2, "paddle:ctm_2"))]).await;
+        site.until(SETTLED, 2).await;
+        site.state(exchange::FACTS, vec![envelope("paddle/evt_3", customer("paddle:ctm_2", "acct_1"))]).await;
+        site.until(SETTLED, 3).await;
+        ledger.stop().await;
+        assert_eq!(balances(&site, "acct_1").await, "1050 / 0 / 0");
+        assert_proved(&site).await;
+    });
+}
+
+/// What the ledger keeps on purpose is no corruption: the fact was alarmed as a contradiction when it came.
+#[test]
+fn a_later_description_of_unknown_worth_leaves_a_sound_ledger() {
+    run(async |site| {
+        let ledger = one(&site);
+        site.state(exchange::FACTS, vec![paid("evt_1", payment("txn_1", "acct_1"))]).await;
+        site.until(SETTLED, 1).await;
+        let mut unknown = payment("txn_1", "acct_1");
+        unknown.items[0].price = "pri_unknown".to_owned();
+        unknown.occurred_at += Duration::from_secs(60);
+        site.state(exchange::FACTS, vec![paid("evt_2", unknown)]).await;
+        site.until(SETTLED, 2).await;
+        ledger.stop().await;
+        assert_eq!(balances(&site, "acct_1").await, "1050 / 0 / 0");
+        assert_proved(&site).await;
+    });
+}

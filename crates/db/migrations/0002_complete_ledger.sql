@@ -71,9 +71,9 @@ alter table ledger_facts add column position bigint generated always as identity
 -- Null: settled before rules were recorded.
 alter table ledger_facts add column rules bigint;
 
--- The address of a customer, as its digest: whoever links the address links the customer.
+-- The latest address of a customer, as its digest, and when it was told: whoever links the address links the customer.
 alter table customers alter column customer type text collate "C", alter column account type text collate "C",
-                      add column email text collate "C";
+                      add column email text collate "C", add column email_at timestamptz;
 create index customers_by_email on customers (email) where email is not null;
 
 -- The scheduled pass looks for lots whose time has come.

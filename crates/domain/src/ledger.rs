@@ -205,22 +205,26 @@ impl<'a> Posting<'a> {
     /// has that of its address.
     fn customer(&mut self, books: &mut Books, fact: &fact::Customer) -> Outcome {
         let known = books.customers.get(&fact.customer).cloned();
-        let noted = fact.email.as_ref().is_some_and(|email| {
-            books.emails.insert(fact.customer.clone(), email.clone()).as_ref() != Some(email)
-        });
+        let told = fact.email.clone().map(|email| (fact.occurred_at, email));
+        let noted = told.filter(|told| books.emails.get(&fact.customer).is_none_or(|known| known < told));
+        let is_noted = noted.is_some();
+        books.emails.extend(noted.map(|noted| (fact.customer.clone(), noted)));
         let stated = fact.account.as_ref().map(|link| link.account.clone());
-        let by_address = || fact.email.as_ref().and_then(|email| books.customers.get(email).cloned());
+        let by_address =
+            || books.emails.get(&fact.customer).and_then(|(_, email)| books.customers.get(email).cloned());
         let account = match (known, stated) {
             // A link that contradicts never moves anything by itself.
             (Some(known), Some(stated)) if known != stated => return Outcome::Contradicts,
             (Some(_), _) => None,
             (None, stated) => stated.or_else(by_address),
         };
-        let Some(account) = account else { return if noted { Outcome::Applied } else { Outcome::NoOp } };
+        let Some(account) = account else { return if is_noted { Outcome::Applied } else { Outcome::NoOp } };
         let mut linked: Vec<CustomerId> = books
             .emails
             .iter()
-            .filter(|(customer, email)| **email == fact.customer && !books.customers.contains_key(*customer))
+            .filter(|(customer, (_, email))| {
+                *email == fact.customer && !books.customers.contains_key(*customer)
+            })
             .map(|(customer, _)| customer.clone())
             .collect();
         linked.push(fact.customer.clone());

@@ -216,7 +216,7 @@ async fn lock_customers(
     .await
     .doing("holding places for customers")?;
     let rows = sqlx::query!(
-        "select customer, account, email from customers where customer = any($1::text[]) order by customer for update",
+        "select customer, account, email, email_at from customers where customer = any($1::text[]) order by customer for update",
         &names as _,
     )
     .fetch_all(work.connection().await?)
@@ -224,8 +224,8 @@ async fn lock_customers(
     .doing("locking customers")?;
     for row in rows {
         let customer: CustomerId = parse_id("a customer id", &row.customer)?;
-        if let Some(email) = row.email {
-            books.emails.insert(customer.clone(), parse_id("a customer id", &email)?);
+        if let Some((email, at)) = row.email.zip(row.email_at) {
+            books.emails.insert(customer.clone(), (at, parse_id("a customer id", &email)?));
         }
         if let Some(account) = row.account {
             books.customers.insert(customer, parse_id("an account id", &account)?);
@@ -630,14 +630,18 @@ async fn save_customers(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
     let accounts: Vec<Option<&str>> =
         known.iter().map(|customer| books.customers.get(*customer).map(AccountId::as_str)).collect();
     let emails: Vec<Option<&str>> =
-        known.iter().map(|customer| books.emails.get(*customer).map(CustomerId::as_str)).collect();
+        known.iter().map(|customer| books.emails.get(*customer).map(|(_, email)| email.as_str())).collect();
+    let told: Vec<Option<OffsetDateTime>> =
+        known.iter().map(|customer| books.emails.get(*customer).map(|(at, _)| *at)).collect();
     sqlx::query!(
-        "update customers c set account = n.account, email = n.email
-         from unnest($1::text[], $2::text[], $3::text[]) as n (customer, account, email)
-         where c.customer = n.customer and (c.account, c.email) is distinct from (n.account, n.email)",
+        "update customers c set account = n.account, email = n.email, email_at = n.email_at
+         from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) as n (customer, account, email, email_at)
+         where c.customer = n.customer
+           and (c.account, c.email, c.email_at) is distinct from (n.account, n.email, n.email_at)",
         &customers as _,
         &accounts as _,
         &emails as _,
+        &told as _,
     )
     .execute(work.connection().await?)
     .await

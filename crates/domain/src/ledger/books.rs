@@ -18,8 +18,8 @@ pub struct Books {
     pub payments: HashMap<PaymentId, Payment>,
     /// Which account a processor's customer, or an e-mail address, stands for.
     pub customers: HashMap<CustomerId, AccountId>,
-    /// The address of a processor's customer, as its digest.
-    pub emails: HashMap<CustomerId, CustomerId>,
+    /// The latest address of a processor's customer, as its digest, and when it was told.
+    pub emails: HashMap<CustomerId, (OffsetDateTime, CustomerId)>,
 }
 
 /// An account's balances, the ends of its chains, and those of its lots that can change.

@@ -2,7 +2,7 @@
 
 use super::{Audit, CULPRITS_MAX, Culprit};
 use db::{Doing, Error, PgConnection};
-use domain::catalog::Catalog;
+use domain::catalog::{Catalog, Worth};
 use domain::record::Record as PaymentRecord;
 use domain::{Credits, PaymentId};
 use rust_decimal::Decimal;
@@ -68,14 +68,14 @@ fn culprit(row: Row, catalogs: &HashMap<String, Catalog>, scale: u32) -> Option<
 }
 
 /// What should hold of a payment, from its record and the catalog of its first grant alone. Credits are held as far
-/// as the payment's own lots reach. Where it cannot be told, what is missing.
+/// as the payment's own lots reach. A description that came later may be of unknown worth: what was granted before stays.
+/// Where it cannot be told, what is missing.
 fn target(row: &Row, catalog: Option<&Catalog>, scale: u32) -> Result<State, &'static str> {
     let id: PaymentId = row.payment.parse().map_err(|_| "a payment's id")?;
     let terms = row.record.terms().ok_or("a record that says what was paid")?;
     let catalog = catalog.ok_or("the catalog of its first grant")?;
-    let worth = terms
-        .worth(id.processor(), catalog, scale)
-        .ok_or("what it grants, by the catalog of its first grant")?;
+    let granted = Worth { purchase: row.state.purchase, bonus: row.state.bonus, expires_after: None };
+    let worth = terms.worth(id.processor(), catalog, scale).unwrap_or(granted);
     let gone = row.record.gone(terms.total);
     let share = |money| worth.total().share(money, terms.total.amount(), scale);
     let reversed = share(gone.reversed);
