@@ -389,8 +389,7 @@ fn a_low_and_an_exhausted_balance_are_told_by_the_configured_thresholds() {
             site.until(SETTLED, count as i64 + 1).await;
         }
         fleet.terminate().await;
-        let told = "select (body::json ->> 'type') || ' ' || coalesce(body::json #>> '{data,threshold}', '-')
-                    from events where type like 'balance.%' order by sequence";
+        let told = "select type || ' ' || coalesce(data ->> 'threshold', '-') from events where type like 'balance.%' order by sequence";
         assert_eq!(site.texts(told).await, ["balance.low 20", "balance.low 5", "balance.exhausted -"]);
     });
 }

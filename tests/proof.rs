@@ -340,7 +340,7 @@ fn the_journal_refuses_to_be_changed_by_trigger_and_by_privilege() {
 }
 
 #[test]
-fn a_journal_of_the_first_release_is_taken_over_entry_by_entry() {
+fn a_ledger_of_the_first_release_is_taken_over() {
     run(async |site| {
         let mut transaction = site.pool.begin().await.unwrap();
         let mut scripts: Vec<String> =
@@ -350,7 +350,11 @@ fn a_journal_of_the_first_release_is_taken_over_entry_by_entry() {
             "insert into transactions values ('acct_1', 1, 'usage', 'gateway/eu', 'use_1', null, now(), sha256('x'));
              insert into entries values
                ('acct_1', 1, 0, 'available', 'promo \"x\"', -12.50), ('acct_1', 1, 1, 'consumed', 'promo \"x\"', 12.50),
-               ('acct_1', 1, 2, 'debt', null, 0.000001), ('acct_1', 1, 3, 'overdrawn', null, -0.000001);"
+               ('acct_1', 1, 2, 'debt', null, 0.000001), ('acct_1', 1, 3, 'overdrawn', null, -0.000001);
+             insert into events values (gen_random_uuid(), 'acct_1', 1, 'credits.consumed', now(),
+               '{\"source\":\"bursar/ledger\",\"cause\":\"gateway/eu/use_1\",\"data\":{\"credits\":\"12.5\"}}');
+             insert into payments (payment, state, customer, record, created_at, updated_at)
+               values ('paddle:txn_1', 'undelivered', 'paddle:ctm_1', '{}', now(), now());"
                 .to_owned(),
         );
         scripts.insert(0, "create schema first; set local search_path = first;".to_owned());
@@ -370,5 +374,12 @@ fn a_journal_of_the_first_release_is_taken_over_entry_by_entry() {
             "acct_1 1 3 overdrawn -0.000001",
         ];
         assert_eq!(entries, expect);
+        let rest: String = sqlx::query_scalar(
+            "select concat_ws(' ', source, cause, traceparent, data, customers) from events, payments",
+        )
+        .fetch_one(&mut *transaction)
+        .await
+        .unwrap();
+        assert_eq!(rest, r#"bursar/ledger gateway/eu/use_1 {"credits":"12.5"} {paddle:ctm_1}"#);
     });
 }

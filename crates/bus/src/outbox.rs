@@ -23,9 +23,10 @@ const IDLE: Duration = Duration::from_secs(2);
 const CONTENT_TYPE: &str = "application/cloudevents+json";
 
 /// An event as it goes out, one per message; it is a CloudEvent in structured JSON mode.
-pub fn message(namespace: &Namespace, event: StoredEvent, traceparent: Option<&str>) -> Message {
-    let id = event.id.to_string();
-    Message::new(namespace.name(exchange::EVENTS), &event.kind, id, CONTENT_TYPE, traceparent, event.body)
+pub fn message(namespace: &Namespace, event: &StoredEvent) -> Message {
+    let (to, id, traceparent) =
+        (namespace.name(exchange::EVENTS), event.id.to_string(), event.traceparent.as_deref());
+    Message::new(to, &event.kind, id, CONTENT_TYPE, traceparent, event.to_json())
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +71,7 @@ async fn sweep_one(
         return Ok(false);
     };
     let count = events.len();
-    let messages = events.into_iter().map(|event| message(namespace, event, None)).collect();
+    let messages = events.iter().map(|event| message(namespace, event)).collect();
     publisher.publish_all(messages).await?;
     db::outbox::settled(&mut transaction, row).await?;
     transaction.commit().await.doing("committing a sweep")?;

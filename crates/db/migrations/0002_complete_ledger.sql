@@ -49,6 +49,13 @@ do $$ begin
     execute format('revoke update, delete, truncate on transactions from %I', current_user);
 end $$;
 
+-- An event without what every event says, and what its columns say already.
+alter table events add column source text, add column cause text, add column traceparent text, add column data json;
+update events set source = body::json ->> 'source', cause = body::json ->> 'cause',
+                  traceparent = body::json ->> 'traceparent', data = body::json -> 'data';
+alter table events alter column source set not null, alter column cause set not null, alter column data set not null,
+                   drop column body;
+
 -- An event's identity is its account's sequence. Its id says when it was made and is looked up by the sweeper alone:
 -- rows lie in that order, and the smallest index will do.
 alter table events drop constraint events_pkey;

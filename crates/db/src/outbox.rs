@@ -4,19 +4,67 @@
 //! at once and deletes the row; what a crash left, [`claim`] finds. An event may so be published twice, never not at all.
 
 use crate::{Doing, Error, Work};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use sqlx::PgConnection;
+use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// An event as it will be published: the body is a CloudEvent in structured JSON mode.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An event as it is kept: what the CloudEvent is made of.
+#[derive(Debug, Clone)]
 pub struct StoredEvent {
     pub id: Uuid,
+    /// The worker that emits it: `bursar/ledger`.
+    pub source: String,
     pub account: Option<String>,
     pub sequence: Option<i64>,
     pub kind: String,
     pub time: OffsetDateTime,
-    pub body: String,
+    pub cause: String,
+    pub traceparent: Option<String>,
+    pub data: Json<Box<RawValue>>,
+}
+
+/// CloudEvents 1.0 in structured JSON mode.
+#[derive(Serialize)]
+struct CloudEvent<'a> {
+    specversion: &'static str,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    source: &'a str,
+    id: Uuid,
+    #[serde(with = "time::serde::rfc3339")]
+    time: OffsetDateTime,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence: Option<i64>,
+    cause: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
+    datacontenttype: &'static str,
+    data: &'a RawValue,
+}
+
+impl StoredEvent {
+    /// As it is published.
+    pub fn to_json(&self) -> String {
+        let event = CloudEvent {
+            specversion: "1.0",
+            kind: &self.kind,
+            source: &self.source,
+            id: self.id,
+            time: self.time,
+            subject: self.account.as_deref(),
+            sequence: self.sequence,
+            cause: &self.cause,
+            traceparent: self.traceparent.as_deref(),
+            datacontenttype: "application/json",
+            data: &self.data.0,
+        };
+        serde_json::to_string(&event).expect("an event holds only strings, numbers and times")
+    }
 }
 
 /// Stores events and the outbox row that stands for them; returns the row's id, or nothing where there are no events.
@@ -29,16 +77,25 @@ pub async fn put(work: &mut Work, events: &[StoredEvent]) -> Result<Option<Uuid>
     let sequences: Vec<Option<i64>> = events.iter().map(|event| event.sequence).collect();
     let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
     let times: Vec<OffsetDateTime> = events.iter().map(|event| event.time).collect();
-    let bodies: Vec<&str> = events.iter().map(|event| event.body.as_str()).collect();
+    let sources: Vec<&str> = events.iter().map(|event| event.source.as_str()).collect();
+    let causes: Vec<&str> = events.iter().map(|event| event.cause.as_str()).collect();
+    let traces: Vec<Option<&str>> = events.iter().map(|event| event.traceparent.as_deref()).collect();
+    let data: Vec<&str> = events.iter().map(|event| event.data.0.get()).collect();
     sqlx::query!(
-        "insert into events (id, account, sequence, type, time, body)
-         select * from unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::timestamptz[], $6::text[])",
+        "insert into events (id, account, sequence, type, time, source, cause, traceparent, data)
+         select id, account, sequence, type, time, source, cause, traceparent, data::json
+         from unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::timestamptz[], $6::text[], $7::text[],
+                     $8::text[], $9::text[])
+           as e (id, account, sequence, type, time, source, cause, traceparent, data)",
         &ids,
         &accounts as _,
         &sequences as _,
         &kinds as _,
         &times,
-        &bodies as _,
+        &sources as _,
+        &causes as _,
+        &traces as _,
+        &data as _,
     )
     .execute(work.connection().await?)
     .await
@@ -81,8 +138,9 @@ pub async fn claim(
     let Some(row) = row else { return Ok(None) };
     let events = sqlx::query_as!(
         StoredEvent,
-        r#"select id, account, sequence, type as kind, time, body from events where id = any($1)
-           order by array_position($1::uuid[], id)"#,
+        r#"select id, source, account, sequence, type as kind, time, cause, traceparent,
+                  data as "data: Json<Box<RawValue>>"
+           from events where id = any($1) order by array_position($1::uuid[], id)"#,
         &row.events,
     )
     .fetch_all(connection)

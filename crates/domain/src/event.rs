@@ -4,6 +4,7 @@ use crate::envelope::Cause;
 use crate::ids::{AccountId, PaymentId};
 use crate::money::Credits;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 /// Its text is the CloudEvents type and the routing key. Public names: see the contract before changing one.
@@ -106,42 +107,8 @@ pub struct Balances {
 /// The `source` of events that the ledger emits.
 pub const SOURCE_LEDGER: &str = "bursar/ledger";
 
-#[derive(Serialize)]
-struct Wire<'a> {
-    specversion: &'static str,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    source: &'a str,
-    id: &'a str,
-    #[serde(with = "time::serde::rfc3339")]
-    time: OffsetDateTime,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<&'a AccountId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sequence: Option<u64>,
-    cause: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    traceparent: Option<&'a str>,
-    datacontenttype: &'static str,
-    data: &'a EventData,
-}
-
-impl Event {
-    /// The event as a CloudEvent. The id is the emitter's: unique, and the same on every publication.
-    pub fn to_json(&self, source: &str, id: &str, traceparent: Option<&str>) -> String {
-        let wire = Wire {
-            specversion: "1.0",
-            kind: self.kind.as_str(),
-            source,
-            id,
-            time: self.time,
-            subject: self.account.as_ref(),
-            sequence: self.sequence,
-            cause: self.cause.to_string(),
-            traceparent,
-            datacontenttype: "application/json",
-            data: &self.data,
-        };
-        serde_json::to_string(&wire).expect("an event holds only strings, numbers and times")
+impl EventData {
+    pub fn to_json(&self) -> Box<RawValue> {
+        serde_json::value::to_raw_value(self).expect("what an event tells is text alone")
     }
 }

@@ -29,6 +29,7 @@ use domain::envelope;
 use domain::event::{Event, SOURCE_LEDGER};
 use domain::ledger::{Outcome, RecordedRules, Refusal, Rules, decide};
 use domain::{Envelope, PaymentId};
+use sqlx::types::Json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use time::OffsetDateTime;
@@ -90,23 +91,23 @@ impl Ledger {
         Ok(more)
     }
 
-    fn announcement(&self, row: Uuid, told: Told) -> Announcement {
-        let message = |(event, trace): (StoredEvent, Option<String>)| {
-            bus::outbox::message(&self.namespace, event, trace.as_deref())
-        };
-        Announcement { row, messages: told.events.into_iter().zip(told.traces).map(message).collect() }
+    fn announcement(&self, row: Uuid, told: &[StoredEvent]) -> Announcement {
+        let messages = told.iter().map(|event| bus::outbox::message(&self.namespace, event)).collect();
+        Announcement { row, messages }
     }
 }
 
 fn stored(event: &Event, traceparent: Option<&str>) -> StoredEvent {
-    let id = Uuid::now_v7();
     StoredEvent {
-        id,
+        id: Uuid::now_v7(),
+        source: SOURCE_LEDGER.to_owned(),
         account: event.account.as_ref().map(|account| account.as_str().to_owned()),
         sequence: event.sequence.map(|sequence| sequence as i64),
         kind: event.kind.as_str().to_owned(),
         time: event.time,
-        body: event.to_json(SOURCE_LEDGER, &id.to_string(), traceparent),
+        cause: event.cause.to_string(),
+        traceparent: traceparent.map(str::to_owned),
+        data: Json(event.data.to_json()),
     }
 }
 
@@ -165,7 +166,7 @@ impl bus::Worker for Ledger {
     async fn handle(&self, work: &mut Work, envelopes: &[Envelope]) -> Result<Settled, Error> {
         let mut shelf = store::lock(work, envelopes, &self.rules.read().await.clone()).await?;
         let rules = self.rules_for(work, &shelf).await?;
-        let mut told = Told::default();
+        let mut told = Vec::new();
         let mut verdicts = Vec::with_capacity(envelopes.len());
         for envelope in envelopes {
             verdicts.push(settle(&mut shelf, &rules, work.now, envelope, &mut told));
@@ -176,17 +177,10 @@ impl bus::Worker for Ledger {
             self.recorded.store(kept, Ordering::Relaxed);
         }
         store::save(work, &shelf, self.version).await?;
-        let row = db::outbox::put(work, &told.events).await?;
-        let announce = row.map(|row| self.announcement(row, told));
+        let row = db::outbox::put(work, &told).await?;
+        let announce = row.map(|row| self.announcement(row, &told));
         Ok(Settled { verdicts, forward: Vec::new(), announce })
     }
-}
-
-/// The events of a batch, each with the trace context of its cause.
-#[derive(Default)]
-struct Told {
-    events: Vec<StoredEvent>,
-    traces: Vec<Option<String>>,
 }
 
 /// Settles one fact in memory. A fact that can never be applied leaves everything as it was, and is given up on alone.
@@ -195,7 +189,7 @@ fn settle(
     rules: &Rules,
     now: OffsetDateTime,
     envelope: &Envelope,
-    told: &mut Told,
+    told: &mut Vec<StoredEvent>,
 ) -> Verdict {
     let cause = &envelope.cause;
     if !shelf.seen.insert(cause.clone()) {
@@ -222,8 +216,7 @@ fn settle(
         tracing::error!(%cause, payment, "a movement in another currency than its payment's: the rest is held, an operator states the amount");
     }
     for event in &decision.events {
-        told.events.push(stored(event, envelope.traceparent.as_deref()));
-        told.traces.push(envelope.traceparent.clone());
+        told.push(stored(event, envelope.traceparent.as_deref()));
     }
     shelf.journal.extend(decision.transactions);
     shelf.facts.push(store::SettledFact::new(envelope, decision.outcome.as_str(), payment));

@@ -68,7 +68,7 @@ fn fact_text(view: &FactView) -> Result<String> {
     let count = view.transactions.len() as i64;
     parts.extend(section("Journal", journal(&view.transactions), count));
     if !view.events.is_empty() {
-        let told: Vec<String> = view.events.iter().map(|event| events::line(event)).collect();
+        let told: Vec<String> = view.events.iter().map(events::line).collect();
         parts.push(format!("\n{}\n{}", Style::Bold.paint("Events"), told.join("\n")));
     }
     Ok(parts.join("\n"))

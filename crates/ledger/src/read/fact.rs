@@ -2,6 +2,7 @@
 
 use super::snapshot;
 use super::statement::{TransactionView, transactions_of_cause};
+use db::outbox::StoredEvent;
 use db::{Doing, Error, PgConnection, Pool};
 use domain::fact::{Fact, FactKind};
 use domain::{AccountId, Cause};
@@ -32,7 +33,7 @@ pub struct FactView {
     /// Nothing as long as the ledger has not read it.
     pub settled: Option<Settlement>,
     pub transactions: Vec<TransactionView>,
-    pub events: Vec<Json<Value>>,
+    pub events: Vec<Value>,
 }
 
 /// What became of a fact, and what decided it.
@@ -174,10 +175,12 @@ async fn events(
     accounts: &[String],
     cause: &Cause,
     settled_at: OffsetDateTime,
-) -> Result<Vec<Json<Value>>, Error> {
-    sqlx::query_scalar!(
-        r#"select body::jsonb as "body!: Json<Value>" from events
-           where (account = any($1) or account is null) and time = $2 and body::jsonb ->> 'cause' = $3
+) -> Result<Vec<Value>, Error> {
+    let events = sqlx::query_as!(
+        StoredEvent,
+        r#"select id, source, account, sequence, type as kind, time, cause, traceparent,
+                  data as "data: Json<Box<RawValue>>"
+           from events where (account = any($1) or account is null) and time = $2 and cause = $3
            order by account nulls first, sequence limit $4"#,
         accounts,
         settled_at,
@@ -186,5 +189,9 @@ async fn events(
     )
     .fetch_all(connection)
     .await
-    .doing("reading the events of a fact")
+    .doing("reading the events of a fact")?;
+    events
+        .iter()
+        .map(|event| serde_json::from_str(&event.to_json()).map_err(|error| Error::stored("an event", error)))
+        .collect()
 }
