@@ -68,6 +68,9 @@ impl Part {
 struct Report {
     events: usize,
     database: Vec<Run>,
+    /// The like rows on two connections and nothing else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database_probe_events_per_second: Option<f64>,
     drained: Vec<Run>,
     /// A bare loop that drains a queue of single messages in batches, writes about the same rows and publishes an event each.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,27 +118,32 @@ async fn measure(session: &Session, arguments: &Arguments) -> Result<Report> {
             }
         }
     }
-    let probe = match arguments.parts.contains(&Part::Drained) {
-        true => Some(probe(session, arguments).await?),
-        false => None,
-    };
+    let measured = |part| arguments.parts.contains(&part);
+    let rows =
+        if measured(Part::Database) { Some(probe(session, arguments, Part::Database).await?) } else { None };
+    let probe =
+        if measured(Part::Drained) { Some(probe(session, arguments, Part::Drained).await?) } else { None };
     let best = drained.iter().filter(|run| run.accounts == "many").map(|run| run.events_per_second);
     let best = best.fold(0.0, f64::max);
     Ok(Report {
         events: arguments.events,
         share_of_probe: probe.map(|probe| round(best / probe * 100.0) / 100.0),
         database,
+        database_probe_events_per_second: rows,
         drained,
         probe_events_per_second: probe,
         memory_mib: greatest_resident_mib(std::process::id()).unwrap_or_default(),
     })
 }
 
-async fn probe(session: &Session, arguments: &Arguments) -> Result<f64> {
-    progress(session, "the probe");
+async fn probe(session: &Session, arguments: &Arguments, part: Part) -> Result<f64> {
+    progress(session, &format!("{}, a bare probe", part.as_str()));
     let scratch = Scratch::make("bench", load::config(&session.config)).await?;
     let bench = Session::new(scratch.config.clone(), session.json)?;
-    let probe = ceiling::drained(&bench, arguments.accounts, arguments.events.min(30_000)).await;
+    let probe = match part {
+        Part::Database => ceiling::database(&bench, arguments.accounts).await,
+        Part::Drained => ceiling::drained(&bench, arguments.accounts, arguments.events.min(30_000)).await,
+    };
     scratch.remove(&bench).await?;
     probe
 }
@@ -336,6 +344,9 @@ fn text(report: &Report) -> String {
     if !report.database.is_empty() {
         let title = format!("The database part, {} facts in batches of {BATCH}:", report.events);
         parts.push(format!("{title}\n{}\n", table(&report.database)));
+    }
+    if let Some(probe) = report.database_probe_events_per_second {
+        parts.push(format!("A bare probe writes the like rows of {probe:.0} events/s.\n"));
     }
     if let Some((probe, share)) = report.probe_events_per_second.zip(report.share_of_probe) {
         parts.push(format!("Drained from the queue, each event confirmed:\n{}\n", table(&report.drained)));
