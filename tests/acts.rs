@@ -200,9 +200,13 @@ fn a_payment_whose_account_nobody_knows_is_delivered_by_a_link_or_by_an_operator
         assert_eq!(bursar(&["account", "show"]).await.0, 2);
 
         // An operator links John by his id at the processor.
-        let (status, done, why) = bursar(&["account", "link", "paddle:ctm_john", "--to", "acct_john"]).await;
+        let (status, done, why) =
+            bursar(&["account", "link", "paddle:ctm_john", "--to", "acct_john", "--reason", "he wrote"])
+                .await;
         assert_eq!((status, &done["available"]), (0, &json!("1050")), "{why}");
-        let (status, done, _) = bursar(&["account", "link", "paddle:ctm_john", "--to", "acct_other"]).await;
+        let (status, done, _) =
+            bursar(&["account", "link", "paddle:ctm_john", "--to", "acct_other", "--reason", "he wrote"])
+                .await;
         assert_eq!((status, &done["outcome"]), (1, &json!("contradicts")));
         assert!(done["error"].as_str().unwrap().contains("linked to another account already"), "{done}");
         let (_, shown, _) = bursar(&["fact", "show", done["cause"].as_str().unwrap()]).await;

@@ -475,6 +475,7 @@ fn a_customers_address_is_the_latest_whatever_the_order() {
     let ctm = customer_id("paddle:ctm_1");
     let said = |customer: &CustomerId, email: Option<CustomerId>, account: Option<&str>, minute| {
         Fact::Customer(Customer {
+            reason: None,
             customer: customer.clone(),
             email,
             account: account.map(link),

@@ -47,12 +47,14 @@ fn history() -> Vec<Envelope> {
     stranger.account = None;
     stranger.customer = Some(customer_id("paddle:ctm_1"));
     let by_address = Customer {
+        reason: None,
         customer: customer_id("paddle:ctm_1"),
         email: CustomerId::of_email("jane@example.com"),
         account: None,
         occurred_at: AT,
     };
     let address = Customer {
+        reason: None,
         customer: CustomerId::of_email("jane@example.com").unwrap(),
         email: None,
         account: Some(link("c")),
@@ -239,6 +241,24 @@ fn every_kind_of_corruption_is_caught_and_its_culprit_named() {
                 "update inbox set fact = replace(fact, '1600', '1500') where id = 'evt_006'",
                 "facts_posted",
                 "paddle/evt_006",
+            ),
+            (
+                "a usage of another account than was stated",
+                "update inbox set fact = replace(fact, '\"a\"', '\"b\"') where id = 'evt_006'",
+                "facts_posted",
+                "paddle/evt_006",
+            ),
+            (
+                "a fact that was changed after it was admitted",
+                "update inbox set fact = replace(fact, 'paid', 'pending') where id = 'evt_001'",
+                "facts_intact",
+                "paddle/evt_001",
+            ),
+            (
+                "a payment whose record is gone",
+                "delete from payments where payment = 'paddle:txn_3'",
+                "payments_known",
+                "paddle/evt_003",
             ),
             (
                 "a lot of somebody else",

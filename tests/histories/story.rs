@@ -166,7 +166,13 @@ impl<'a> Writer<'a> {
     fn linked(&mut self, customer: CustomerId, email: Option<CustomerId>, account: Option<&str>) {
         self.say(
             "paddle",
-            Fact::Customer(Customer { customer, email, account: account.map(link), occurred_at: AT }),
+            Fact::Customer(Customer {
+                reason: None,
+                customer,
+                email,
+                account: account.map(link),
+                occurred_at: AT,
+            }),
         );
     }
 

@@ -296,8 +296,14 @@ impl<W: Worker> Lane<W> {
         };
         self.add(&mut batch, first)?;
         let deadline = Instant::now() + LINGER;
-        let facts_max = BATCH_FACTS * self.shards.len();
-        while batch.items.len() < facts_max && batch.messages.len() < facts_max && batch.bytes < BATCH_BYTES {
+        // Items with a key fill a transaction for each shard. More messages than the prefetch do not come.
+        let is_keyed = batch.items.first().is_some_and(|item| self.worker.key(item).is_some());
+        let facts_max = if is_keyed { BATCH_FACTS * self.shards.len() } else { BATCH_FACTS };
+        let messages_max = facts_max.min(W::PREFETCH.into());
+        while batch.items.len() < facts_max
+            && batch.messages.len() < messages_max
+            && batch.bytes < BATCH_BYTES
+        {
             match tokio::time::timeout_at(deadline, consumer.next()).await {
                 Ok(next) => self.add(&mut batch, next)?,
                 Err(_) => break,

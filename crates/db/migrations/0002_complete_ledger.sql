@@ -59,7 +59,7 @@ alter table events alter column source set not null, alter column cause set not 
 -- An event's identity is its account's sequence. Its id says when it was made and is looked up by the sweeper alone:
 -- rows lie in that order, and the smallest index will do.
 alter table events drop constraint events_pkey;
-create index events_by_id on events using brin (id);
+create index events_by_id on events using brin (id) with (autosummarize = on);
 -- Ids made in one moment do not compress: what tries is time lost.
 alter table outbox alter column events set storage external;
 
@@ -74,7 +74,15 @@ create table rules_versions (
 
 -- The order in which facts were settled: numbered under the locks of what they touch, so that of two facts that could
 -- meet the earlier has the lower number. Gaps and leaps mean nothing.
-alter table ledger_facts add column position bigint generated always as identity;
+alter table ledger_facts add column position bigint;
+update ledger_facts f set position = n.position
+from (select source, id, row_number() over (order by settled_at, ctid) as position from ledger_facts) n
+where n.source = f.source and n.id = f.id;
+alter table ledger_facts alter column position set not null,
+                         alter column position add generated always as identity;
+do $$ begin
+    perform setval(pg_get_serial_sequence('ledger_facts', 'position'), (select count(*) + 1 from ledger_facts));
+end $$;
 -- Null: settled before rules were recorded.
 alter table ledger_facts add column rules bigint;
 
@@ -82,6 +90,9 @@ alter table ledger_facts add column rules bigint;
 alter table customers alter column customer type text collate "C", alter column account type text collate "C",
                       add column email text collate "C", add column email_at timestamptz;
 create index customers_by_email on customers (email) where email is not null;
+
+-- Credits that came back to a lot whose time was up can be spent until then: `expires_at` is not before it.
+alter table lots add column grace_until timestamptz;
 
 -- The scheduled pass looks for lots whose time has come.
 create index lots_expiring on lots (expires_at) where burnable and expires_at is not null;

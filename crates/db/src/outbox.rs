@@ -136,12 +136,16 @@ pub async fn claim(
     .await
     .doing("claiming an outbox row")?;
     let Some(row) = row else { return Ok(None) };
+    // Ids of one batch were made in one moment and lie together: their range is what the block-range index finds.
     let events = sqlx::query_as!(
         StoredEvent,
-        r#"select id, source, account, sequence, type as kind, time, cause, traceparent,
-                  data as "data: Json<Box<RawValue>>"
-           from events where id = any($1) order by array_position($1::uuid[], id)"#,
+        r#"with near as materialized (select * from events where id between $2 and $3)
+           select id as "id!", source as "source!", account, sequence, type as "kind!", time as "time!",
+                  cause as "cause!", traceparent, data as "data!: Json<Box<RawValue>>"
+           from near where id = any($1) order by array_position($1::uuid[], id)"#,
         &row.events,
+        row.events.iter().min(),
+        row.events.iter().max(),
     )
     .fetch_all(connection)
     .await

@@ -252,6 +252,9 @@ pub struct Customer {
     pub email: Option<CustomerId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountLink>,
+    /// Why an operator linked it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     #[serde(with = "time::serde::rfc3339")]
     pub occurred_at: OffsetDateTime,
 }
@@ -603,7 +606,8 @@ impl Fact {
             Fact::Customer(customer) if customer.email.as_ref().is_some_and(|email| !email.is_email()) => {
                 Err("data.email: expected email:<address>, got another customer id".to_owned())
             }
-            Fact::Customer(_) | Fact::Expiry(_) | Fact::Unrecognised(_) => Ok(()),
+            Fact::Customer(customer) => short("data.reason", customer.reason.as_ref()),
+            Fact::Expiry(_) | Fact::Unrecognised(_) => Ok(()),
         }
     }
 }

@@ -43,7 +43,7 @@ pub enum Outcome {
     Waiting,
     /// It does not concern the ledger.
     Ignored,
-    /// It contradicts what was acted upon; nothing was guessed, an operator decides.
+    /// It does not fit what was said, or acted upon, before; nothing was guessed, an operator decides.
     Contradicts,
 }
 
@@ -248,12 +248,13 @@ impl<'a> Posting<'a> {
 
     /// Merges a statement into a payment's record and posts the difference that it makes.
     fn recorded(&mut self, books: &mut Books, id: &PaymentId, state: impl FnOnce(&mut Record)) -> Outcome {
+        let before = books.payment(id).record.clone();
+        let contradicted = self.contradicts(books, id);
         let payment = books.payment(id);
-        let before = payment.record.clone();
         state(&mut payment.record);
         let changed = !payment.record.says_the_same_as(&before);
         self.follow_move(books, id);
-        let contradicts = self.contradicts_its_account(books, id) || self.contradicts_its_grant(books, id);
+        let contradicts = self.contradicts(books, id) && !contradicted;
         self.settle(books, id);
         match (books.payments[id].state, contradicts, changed || !self.transactions.is_empty()) {
             (_, true, true) => Outcome::Contradicts,
@@ -263,6 +264,13 @@ impl<'a> Posting<'a> {
                 Outcome::Waiting
             }
         }
+    }
+
+    /// What is said of a payment does not fit together, or not what was acted upon: an operator must look at it.
+    fn contradicts(&self, books: &Books, id: &PaymentId) -> bool {
+        self.contradicts_its_account(books, id)
+            || self.contradicts_its_grant(books, id)
+            || books.payments[id].record.contradicts_its_amount()
     }
 
     /// A delivered payment is said to belong to someone else, or its descriptions disagree: it stays where it is.
@@ -295,7 +303,8 @@ impl<'a> Posting<'a> {
         // A later description may name what the catalog of its grant does not know. Money that goes back still takes
         // back its share, of what was granted.
         let granted_before = || books.accounts.get(&account).map(|account| account.lots.granted_by(id));
-        let worth = worth.map(|(_, worth)| worth).or_else(granted_before).unwrap_or_default();
+        let known = worth.map(|(_, worth)| worth);
+        let worth = known.or_else(granted_before).unwrap_or_default();
         let gone = payment.record.gone(terms.total);
         self.foreign_currency |= gone.foreign_currency;
         let whole = terms.total.amount();
@@ -304,6 +313,9 @@ impl<'a> Posting<'a> {
         let both = granted.share(gone.reversed + gone.held, whole, self.rules.scale);
         let account = books.account(&account);
         self.correct(account, id, worth, &terms);
+        if let Some(worth) = known {
+            self.keep_to_term(account, id, worth, &terms);
+        }
         self.reach_reversed(account, id, reversed);
         self.reach_held(account, id, both - reversed);
         self.cover(account);
@@ -364,8 +376,6 @@ impl<'a> Posting<'a> {
     /// Brings what the payment's lots were granted to what it is worth: issues them at first, later posts what a fact
     /// changed.
     fn correct(&mut self, account: &mut Account, id: &PaymentId, worth: Worth, terms: &Terms) {
-        // Past the last moment that can be told, credits do not expire.
-        let expires_at = worth.expires_after.and_then(|after| terms.at.checked_add(after));
         for (kind, target) in [(LotKind::Purchase, worth.purchase), (LotKind::Bonus, worth.bonus)] {
             let name = payment_lot(id, kind);
             let granted = account.lots.get(&name).map(|lot| lot.granted);
@@ -373,13 +383,35 @@ impl<'a> Posting<'a> {
                 None if target.is_zero() => {}
                 None => {
                     let payment = Some(id.clone());
-                    let lot =
-                        Lot::issued(name, account.id.clone(), payment, kind, target, terms.at, expires_at);
+                    let mut lot = Lot::issued(
+                        name,
+                        account.id.clone(),
+                        payment,
+                        kind,
+                        target,
+                        terms.at,
+                        term(worth, terms),
+                    );
+                    // It may be delivered long after it was paid.
+                    self.give_grace(&mut lot);
                     self.issue(account, lot, TransactionKind::Grant, None);
                 }
                 Some(granted) if granted < target => self.grant_more(account, &name, id, target - granted),
                 Some(granted) if granted > target => self.grant_less(account, &name, id, granted - target),
                 Some(_) => {}
+            }
+        }
+    }
+
+    /// A later description may tell since when, and until when, the credits are there.
+    fn keep_to_term(&self, account: &mut Account, id: &PaymentId, worth: Worth, terms: &Terms) {
+        for name in account.lots.of_payment(id) {
+            let lot = &account.lots.by_name[&name];
+            let mut kept = lot.clone();
+            kept.since = terms.at;
+            kept.expire_at(term(worth, terms));
+            if kept != *lot {
+                self.change(account, &name, |lot| *lot = kept);
             }
         }
     }
@@ -485,20 +517,19 @@ impl<'a> Posting<'a> {
         let before: Vec<Credits> = lots.iter().map(|lot| account.lots.by_name[lot].remaining).collect();
         self.take(account, lots, Book::Reversed, Book::Available, credits, &mut draft);
         for (lot, before) in lots.iter().zip(before) {
-            self.give_grace(account, lot, before);
+            if account.lots.by_name[lot].remaining > before {
+                self.change(account, lot, |lot| self.give_grace(lot));
+            }
         }
         self.post(account, draft);
         let data = self.about(id, credits);
         self.tell(account, EventKind::CreditsRestored, data);
     }
 
-    /// Credits that came back to a lot whose time is up, or soon will be, can be spent for a while.
-    fn give_grace(&self, account: &mut Account, lot: &str, remained: Credits) {
-        let Some(until) = self.at.checked_add(self.rules.grace) else { return };
-        let lot_now = &account.lots.by_name[lot];
-        let ends_too_soon = lot_now.expires_at.is_some_and(|expires_at| expires_at < until);
-        if lot_now.remaining > remained && ends_too_soon {
-            self.change(account, lot, |lot| lot.expires_at = Some(until));
+    /// Credits that come, or come back, to a lot whose time is up can be spent for a while.
+    fn give_grace(&self, lot: &mut Lot) {
+        if let Some(until) = self.at.checked_add(self.rules.grace) {
+            lot.give_grace(self.at, until);
         }
     }
 
@@ -709,6 +740,11 @@ impl<'a> Posting<'a> {
         let Self { foreign_currency, transactions, events, .. } = self;
         Decision { outcome, foreign_currency, transactions, events }
     }
+}
+
+/// When what a payment bought expires. Past the last moment that can be told, credits do not.
+fn term(worth: Worth, terms: &Terms) -> Option<OffsetDateTime> {
+    worth.expires_after.and_then(|after| terms.at.checked_add(after))
 }
 
 /// The name of a payment's own lot.

@@ -58,7 +58,10 @@ pub struct Lot {
     pub reversed: Credits,
     pub expired: Credits,
     pub since: OffsetDateTime,
+    /// The term of what was bought or given, or the end of a grace where that is later.
     pub expires_at: Option<OffsetDateTime>,
+    /// Credits that came back after the term can be spent until then.
+    pub grace_until: Option<OffsetDateTime>,
 }
 
 impl Lot {
@@ -86,6 +89,20 @@ impl Lot {
             expired: none,
             since,
             expires_at,
+            grace_until: None,
+        }
+    }
+
+    /// Sets the term, which a grace that was given may outlast.
+    pub fn expire_at(&mut self, term: Option<OffsetDateTime>) {
+        self.expires_at = term.map(|term| self.grace_until.map_or(term, |grace| grace.max(term)));
+    }
+
+    /// What is left after the term can be spent until then.
+    pub fn give_grace(&mut self, at: OffsetDateTime, until: OffsetDateTime) {
+        if self.remaining.is_positive() && self.expires_at.is_some_and(|expires_at| expires_at <= at) {
+            self.grace_until = Some(until);
+            self.expire_at(self.expires_at);
         }
     }
 

@@ -282,6 +282,17 @@ impl Record {
         accounts.any(|link| Some(&link.account) != first.map(|first| &first.account))
     }
 
+    /// Two descriptions say that different amounts were paid. The leading one's is counted, and somebody must look.
+    pub fn contradicts_its_amount(&self) -> bool {
+        let mut amounts = self
+            .descriptions
+            .values()
+            .filter(|stated| stated.what.status == PaymentStatus::Paid)
+            .map(|stated| stated.what.amount);
+        let first = amounts.next();
+        amounts.any(|amount| Some(amount) != first)
+    }
+
     /// `R` and `H` of the rule, for a payment of `total`.
     pub fn gone(&self, total: Money) -> Gone {
         let whole = total.amount();

@@ -28,7 +28,7 @@ use db::outbox::StoredEvent;
 use domain::envelope;
 use domain::event::{Event, SOURCE_LEDGER};
 use domain::ledger::{Outcome, RecordedRules, Refusal, Rules, decide};
-use domain::{Envelope, PaymentId};
+use domain::{Cause, Envelope, PaymentId};
 use sqlx::types::Json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -166,7 +166,7 @@ impl bus::Worker for Ledger {
     async fn handle(&self, work: &mut Work, envelopes: &[Envelope]) -> Result<Settled, Error> {
         let mut shelf = store::lock(work, envelopes, &self.rules.read().await.clone()).await?;
         let rules = self.rules_for(work, &shelf).await?;
-        let mut told = Vec::new();
+        let mut told = Told::default();
         let mut verdicts = Vec::with_capacity(envelopes.len());
         for envelope in envelopes {
             verdicts.push(settle(&mut shelf, &rules, work.now, envelope, &mut told));
@@ -177,9 +177,41 @@ impl bus::Worker for Ledger {
             self.recorded.store(kept, Ordering::Relaxed);
         }
         store::save(work, &shelf, self.version).await?;
-        let row = db::outbox::put(work, &told).await?;
-        let announce = row.map(|row| self.announcement(row, &told));
+        told.raise_alarms();
+        let row = db::outbox::put(work, &told.events).await?;
+        let announce = row.map(|row| self.announcement(row, &told.events));
         Ok(Settled { verdicts, forward: Vec::new(), announce })
+    }
+}
+
+const FOREIGN_CURRENCY: &str =
+    "a movement in another currency than its payment's: the rest is held, an operator states the amount";
+
+/// What a batch has to tell: events to the world, alarms to operators.
+#[derive(Default)]
+struct Told {
+    events: Vec<StoredEvent>,
+    alarms: Vec<Alarm>,
+}
+
+struct Alarm {
+    cause: Cause,
+    payment: Option<String>,
+    what: &'static str,
+}
+
+impl Told {
+    fn alarm(&mut self, cause: &Cause, payment: Option<&str>, what: &'static str) {
+        self.alarms.push(Alarm { cause: cause.clone(), payment: payment.map(str::to_owned), what });
+    }
+
+    fn raise_alarms(&self) {
+        for Alarm { cause, payment, what } in &self.alarms {
+            if *what == FOREIGN_CURRENCY {
+                metrics::counter!("bursar_foreign_currency_total").increment(1);
+            }
+            tracing::error!(%cause, payment, what);
+        }
     }
 }
 
@@ -189,7 +221,7 @@ fn settle(
     rules: &Rules,
     now: OffsetDateTime,
     envelope: &Envelope,
-    told: &mut Vec<StoredEvent>,
+    told: &mut Told,
 ) -> Verdict {
     let cause = &envelope.cause;
     if !shelf.seen.insert(cause.clone()) {
@@ -206,17 +238,15 @@ fn settle(
             return Verdict::Dead { code: code(&refusal), reason: refusal.to_string() };
         }
     };
+    let subject = payment.as_ref().map(PaymentId::as_str);
     if decision.outcome == Outcome::Contradicts {
-        let payment = payment.as_ref().map(PaymentId::as_str);
-        tracing::error!(%cause, payment, "a fact contradicts what was acted upon; an operator decides");
+        told.alarm(cause, subject, "it does not fit what was said or acted upon before; an operator decides");
     }
     if decision.foreign_currency {
-        metrics::counter!("bursar_foreign_currency_total").increment(1);
-        let payment = payment.as_ref().map(PaymentId::as_str);
-        tracing::error!(%cause, payment, "a movement in another currency than its payment's: the rest is held, an operator states the amount");
+        told.alarm(cause, subject, FOREIGN_CURRENCY);
     }
     for event in &decision.events {
-        told.push(stored(event, envelope.traceparent.as_deref()));
+        told.events.push(stored(event, envelope.traceparent.as_deref()));
     }
     shelf.journal.extend(decision.transactions);
     shelf.facts.push(store::SettledFact::new(envelope, decision.outcome.as_str(), payment));

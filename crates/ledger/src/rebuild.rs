@@ -12,7 +12,7 @@
 mod compare;
 
 use crate::verify::{Progress, Watcher};
-use crate::{settle, store};
+use crate::{Told, settle, store};
 use db::{Doing, Error, Pool, Work};
 use domain::catalog::{Catalog, CatalogVersion};
 use domain::ledger::{RecordedRules, Rules};
@@ -161,7 +161,7 @@ impl Replay {
         let envelopes: Vec<Envelope> = batch.iter().map(|settled| settled.envelope.clone()).collect();
         let mut shelf = store::lock(&mut self.work, &envelopes, rules).await?;
         for envelope in &envelopes {
-            settle(&mut shelf, rules, first.at, envelope, &mut Vec::new());
+            settle(&mut shelf, rules, first.at, envelope, &mut Told::default());
         }
         let version = RecordedRules::of(rules).version();
         store::record_rules(&mut self.work, rules, version).await?;

@@ -390,10 +390,11 @@ async fn read_lots(work: &mut Work, books: &mut Books, rules: &Rules) -> Result<
     let rows = sqlx::query!(
         r#"select lot as "lot!", account as "account!", payment, kind as "kind!", granted as "granted!",
                   remaining as "remaining!", held as "held!", consumed as "consumed!", reversed as "reversed!",
-                  expired as "expired!", since as "since!", expires_at
+                  expired as "expired!", since as "since!", expires_at, grace_until
            from lots where account = any($1::text[]) and burnable
            union all
-           select lot, account, payment, kind, granted, remaining, held, consumed, reversed, expired, since, expires_at
+           select lot, account, payment, kind, granted, remaining, held, consumed, reversed, expired, since, expires_at,
+                  grace_until
            from lots where lot = any($2::text[]) and not burnable"#,
         &accounts as _,
         &own as _,
@@ -417,6 +418,7 @@ async fn read_lots(work: &mut Work, books: &mut Books, rules: &Rules) -> Result<
             expired: Credits::new(row.expired),
             since: row.since,
             expires_at: row.expires_at,
+            grace_until: row.grace_until,
         };
         by_account.entry(account).or_default().push(lot);
     }
@@ -710,18 +712,21 @@ async fn save_lots(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
     let kinds: Vec<&str> = changed.iter().map(|lot| lot.kind.as_str()).collect();
     let since: Vec<OffsetDateTime> = changed.iter().map(|lot| lot.since).collect();
     let expires: Vec<Option<OffsetDateTime>> = changed.iter().map(|lot| lot.expires_at).collect();
+    let graces: Vec<Option<OffsetDateTime>> = changed.iter().map(|lot| lot.grace_until).collect();
     sqlx::query!(
         "insert into lots (lot, account, payment, kind, granted, remaining, held, consumed, reversed, expired, since,
-                           expires_at, burnable)
+                           expires_at, grace_until, burnable)
          select lot, account, payment, kind, granted, remaining, held, consumed, reversed, expired, since, expires_at,
-                remaining > 0
+                grace_until, remaining > 0
          from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::numeric[], $6::numeric[], $7::numeric[],
-                     $8::numeric[], $9::numeric[], $10::numeric[], $11::timestamptz[], $12::timestamptz[])
-           as l (lot, account, payment, kind, granted, remaining, held, consumed, reversed, expired, since, expires_at)
+                     $8::numeric[], $9::numeric[], $10::numeric[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[])
+           as l (lot, account, payment, kind, granted, remaining, held, consumed, reversed, expired, since, expires_at,
+                 grace_until)
          on conflict (lot) do update set
            granted = excluded.granted, remaining = excluded.remaining, held = excluded.held,
            consumed = excluded.consumed, reversed = excluded.reversed, expired = excluded.expired,
-           burnable = excluded.burnable, account = excluded.account, expires_at = excluded.expires_at",
+           burnable = excluded.burnable, account = excluded.account, since = excluded.since,
+           expires_at = excluded.expires_at, grace_until = excluded.grace_until",
         &lots as _,
         &accounts as _,
         &payments as _,
@@ -734,6 +739,7 @@ async fn save_lots(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
         &amounts(|lot| lot.expired),
         &since,
         &expires as _,
+        &graces as _,
     )
     .execute(work.connection().await?)
     .await

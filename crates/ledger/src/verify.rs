@@ -161,7 +161,7 @@ impl Audit<'_> {
             set::heads(self.begin("transactions_chained", size.transactions, says), scope).await?;
         chain::check(self, &mut found).await?;
         self.conclude(found);
-        let says = "usage is carried by lots or is debt, and only usage changes their sum";
+        let says = "usage is carried by lots or is debt, and only usage and adjustments change their sum";
         let found = set::usage_kept(self.begin("usage_kept", size.transactions, says), scope).await?;
         self.conclude(found);
         Ok(())
@@ -214,6 +214,12 @@ impl Audit<'_> {
         self.conclude(found).counts = Some(counts);
         let says = "every outcome is of an admitted fact";
         let found = set::outcomes_admitted(self.begin("outcomes_admitted", counts.settled(), says)).await?;
+        self.conclude(found);
+        let says = "every stored fact is what was admitted";
+        let found = set::facts_intact(self.begin("facts_intact", counts.admitted, says)).await?;
+        self.conclude(found);
+        let says = "what was said of a payment is kept in the payment that its id leads to";
+        let found = set::payments_known(self.begin("payments_known", counts.settled(), says)).await?;
         self.conclude(found);
         let says = "every usage, grant and adjustment that was applied is posted once, with its amount";
         let of = self.size.usages_and_grants;

@@ -115,6 +115,7 @@ pub fn grant(account: &str, credits: i64) -> Fact {
 /// A processor's customer, said to be an account.
 pub fn customer(customer: &str, account: &str) -> Fact {
     Fact::Customer(Customer {
+        reason: None,
         customer: customer_id(customer),
         email: None,
         account: Some(link(account)),

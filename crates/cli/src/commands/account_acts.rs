@@ -54,13 +54,16 @@ pub struct Link {
     /// The account that it stands for
     #[arg(long, value_name = "ACCOUNT")]
     to: AccountId,
+    /// Why; it stays beside the link
+    #[arg(long, value_parser = reason)]
+    reason: String,
     #[command(flatten)]
     signed: Signed,
 }
 
 fn customer_argument(text: &str) -> Result<CustomerId, String> {
     match text.parse::<CustomerId>() {
-        Ok(customer) if customer.processor() == "email" || !text.contains('@') => Ok(customer),
+        Ok(customer) if customer.is_email() == text.contains('@') => Ok(customer),
         Ok(_) | Err(_) => CustomerId::of_email(text).ok_or_else(|| {
             format!("expected a customer id such as paddle:ctm_1 or an e-mail address, got {text:?}")
         }),
@@ -68,9 +71,10 @@ fn customer_argument(text: &str) -> Result<CustomerId, String> {
 }
 
 pub async fn link(session: &Session, arguments: Link) -> Result<ExitCode> {
-    let Link { customer, to, signed } = arguments;
+    let Link { customer, to, reason, signed } = arguments;
     let act = signed.begin(session, "link").await?;
     let fact = Fact::Customer(Customer {
+        reason: Some(reason),
         customer: customer.clone(),
         email: None,
         account: Some(AccountLink { account: to.clone(), proof: LinkProof::Stated }),

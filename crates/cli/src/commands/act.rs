@@ -169,6 +169,10 @@ impl Done {
         self.outcome.as_deref() == Some("contradicts")
     }
 
+    pub fn moved_nothing(&self) -> bool {
+        self.fact.iter().all(|fact| fact.transactions.is_empty())
+    }
+
     fn failure(&self) -> Option<String> {
         let why = match self.outcome.as_deref() {
             None => {
@@ -177,7 +181,10 @@ impl Done {
             Some("refused") => {
                 "refused: an account's credits stay below 10^15, and two delivered payments are never made one. It waits as a dead letter"
             }
-            Some("contradicts") => "it contradicts what was acted upon, and changed nothing",
+            Some("contradicts") if self.moved_nothing() => {
+                "it contradicts what was acted upon, and moved nothing"
+            }
+            Some("contradicts") => "done, and what is said of it does not fit together: look at it",
             Some(_) => return None,
         };
         Some(why.to_owned())

@@ -96,7 +96,7 @@ async fn assign(session: &Session, act: Act, assignment: Assignment) -> Result<E
     let payment = assignment.payment.clone();
     let done = act.carry_out(session, Fact::Assignment(assignment)).await?;
     let after = known(session, &payment).await?;
-    let failed = if done.contradicts() {
+    let failed = if done.contradicts() && done.moved_nothing() {
         let holder = after.line.account.as_deref().unwrap_or("another account");
         Some(format!(
             "{payment} is delivered to {holder}, and what was delivered changes hands by `bursar payment move` alone"

@@ -136,6 +136,7 @@ impl Posting<'_> {
             lot.account = to.clone();
             lot.remaining = lot.granted - lot.reversed - lot.expired;
             (lot.held, lot.consumed) = (Credits::ZERO, Credits::ZERO);
+            self.give_grace(lot);
         }
         let spendable: Credits = lots.iter().map(|lot| lot.remaining).sum();
         self.post(leaving, draft);

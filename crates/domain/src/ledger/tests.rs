@@ -305,6 +305,7 @@ fn a_payment_without_account_waits_for_its_customer_link() {
         payment.customer = Some(customer.clone());
     }
     let link = Fact::Customer(fact::Customer {
+        reason: None,
         customer,
         email: None,
         account: Some(AccountLink { account: AccountId::new("a").unwrap(), proof: LinkProof::Stated }),

@@ -132,13 +132,13 @@ fn reason(fact: &Fact) -> Option<String> {
     match fact {
         Fact::Grant(grant) => Some(grant.reason.clone()),
         Fact::Adjustment(adjustment) => Some(adjustment.reason.clone()),
+        Fact::Customer(customer) => customer.reason.clone(),
         Fact::Assignment(assignment) => Some(assignment.reason.clone()),
         Fact::Valuation(valuation) => Some(valuation.reason.clone()),
         Fact::Dispute(dispute) => dispute.reason.clone(),
         Fact::RefundRequest(request) => request.reason.clone(),
         Fact::Payment(_)
         | Fact::Movement(_)
-        | Fact::Customer(_)
         | Fact::Usage(_)
         | Fact::Hold(_)
         | Fact::Expiry(_)

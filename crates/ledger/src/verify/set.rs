@@ -53,6 +53,20 @@ pub(super) async fn outcomes_admitted(connection: &mut PgConnection) -> Result<V
         .doing("checking outcomes_admitted")
 }
 
+pub(super) async fn facts_intact(connection: &mut PgConnection) -> Result<Vec<Culprit>, Error> {
+    sqlx::query_file_as!(Culprit, "src/verify/facts_intact.sql", LIMIT)
+        .fetch_all(connection)
+        .await
+        .doing("checking facts_intact")
+}
+
+pub(super) async fn payments_known(connection: &mut PgConnection) -> Result<Vec<Culprit>, Error> {
+    sqlx::query_file_as!(Culprit, "src/verify/payments_known.sql", LIMIT)
+        .fetch_all(connection)
+        .await
+        .doing("checking payments_known")
+}
+
 pub(super) async fn facts_posted(connection: &mut PgConnection) -> Result<Vec<Culprit>, Error> {
     sqlx::query_file_as!(Culprit, "src/verify/facts_posted.sql", LIMIT)
         .fetch_all(connection)

@@ -212,6 +212,7 @@ fn customer(
     data: Field<'_>,
 ) -> Result<Vec<Fact>, SetAside> {
     Ok(vec![Fact::Customer(Customer {
+        reason: None,
         customer: data.get("id").customer_id(NAME)?,
         email: data.get("email").text().and_then(CustomerId::of_email),
         account: account(settings, data),

@@ -145,6 +145,7 @@ fn check_mode(mode: Mode, livemode: Option<bool>) -> Result<(), SetAside> {
 
 fn customer(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAside> {
     Ok(vec![Fact::Customer(Customer {
+        reason: None,
         customer: object.get("id").customer_id(NAME)?,
         email: object.get("email").text().and_then(CustomerId::of_email),
         account: account(context.settings, object),

@@ -102,8 +102,8 @@ fn credits_that_come_back_to_an_expired_lot_can_be_spent_for_the_grace() {
         (expiry("a", 2), ["0", "0", "0"]),
         (moved("d1", "t1", Chargeback, Final, "10.00", 1), ["0", "0", "0"]),
         (moved("b1", "t1", Back, Final, "10.00", 2), ["1000", "0", "0"]),
-        (expiry("a", 29), ["1000", "0", "0"]),
-        (expiry("a", 30), ["0", "0", "0"]),
+        (expiry("a", 31), ["1000", "0", "0"]),
+        (expiry("a", 32), ["0", "0", "0"]),
     ];
     for (step, (fact, expect)) in steps.iter().enumerate() {
         world.tell(&step.to_string(), fact);
@@ -118,10 +118,64 @@ fn credits_that_come_back_with_a_grace_are_burned_when_their_new_time_says() {
     world.tell("1", &buy("t1", "a", "pri_1000", "10.00"));
     world.tell("2", &expiring("a", 50, 20));
     world.tell("3", &moved("d1", "t1", Chargeback, Final, "10.00", 1));
+    world.now += Duration::days(2);
     world.tell("4", &moved("b1", "t1", Back, Final, "10.00", 2));
-    // The grace ends on day 30: the grant that ends on day 20 goes first now.
+    // The grace ends on day 32: the grant that ends on day 20 goes first now.
     world.tell("5", &usage("a", 60));
     assert_eq!(world.of_payment(&txn("t1"), |lot| lot.consumed), Credits::whole(10));
+}
+
+#[test]
+fn credits_that_come_back_before_their_time_is_up_keep_it() {
+    let mut world = World::new();
+    world.expire_prices_after(Duration::days(10));
+    world.tell("1", &buy("t1", "a", "pri_1000", "10.00"));
+    world.tell("2", &moved("d1", "t1", Chargeback, Final, "0.01", 1));
+    world.now += Duration::days(9);
+    world.tell("3", &moved("b1", "t1", Back, Final, "0.01", 2));
+    world.tell("4", &expiry("a", 10));
+    assert_eq!(world.balances("a"), ["0", "0", "0"]);
+}
+
+#[test]
+fn what_a_later_description_says_of_the_term_holds_in_any_order() {
+    let mut session = buy("t1", "a", "pri_1000", "10.00");
+    let mut charge = session.clone();
+    if let (Fact::Payment(session), Fact::Payment(charge)) = (&mut session, &mut charge) {
+        (charge.object, charge.precedence) = ("charge".to_owned(), 2);
+        charge.items.clear();
+        charge.occurred_at += Duration::minutes(1);
+        session.occurred_at += Duration::minutes(2);
+    }
+    let ends = [[&session, &charge], [&charge, &session]].map(|order| {
+        let mut world = World::new();
+        world.expire_prices_after(Duration::days(1));
+        world.sell_at_rate("USD", 100);
+        for (step, fact) in order.into_iter().enumerate() {
+            world.tell(&step.to_string(), fact);
+        }
+        world.books.accounts[&account_id("a")]
+            .lots
+            .iter()
+            .map(|lot| (lot.since, lot.expires_at))
+            .collect::<Vec<_>>()
+    });
+    assert_eq!(ends[0], ends[1]);
+    assert!(ends[0].iter().all(|(_, expires_at)| expires_at.is_some()));
+}
+
+#[test]
+fn descriptions_that_disagree_on_the_amount_are_alarmed_once() {
+    let mut world = World::new();
+    world.tell("1", &buy("t1", "a", "pri_1000", "10.00"));
+    let mut other = buy("t1", "a", "pri_1000", "99.00");
+    if let Fact::Payment(payment) = &mut other {
+        (payment.object, payment.precedence) = ("charge".to_owned(), 2);
+    }
+    assert_eq!(world.tell("2", &other).unwrap().outcome, Outcome::Contradicts);
+    let refund = world.tell("3", &moved("r1", "t1", Refund, Final, "4.00", 1)).unwrap();
+    assert_eq!(refund.outcome, Outcome::Applied);
+    assert_eq!(world.balances("a"), ["600", "0", "0"]);
 }
 
 #[test]
@@ -255,6 +309,7 @@ fn an_operator_states_what_a_movement_in_another_currency_amounts_to() {
 fn an_address_links_whoever_has_it_before_and_after() {
     let customer = |id: &str, email: Option<&str>, account: Option<&str>| {
         Fact::Customer(Customer {
+            reason: None,
             customer: id.parse().unwrap(),
             email: email.and_then(CustomerId::of_email),
             account: account
@@ -296,6 +351,7 @@ fn any_of_a_purchases_customers_links_it() {
         })
     };
     let link = Fact::Customer(Customer {
+        reason: None,
         customer: "email:billing@example.com".parse().unwrap(),
         email: None,
         account: Some(AccountLink { account: account_id("a"), proof: LinkProof::Stated }),

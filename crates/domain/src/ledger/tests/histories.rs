@@ -267,6 +267,7 @@ fn any_customer() -> impl Strategy<Value = Fact> {
     ];
     select(facts).prop_map(|(customer, email, account)| {
         Fact::Customer(Customer {
+            reason: None,
             customer: customer.parse().unwrap(),
             email: email.and_then(CustomerId::of_email),
             account: account.map(link),

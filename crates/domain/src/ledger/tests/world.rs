@@ -61,6 +61,9 @@ impl World {
         if !self.seen.insert(cause) {
             return Ok(None);
         }
+        if let Fact::Expiry(expiry) = fact {
+            self.now = self.now.max(expiry.as_of);
+        }
         let decided = self.decide(id, fact);
         match &decided {
             Ok(decision) => self.book(id, fact, decision)?,
@@ -225,6 +228,13 @@ impl World {
         let mut catalog = self.rules.catalogs[&self.rules.current].clone();
         let prices = catalog.prices.values_mut().flat_map(BTreeMap::values_mut);
         prices.for_each(|price| price.expires_after_seconds = Some(after.whole_seconds()));
+        self.rules = Rules { low: self.rules.low.clone(), scale: self.rules.scale, ..Rules::new(catalog) };
+    }
+
+    /// What is bought at no price of the catalog is bought at this rate.
+    pub fn sell_at_rate(&mut self, currency: &str, credits: i64) {
+        let mut catalog = self.rules.catalogs[&self.rules.current].clone();
+        catalog.rates.insert(currency.to_owned(), credits.into());
         self.rules = Rules { low: self.rules.low.clone(), scale: self.rules.scale, ..Rules::new(catalog) };
     }
 
