@@ -308,6 +308,30 @@ fn shells_that_turn_out_to_be_one_purchase_are_merged_though_several_lanes_join_
     });
 }
 
+/// An alias goes on leading to a shell that has since turned out to be another payment: nothing is wrong with that.
+#[test]
+fn an_alias_of_a_merged_shell_leads_to_the_payment_that_it_turned_out_to_be() {
+    run(async |site| {
+        let [intent, charge, dispute] = ["stripe:pi_1", "stripe:ch_1", "stripe:dp_1"].map(payment_id);
+        let early = domain::fact::Movement {
+            payment: charge.clone(),
+            aliases: vec![dispute.clone()],
+            ..refund("re_1", "unused", 100)
+        };
+        let late = domain::fact::Movement { payment: dispute, ..refund("re_2", "unused", 100) };
+        let paid = Payment { payment: intent, aliases: vec![charge], ..payment("unused", "acct_1") };
+        let ledger = one(&site);
+        let facts = [Fact::Movement(early), Fact::Payment(paid), Fact::Movement(late)];
+        for (number, fact) in facts.into_iter().enumerate() {
+            site.state(exchange::FACTS, vec![envelope(&format!("stripe/evt_{number}"), fact)]).await;
+            site.until(SETTLED, number as i64 + 1).await;
+        }
+        ledger.stop().await;
+        assert_eq!(balances(&site, "acct_1").await, "840 / 0 / 0");
+        assert_proved(&site).await;
+    });
+}
+
 #[test]
 fn two_delivered_payments_are_never_made_one() {
     run(async |site| {

@@ -11,8 +11,9 @@
 //! | the payments that the ids lead to | `payments` |
 //! | every account that may change | `accounts` |
 //!
-//! Customers that only a payment's record names are known after the payment is read, and locked then: the one step out
-//! of order. Two batches that meet so are told apart by Postgres, and one of them is tried again.
+//! Customers that only a payment's record names are looked up before anything is locked. Where one shows only once its
+//! payment is locked, because it was told of in between, it is locked out of order: two batches that meet so are told
+//! apart by Postgres, and one of them is tried again.
 //!
 //! Lots, journal and facts need no locks of their own: they belong to an account or a payment that is locked.
 
@@ -184,9 +185,6 @@ impl bus::Worker for Ledger {
     }
 }
 
-const FOREIGN_CURRENCY: &str =
-    "a movement in another currency than its payment's: the rest is held, an operator states the amount";
-
 /// What a batch has to tell: events to the world, alarms to operators.
 #[derive(Default)]
 struct Told {
@@ -196,21 +194,22 @@ struct Told {
 
 struct Alarm {
     cause: Cause,
-    payment: Option<String>,
-    what: &'static str,
+    payment: Option<PaymentId>,
+    contradicts: bool,
+    foreign_currency: bool,
 }
 
 impl Told {
-    fn alarm(&mut self, cause: &Cause, payment: Option<&str>, what: &'static str) {
-        self.alarms.push(Alarm { cause: cause.clone(), payment: payment.map(str::to_owned), what });
-    }
-
     fn raise_alarms(&self) {
-        for Alarm { cause, payment, what } in &self.alarms {
-            if *what == FOREIGN_CURRENCY {
-                metrics::counter!("bursar_foreign_currency_total").increment(1);
+        for Alarm { cause, payment, contradicts, foreign_currency } in &self.alarms {
+            let payment = payment.as_ref().map(PaymentId::as_str);
+            if *contradicts {
+                tracing::error!(%cause, payment, "a fact does not fit what was said or acted upon before; an operator decides");
             }
-            tracing::error!(%cause, payment, what);
+            if *foreign_currency {
+                metrics::counter!("bursar_foreign_currency_total").increment(1);
+                tracing::error!(%cause, payment, "a movement in another currency than its payment's: the rest is held, an operator states the amount");
+            }
         }
     }
 }
@@ -238,12 +237,10 @@ fn settle(
             return Verdict::Dead { code: code(&refusal), reason: refusal.to_string() };
         }
     };
-    let subject = payment.as_ref().map(PaymentId::as_str);
-    if decision.outcome == Outcome::Contradicts {
-        told.alarm(cause, subject, "it does not fit what was said or acted upon before; an operator decides");
-    }
-    if decision.foreign_currency {
-        told.alarm(cause, subject, FOREIGN_CURRENCY);
+    let contradicts = decision.outcome == Outcome::Contradicts;
+    if contradicts || decision.foreign_currency {
+        let (cause, payment) = (cause.clone(), payment.clone());
+        told.alarms.push(Alarm { cause, payment, contradicts, foreign_currency: decision.foreign_currency });
     }
     for event in &decision.events {
         told.events.push(stored(event, envelope.traceparent.as_deref()));

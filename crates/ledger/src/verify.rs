@@ -218,7 +218,7 @@ impl Audit<'_> {
         let says = "every stored fact is what was admitted";
         let found = set::facts_intact(self.begin("facts_intact", counts.admitted, says)).await?;
         self.conclude(found);
-        let says = "what was said of a payment is kept in the payment that its id leads to";
+        let says = "what was said of a payment is kept in one";
         let found = set::payments_known(self.begin("payments_known", counts.settled(), says)).await?;
         self.conclude(found);
         let says = "every usage, grant and adjustment that was applied is posted once, with its amount";

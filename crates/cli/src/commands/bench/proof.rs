@@ -106,7 +106,7 @@ async fn admit(work: &mut Work, facts: &[Envelope]) -> Result<()> {
     let times: Vec<OffsetDateTime> = facts.iter().map(|fact| fact.time).collect();
     sqlx::query(
         "insert into inbox (source, id, kind, hash, fact, time, admitted_at)
-         select source, id, kind, sha256(fact::bytea), fact, time, now()
+         select source, id, kind, sha256(convert_to(fact, 'UTF8')), fact, time, now()
          from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[])
            as f (source, id, kind, fact, time)",
     )
