@@ -13,12 +13,19 @@ mod fate;
 mod message;
 pub mod outbox;
 mod publisher;
+mod returned;
 mod topology;
 
 pub use backoff::Delays;
 pub use connection::{Broker, BrokerError, QueueDepth};
-pub use consumer::{Announcement, Context, Decoded, Health, Settled, Verdict, Worker, run};
+pub use consumer::{
+    Announcement, BATCH_FACTS, Context, Decoded, Health, REPLAYED, ReplayOutcome, Settled, TIME_LIMIT,
+    Verdict, Worker, run,
+};
 pub use fate::{Fate, Fated};
 pub use message::{Incoming, Message, header};
 pub use publisher::{PublishError, Publisher};
-pub use topology::{Binding, Difference, Exchange, Namespace, Queue, QueueKind, Topology, exchange, queue};
+pub use returned::{Attempt, Death, Replayed, Returned};
+pub use topology::{
+    Binding, Difference, Exchange, Ladder, Namespace, Queue, QueueKind, Topology, exchange, queue,
+};

@@ -1,21 +1,36 @@
 //! Messages as Bursar sends and receives them.
 
+use crate::returned::{Death, Returned};
 use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use std::collections::BTreeMap;
 
-/// Names of the headers that the fleet sets. The broker's own (`x-death` and its kin) are never copied to a new message.
+/// Names of the headers that the fleet sets. The broker's own (`x-death` and its kin) are never copied to a new message,
+/// and nobody but the fleet is believed what begins with [`OWN`](header::OWN).
 pub mod header {
     pub const TRACEPARENT: &str = "traceparent";
     /// When a gateway received a raw delivery: Unix seconds.
     pub const RECEIVED_AT: &str = "received_at";
+
+    pub const OWN: &str = "bursar-";
+    // Of a message that is put back into its queue, and of a dead letter: how it first came, and what was tried since.
+    pub const EXCHANGE: &str = "bursar-exchange";
+    pub const ROUTING_KEY: &str = "bursar-routing-key";
+    pub const USER: &str = "bursar-user";
+    /// When it first failed: RFC 3339.
+    pub const FIRST_FAILED_AT: &str = "bursar-first-failed-at";
+    /// Every attempt that failed: JSON, see [`Attempt`](crate::Attempt).
+    pub const ATTEMPTS: &str = "bursar-attempts";
+    pub const REPLAY: &str = "bursar-replay";
+    pub const LETTER: &str = "bursar-letter";
+    // Of a dead letter alone.
     pub const DEAD_WORKER: &str = "bursar-worker";
+    /// The queue it lay in, without the namespace.
+    pub const DEAD_QUEUE: &str = "bursar-queue";
     pub const DEAD_CODE: &str = "bursar-code";
     pub const DEAD_REASON: &str = "bursar-reason";
-    pub const DEAD_EXCHANGE: &str = "bursar-exchange";
-    pub const DEAD_ROUTING_KEY: &str = "bursar-routing-key";
-    pub const DEAD_USER: &str = "bursar-user";
+    /// RFC 3339.
     pub const DEAD_AT: &str = "bursar-dead-at";
 }
 
@@ -66,7 +81,7 @@ impl Message {
 }
 
 /// A message as it was received.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Incoming {
     pub exchange: String,
     pub routing_key: String,
@@ -76,6 +91,12 @@ pub struct Incoming {
     pub user_id: Option<String>,
     /// Headers with a text or integer value, by their name in lower case.
     pub headers: BTreeMap<String, String>,
+    /// Set where the fleet itself put the message back into its queue; the fields above are then as it first came.
+    pub returned: Option<Returned>,
+    /// Set where it is a dead letter.
+    pub death: Option<Death>,
+    /// How often the broker took it back from a consumer that had not settled it.
+    pub returns: u64,
     pub body: Vec<u8>,
 }
 
@@ -85,6 +106,9 @@ impl From<Delivery> for Incoming {
         let properties = &delivery.properties;
         let headers = properties.headers().as_ref().map(readable).unwrap_or_default();
         Self {
+            returned: None,
+            death: None,
+            returns: returns(properties),
             exchange: delivery.exchange.as_str().to_owned(),
             routing_key: delivery.routing_key.as_str().to_owned(),
             message_id: text(properties.message_id()),
@@ -94,6 +118,14 @@ impl From<Delivery> for Incoming {
             body: delivery.data,
         }
     }
+}
+
+/// How often the broker took a message back. RabbitMQ 4.3 counts in the second header what earlier releases count in the
+/// first; neither is there before it happened.
+pub(crate) fn returns(properties: &BasicProperties) -> u64 {
+    let Some(headers) = properties.headers() else { return 0 };
+    let count = |name: &str| headers.inner().get(name).and_then(readable_value)?.parse().ok();
+    ["x-delivery-count", "x-acquired-count"].into_iter().filter_map(count).max().unwrap_or(0)
 }
 
 fn readable(table: &FieldTable) -> BTreeMap<String, String> {

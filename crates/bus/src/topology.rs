@@ -8,6 +8,7 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable};
 use serde::Serialize;
 use std::fmt;
+use std::time::Duration;
 
 /// Names of the exchanges, without the namespace.
 pub mod exchange {
@@ -34,6 +35,58 @@ pub mod queue {
     pub const LEDGER: &str = "ledger";
     pub const DEAD_LETTERS: &str = "dead-letters";
     pub const EVENTS_LOG: &str = "events.log";
+}
+
+/// The delays after which a message that failed for an unknown reason is tried again; then it is given up on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ladder(Vec<Duration>);
+
+impl Default for Ladder {
+    fn default() -> Self {
+        Self([1, 10, 60].map(Duration::from_secs).to_vec())
+    }
+}
+
+impl Ladder {
+    /// 1 to 10 delays of 10 ms to a day, each a queue of its own: in one queue a long delay would hold up the short ones
+    /// behind it.
+    pub fn new(delays: &[Duration]) -> Result<Self, String> {
+        let fits = |delay: &Duration| (10..=86_400_000).contains(&delay.as_millis());
+        let mut sorted = delays.to_vec();
+        sorted.sort();
+        sorted.dedup();
+        match (1..=10).contains(&delays.len()) && delays.iter().all(fits) && sorted == delays {
+            true => Ok(Self(sorted)),
+            false => Err(format!("expected 1 to 10 growing delays of 10 ms to a day, got {delays:?}")),
+        }
+    }
+
+    pub fn rungs(&self) -> impl Iterator<Item = Rung> {
+        self.0.iter().map(|delay| Rung(*delay))
+    }
+
+    /// Where a message rests that has failed so often; nothing once it is given up on.
+    pub fn rung_after(&self, attempts: usize) -> Option<Rung> {
+        self.rungs().nth(attempts.saturating_sub(1))
+    }
+
+    pub fn last(&self) -> Rung {
+        self.rungs().last().expect("a ladder has a rung")
+    }
+}
+
+/// One delay: an exchange, and a queue that gives back what it holds for so long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rung(Duration);
+
+impl Rung {
+    /// The name of its exchange and of its queue, without the namespace: `retry.10s`.
+    pub fn name(self) -> String {
+        match self.0.as_millis() {
+            millis if millis % 1000 == 0 => format!("retry.{}s", millis / 1000),
+            millis => format!("retry.{millis}ms"),
+        }
+    }
 }
 
 /// The first part of every broker object's name.
@@ -71,7 +124,7 @@ pub struct Exchange {
 pub struct Queue {
     pub name: String,
     pub kind: QueueKind,
-    /// The worker that reads it; none for the stream.
+    /// The worker that reads it; none for the stream and for messages that rest.
     pub reader: Option<&'static str>,
     #[serde(skip)]
     arguments: Vec<(&'static str, Argument)>,
@@ -140,7 +193,24 @@ const STREAM_MAX_AGE: &str = "30D";
 const STREAM_MAX_BYTES: i64 = 20_000_000_000;
 
 impl Topology {
+    /// With the retry ladder of a fleet that configures none.
     pub fn new(namespace: &Namespace) -> Self {
+        Self::with_ladder(namespace, &Ladder::default())
+    }
+
+    pub fn with_ladder(namespace: &Namespace, ladder: &Ladder) -> Self {
+        let mut topology = Self::of_workers(namespace);
+        for rung in ladder.rungs() {
+            let name = namespace.name(&rung.name());
+            let what = "messages that rest before they are tried again";
+            topology.exchanges.push(Exchange { name: name.clone(), what });
+            topology.bindings.push(Binding { exchange: name.clone(), routing_key: "#", queue: name });
+            topology.queues.push(resting(namespace, rung));
+        }
+        topology
+    }
+
+    fn of_workers(namespace: &Namespace) -> Self {
         let exchanges = [
             (exchange::RAW, "webhooks as they came, from gateways"),
             (exchange::VERIFIED, "verified facts; only the ingester writes"),
@@ -326,6 +396,19 @@ fn quorum(namespace: &Namespace, of: &'static str, reader: &'static str) -> Queu
         ("x-dead-letter-routing-key", Argument::Text(reader.to_owned())),
     ];
     Queue { name: namespace.name(of), kind: QueueKind::Quorum, reader: Some(reader), arguments }
+}
+
+/// Gives each message back to the queue it came from, once its time is up: the default exchange reads the queue's name
+/// in the routing key.
+fn resting(namespace: &Namespace, rung: Rung) -> Queue {
+    let arguments = vec![
+        ("x-queue-type", Argument::Text("quorum".to_owned())),
+        ("x-message-ttl", Argument::Number(rung.0.as_millis() as i64)),
+        ("x-overflow", Argument::Text("reject-publish".to_owned())),
+        ("x-dead-letter-strategy", Argument::Text("at-least-once".to_owned())),
+        ("x-dead-letter-exchange", Argument::Text(String::new())),
+    ];
+    Queue { name: namespace.name(&rung.name()), kind: QueueKind::Quorum, reader: None, arguments }
 }
 
 fn dead_letters(namespace: &Namespace) -> Queue {

@@ -1,6 +1,7 @@
 //! The configuration: environment first, then `bursar.toml`, then defaults. An unknown key is an error.
 
 use anyhow::{Context, Result, anyhow, bail};
+use bus::Ladder;
 use domain::FactKind;
 use domain::catalog::{Catalog, Price};
 use domain::ledger::Rules;
@@ -40,6 +41,8 @@ pub struct Config {
     #[serde(skip)]
     pub env_tokens: Vec<String>,
     pub retention: Retention,
+    pub retries: Retries,
+    pub dead_letters: DeadLettersConfig,
     pub limits: Limits,
 }
 
@@ -133,6 +136,30 @@ pub struct TokenEntry {
 pub struct Retention {
     /// How long the bodies of webhooks are kept; facts and journal stay for good.
     pub raw_deliveries: String,
+    /// How long dead letters are kept once they are resolved, or went on as another letter.
+    pub resolved_dead_letters: String,
+    /// How long discarded dead letters are kept, and can be taken back. Open ones are kept for good.
+    pub discarded_dead_letters: String,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retries {
+    /// How long a message rests before each further attempt, where it failed for a reason that nobody foresaw.
+    pub delays: Vec<String>,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self { delays: ["1s", "10s", "1m"].map(str::to_owned).to_vec() }
+    }
+}
+
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeadLettersConfig {
+    /// Whether operators may change what a dead letter says.
+    pub edit: bool,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -162,6 +189,8 @@ impl Default for Config {
             tokens: Vec::new(),
             env_tokens: Vec::new(),
             retention: Retention::default(),
+            retries: Retries::default(),
+            dead_letters: DeadLettersConfig::default(),
             limits: Limits::default(),
         }
     }
@@ -192,13 +221,17 @@ impl Default for AccountsConfig {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { raw_deliveries: "90d".to_owned() }
+        Self {
+            raw_deliveries: "90d".to_owned(),
+            resolved_dead_letters: "30d".to_owned(),
+            discarded_dead_letters: "90d".to_owned(),
+        }
     }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { lanes: 2, database_connections: 10 }
+        Self { lanes: 2, database_connections: 12 }
     }
 }
 
@@ -269,6 +302,8 @@ impl Config {
         self.publishers()?;
         self.tokens()?;
         self.retention()?;
+        self.dead_letter_retention()?;
+        self.ladder()?;
         self.secrets()?;
         if self.credits.scale > SCALE_MAX {
             bail!("credits.scale: expected 0 to {SCALE_MAX} decimal places, got {}", self.credits.scale);
@@ -276,8 +311,8 @@ impl Config {
         if self.credits.burn_order.is_empty() {
             bail!("credits.burn_order: expected at least one of expiry, promotional, oldest");
         }
-        // Three queues whose lanes each hold a connection for a batch, and what goes on beside them.
-        let needed = 3 * self.limits.lanes + 4;
+        // Four queues whose lanes each hold a connection for a batch, and what goes on beside them.
+        let needed = 4 * self.limits.lanes + 4;
         if !(1..=16).contains(&self.limits.lanes) || (self.limits.database_connections as usize) < needed {
             bail!(
                 "limits: expected 1 to 16 lanes, and for {} of them at least {needed} database_connections",
@@ -384,6 +419,20 @@ impl Config {
 
     pub fn retention(&self) -> Result<Duration> {
         duration(&self.retention.raw_deliveries).context("retention.raw_deliveries")
+    }
+
+    pub fn dead_letter_retention(&self) -> Result<dead_letters::Retention> {
+        let Retention { resolved_dead_letters: resolved, discarded_dead_letters: discarded, .. } =
+            &self.retention;
+        Ok(dead_letters::Retention {
+            resolved: duration(resolved).context("retention.resolved_dead_letters")?,
+            discarded: duration(discarded).context("retention.discarded_dead_letters")?,
+        })
+    }
+
+    pub fn ladder(&self) -> Result<Ladder> {
+        let delays: Result<Vec<Duration>> = self.retries.delays.iter().map(|text| duration(text)).collect();
+        Ladder::new(&delays.context("retries.delays")?).map_err(|why| anyhow!("retries.delays: {why}"))
     }
 
     /// What decides about credits.

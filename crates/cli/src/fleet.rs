@@ -4,8 +4,9 @@ use crate::admin;
 use crate::api;
 use crate::session::{CONFIRM_TIMEOUT, Session};
 use anyhow::{Context, Result, anyhow};
-use bus::{Broker, Delays, Health, Namespace, Publisher, Topology};
+use bus::{Broker, Delays, Health, Publisher, Topology};
 use db::Doing;
+use dead_letters::{DeadLetters, Retention};
 use gate::{Door, Gate};
 use ingester::{Intake, RawQueue};
 use ledger::Ledger;
@@ -26,16 +27,19 @@ pub enum WorkerName {
     Ingester,
     Gate,
     Ledger,
+    DeadLetters,
 }
 
 impl WorkerName {
-    pub const ALL: [WorkerName; 3] = [WorkerName::Ingester, WorkerName::Gate, WorkerName::Ledger];
+    pub const ALL: [WorkerName; 4] =
+        [WorkerName::Ingester, WorkerName::Gate, WorkerName::Ledger, WorkerName::DeadLetters];
 
     pub fn as_str(self) -> &'static str {
         match self {
             WorkerName::Ingester => "ingester",
             WorkerName::Gate => "gate",
             WorkerName::Ledger => "ledger",
+            WorkerName::DeadLetters => "dead-letters",
         }
     }
 }
@@ -44,7 +48,7 @@ impl WorkerName {
     fn needs_database(self) -> bool {
         match self {
             WorkerName::Ingester => false,
-            WorkerName::Gate | WorkerName::Ledger => true,
+            WorkerName::Gate | WorkerName::Ledger | WorkerName::DeadLetters => true,
         }
     }
 }
@@ -119,7 +123,7 @@ impl Fleet {
             pool: self.session.pool.clone(),
             publish: self.publish.clone(),
             health: self.health.clone(),
-            topology: Topology::new(&self.session.namespace()?),
+            topology: self.session.topology()?,
             stop: self.stop.clone(),
         };
         self.admin_addr =
@@ -174,6 +178,8 @@ impl Fleet {
             publisher: Publisher::spawn(self.publish.clone(), CONFIRM_TIMEOUT),
             pool: session.worker_pool()?,
             health: self.health.clone(),
+            ladder: session.config.ladder()?,
+            time_limit: bus::TIME_LIMIT,
             stop: stop.clone(),
         };
         self.tasks.spawn(async move {
@@ -261,6 +267,16 @@ fn start_worker(
             let every = session.config.expire_every()?;
             running.spawn(expire(session.pool.clone(), intake.clone(), every, context.stop.clone()));
         }
+        WorkerName::DeadLetters => {
+            let worker = DeadLetters::new(session.config.settings());
+            running.spawn(bus::run(Arc::new(worker), lanes, context.clone()));
+            let publisher = context.publisher.sibling();
+            let (namespace, pool, stop) =
+                (context.namespace.clone(), context.pool.clone(), context.stop.clone());
+            running.spawn(dead_letters::replay::carry_out(namespace, pool, publisher, stop));
+            let retention = session.config.dead_letter_retention()?;
+            running.spawn(purge_dead_letters(context.pool.clone(), retention, context.stop.clone()));
+        }
     }
     Ok(())
 }
@@ -308,6 +324,21 @@ async fn purge(pool: db::Pool, retention: Duration, stop: CancellationToken) {
     }
 }
 
+/// Deletes closed dead letters whose retention is over.
+async fn purge_dead_letters(pool: db::Pool, retention: Retention, stop: CancellationToken) {
+    loop {
+        match dead_letters::purge(&pool, retention, OffsetDateTime::now_utc(), PURGE_AT_ONCE).await {
+            Ok(0) => {}
+            Ok(letters) => tracing::info!(letters, "purged closed dead letters after their retention"),
+            Err(error) => tracing::warn!(%error, "cannot purge dead letters"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(PURGE_INTERVAL) => {}
+        }
+    }
+}
+
 async fn purge_some(pool: &db::Pool, retention: Duration) -> Result<u64, db::Error> {
     let mut connection = pool.acquire().await.doing("taking a connection")?;
     gate::purge(&mut connection, OffsetDateTime::now_utc() - retention, PURGE_AT_ONCE).await
@@ -326,15 +357,14 @@ async fn start_all(
     let (with_database, without): (Vec<_>, Vec<_>) =
         workers.into_iter().partition(|worker| worker.needs_database());
     let topology = async {
-        declare_topology(&context.namespace, &context.consume).await?;
+        declare(&session.topology()?, &context.consume).await?;
         without.iter().try_for_each(|worker| start_worker(*worker, session, context, intake, running))
     };
     tokio::try_join!(topology, prepare_database(&session.pool, migrate))?;
     with_database.iter().try_for_each(|worker| start_worker(*worker, session, context, intake, running))
 }
 
-async fn declare_topology(namespace: &Namespace, broker: &Broker) -> Result<()> {
-    let topology = Topology::new(namespace);
+async fn declare(topology: &Topology, broker: &Broker) -> Result<()> {
     let declared = || async { topology.declare(broker).await.map(|()| true) };
     keep_trying("waiting for RabbitMQ", declared, bus::BrokerError::is_transient).await
 }

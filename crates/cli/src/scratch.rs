@@ -3,7 +3,6 @@
 use crate::config::{Config, Masked};
 use crate::session::Session;
 use anyhow::{Context, Result};
-use bus::Topology;
 use secrecy::ExposeSecret;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use url::Url;
@@ -42,7 +41,7 @@ impl Scratch {
     pub async fn remove(self, session: &Session) -> Result<()> {
         session.pool.close().await;
         let broker = session.broker("clean up");
-        let removed = Topology::new(&session.namespace()?).delete(&broker).await;
+        let removed = session.topology()?.delete(&broker).await;
         broker.close().await;
         let mut connection = PgConnection::connect(self.server.as_str()).await?;
         let database = self.database;

@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use anyhow::Result;
-use bus::{Broker, Namespace, Publisher};
+use bus::{Broker, Namespace, Publisher, Topology};
 use ingester::Intake;
 use std::time::Duration;
 
@@ -30,6 +30,11 @@ impl Session {
 
     pub fn namespace(&self) -> Result<Namespace> {
         self.config.namespace()
+    }
+
+    /// Every broker object of the fleet as it is configured.
+    pub fn topology(&self) -> Result<Topology> {
+        Ok(Topology::with_ladder(&self.namespace()?, &self.config.ladder()?))
     }
 
     pub fn broker(&self, purpose: &str) -> Broker {

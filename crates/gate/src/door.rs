@@ -199,8 +199,8 @@ mod tests {
             message_id: None,
             content_type: Some("application/cloudevents+json".to_owned()),
             user_id: user.map(str::to_owned),
-            headers: BTreeMap::new(),
             body: body.as_bytes().to_vec(),
+            ..Incoming::default()
         }
     }
 

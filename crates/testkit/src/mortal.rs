@@ -131,6 +131,8 @@ impl Site {
                 pool: db::pool(&site.database_url, lanes as u32 + 1, site.namespace.as_str())
                     .expect("the site's own URL"),
                 health: Health::default(),
+                ladder: bus::Ladder::default(),
+                time_limit: bus::TIME_LIMIT,
                 // It is never asked to stop.
                 stop: CancellationToken::new(),
             };

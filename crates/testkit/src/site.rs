@@ -1,7 +1,7 @@
 //! A site: everything one test has to itself.
 
 use crate::wait::{DEADLINE, eventually};
-use bus::{Broker, Context, Health, Namespace, Publisher, Topology, Worker};
+use bus::{Broker, Context, Health, Ladder, Namespace, Publisher, Topology, Worker};
 use futures_util::FutureExt;
 use lapin::options::QueueDeleteOptions;
 use secrecy::{ExposeSecret, SecretString};
@@ -17,6 +17,9 @@ use uuid::Uuid;
 
 const DATABASE_URL: &str = "postgres://postgres@127.0.0.1/postgres";
 const AMQP_URL: &str = "amqp://guest:guest@127.0.0.1:5672/%2f";
+
+/// How long messages rest that a worker in a test failed on.
+const LADDER: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(150)];
 
 /// A test that takes longer hangs.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
@@ -93,7 +96,9 @@ impl Site {
         let mut connection = connect(&server).await;
         let amqp_url = from_environment("BURSAR_TEST_AMQP_URL", AMQP_URL);
         let namespace = Namespace::new(&format!("t-{}", Uuid::now_v7())).expect("it is short and plain");
-        let topology = Topology::new(&namespace);
+        // The binary has the default ladder, workers in the test one that does not take long.
+        let delays: Vec<Duration> = LADDER.into_iter().chain([1, 10, 60].map(Duration::from_secs)).collect();
+        let topology = Topology::with_ladder(&namespace, &Ladder::new(&delays).expect("delays that grow"));
         let broker = Broker::new(amqp_url.clone(), namespace.as_str());
         if let Err(error) = topology.declare(&broker).await {
             panic!(
@@ -139,6 +144,8 @@ impl Site {
             publisher: self.publisher.clone(),
             pool: self.pool.clone(),
             health: Health::default(),
+            ladder: Ladder::new(&LADDER).expect("delays that grow"),
+            time_limit: bus::TIME_LIMIT,
             stop: self.over.child_token(),
         }
     }

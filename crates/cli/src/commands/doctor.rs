@@ -3,7 +3,6 @@
 use super::{say, say_json};
 use crate::session::Session;
 use anyhow::Result;
-use bus::Topology;
 use db::Doing;
 use serde::Serialize;
 use serde_json::json;
@@ -115,7 +114,7 @@ async fn backlog(session: &Session) -> Finding {
 }
 
 async fn broker(session: &Session) -> Result<Vec<Finding>> {
-    let topology = Topology::new(&session.namespace()?);
+    let topology = session.topology()?;
     let broker = session.broker("doctor");
     let differences = match topology.check(&broker).await {
         Err(error) => {

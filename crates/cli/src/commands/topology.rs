@@ -4,7 +4,7 @@ use super::{say, say_json};
 use crate::session::Session;
 use crate::table;
 use anyhow::{Context, Result};
-use bus::Topology;
+use bus::{Queue, QueueKind, Topology};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::fmt::Write;
@@ -28,7 +28,7 @@ enum Format {
 }
 
 pub async fn show(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
-    let topology = Topology::new(&session.namespace()?);
+    let topology = session.topology()?;
     let json = session.json || arguments.format == Format::Json;
     if arguments.check {
         return check(session, &topology, json).await;
@@ -91,18 +91,21 @@ fn tables(topology: &Topology) -> String {
             .into_iter()
             .map(|(key, value)| format!("{}={value}", key.trim_start_matches("x-")))
             .collect();
-        vec![
-            queue.name.clone(),
-            queue.reader.unwrap_or("subscribers").to_owned(),
-            bound.join("\n"),
-            arguments.join("\n"),
-        ]
+        vec![queue.name.clone(), reader(queue).to_owned(), bound.join("\n"), arguments.join("\n")]
     });
     format!(
         "{}\n{}",
         table::plain(&["exchange (topic, durable)", "what"], exchanges),
         table::plain(&["queue (durable)", "read by", "bound to", "arguments"], queues)
     )
+}
+
+fn reader(queue: &Queue) -> &'static str {
+    match (queue.reader, queue.kind) {
+        (Some(worker), _) => worker,
+        (None, QueueKind::Stream) => "subscribers",
+        (None, QueueKind::Quorum) => "nobody: it gives back",
+    }
 }
 
 fn mermaid(topology: &Topology) -> String {

@@ -298,6 +298,8 @@ impl Course<'_> {
                 publisher: Publisher::spawn(publish, CONFIRM_TIMEOUT),
                 pool: self.session.worker_pool()?,
                 health: Health::default(),
+                ladder: self.session.config.ladder()?,
+                time_limit: bus::TIME_LIMIT,
                 stop: stop.clone(),
             };
             running.push(tokio::spawn(bus::run(self.ledger()?, self.session.config.limits.lanes, context)));

@@ -1,0 +1,533 @@
+//! One consumer on one channel: it takes a batch, settles it, acknowledges it, and is built anew whenever it is lost.
+
+use super::stage::Stage;
+use super::suspect::{Suspect, came_back_often};
+use super::undelivered::{ReplayOutcomes, Undelivered};
+use super::{Announcement, BATCH_FACTS, Context, Decoded, Verdict, Worker};
+use crate::backoff::Delays;
+use crate::connection::{Broker, BrokerError};
+use crate::fate::{Fate, Fated};
+use crate::message::{self, Incoming};
+use crate::publisher::PublishError;
+use crate::returned::Part;
+use db::Work;
+use futures_util::future::try_join_all;
+use futures_util::{FutureExt, StreamExt};
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Consumer};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use time::OffsetDateTime;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// A batch of large messages is taken up once it holds this many bytes.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+/// How long a batch that is not full waits for more. Every batch costs a commit and a round of confirms, so many small ones
+/// cost more CPU, and under load more latency, than this wait.
+const LINGER: Duration = Duration::from_millis(5);
+
+/// A database that does not answer the simplest question within this is away.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Held while a part of the shard is in the database.
+pub(super) type Shard = tokio::sync::Mutex<()>;
+
+pub(super) struct Lane<W> {
+    pub worker: Arc<W>,
+    pub context: Context,
+    name: String,
+    /// Shared by the worker's lanes.
+    shards: Arc<[Shard]>,
+}
+
+/// Why a lane's consumer is over.
+enum Ended {
+    /// It was asked to stop, and everything it had taken up is settled.
+    Stopped,
+    /// The consumer or its channel is gone.
+    Lost(String),
+}
+
+/// A batch as it was taken: readable items with the message each came in, and the others.
+struct Batch<I> {
+    messages: Vec<Incoming>,
+    /// How many items each message held, readable or not.
+    sizes: Vec<usize>,
+    items: Vec<I>,
+    origins: Vec<usize>,
+    bad: Vec<Undelivered>,
+    bytes: usize,
+    last_tag: u64,
+    /// Set where the batch is a single message that came back too often.
+    suspect: Option<Suspect>,
+}
+
+impl<I> Batch<I> {
+    fn empty() -> Self {
+        Self {
+            messages: Vec::new(),
+            sizes: Vec::new(),
+            items: Vec::new(),
+            origins: Vec::new(),
+            bad: Vec::new(),
+            bytes: 0,
+            last_tag: 0,
+            suspect: None,
+        }
+    }
+}
+
+/// What became of an item.
+enum Ruling {
+    Done(&'static str),
+    Failed(Failure),
+}
+
+impl<W: Worker> Lane<W> {
+    pub fn new(worker: Arc<W>, context: Context, number: usize, shards: Arc<[Shard]>) -> Self {
+        let name = format!("{}.{number}", worker.queue());
+        Self { worker, context, name, shards }
+    }
+
+    /// Builds the consumer, and builds it anew whenever it is lost.
+    pub async fn supervise(self) {
+        let mut delays = Delays::for_servers();
+        while !self.context.stop.is_cancelled() {
+            let started = Instant::now();
+            let ended = self.consume().await;
+            self.context.health.set(&self.name, false);
+            let why = match ended {
+                Ok(Ended::Stopped) => return,
+                Ok(Ended::Lost(why)) => why,
+                Err(error) => error.to_string(),
+            };
+            if started.elapsed() > Duration::from_secs(10) {
+                delays.reset();
+            }
+            let delay = delays.next_delay();
+            tracing::warn!(
+                worker = W::NAME,
+                lane = self.name,
+                why,
+                retry_ms = delay.as_millis() as u64,
+                "consumer lost"
+            );
+            tokio::select! {
+                () = self.context.stop.cancelled() => return,
+                () = tokio::time::sleep(delay) => {}
+            }
+        }
+    }
+
+    async fn consume(&self) -> Result<Ended, BrokerError> {
+        let channel = self.context.consume.channel().await?;
+        // Without a limit the client would buffer the whole queue in memory.
+        channel.basic_qos(W::PREFETCH, BasicQosOptions::default()).await?;
+        let queue = self.context.namespace.name(self.worker.queue());
+        let tag = format!("{}-{}", self.name, Uuid::now_v7());
+        let options = BasicConsumeOptions::default();
+        let mut consumer = channel
+            .basic_consume(queue.as_str().into(), tag.as_str().into(), options, FieldTable::default())
+            .await?;
+        self.context.health.set(&self.name, true);
+        tracing::info!(worker = W::NAME, lane = self.name, queue, "consuming");
+        let ended = self.work_off(&channel, &mut consumer).await;
+        if let Ok(Ended::Stopped) = ended {
+            // What was delivered and not taken up goes back with the closing channel, uncounted.
+            drop(channel.basic_cancel(tag.as_str().into(), BasicCancelOptions::default()).await);
+            Broker::close_channel(channel).await;
+        }
+        ended
+    }
+
+    async fn work_off(&self, channel: &Channel, consumer: &mut Consumer) -> Result<Ended, BrokerError> {
+        // A delivery that was taken and did not belong into the batch before.
+        let mut waiting = None;
+        loop {
+            let batch = match self.take(consumer, &mut waiting).await {
+                Ok(batch) => batch,
+                Err(ended) => return Ok(ended),
+            };
+            let last_tag = batch.last_tag;
+            if self.settle(batch).await.is_err() {
+                return Ok(Ended::Stopped);
+            }
+            channel.basic_ack(last_tag, BasicAckOptions { multiple: true }).await?;
+        }
+    }
+
+    /// Waits for a first delivery, then takes what is there. What came back too often is a batch by itself.
+    async fn take(
+        &self,
+        consumer: &mut Consumer,
+        waiting: &mut Option<Delivery>,
+    ) -> Result<Batch<W::Item>, Ended> {
+        let first = match waiting.take() {
+            Some(delivery) => delivery,
+            None => tokio::select! {
+                biased;
+                () = self.context.stop.cancelled() => return Err(Ended::Stopped),
+                first = consumer.next() => delivered(first)?,
+            },
+        };
+        let mut batch = Batch::empty();
+        if let Some(suspect) = self.add(&mut batch, first, None).await {
+            batch.suspect = Some(suspect);
+            return Ok(batch);
+        }
+        let deadline = Instant::now() + LINGER;
+        // Items with a key fill a transaction for each shard. More messages than the prefetch do not come.
+        let is_keyed = batch.items.first().is_some_and(|item| self.worker.key(item).is_some());
+        let facts_max = if is_keyed { BATCH_FACTS * self.shards.len() } else { BATCH_FACTS };
+        let messages_max = facts_max.min(W::PREFETCH.into());
+        while batch.items.len() < facts_max
+            && batch.messages.len() < messages_max
+            && batch.bytes < BATCH_BYTES
+        {
+            let Ok(next) = tokio::time::timeout_at(deadline, consumer.next()).await else { break };
+            self.add(&mut batch, delivered(next)?, Some(waiting)).await;
+            if waiting.is_some() {
+                break;
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Reads a delivery into the batch, or leaves it `waiting` where it must be settled by itself and others are there.
+    /// Returns what it is suspected of.
+    async fn add(
+        &self,
+        batch: &mut Batch<W::Item>,
+        delivery: Delivery,
+        waiting: Option<&mut Option<Delivery>>,
+    ) -> Option<Suspect> {
+        if let Some(waiting) = waiting.filter(|_| came_back_often(message::returns(&delivery.properties))) {
+            *waiting = Some(delivery);
+            return None;
+        }
+        let tag = delivery.delivery_tag;
+        let mut message = Incoming::from(delivery).restored(&self.context.namespace);
+        let suspect = Suspect::of(W::NAME, &message);
+        let decoded = match self.with_care(suspect.as_ref(), async { self.decode(&message) }).await {
+            Ok(decoded) => decoded,
+            Err(failure) => vec![whole(&message, failure.code, failure.why)],
+        };
+        let origin = batch.messages.len();
+        batch.last_tag = tag;
+        batch.bytes += message.body.len();
+        batch.sizes.push(decoded.len());
+        for entry in decoded {
+            match entry {
+                Decoded::Item(item) => {
+                    batch.items.push(item);
+                    batch.origins.push(origin);
+                }
+                Decoded::Bad { body, content_type, code, reason } => {
+                    let part = Part { content_type, body };
+                    batch.bad.push(Undelivered { origin, part, code, why: reason, again: false });
+                }
+            }
+        }
+        if batch.sizes[origin] > 1 {
+            // Its items can be written out one by one; the whole is not needed any more.
+            message.body = Vec::new();
+        }
+        batch.messages.push(message);
+        suspect
+    }
+
+    /// A message that makes its decoder panic is a dead letter like any other.
+    fn decode(&self, message: &Incoming) -> Vec<Decoded<W::Item>> {
+        let came_at = message.returned.as_ref().map(|returned| returned.first_failed_at);
+        let now = came_at.unwrap_or_else(OffsetDateTime::now_utc);
+        let decode = AssertUnwindSafe(|| self.worker.decode(message, now));
+        std::panic::catch_unwind(decode).unwrap_or_else(|panic| {
+            let failure = Failure::panic::<W>(&*panic);
+            vec![whole(message, failure.code, format!("decoding it: {}", failure.why))]
+        })
+    }
+
+    /// Does something with a message that the process may end by; fails where it has done so too often.
+    async fn with_care<T>(
+        &self,
+        suspect: Option<&Suspect>,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Failure> {
+        let Some(suspect) = suspect else { return Ok(work.await) };
+        let crash = |why| Failure { fate: Fate::Poison("crash"), code: "crash", why };
+        let _tried = suspect.begin(&self.context.pool).await.map_err(crash)?;
+        let outcome = work.await;
+        suspect.end(&self.context.pool).await;
+        Ok(outcome)
+    }
+
+    /// Settles every item of a batch. Fails only when it was asked to stop before it could.
+    async fn settle(&self, mut batch: Batch<W::Item>) -> Result<(), Stop> {
+        let parts = self.split(&mut batch);
+        let Batch { messages, sizes, items, origins, bad: mut undelivered, suspect, .. } = batch;
+        let rulings = self.decide_all(&items, &parts, suspect.as_ref()).await?;
+        let mut outcomes: BTreeMap<&'static str, u64> = BTreeMap::new();
+        let mut replays = ReplayOutcomes::new();
+        for ((item, origin), ruling) in items.iter().zip(origins).zip(rulings) {
+            match ruling {
+                Ruling::Done(outcome) => {
+                    *outcomes.entry(outcome).or_default() += 1;
+                    if messages[origin].replayed().is_some() {
+                        replays.entry(origin).or_default().insert(outcome);
+                    }
+                }
+                Ruling::Failed(Failure { fate, code, why }) => {
+                    let part = match sizes[origin] {
+                        1 => Part { content_type: None, body: messages[origin].body.clone() },
+                        _ => {
+                            let (content_type, body) = self.worker.encode(item);
+                            Part { content_type: Some(content_type), body }
+                        }
+                    };
+                    let again = fate == Fate::Unknown;
+                    undelivered.push(Undelivered { origin, part, code, why, again });
+                }
+            }
+        }
+        self.hand_over(&messages, undelivered, replays).await?;
+        self.count(&items, outcomes);
+        Ok(())
+    }
+
+    fn count(&self, items: &[W::Item], outcomes: BTreeMap<&'static str, u64>) {
+        for (outcome, count) in outcomes {
+            metrics::counter!("bursar_facts_total", "worker" => W::NAME, "outcome" => outcome)
+                .increment(count);
+        }
+        metrics::histogram!("bursar_batch_facts", "worker" => W::NAME).record(items.len() as f64);
+        let latency = metrics::histogram!("bursar_latency_seconds", "worker" => W::NAME);
+        let now = OffsetDateTime::now_utc();
+        for received_at in items.iter().filter_map(|item| self.worker.received_at(item)) {
+            latency.record((now - received_at).as_seconds_f64().max(0.0));
+        }
+    }
+
+    /// Orders a batch by shards; returns each part's shard and how many items it has. Items without a key are one part
+    /// that waits for nobody.
+    fn split(&self, batch: &mut Batch<W::Item>) -> Vec<(Option<usize>, usize)> {
+        let shards = self.shards.len() as u64;
+        let shard = |item: &W::Item| self.worker.key(item).map(|key| (key % shards) as usize);
+        let (items, origins) = (std::mem::take(&mut batch.items), std::mem::take(&mut batch.origins));
+        let mut placed: Vec<(Option<usize>, W::Item, usize)> =
+            items.into_iter().zip(origins).map(|(item, origin)| (shard(&item), item, origin)).collect();
+        placed.sort_by_key(|(shard, ..)| *shard);
+        let parts = placed.chunk_by(|a, b| a.0 == b.0).map(|part| (part[0].0, part.len())).collect();
+        (batch.items, batch.origins) = placed.into_iter().map(|(_, item, origin)| (item, origin)).unzip();
+        parts
+    }
+
+    async fn decide_all(
+        &self,
+        items: &[W::Item],
+        parts: &[(Option<usize>, usize)],
+        suspect: Option<&Suspect>,
+    ) -> Result<Vec<Ruling>, Stop> {
+        let mut rest = items;
+        let parts = parts.iter().map(|(shard, count)| {
+            let (part, others) = rest.split_at(*count);
+            rest = others;
+            self.decide(*shard, part, suspect)
+        });
+        Ok(try_join_all(parts.collect::<Vec<_>>()).await?.into_iter().flatten().collect())
+    }
+
+    /// Decides a part of a batch in as few transactions as it takes: what fails is split until the culprit stands alone.
+    async fn decide(
+        &self,
+        shard: Option<usize>,
+        items: &[W::Item],
+        suspect: Option<&Suspect>,
+    ) -> Result<Vec<Ruling>, Stop> {
+        let mut rulings = Vec::with_capacity(items.len());
+        let mut parts = vec![items];
+        let mut delays = Delays::for_servers();
+        while let Some(part) = parts.pop().filter(|part| !part.is_empty()) {
+            let attempt = self.attempt(shard, part);
+            match self.with_care(suspect, attempt).await.and_then(|attempted| attempted) {
+                Ok(verdicts) => {
+                    delays.reset();
+                    rulings.extend(verdicts.into_iter().map(Ruling::from));
+                }
+                Err(Failure { fate: Fate::Transient, why, .. }) => {
+                    let delay = delays.next_delay();
+                    tracing::warn!(worker = W::NAME, why, retry_ms = delay.as_millis() as u64, "paused");
+                    parts.push(part);
+                    tokio::select! {
+                        () = self.context.stop.cancelled() => return Err(Stop),
+                        () = tokio::time::sleep(delay) => {}
+                    }
+                }
+                Err(failure) if part.len() == 1 => rulings.push(Ruling::Failed(failure)),
+                Err(Failure { fate: Fate::Poison(_) | Fate::Unknown, why, .. }) => {
+                    tracing::warn!(worker = W::NAME, why, facts = part.len(), "batch split");
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
+                }
+            }
+        }
+        Ok(rulings)
+    }
+
+    /// One transaction: decide, publish what must be out before it, commit, publish what was stored.
+    async fn attempt(&self, shard: Option<usize>, items: &[W::Item]) -> Result<Vec<Verdict>, Failure> {
+        let turn = match shard {
+            Some(shard) => Some(self.shards[shard].lock().await),
+            None => None,
+        };
+        let mut work = Work::new(self.context.pool.clone(), OffsetDateTime::now_utc());
+        let mut stage = Stage::start::<W>();
+        let limited = tokio::time::timeout(self.context.time_limit, self.worker.handle(&mut work, items));
+        let handled = AssertUnwindSafe(limited);
+        let settled = match handled.catch_unwind().await {
+            Ok(Ok(Ok(settled))) => settled,
+            Ok(Ok(Err(error))) => {
+                work.abandon().await;
+                return Err(Failure::of(&error));
+            }
+            Ok(Err(_)) => return Err(self.hung().await),
+            Err(panic) => return Err(Failure::panic::<W>(&*panic)),
+        };
+        if settled.verdicts.len() != items.len() {
+            let why = "it did not give one verdict for each item".to_owned();
+            return Err(Failure { fate: Fate::Unknown, code: UNKNOWN, why });
+        }
+        stage.ends("decide");
+        if let Err(error) = self.context.publisher.publish_all(settled.forward).await {
+            work.abandon().await;
+            return Err(Failure::transient(error));
+        }
+        stage.ends("forward");
+        metrics::counter!("bursar_statements_total", "worker" => W::NAME).increment(work.statements());
+        work.commit().await.map_err(|error| Failure::of(&error))?;
+        drop(turn);
+        stage.ends("commit");
+        if let Some(announcement) = settled.announce {
+            self.announce(announcement).await;
+        }
+        stage.ends("announce");
+        Ok(settled.verdicts)
+    }
+
+    /// A batch that took too long: nobody's fault but the database's where that does not answer either.
+    async fn hung(&self) -> Failure {
+        let why = format!("it took longer than {:?}", self.context.time_limit);
+        match db::answers(&self.context.pool, DATABASE_PATIENCE).await {
+            true => Failure { fate: Fate::Unknown, code: "time_limit", why },
+            false => {
+                let why = format!("{why}, and the database does not answer");
+                Failure { fate: Fate::Transient, code: UNKNOWN, why }
+            }
+        }
+    }
+
+    /// Publishes committed events. What fails here stays in the outbox, and its sweeper publishes it.
+    async fn announce(&self, announcement: Announcement) {
+        let published = self.context.publisher.publish_all(announcement.messages).await;
+        let settled = match published {
+            Ok(()) => {
+                settle_outbox(&self.context.pool, announcement.row).await.map_err(|error| chain(&error))
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(why) = settled {
+            tracing::warn!(worker = W::NAME, why, outbox = %announcement.row, "left to the outbox sweeper");
+        }
+    }
+}
+
+/// The lane was asked to stop before it could settle: nothing is acknowledged, everything comes again.
+pub(super) struct Stop;
+
+/// Of what nobody foresaw.
+const UNKNOWN: &str = "unknown";
+
+struct Failure {
+    fate: Fate,
+    /// Machine-readable: the code of the dead letter that may come of it.
+    code: &'static str,
+    why: String,
+}
+
+impl Failure {
+    fn of(error: &impl Fated) -> Self {
+        let fate = error.fate();
+        let code = match fate {
+            Fate::Poison(code) => code,
+            Fate::Transient | Fate::Unknown => UNKNOWN,
+        };
+        Self { fate, code, why: chain(error) }
+    }
+
+    fn panic<W: Worker>(panic: &(dyn std::any::Any + Send)) -> Self {
+        metrics::counter!("bursar_panics_total", "worker" => W::NAME).increment(1);
+        let why = format!("it panicked: {}", panic_text(panic));
+        Self { fate: Fate::Unknown, code: "panic", why }
+    }
+
+    /// A message that the broker does not take now it may take later; also an unroutable one, once an operator has
+    /// mended the topology.
+    fn transient(error: PublishError) -> Self {
+        Self { fate: Fate::Transient, code: UNKNOWN, why: error.to_string() }
+    }
+}
+
+impl From<Verdict> for Ruling {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Done(outcome) => Ruling::Done(outcome),
+            Verdict::Dead { code, reason } => {
+                Ruling::Failed(Failure { fate: Fate::Poison(code), code, why: reason })
+            }
+        }
+    }
+}
+
+fn delivered(delivery: Option<lapin::Result<Delivery>>) -> Result<Delivery, Ended> {
+    match delivery {
+        Some(Ok(delivery)) => Ok(delivery),
+        Some(Err(error)) => Err(Ended::Lost(error.to_string())),
+        // The server cancelled the consumer: its queue was deleted, or an acknowledgement took too long.
+        None => Err(Ended::Lost("the server cancelled the consumer".to_owned())),
+    }
+}
+
+/// A message that is unreadable as a whole.
+fn whole<I>(message: &Incoming, code: &'static str, reason: String) -> Decoded<I> {
+    Decoded::Bad { body: message.body.clone(), content_type: None, code, reason }
+}
+
+async fn settle_outbox(pool: &db::Pool, row: Uuid) -> Result<(), db::Error> {
+    use db::Doing;
+    let mut connection = pool.acquire().await.doing("taking a connection")?;
+    db::outbox::settled(&mut connection, row).await
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
+}

@@ -1,0 +1,341 @@
+//! A message that the fleet puts back into a worker's queue: after a rest on the retry ladder, or as a replay.
+//!
+//! It goes by the default exchange straight into the queue it lay in, so that no other reader of its exchange sees it
+//! again, and carries how it first came in headers of its own. A dead letter carries the same and why it died. These
+//! headers are believed where only the fleet may write, as the broker's permissions say: on the default exchange
+//! (`amq.default`) and on that of dead letters.
+
+use crate::message::{Incoming, Message, header};
+use crate::topology::{Namespace, exchange};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hasher};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+/// Headers travel in one frame of 128 KiB, and the broker ends the connection over a larger one: what is taken over from
+/// the message itself stays below this.
+const HEADERS_MAX: usize = 48 * 1024;
+
+/// Of why an attempt failed this much is kept.
+const WHY_MAX: usize = 1024;
+
+/// One attempt that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    pub why: String,
+}
+
+impl Attempt {
+    pub fn new(at: OffsetDateTime, why: &str) -> Self {
+        Self { at, why: shortened(why.to_owned(), WHY_MAX) }
+    }
+}
+
+/// Which replay put a message back, and which dead letter it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replayed {
+    pub replay: Uuid,
+    pub letter: Uuid,
+}
+
+/// What the fleet says of a message that it put back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Returned {
+    /// When it first failed: what its worker takes for now when it reads it again.
+    pub first_failed_at: OffsetDateTime,
+    pub attempts: Vec<Attempt>,
+    pub replayed: Option<Replayed>,
+}
+
+/// Why a message is a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Death {
+    pub worker: String,
+    /// In which it lay, without the namespace.
+    pub queue: String,
+    /// Machine-readable.
+    pub code: String,
+    pub reason: String,
+    pub at: Option<OffsetDateTime>,
+}
+
+impl Incoming {
+    /// Restores a message that the fleet put back or gave up on to what it first was. From everybody else's the headers
+    /// that only the fleet may set are taken away.
+    pub fn restored(mut self, namespace: &Namespace) -> Self {
+        let is_dead = self.exchange == namespace.name(exchange::DEAD);
+        let by_broker = if is_dead { self.death_by_broker(namespace) } else { None };
+        let mut own = self.take_own_headers();
+        if by_broker.is_some() {
+            self.death = by_broker;
+            return self;
+        }
+        let first_failed_at = own.get(header::FIRST_FAILED_AT).and_then(|text| parse_time(text));
+        if let Some(first_failed_at) = first_failed_at.filter(|_| is_dead || self.exchange.is_empty()) {
+            self.exchange = own.remove(header::EXCHANGE).unwrap_or_default();
+            self.routing_key = own.remove(header::ROUTING_KEY).unwrap_or_default();
+            self.user_id = own.remove(header::USER);
+            self.death = if is_dead { death(&mut own) } else { None };
+            self.returned = Some(Returned {
+                first_failed_at,
+                attempts: own.get(header::ATTEMPTS).map(|text| parse_attempts(text)).unwrap_or_default(),
+                replayed: replayed(&own),
+            });
+        }
+        self
+    }
+
+    fn take_own_headers(&mut self) -> BTreeMap<String, String> {
+        let mut own = BTreeMap::new();
+        self.headers.retain(|name, value| {
+            let is_own = name.starts_with(header::OWN);
+            if is_own {
+                own.insert(name.clone(), std::mem::take(value));
+            }
+            !is_own
+        });
+        own
+    }
+
+    /// What the broker says of a message that it gave up on itself; a letter of the fleet carries no such headers.
+    fn death_by_broker(&self, namespace: &Namespace) -> Option<Death> {
+        let queue = self.headers.get("x-first-death-queue")?;
+        let prefix = namespace.name("");
+        let why = self.headers.get("x-first-death-reason").map_or("unknown", String::as_str);
+        Some(Death {
+            worker: self.routing_key.clone(),
+            queue: queue.strip_prefix(&prefix).unwrap_or(queue).to_owned(),
+            code: format!("broker_{why}"),
+            reason: format!("RabbitMQ gave up on it in {queue}: {why}"),
+            at: None,
+        })
+    }
+
+    /// Its own headers, and how it came: what goes along when it is put back or given up on.
+    pub(crate) fn passport(&self, attempts: &[Attempt], now: OffsetDateTime) -> BTreeMap<String, String> {
+        let mut room = HEADERS_MAX;
+        let mut headers = self.headers.clone();
+        headers.retain(|name, value| {
+            let size = name.len() + value.len();
+            // The broker's own would make a message that goes around look like a cycle to it.
+            let fits = !name.starts_with("x-") && !name.starts_with(header::OWN) && size <= room;
+            room -= if fits { size } else { 0 };
+            fits
+        });
+        let first_failed_at = self.returned.as_ref().map_or(now, |returned| returned.first_failed_at);
+        let mut set = |name: &str, value: String| headers.insert(name.to_owned(), value);
+        set(header::EXCHANGE, self.exchange.clone());
+        set(header::ROUTING_KEY, self.routing_key.clone());
+        set(header::FIRST_FAILED_AT, time_text(first_failed_at));
+        set(header::ATTEMPTS, serde_json::to_string(attempts).expect("attempts hold times and texts"));
+        if let Some(user) = &self.user_id {
+            set(header::USER, user.clone());
+        }
+        if let Some(Replayed { replay, letter }) = self.replayed() {
+            set(header::REPLAY, replay.to_string());
+            set(header::LETTER, letter.to_string());
+        }
+        headers
+    }
+
+    /// The message as it goes on in the fleet's own hands.
+    pub(crate) fn on_its_way(
+        &self,
+        to: Address,
+        part: Part,
+        attempts: &[Attempt],
+        now: OffsetDateTime,
+    ) -> Message {
+        Message {
+            exchange: to.exchange,
+            routing_key: to.routing_key,
+            message_id: self.message_id.clone().unwrap_or_else(|| stand_in_id(&part.body)),
+            content_type: part
+                .content_type
+                .map(str::to_owned)
+                .or_else(|| self.content_type.clone())
+                .unwrap_or_else(|| "application/octet-stream".to_owned()),
+            headers: self.passport(attempts, now),
+            body: part.body,
+        }
+    }
+
+    /// A dead letter's message as a replay puts it back into the queue it lay in (its name without the namespace): the
+    /// same identity, and its attempts counted from none again.
+    pub fn replay(&self, namespace: &Namespace, queue: &str) -> Message {
+        let to = Address { exchange: String::new(), routing_key: namespace.name(queue) };
+        let part = Part { content_type: None, body: self.body.clone() };
+        self.on_its_way(to, part, &[], OffsetDateTime::now_utc())
+    }
+
+    pub(crate) fn attempts(&self) -> &[Attempt] {
+        self.returned.as_ref().map_or(&[], |returned| &returned.attempts)
+    }
+
+    pub(crate) fn replayed(&self) -> Option<Replayed> {
+        self.returned.as_ref().and_then(|returned| returned.replayed)
+    }
+}
+
+/// Where a message goes.
+pub(crate) struct Address {
+    /// With the namespace; empty for the default exchange.
+    pub exchange: String,
+    pub routing_key: String,
+}
+
+/// One item of a message, or all of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    /// Nothing where it is the whole message, whose own then holds.
+    pub content_type: Option<&'static str>,
+    pub body: Vec<u8>,
+}
+
+/// For a message without an id: the same for the same body, so that one which fails twice is known as one.
+fn stand_in_id(body: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(body);
+    format!("body-{:016x}", hasher.finish())
+}
+
+fn death(own: &mut BTreeMap<String, String>) -> Option<Death> {
+    let mut text = |name| own.remove(name);
+    Some(Death {
+        worker: text(header::DEAD_WORKER)?,
+        queue: text(header::DEAD_QUEUE)?,
+        code: text(header::DEAD_CODE)?,
+        reason: text(header::DEAD_REASON)?,
+        at: text(header::DEAD_AT).and_then(|text| parse_time(&text)),
+    })
+}
+
+fn replayed(own: &BTreeMap<String, String>) -> Option<Replayed> {
+    let id = |name| own.get(name)?.parse().ok();
+    Some(Replayed { replay: id(header::REPLAY)?, letter: id(header::LETTER)? })
+}
+
+/// What cannot be read counts as never tried: it is tried once more.
+pub(crate) fn parse_attempts(text: &str) -> Vec<Attempt> {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+pub(crate) fn parse_time(text: &str) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(text, &Rfc3339).ok()
+}
+
+pub(crate) fn time_text(at: OffsetDateTime) -> String {
+    at.format(&Rfc3339).expect("a time of this millennium")
+}
+
+pub(crate) fn shortened(mut text: String, length_max: usize) -> String {
+    if text.len() > length_max {
+        text.truncate(text.floor_char_boundary(length_max));
+        text.push_str(" (shortened)");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    const NOW: OffsetDateTime = datetime!(2026-11-20 10:00:00 UTC);
+
+    fn incoming() -> Incoming {
+        let headers = [("traceparent", "00-x"), ("x-death", "1"), ("bursar-replay", "forged")];
+        Incoming {
+            exchange: "shop.inbound".to_owned(),
+            routing_key: "fact.usage".to_owned(),
+            message_id: Some("m-1".to_owned()),
+            content_type: Some("text/plain".to_owned()),
+            user_id: Some("gateway".to_owned()),
+            headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            returned: None,
+            death: None,
+            returns: 0,
+            body: b"body".to_vec(),
+        }
+    }
+
+    /// As the broker delivers it out of the queue it was put into.
+    fn delivered(message: Message) -> Incoming {
+        Incoming {
+            exchange: message.exchange,
+            routing_key: message.routing_key,
+            message_id: Some(message.message_id),
+            content_type: Some(message.content_type),
+            user_id: None,
+            headers: message.headers,
+            returned: None,
+            death: None,
+            returns: 0,
+            body: message.body,
+        }
+    }
+
+    fn namespace() -> Namespace {
+        Namespace::new("shop").unwrap()
+    }
+
+    #[test]
+    fn a_message_that_comes_back_is_what_it_first_was() {
+        let first = incoming().restored(&namespace());
+        let failed = [Attempt { at: NOW, why: "no luck".to_owned() }];
+        let part = Part { content_type: None, body: first.body.clone() };
+        let to = Address { exchange: String::new(), routing_key: "shop.gate".to_owned() };
+        let again = delivered(first.on_its_way(to, part, &failed, NOW)).restored(&namespace());
+        let returned = again.returned.clone().unwrap();
+        assert_eq!(returned, Returned { first_failed_at: NOW, attempts: failed.to_vec(), replayed: None });
+        assert_eq!(
+            Incoming { returned: None, ..again.clone() },
+            Incoming { headers: again.headers.clone(), ..first }
+        );
+        let names: Vec<_> = again.headers.keys().collect();
+        assert_eq!(names, ["traceparent"], "neither the broker's nor the fleet's");
+
+        let replayed = Replayed { replay: Uuid::now_v7(), letter: Uuid::now_v7() };
+        let letter = Incoming { returned: Some(Returned { replayed: Some(replayed), ..returned }), ..again };
+        let replay = delivered(letter.replay(&namespace(), "gate")).restored(&namespace()).returned.unwrap();
+        assert_eq!(replay, Returned { first_failed_at: NOW, attempts: vec![], replayed: Some(replayed) });
+    }
+
+    #[test]
+    fn nobody_else_can_say_that_a_message_was_put_back() {
+        let by = |exchange: &str| {
+            let mut message = incoming();
+            message.exchange = exchange.to_owned();
+            message.headers.insert(header::FIRST_FAILED_AT.to_owned(), time_text(NOW));
+            message.headers.insert(header::USER.to_owned(), "root".to_owned());
+            message
+        };
+        let user = |message: Incoming| message.restored(&namespace()).user_id;
+        assert_eq!(user(by("")).as_deref(), Some("root"));
+        assert_eq!(user(by("shop.dead")).as_deref(), Some("root"));
+        for exchange in ["shop.inbound", "other.dead"] {
+            let read = by(exchange).restored(&namespace());
+            assert_eq!((read.returned, read.user_id.as_deref()), (None, Some("gateway")), "{exchange}");
+            assert!(read.headers.keys().all(|name| !name.starts_with(header::OWN)));
+        }
+    }
+
+    #[test]
+    fn what_the_broker_gave_up_on_says_where_it_lay() {
+        let mut message = incoming();
+        message.exchange = "shop.dead".to_owned();
+        message.routing_key = "gate".to_owned();
+        let death = [
+            ("x-first-death-queue", "shop.gate.inbound"),
+            ("x-first-death-reason", "maxlen"),
+            ("bursar-worker", "forged"),
+        ];
+        message.headers.extend(death.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let death = message.restored(&namespace()).death.unwrap();
+        assert_eq!((&*death.worker, &*death.queue, &*death.code), ("gate", "gate.inbound", "broker_maxlen"));
+    }
+}

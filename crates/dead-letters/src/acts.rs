@@ -1,0 +1,81 @@
+//! What operators do with letters. Each act is one transaction, is in the audit, and takes the letters as they are when it
+//! happens: who comes second finds them in other hands, and is told.
+
+mod store;
+
+pub use store::{cancel, discard, edit, note, pause, record, release, resume, start_replay, undo};
+
+use crate::read::{Filter, State};
+use serde_json::Value;
+use uuid::Uuid;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Database(#[from] db::Error),
+    #[error(
+        "expected {expected} letters, found {found}: they changed since you looked. Look again, then say how many there are"
+    )]
+    Count { expected: i64, found: i64 },
+    #[error("expected a letter that is {wanted}, found none that the filter means: see `bursar dlq list`")]
+    Nothing { wanted: State },
+    #[error(
+        "expected letter {letter} to be {wanted}, it is {state}: somebody else has dealt with it, see `bursar dlq show {letter}`"
+    )]
+    Otherwise { letter: Uuid, wanted: State, state: String },
+    #[error("expected the id of a letter, got {0}: see `bursar dlq list`")]
+    Unknown(Uuid),
+    #[error("expected the id of a replay that is {wanted}, got {replay}, {found}: see `bursar dlq replays`")]
+    Replay { replay: Uuid, wanted: &'static str, found: String },
+}
+
+/// Who acts on which letters, and why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Order {
+    pub by: String,
+    pub reason: Option<String>,
+    /// `states` is set by the act.
+    pub filter: Filter,
+    /// So many are expected; whatever there is where it is not said.
+    pub expected: Option<i64>,
+    /// At most so many, the oldest.
+    pub max: Option<i64>,
+}
+
+/// How a replay goes about it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Pace {
+    pub canary: Option<i32>,
+    /// Messages a second.
+    pub rate: Option<f64>,
+}
+
+/// A letter that is to say something else.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Edit {
+    pub letter: Uuid,
+    pub by: String,
+    /// The second operator, who agrees to what is otherwise locked.
+    pub agreed_by: Option<String>,
+    pub reason: String,
+    pub body: Vec<u8>,
+    pub diff: Value,
+}
+
+/// Something done that changed no letter: a plan, an export.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    pub by: String,
+    pub action: &'static str,
+    pub filter: Option<Filter>,
+    pub letters: Option<i64>,
+    pub reason: Option<String>,
+    pub result: Option<Value>,
+}
+
+/// What a note is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum About {
+    Letter(Uuid),
+    Fingerprint(String),
+}

@@ -1,0 +1,424 @@
+//! SQL of what operators do.
+
+use super::{About, Edit, Error, Order, Pace, Record};
+use crate::letter::key;
+use crate::read::{Filter, State};
+use crate::replay::{end, release as give_back};
+use db::{Doing, PgConnection, Pool};
+use serde_json::json;
+use sqlx::types::Json;
+use sqlx::{Postgres, Transaction};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+type Tx = Transaction<'static, Postgres>;
+
+async fn begin(pool: &Pool) -> Result<Tx, db::Error> {
+    pool.begin().await.doing("beginning an operator's act")
+}
+
+async fn commit(transaction: Tx) -> Result<(), db::Error> {
+    transaction.commit().await.doing("committing an operator's act")
+}
+
+/// Takes the letters that an order means, in a state, into this transaction's hands: the oldest first.
+async fn take(connection: &mut PgConnection, order: &Order, wanted: State) -> Result<Vec<Uuid>, Error> {
+    let filter = Filter { states: vec![wanted], ..order.filter.clone() };
+    refuse_others(connection, &filter, wanted).await?;
+    // Locked in the order of their ids, then looked at once more: who waited here may find them in another's hands.
+    let taken = sqlx::query_scalar!(
+        r#"with meant as materialized (
+               select letter from dead_letters_meant($1) order by dead_at, letter limit $2
+           ), locked as materialized (
+               select letter, dead_at from dead_letters
+               where letter in (select letter from meant) and state = $3 order by letter for update
+           )
+           select letter as "letter!" from locked order by dead_at, letter"#,
+        Json(&filter) as _,
+        order.max,
+        wanted.as_str(),
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .doing("taking letters in hand")?;
+    let found = taken.len() as i64;
+    match order.expected {
+        Some(expected) if expected != found => Err(Error::Count { expected, found }),
+        _ if found == 0 => Err(Error::Nothing { wanted }),
+        _ => Ok(taken),
+    }
+}
+
+/// Letters that were named one by one are each as expected, or nothing is done.
+async fn refuse_others(connection: &mut PgConnection, filter: &Filter, wanted: State) -> Result<(), Error> {
+    for letter in &filter.letters {
+        let state = sqlx::query_scalar!("select state from dead_letters where letter = $1", letter)
+            .fetch_optional(&mut *connection)
+            .await
+            .doing("looking at a letter")?;
+        match state {
+            None => return Err(Error::Unknown(*letter)),
+            Some(state) if state != wanted.as_str() => {
+                return Err(Error::Otherwise { letter: *letter, wanted, state });
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Begins a replay of what the order means; the dead-letters worker carries it out. Returns it and how many letters it has.
+pub async fn start_replay(
+    pool: &Pool,
+    order: &Order,
+    pace: Pace,
+    now: OffsetDateTime,
+) -> Result<(Uuid, i64), Error> {
+    let replay = Uuid::now_v7();
+    let mut transaction = begin(pool).await?;
+    let letters = take(&mut transaction, order, State::Open).await?;
+    let total = letters.len() as i32;
+    sqlx::query!(
+        "with taken as (
+             update dead_letters set state = 'replaying', replay = $1 where letter = any($2)
+         ), replay as (
+             insert into replays (replay, state, by, reason, filter, total, canary, rate, started_at, next_at)
+             values ($1, 'running', $3, $4, $5, $6, $7, $8, $9, $9)
+         )
+         insert into replay_letters (replay, place, letter, state)
+         select $1, place, letter, 'waiting' from unnest($2::uuid[]) with ordinality as l (letter, place)",
+        replay,
+        &letters,
+        order.by,
+        order.reason,
+        Json(&order.filter) as _,
+        total,
+        pace.canary,
+        pace.rate,
+        now,
+    )
+    .execute(&mut *transaction)
+    .await
+    .doing("beginning a replay")?;
+    let result = json!({ "canary": pace.canary, "rate": pace.rate, "max": order.max });
+    sqlx::query!(
+        "insert into dead_letter_audit (at, by, action, replay, filter, letters, reason, result)
+         values ($1, $2, 'replay', $3, $4, $5, $6, $7)",
+        now,
+        order.by,
+        replay,
+        Json(&order.filter) as _,
+        total,
+        order.reason,
+        result,
+    )
+    .execute(&mut *transaction)
+    .await
+    .doing("recording an act")?;
+    commit(transaction).await?;
+    Ok((replay, total.into()))
+}
+
+pub async fn pause(pool: &Pool, replay: Uuid, by: &str, now: OffsetDateTime) -> Result<(), Error> {
+    turn(pool, replay, ("running", "paused"), ("pause", by), now).await
+}
+
+pub async fn resume(pool: &Pool, replay: Uuid, by: &str, now: OffsetDateTime) -> Result<(), Error> {
+    turn(pool, replay, ("paused", "running"), ("resume", by), now).await
+}
+
+async fn turn(
+    pool: &Pool,
+    replay: Uuid,
+    (from, to): (&'static str, &str),
+    (action, by): (&str, &str),
+    now: OffsetDateTime,
+) -> Result<(), Error> {
+    let mut transaction = begin(pool).await?;
+    let turned = sqlx::query!(
+        "update replays set state = $3, next_at = greatest(next_at, $4) where replay = $1 and state = $2",
+        replay,
+        from,
+        to,
+        now,
+    )
+    .execute(&mut *transaction)
+    .await
+    .doing("turning a replay")?
+    .rows_affected();
+    if turned == 0 {
+        return Err(not_so(&mut transaction, replay, from).await?);
+    }
+    record_of_replay(&mut transaction, replay, (action, by), 0, now).await?;
+    Ok(commit(transaction).await?)
+}
+
+async fn not_so(
+    connection: &mut PgConnection,
+    replay: Uuid,
+    wanted: &'static str,
+) -> Result<Error, db::Error> {
+    let state = sqlx::query_scalar!("select state from replays where replay = $1", replay)
+        .fetch_optional(connection)
+        .await
+        .doing("looking at a replay")?;
+    let found = state.map_or_else(|| "which is none".to_owned(), |state| format!("which is {state}"));
+    Ok(Error::Replay { replay, wanted, found })
+}
+
+async fn record_of_replay(
+    connection: &mut PgConnection,
+    replay: Uuid,
+    (action, by): (&str, &str),
+    letters: i64,
+    now: OffsetDateTime,
+) -> Result<(), db::Error> {
+    sqlx::query!(
+        "insert into dead_letter_audit (at, by, action, replay, letters) values ($1, $2, $3, $4, $5)",
+        now,
+        by,
+        action,
+        replay,
+        letters as i32,
+    )
+    .execute(connection)
+    .await
+    .doing("recording an act")?;
+    Ok(())
+}
+
+/// Ends a replay: what has not gone out is open again, what has keeps its way. Returns how many are open again.
+pub async fn cancel(pool: &Pool, replay: Uuid, by: &str, now: OffsetDateTime) -> Result<i64, Error> {
+    let mut transaction = begin(pool).await?;
+    let running = sqlx::query_scalar!(
+        r#"select true as "running!" from replays where replay = $1 and state in ('running', 'paused') for update"#,
+        replay,
+    )
+    .fetch_optional(&mut *transaction)
+    .await
+    .doing("looking at a replay")?;
+    if running.is_none() {
+        return Err(not_so(&mut transaction, replay, "running or paused").await?);
+    }
+    let released = give_back(&mut transaction, replay, None, "cancelled", now).await? as i64;
+    record_of_replay(&mut transaction, replay, ("cancel", by), released, now).await?;
+    end(&mut transaction, replay, "cancelled", None, now).await?;
+    commit(transaction).await?;
+    Ok(released)
+}
+
+/// Opens letters again that a replay put back long ago and whose outcome never came: somebody purged their queue. Safe in
+/// any case, for a message has one effect however often it comes. Returns how many.
+pub async fn release(
+    pool: &Pool,
+    replay: Uuid,
+    published_before: OffsetDateTime,
+    by: &str,
+    now: OffsetDateTime,
+) -> Result<i64, Error> {
+    let mut transaction = begin(pool).await?;
+    let released = sqlx::query!(
+        "with released as (
+             update replay_letters set state = 'released', outcome = 'its outcome never came', settled_at = $3
+             where replay = $1 and state = 'published' and published_at < $2 returning letter
+         )
+         update dead_letters set state = 'open'
+         where letter in (select letter from released) and state = 'replaying' and replay = $1",
+        replay,
+        published_before,
+        now,
+    )
+    .execute(&mut *transaction)
+    .await
+    .doing("opening letters again")?
+    .rows_affected() as i64;
+    record_of_replay(&mut transaction, replay, ("release", by), released, now).await?;
+    commit(transaction).await?;
+    Ok(released)
+}
+
+/// Closes letters that nothing is to be done about. Returns how many.
+pub async fn discard(pool: &Pool, order: &Order, now: OffsetDateTime) -> Result<i64, Error> {
+    let mut transaction = begin(pool).await?;
+    let letters = take(&mut transaction, order, State::Open).await?;
+    sqlx::query!(
+        "update dead_letters set state = 'discarded', closed_at = $2, closed_by = $3, outcome = $4 where letter = any($1)",
+        &letters,
+        now,
+        order.by,
+        order.reason,
+    )
+    .execute(&mut *transaction)
+    .await
+    .doing("discarding letters")?;
+    record_of_letters(&mut transaction, "discard", order, &letters, now).await?;
+    commit(transaction).await?;
+    Ok(letters.len() as i64)
+}
+
+/// Opens discarded letters again. Returns how many.
+pub async fn undo(pool: &Pool, order: &Order, now: OffsetDateTime) -> Result<i64, Error> {
+    let mut transaction = begin(pool).await?;
+    let letters = take(&mut transaction, order, State::Discarded).await?;
+    sqlx::query!(
+        "update dead_letters set state = 'open', closed_at = null, closed_by = null, outcome = null where letter = any($1)",
+        &letters,
+    )
+    .execute(&mut *transaction)
+    .await
+    .doing("taking letters back")?;
+    record_of_letters(&mut transaction, "undo", order, &letters, now).await?;
+    commit(transaction).await?;
+    Ok(letters.len() as i64)
+}
+
+/// Where it is a single letter the audit is found by it, too.
+async fn record_of_letters(
+    connection: &mut PgConnection,
+    action: &str,
+    order: &Order,
+    letters: &[Uuid],
+    now: OffsetDateTime,
+) -> Result<(), db::Error> {
+    sqlx::query!(
+        "insert into dead_letter_audit (at, by, action, letter, fingerprint, filter, letters, reason)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        now,
+        order.by,
+        action,
+        letters.first().filter(|_| letters.len() == 1).copied(),
+        order.filter.fingerprint,
+        Json(&order.filter) as _,
+        letters.len() as i32,
+        order.reason,
+    )
+    .execute(connection)
+    .await
+    .doing("recording an act")?;
+    Ok(())
+}
+
+/// Writes something down about a letter, or about a kind of them.
+pub async fn note(
+    pool: &Pool,
+    about: &About,
+    by: &str,
+    text: &str,
+    now: OffsetDateTime,
+) -> Result<(), Error> {
+    let (letter, fingerprint) = match about {
+        About::Letter(letter) => (Some(*letter), None),
+        About::Fingerprint(fingerprint) => (None, Some(fingerprint.as_str())),
+    };
+    let written = sqlx::query!(
+        "insert into dead_letter_audit (at, by, action, letter, fingerprint, reason)
+         select $1, $2, 'note', $3, $4, $5
+         where exists (select from dead_letters where letter = $3) or exists (select from fingerprints where fingerprint = $4)",
+        now,
+        by,
+        letter,
+        fingerprint,
+        text,
+    )
+    .execute(pool)
+    .await
+    .doing("writing a note")?;
+    match (written.rows_affected(), letter) {
+        (0, Some(letter)) => Err(Error::Unknown(letter)),
+        (0, None) => Err(Error::Nothing { wanted: State::Open }),
+        _ => Ok(()),
+    }
+}
+
+/// Writes down what changed no letter.
+pub async fn record(pool: &Pool, record: &Record, now: OffsetDateTime) -> Result<(), Error> {
+    sqlx::query!(
+        "insert into dead_letter_audit (at, by, action, filter, letters, reason, result) values ($1, $2, $3, $4, $5, $6, $7)",
+        now,
+        record.by,
+        record.action,
+        record.filter.as_ref().map(Json) as _,
+        record.letters.map(|letters| letters as i32),
+        record.reason,
+        record.result,
+    )
+    .execute(pool)
+    .await
+    .doing("recording an act")?;
+    Ok(())
+}
+
+/// Closes a letter, and opens another that says what the edit says: under a message id of its own, linked both ways.
+/// Returns the new letter.
+pub async fn edit(
+    pool: &Pool,
+    edit: &Edit,
+    subject: &crate::Subject,
+    now: OffsetDateTime,
+) -> Result<Uuid, Error> {
+    let mut transaction = begin(pool).await?;
+    let order = Order {
+        by: edit.by.clone(),
+        reason: Some(edit.reason.clone()),
+        filter: Filter::letter(edit.letter),
+        expected: Some(1),
+        max: None,
+    };
+    take(&mut transaction, &order, State::Open).await?;
+    let new = Uuid::now_v7();
+    let cause = subject.cause.as_ref();
+    let key = key(&[b"edit", new.as_bytes()]);
+    sqlx::query!(
+        "insert into dead_letters (letter, key, state, worker, queue, code, reason, fingerprint, attempts, first_failed_at,
+             dead_at, recorded_at, exchange, routing_key, message_id, content_type, user_id, headers, body, traceparent,
+             fact_type, source, id, account, payment, amount, currency, credits, previous, diff)
+         select $2, $3, 'open', worker, queue, code, reason, fingerprint, attempts, first_failed_at, dead_at, $4, exchange,
+             routing_key, $2::uuid::text, content_type, user_id, headers, $5, traceparent, $6, $7, $8, $9, $10, $11, $12, $13,
+             letter, $14
+         from dead_letters where letter = $1",
+        edit.letter,
+        new,
+        key.as_slice(),
+        now,
+        edit.body,
+        subject.fact_type,
+        cause.map(|cause| cause.source.as_str()),
+        cause.map(|cause| cause.id.as_str()),
+        subject.account,
+        subject.payment,
+        subject.money.map(|money| money.amount()),
+        subject.money.map(|money| money.currency().code()),
+        subject.credits.map(|credits| credits.decimal()),
+        edit.diff,
+    )
+    .execute(&mut *transaction)
+    .await
+    .doing("opening an edited letter")?;
+    sqlx::query!(
+        "update dead_letters set state = 'edited', closed_at = $2, closed_by = $3, outcome = $4 where letter = $1",
+        edit.letter,
+        now,
+        edit.by,
+        format!("goes on as {new}"),
+    )
+    .execute(&mut *transaction)
+    .await
+    .doing("closing an edited letter")?;
+    let result = json!({ "new": new, "agreed_by": edit.agreed_by, "diff": edit.diff });
+    for letter in [edit.letter, new] {
+        sqlx::query!(
+            "insert into dead_letter_audit (at, by, action, letter, letters, reason, result)
+             values ($1, $2, 'edit', $3, 1, $4, $5)",
+            now,
+            edit.by,
+            letter,
+            edit.reason,
+            result,
+        )
+        .execute(&mut *transaction)
+        .await
+        .doing("recording an edit")?;
+    }
+    commit(transaction).await?;
+    Ok(new)
+}

@@ -1,0 +1,83 @@
+//! A dead letter as it comes by the queue.
+
+use crate::fingerprint;
+use crate::subject::Subject;
+use bus::{Attempt, Death, Incoming, Replayed};
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+
+/// A message that a worker, or the broker itself, gave up on.
+#[derive(Debug, Clone)]
+pub struct Letter {
+    pub worker: String,
+    /// In which it lay, without the namespace: where a replay puts it back.
+    pub queue: String,
+    /// Machine-readable.
+    pub code: String,
+    pub reason: String,
+    pub attempts: Vec<Attempt>,
+    pub first_failed_at: OffsetDateTime,
+    pub dead_at: OffsetDateTime,
+    /// The replay in which it died again, and the letter it was before.
+    pub replayed: Option<Replayed>,
+    /// As it first came.
+    pub message: Incoming,
+    pub subject: Subject,
+}
+
+impl Letter {
+    /// Reads what the loop wrote into its headers; where the broker gave up on it, what that wrote.
+    pub fn read(incoming: &Incoming, settings: &processors::Settings, now: OffsetDateTime) -> Self {
+        let death = incoming.death.clone().unwrap_or_else(|| stray(incoming));
+        let returned = incoming.returned.clone();
+        let first_failed_at = returned.as_ref().map_or(now, |returned| returned.first_failed_at);
+        let replayed = returned.as_ref().and_then(|returned| returned.replayed);
+        let attempts = returned.map(|returned| returned.attempts).unwrap_or_default();
+        let message = Incoming { returned: None, death: None, returns: 0, ..incoming.clone() };
+        let subject = Subject::of(&death.queue, &message, settings, first_failed_at);
+        Self {
+            worker: death.worker,
+            queue: death.queue,
+            code: death.code,
+            reason: death.reason,
+            attempts,
+            first_failed_at,
+            dead_at: death.at.unwrap_or(now),
+            replayed,
+            message,
+            subject,
+        }
+    }
+
+    /// The same for the same death of the same message, however often it is told.
+    pub fn key(&self) -> [u8; 32] {
+        let replay = self.replayed.map(|replayed| replayed.replay.to_string()).unwrap_or_default();
+        let id = self.message.message_id.as_deref().unwrap_or("");
+        key(&[self.worker.as_bytes(), id.as_bytes(), replay.as_bytes(), &self.message.body])
+    }
+
+    /// The kind of failure it is one of.
+    pub fn fingerprint(&self) -> String {
+        fingerprint::of(&self.worker, self.subject.fact_type.as_deref(), &self.code, &self.reason)
+    }
+}
+
+pub(crate) fn key(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
+/// A message that somebody put there and that says nothing of its death.
+fn stray(incoming: &Incoming) -> Death {
+    Death {
+        worker: incoming.routing_key.clone(),
+        queue: String::new(),
+        code: "unexplained".to_owned(),
+        reason: "expected the headers of a dead letter, got none: who publishes to this exchange?".to_owned(),
+        at: None,
+    }
+}

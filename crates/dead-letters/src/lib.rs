@@ -1,0 +1,117 @@
+//! Dead letters: what a worker gave up on, kept with everything needed to understand it, and replayed.
+//!
+//! The worker moves every letter from the queue into Postgres and acknowledges it once it is there: nobody looks into the
+//! queue, nothing waits in it, and one that is not empty is an alarm. What operators do they do to rows: [`read`] shows
+//! them, [`acts`] changes them, [`replay`] puts messages back into the queues they came from, at a rate.
+//!
+//! How a replay went is told by the loop that settles the message, over the same queue, before it acknowledges: a letter
+//! stays until its outcome is known, whatever crashes in between.
+//!
+//! A letter here is never lost for being odd: what Postgres cannot hold as text is replaced, the body is kept as bytes.
+
+pub mod acts;
+mod fingerprint;
+mod letter;
+pub mod read;
+pub mod replay;
+mod retention;
+mod store;
+mod subject;
+
+pub use letter::Letter;
+pub use retention::{Retention, purge};
+pub use subject::Subject;
+
+use bus::{Decoded, Fate, Fated, Incoming, REPLAYED, ReplayOutcome, Settled, Verdict, queue};
+use db::Work;
+use time::OffsetDateTime;
+
+pub struct DeadLetters {
+    /// How a stored webhook's body is read.
+    settings: processors::Settings,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Error(#[from] db::Error);
+
+impl Fated for Error {
+    fn fate(&self) -> Fate {
+        self.0.fate()
+    }
+}
+
+/// What comes by the queue.
+pub enum Item {
+    Letter(Box<Letter>),
+    Outcome(ReplayOutcome),
+}
+
+impl DeadLetters {
+    pub fn new(settings: processors::Settings) -> Self {
+        Self { settings }
+    }
+}
+
+impl bus::Worker for DeadLetters {
+    const NAME: &'static str = "dead-letters";
+    const PREFETCH: u16 = 500;
+    const GIVES_UP: bool = false;
+
+    type Item = Item;
+    type Error = Error;
+
+    fn queue(&self) -> &'static str {
+        queue::DEAD_LETTERS
+    }
+
+    /// Everything is a letter: what does not say why it died is kept as it is.
+    fn decode(&self, message: &Incoming, now: OffsetDateTime) -> Vec<Decoded<Item>> {
+        let outcome = match message.routing_key == REPLAYED {
+            true => serde_json::from_slice(&message.body).ok().map(Item::Outcome),
+            false => None,
+        };
+        let item =
+            outcome.unwrap_or_else(|| Item::Letter(Box::new(Letter::read(message, &self.settings, now))));
+        vec![Decoded::Item(item)]
+    }
+
+    /// Never asked for: each message holds one item.
+    fn encode(&self, item: &Item) -> (&'static str, Vec<u8>) {
+        match item {
+            Item::Letter(letter) => ("application/octet-stream", letter.message.body.clone()),
+            Item::Outcome(outcome) => {
+                ("application/json", serde_json::to_vec(outcome).expect("it holds ids, a text and a time"))
+            }
+        }
+    }
+
+    fn received_at(&self, item: &Item) -> Option<OffsetDateTime> {
+        match item {
+            Item::Letter(letter) => Some(letter.dead_at),
+            Item::Outcome(outcome) => Some(outcome.at),
+        }
+    }
+
+    async fn handle(&self, work: &mut Work, items: &[Item]) -> Result<Settled, Error> {
+        let mut letters = Vec::new();
+        let mut outcomes = Vec::new();
+        let mut verdicts = Vec::with_capacity(items.len());
+        for item in items {
+            verdicts.push(Verdict::Done(match item {
+                Item::Letter(letter) => {
+                    letters.push(&**letter);
+                    "recorded"
+                }
+                Item::Outcome(outcome) => {
+                    outcomes.push(outcome);
+                    "replay_resolved"
+                }
+            }));
+        }
+        let letters = store::Distinct::of(&letters);
+        store::record(work, &letters).await?;
+        store::settle_replays(work, &letters, &outcomes).await?;
+        Ok(Settled { verdicts, ..Settled::default() })
+    }
+}

@@ -1,0 +1,171 @@
+//! What operators see: letters, their kinds, one letter with everything known of it, replays, what was done.
+
+mod store;
+
+pub use store::{
+    AuditFilter, AuditLine, Gauge, LetterLine, LetterView, ReplayLine, StoredMessage, Try, audit, count,
+    gauges, groups, letter, letters, replays, stored,
+};
+
+use domain::Money;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// Where a letter stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Nobody has done anything about it.
+    Open,
+    /// A replay has it in hand, and its outcome is not known.
+    Replaying,
+    /// A replay put it back, and its worker settled it.
+    Resolved,
+    /// A replay put it back, and it died again: as another letter.
+    DeadAgain,
+    /// It goes on as another letter that says something else.
+    Edited,
+    /// An operator decided that nothing is to be done.
+    Discarded,
+}
+
+impl State {
+    pub const ALL: [State; 6] =
+        [State::Open, State::Replaying, State::Resolved, State::DeadAgain, State::Edited, State::Discarded];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Open => "open",
+            State::Replaying => "replaying",
+            State::Resolved => "resolved",
+            State::DeadAgain => "dead_again",
+            State::Edited => "edited",
+            State::Discarded => "discarded",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for State {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.map(State::as_str).join(", ");
+        Self::ALL
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or_else(|| format!("expected one of {known}, got {text:?}"))
+    }
+}
+
+/// Which letters are meant: those that fit everything that is set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filter {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub letters: Vec<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub fact_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The fact's id, or the message's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// Dead at or after this.
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub since: Option<OffsetDateTime>,
+    /// Dead before this.
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub until: Option<OffsetDateTime>,
+    /// Somewhere in the reason or the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    pub states: Vec<State>,
+}
+
+impl Default for Filter {
+    /// Every open letter.
+    fn default() -> Self {
+        Self {
+            letters: Vec::new(),
+            worker: None,
+            fact_type: None,
+            code: None,
+            fingerprint: None,
+            account: None,
+            event: None,
+            since: None,
+            until: None,
+            text: None,
+            states: vec![State::Open],
+        }
+    }
+}
+
+impl Filter {
+    pub fn letter(letter: Uuid) -> Self {
+        Self { letters: vec![letter], ..Self::default() }
+    }
+
+    /// Whether it says which letters, beyond where they stand.
+    pub fn is_narrow(&self) -> bool {
+        *self != Self { states: self.states.clone(), ..Self::default() }
+    }
+}
+
+/// `bursar dlq groups --json`: one kind of failures.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Group {
+    pub fingerprint: String,
+    pub worker: String,
+    #[serde(rename = "type")]
+    pub fact_type: Option<String>,
+    pub code: String,
+    /// The reason without what differs from message to message.
+    pub reason: String,
+    pub count: i64,
+    #[serde(with = "time::serde::rfc3339")]
+    pub first: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    pub last: OffsetDateTime,
+    /// Distinct ones.
+    pub accounts: i64,
+    /// By currency.
+    pub money: Vec<Amount>,
+    pub credits: String,
+    pub notes: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Amount {
+    /// With the currency's own number of places.
+    pub amount: String,
+    pub currency: String,
+}
+
+impl Amount {
+    pub(crate) fn new(amount: Decimal, code: &str) -> Self {
+        let money = domain::money::currency(code).ok().and_then(|currency| Money::new(amount, currency).ok());
+        let amount = money.map_or_else(|| amount.normalize().to_string(), |money| money.display_amount());
+        Self { amount, currency: code.to_owned() }
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.amount, self.currency)
+    }
+}

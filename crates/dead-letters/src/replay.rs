@@ -1,0 +1,201 @@
+//! Carrying replays out: messages go back into the queues they came from, oldest first, at the rate that was asked for.
+//!
+//! An operator only says what is to be replayed; any number of processes carry it out, one step at a time. A step locks
+//! the replay's row, publishes, waits for the confirms and commits: a crash in between publishes a message twice, which
+//! its worker makes harmless, and never forgets one. The outcome of each message comes back by the queue of dead letters.
+
+mod store;
+
+use bus::{Delays, Message, Namespace, PublishError, Publisher, Replayed};
+use db::{Doing, Pool};
+use std::time::Duration;
+use store::{Claimed, Counts};
+
+pub(crate) use store::{end, release};
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+
+/// How often to look while nothing is to be done.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// How often to look for outcomes while nothing may be published without them.
+const WATCH: Duration = Duration::from_millis(100);
+
+/// Messages in one step.
+const STEP: i64 = 500;
+
+/// Messages that were put back and are not settled: more would only wait in the queue.
+const IN_HAND_MAX: i64 = 5_000;
+
+/// Steps a second where a rate is asked for: so that 20 messages a second are no burst of 20 each second.
+const STEPS_PER_SECOND: f64 = 10.0;
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Database(#[from] db::Error),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+/// What a replay does next.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Next {
+    /// Publish so many, then pause.
+    Publish(i64, Duration),
+    /// Nothing can be done before some outcome is known.
+    Wait,
+    /// The canary failed again.
+    Stop,
+    /// Every outcome is known.
+    Finish,
+}
+
+/// Runs until the token is cancelled. Any number of them may run.
+pub async fn carry_out(namespace: Namespace, pool: Pool, publisher: Publisher, stop: CancellationToken) {
+    let mut delays = Delays::for_servers();
+    loop {
+        let pause = match step(&namespace, &pool, &publisher).await {
+            Ok(true) => {
+                delays.reset();
+                continue;
+            }
+            Ok(false) => IDLE.min(WATCH),
+            Err(error) => {
+                tracing::warn!(%error, "replays pause");
+                delays.next_delay()
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// One step of the replay that has waited longest; tells whether there was one.
+async fn step(namespace: &Namespace, pool: &Pool, publisher: &Publisher) -> Result<bool, Error> {
+    let now = OffsetDateTime::now_utc();
+    let mut transaction = pool.begin().await.doing("beginning a step of a replay")?;
+    let connection = &mut *transaction;
+    let Some(claimed) = store::claim(connection, now).await? else { return Ok(false) };
+    let counts = store::counts(connection, claimed.replay).await?;
+    match next(&claimed, counts) {
+        Next::Publish(count, pause) => {
+            let letters = store::waiting(connection, claimed.replay, count).await?;
+            let messages = letters.iter().map(|letter| {
+                let replayed = Some(Replayed { replay: claimed.replay, letter: letter.letter });
+                letter.message(replayed).replay(namespace, &letter.queue)
+            });
+            let messages: Vec<Message> = messages.collect();
+            let (mut published, mut nowhere, mut away) = (Vec::new(), Vec::new(), None);
+            for (letter, outcome) in letters.iter().zip(publisher.publish(messages).await) {
+                match outcome {
+                    Ok(()) => published.push(letter.letter),
+                    Err(PublishError::Unroutable { .. }) => nowhere.push(letter.letter),
+                    Err(error @ (PublishError::Unavailable(_) | PublishError::Refused)) => away = Some(error),
+                }
+            }
+            store::published(connection, claimed.replay, &published, now).await?;
+            release(connection, claimed.replay, Some(&nowhere), "its queue is not there", now).await?;
+            store::pause(connection, claimed.replay, now + pause).await?;
+            transaction.commit().await.doing("committing a step of a replay")?;
+            match away {
+                Some(error) => Err(error.into()),
+                None => Ok(true),
+            }
+        }
+        Next::Wait => {
+            store::pause(connection, claimed.replay, now + WATCH).await?;
+            transaction.commit().await.doing("committing a step of a replay")?;
+            Ok(true)
+        }
+        Next::Stop => {
+            let why = "a canary failed again";
+            release(connection, claimed.replay, None, why, now).await?;
+            end(connection, claimed.replay, "stopped", Some(why), now).await?;
+            transaction.commit().await.doing("stopping a replay")?;
+            metrics::counter!("bursar_replays_total", "result" => "stopped").increment(1);
+            tracing::error!(replay = %claimed.replay, "a replay was stopped: its canary failed again");
+            Ok(true)
+        }
+        Next::Finish => {
+            end(connection, claimed.replay, "finished", None, now).await?;
+            transaction.commit().await.doing("finishing a replay")?;
+            let result = if counts.dead_again > 0 { "failed_again" } else { "resolved" };
+            metrics::counter!("bursar_replays_total", "result" => result).increment(1);
+            tracing::info!(replay = %claimed.replay, resolved = counts.resolved, dead_again = counts.dead_again, "replayed");
+            Ok(true)
+        }
+    }
+}
+
+fn next(replay: &Claimed, counts: Counts) -> Next {
+    let gone = counts.published + counts.resolved + counts.dead_again;
+    let canary = replay.canary.map(i64::from).filter(|canary| gone <= *canary && counts.waiting > 0);
+    let allowed = match canary {
+        Some(canary) if gone < canary => canary - gone,
+        Some(_) if counts.dead_again > 0 => return Next::Stop,
+        Some(_) if counts.published > 0 => return Next::Wait,
+        Some(_) | None => IN_HAND_MAX - counts.published,
+    };
+    match (counts.waiting, counts.published) {
+        (0, 0) => Next::Finish,
+        (0, _) => Next::Wait,
+        _ if allowed <= 0 => Next::Wait,
+        _ => {
+            let step = at_rate(replay.rate);
+            let count = step.0.min(allowed).min(counts.waiting);
+            Next::Publish(count, step.1)
+        }
+    }
+}
+
+/// How many at once, and how long until the next.
+#[expect(clippy::float_arithmetic, reason = "a rate is no amount")]
+fn at_rate(rate: Option<f64>) -> (i64, Duration) {
+    let Some(rate) = rate else { return (STEP, Duration::ZERO) };
+    let count = (rate / STEPS_PER_SECOND).ceil().clamp(1.0, STEP as f64);
+    (count as i64, Duration::from_secs_f64(count / rate))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn the_canary_goes_first_and_the_rest_only_after_it_succeeded() {
+        let check = |canary, [waiting, published, resolved, dead_again]: [i64; 4], expect| {
+            let replay = Claimed { replay: Uuid::nil(), canary, rate: None };
+            let counts = Counts { waiting, published, resolved, dead_again };
+            assert_eq!(next(&replay, counts), expect, "{canary:?} {counts:?}");
+        };
+        let publish = |count| Next::Publish(count, Duration::ZERO);
+        check(None, [1000, 0, 0, 0], publish(500));
+        check(None, [10, 0, 0, 0], publish(10));
+        check(None, [10, 5_000, 0, 0], Next::Wait);
+        check(None, [0, 1, 9, 0], Next::Wait);
+        check(None, [0, 0, 9, 1], Next::Finish);
+        check(Some(5), [1000, 0, 0, 0], publish(5));
+        check(Some(5), [997, 3, 0, 0], publish(2));
+        check(Some(5), [995, 3, 2, 0], Next::Wait);
+        check(Some(5), [995, 0, 4, 1], Next::Stop);
+        check(Some(5), [995, 2, 2, 1], Next::Stop);
+        check(Some(5), [995, 0, 5, 0], publish(500));
+        check(Some(5), [900, 90, 5, 5], publish(500));
+        check(Some(5), [0, 0, 3, 0], Next::Finish);
+    }
+
+    #[test]
+    fn a_rate_is_kept_without_bursts() {
+        let check = |rate, count, millis| {
+            assert_eq!(at_rate(Some(rate)), (count, Duration::from_millis(millis)), "{rate}");
+        };
+        check(20.0, 2, 100);
+        check(1.0, 1, 1_000);
+        check(0.5, 1, 2_000);
+        check(1_000.0, 100, 100);
+        check(100_000.0, 500, 5);
+    }
+}

@@ -1,0 +1,206 @@
+//! SQL of a replay's steps.
+
+use bus::{Incoming, Replayed, Returned};
+use db::{Doing, Error, PgConnection};
+use serde_json::json;
+use sqlx::types::Json;
+use std::collections::BTreeMap;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// Bodies in one step together, beyond the first.
+const BYTES_MAX: i64 = 8 * 1024 * 1024;
+
+/// A replay in this process's hands until its transaction ends.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Claimed {
+    pub replay: Uuid,
+    pub canary: Option<i32>,
+    pub rate: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub waiting: i64,
+    pub published: i64,
+    pub resolved: i64,
+    pub dead_again: i64,
+}
+
+pub(super) async fn claim(
+    connection: &mut PgConnection,
+    now: OffsetDateTime,
+) -> Result<Option<Claimed>, Error> {
+    sqlx::query_as!(
+        Claimed,
+        "select replay, canary, rate from replays where state = 'running' and next_at <= $1
+         order by next_at limit 1 for update skip locked",
+        now,
+    )
+    .fetch_optional(connection)
+    .await
+    .doing("claiming a replay")
+}
+
+pub(super) async fn counts(connection: &mut PgConnection, replay: Uuid) -> Result<Counts, Error> {
+    sqlx::query_as!(
+        Counts,
+        r#"select count(*) filter (where state = 'waiting') as "waiting!",
+                  count(*) filter (where state = 'published') as "published!",
+                  count(*) filter (where state = 'resolved') as "resolved!",
+                  count(*) filter (where state = 'dead_again') as "dead_again!"
+           from replay_letters where replay = $1"#,
+        replay,
+    )
+    .fetch_one(connection)
+    .await
+    .doing("counting a replay's letters")
+}
+
+pub(super) struct Waiting {
+    pub letter: Uuid,
+    pub queue: String,
+    first_failed_at: OffsetDateTime,
+    message: Incoming,
+}
+
+impl Waiting {
+    pub fn message(&self, replayed: Option<Replayed>) -> Incoming {
+        let returned = Returned { first_failed_at: self.first_failed_at, attempts: Vec::new(), replayed };
+        Incoming { returned: Some(returned), ..self.message.clone() }
+    }
+}
+
+/// The next letters to go. They stay locked until the transaction ends, so that an outcome which comes at once waits
+/// until they count as published.
+pub(super) async fn waiting(
+    connection: &mut PgConnection,
+    replay: Uuid,
+    count: i64,
+) -> Result<Vec<Waiting>, Error> {
+    let rows = sqlx::query!(
+        r#"with next as (
+               select letter, place from replay_letters where replay = $1 and state = 'waiting'
+               order by place limit $2 for update
+           ), sized as (
+               select l.letter, n.place, queue, first_failed_at, exchange, routing_key, message_id, content_type, user_id,
+                      headers, body, sum(length(body)) over (order by n.place) - length(body) as before
+               from next n join dead_letters l using (letter)
+           )
+           select letter as "letter!", queue as "queue!", first_failed_at as "first_failed_at!", exchange as "exchange!",
+                  routing_key as "routing_key!", message_id as "message_id!", content_type, user_id,
+                  headers as "headers!: Json<BTreeMap<String, String>>", body as "body!"
+           from sized where before < $3 order by place"#,
+        replay,
+        count,
+        BYTES_MAX,
+    )
+    .fetch_all(connection)
+    .await
+    .doing("reading a replay's next letters")?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Waiting {
+            letter: row.letter,
+            queue: row.queue,
+            first_failed_at: row.first_failed_at,
+            message: Incoming {
+                exchange: row.exchange,
+                routing_key: row.routing_key,
+                message_id: Some(row.message_id).filter(|id| !id.is_empty()),
+                content_type: row.content_type,
+                user_id: row.user_id,
+                headers: row.headers.0,
+                returned: None,
+                death: None,
+                returns: 0,
+                body: row.body,
+            },
+        })
+        .collect())
+}
+
+pub(super) async fn published(
+    connection: &mut PgConnection,
+    replay: Uuid,
+    letters: &[Uuid],
+    now: OffsetDateTime,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "update replay_letters set state = 'published', published_at = $3
+         where replay = $1 and letter = any($2) and state = 'waiting'",
+        replay,
+        letters,
+        now,
+    )
+    .execute(connection)
+    .await
+    .doing("noting what was published")?;
+    Ok(())
+}
+
+/// Gives back letters that have not gone out, or all of them that have not: they are open again.
+pub(crate) async fn release(
+    connection: &mut PgConnection,
+    replay: Uuid,
+    letters: Option<&[Uuid]>,
+    why: &str,
+    now: OffsetDateTime,
+) -> Result<u64, Error> {
+    let released = sqlx::query!(
+        "with released as (
+             update replay_letters set state = 'released', outcome = $3, settled_at = $4
+             where replay = $1 and state = 'waiting' and ($2::uuid[] is null or letter = any($2))
+             returning letter
+         )
+         update dead_letters set state = 'open'
+         where letter in (select letter from released) and state = 'replaying' and replay = $1",
+        replay,
+        letters,
+        why,
+        now,
+    )
+    .execute(connection)
+    .await
+    .doing("giving letters back")?;
+    Ok(released.rows_affected())
+}
+
+pub(super) async fn pause(
+    connection: &mut PgConnection,
+    replay: Uuid,
+    until: OffsetDateTime,
+) -> Result<(), Error> {
+    sqlx::query!("update replays set next_at = $2 where replay = $1", replay, until)
+        .execute(connection)
+        .await
+        .doing("pausing a replay")?;
+    Ok(())
+}
+
+/// Ends a replay, and says in the audit how it went.
+pub(crate) async fn end(
+    connection: &mut PgConnection,
+    replay: Uuid,
+    state: &str,
+    why: Option<&str>,
+    now: OffsetDateTime,
+) -> Result<(), Error> {
+    sqlx::query!("update replays set state = $2, ended_at = $3 where replay = $1", replay, state, now)
+        .execute(&mut *connection)
+        .await
+        .doing("ending a replay")?;
+    let Counts { waiting, published, resolved, dead_again } = counts(connection, replay).await?;
+    let result = json!({ "state": state, "why": why, "waiting": waiting, "published": published, "resolved": resolved, "dead_again": dead_again });
+    sqlx::query!(
+        "insert into dead_letter_audit (at, by, action, replay, letters, result)
+         select $2, by, 'replay_ended', replay, total, $3 from replays where replay = $1",
+        replay,
+        now,
+        result,
+    )
+    .execute(connection)
+    .await
+    .doing("recording a replay's end")?;
+    Ok(())
+}

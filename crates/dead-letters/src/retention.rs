@@ -1,0 +1,15 @@
+//! Closed letters are kept for a time; open ones for good.
+
+mod store;
+
+pub use store::purge;
+
+use std::time::Duration;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Of letters that were resolved, or went on as another letter.
+    pub resolved: Duration,
+    /// Of discarded letters: so long they can be taken back.
+    pub discarded: Duration,
+}

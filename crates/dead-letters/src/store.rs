@@ -1,0 +1,226 @@
+//! SQL of the worker: letters as they come, and how replays went.
+
+use crate::Letter;
+use bus::ReplayOutcome;
+use db::{Doing, Error, Work};
+use rust_decimal::Decimal;
+use sqlx::types::Json;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// The letters of a batch, each once.
+pub(crate) struct Distinct<'a>(BTreeMap<[u8; 32], Counted<'a>>);
+
+struct Counted<'a> {
+    letter: &'a Letter,
+    copies: i32,
+}
+
+impl<'a> Distinct<'a> {
+    pub fn of(letters: &[&'a Letter]) -> Self {
+        let mut distinct: BTreeMap<[u8; 32], Counted<'a>> = BTreeMap::new();
+        for letter in letters {
+            distinct
+                .entry(letter.key())
+                .and_modify(|counted| counted.copies += 1)
+                .or_insert(Counted { letter, copies: 1 });
+        }
+        Self(distinct)
+    }
+
+    fn column<T>(&self, value: impl Fn(&'a Letter) -> T) -> Vec<T> {
+        self.0.values().map(|counted| value(counted.letter)).collect()
+    }
+}
+
+/// What Postgres can hold as text.
+fn text(text: &str) -> Cow<'_, str> {
+    match text.contains('\0') {
+        true => Cow::Owned(text.replace('\0', "\u{fffd}")),
+        false => Cow::Borrowed(text),
+    }
+}
+
+fn text_of(value: Option<&String>) -> Option<Cow<'_, str>> {
+    value.map(|value| text(value))
+}
+
+/// Records letters. One that is there already counts; if it was resolved it has failed again, and is open again. What was
+/// discarded stays so: it says nothing new.
+pub(crate) async fn record(work: &mut Work, letters: &Distinct<'_>) -> Result<(), Error> {
+    if letters.0.is_empty() {
+        return Ok(());
+    }
+    record_fingerprints(work, letters).await?;
+    let now = work.now;
+    // Sorted by key, as every batch is: two that meet do not wait for each other in a circle.
+    let keys: Vec<&[u8]> = letters.0.keys().map(<[u8; 32]>::as_slice).collect();
+    let copies: Vec<i32> = letters.0.values().map(|counted| counted.copies).collect();
+    let ids = letters.column(|_| Uuid::now_v7());
+    let workers = letters.column(|letter| text(&letter.worker));
+    let queues = letters.column(|letter| text(&letter.queue));
+    let codes = letters.column(|letter| text(&letter.code));
+    let reasons = letters.column(|letter| text(&letter.reason));
+    let fingerprints = letters.column(Letter::fingerprint);
+    let attempts = letters.column(|letter| Json(&letter.attempts));
+    let first_failed = letters.column(|letter| letter.first_failed_at);
+    let dead = letters.column(|letter| letter.dead_at);
+    let exchanges = letters.column(|letter| text(&letter.message.exchange));
+    let routing_keys = letters.column(|letter| text(&letter.message.routing_key));
+    let message_ids = letters.column(|letter| text(letter.message.message_id.as_deref().unwrap_or("")));
+    let content_types = letters.column(|letter| text_of(letter.message.content_type.as_ref()));
+    let users = letters.column(|letter| text_of(letter.message.user_id.as_ref()));
+    let headers = letters.column(|letter| Json(&letter.message.headers));
+    let bodies = letters.column(|letter| letter.message.body.as_slice());
+    let traces = letters.column(|letter| letter.subject.traceparent.as_deref());
+    let types = letters.column(|letter| text_of(letter.subject.fact_type.as_ref()));
+    let sources = letters.column(|letter| letter.subject.cause.as_ref().map(|cause| text(&cause.source)));
+    let fact_ids = letters.column(|letter| letter.subject.cause.as_ref().map(|cause| text(&cause.id)));
+    let accounts = letters.column(|letter| text_of(letter.subject.account.as_ref()));
+    let payments = letters.column(|letter| text_of(letter.subject.payment.as_ref()));
+    let amounts: Vec<Option<Decimal>> =
+        letters.column(|letter| letter.subject.money.map(|money| money.amount()));
+    let currencies = letters.column(|letter| letter.subject.money.map(|money| money.currency().code()));
+    let credits: Vec<Option<Decimal>> =
+        letters.column(|letter| letter.subject.credits.map(|credits| credits.decimal()));
+    let previous = letters.column(|letter| letter.replayed.map(|replayed| replayed.letter));
+    let replays = letters.column(|letter| letter.replayed.map(|replayed| replayed.replay));
+    sqlx::query!(
+        "insert into dead_letters (letter, key, state, worker, queue, code, reason, fingerprint, attempts, first_failed_at,
+             dead_at, recorded_at, copies, exchange, routing_key, message_id, content_type, user_id, headers, body,
+             traceparent, fact_type, source, id, account, payment, amount, currency, credits, previous, replay)
+         select letter, key, 'open', worker, queue, code, reason, fingerprint, attempts, first_failed_at, dead_at, $28, copies,
+             exchange, routing_key, message_id, content_type, user_id, headers, body, traceparent, fact_type, source, id,
+             account, payment, amount, currency, credits, previous, replay
+         from unnest($1::uuid[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::json[],
+                     $9::timestamptz[], $10::timestamptz[], $11::int[], $12::text[], $13::text[], $14::text[], $15::text[],
+                     $16::text[], $17::json[], $18::bytea[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[],
+                     $24::text[], $25::numeric[], $26::text[], $27::numeric[], $29::uuid[], $30::uuid[])
+           as l (letter, key, worker, queue, code, reason, fingerprint, attempts, first_failed_at, dead_at, copies, exchange,
+                 routing_key, message_id, content_type, user_id, headers, body, traceparent, fact_type, source, id, account,
+                 payment, amount, currency, credits, previous, replay)
+         on conflict (key) do update set
+             copies = dead_letters.copies + excluded.copies,
+             dead_at = greatest(dead_letters.dead_at, excluded.dead_at),
+             state = case dead_letters.state when 'resolved' then 'open' else dead_letters.state end,
+             closed_at = case dead_letters.state when 'resolved' then null else dead_letters.closed_at end,
+             closed_by = case dead_letters.state when 'resolved' then null else dead_letters.closed_by end,
+             outcome = case dead_letters.state when 'resolved' then null else dead_letters.outcome end",
+        &ids,
+        &keys as _,
+        &workers as _,
+        &queues as _,
+        &codes as _,
+        &reasons as _,
+        &fingerprints,
+        &attempts as _,
+        &first_failed,
+        &dead,
+        &copies,
+        &exchanges as _,
+        &routing_keys as _,
+        &message_ids as _,
+        &content_types as _,
+        &users as _,
+        &headers as _,
+        &bodies as _,
+        &traces as _,
+        &types as _,
+        &sources as _,
+        &fact_ids as _,
+        &accounts as _,
+        &payments as _,
+        &amounts as _,
+        &currencies as _,
+        &credits as _,
+        now,
+        &previous as _,
+        &replays as _,
+    )
+    .execute(work.connection().await?)
+    .await
+    .doing("recording dead letters")?;
+    Ok(())
+}
+
+/// Kinds of failures that were never seen before are remembered, and told by the watcher of alerts.
+async fn record_fingerprints(work: &mut Work, letters: &Distinct<'_>) -> Result<(), Error> {
+    let now = work.now;
+    let fingerprints = letters.column(Letter::fingerprint);
+    let workers = letters.column(|letter| text(&letter.worker));
+    let types = letters.column(|letter| text_of(letter.subject.fact_type.as_ref()));
+    let codes = letters.column(|letter| text(&letter.code));
+    let reasons = letters.column(|letter| text(&crate::fingerprint::masked(&letter.reason)).into_owned());
+    sqlx::query!(
+        "insert into fingerprints (fingerprint, worker, fact_type, code, reason, first_seen)
+         select distinct on (fingerprint) fingerprint, worker, fact_type, code, reason, $6
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
+           as f (fingerprint, worker, fact_type, code, reason)
+         order by fingerprint
+         on conflict do nothing",
+        &fingerprints,
+        &workers as _,
+        &types as _,
+        &codes as _,
+        &reasons,
+        now,
+    )
+    .execute(work.connection().await?)
+    .await
+    .doing("recording fingerprints")?;
+    Ok(())
+}
+
+/// Closes the letters of replays whose outcome is known now: resolved, or dead again, which has the last word.
+pub(crate) async fn settle_replays(
+    work: &mut Work,
+    letters: &Distinct<'_>,
+    outcomes: &[&ReplayOutcome],
+) -> Result<(), Error> {
+    let mut settled: BTreeMap<(Uuid, Uuid), (&str, String, OffsetDateTime)> = BTreeMap::new();
+    for outcome in outcomes {
+        let key = (outcome.replayed.letter, outcome.replayed.replay);
+        settled.insert(key, ("resolved", outcome.outcome.clone(), outcome.at));
+    }
+    for Counted { letter, .. } in letters.0.values() {
+        if let Some(replayed) = letter.replayed {
+            let why = text(&letter.code).into_owned();
+            settled.insert((replayed.letter, replayed.replay), ("dead_again", why, letter.dead_at));
+        }
+    }
+    if settled.is_empty() {
+        return Ok(());
+    }
+    let letters: Vec<Uuid> = settled.keys().map(|(letter, _)| *letter).collect();
+    let replays: Vec<Uuid> = settled.keys().map(|(_, replay)| *replay).collect();
+    let states: Vec<&str> = settled.values().map(|(state, ..)| *state).collect();
+    let results: Vec<&str> = settled.values().map(|(_, outcome, _)| outcome.as_str()).collect();
+    let times: Vec<OffsetDateTime> = settled.values().map(|(.., at)| *at).collect();
+    sqlx::query!(
+        "with settled as (
+             select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[])
+               as s (letter, replay, state, outcome, at)
+         ), letters as (
+             update dead_letters l
+             set state = s.state, outcome = s.outcome, closed_at = s.at, closed_by = 'replay ' || s.replay
+             from settled s
+             where l.letter = s.letter and l.replay = s.replay
+               and (l.state = 'replaying' or l.state in ('open', 'resolved') and s.state = 'dead_again')
+         )
+         update replay_letters r set state = s.state, outcome = s.outcome, settled_at = s.at
+         from settled s
+         where r.letter = s.letter and r.replay = s.replay
+           and (r.state in ('waiting', 'published') or s.state = 'dead_again')",
+        &letters,
+        &replays,
+        &states as _,
+        &results as _,
+        &times,
+    )
+    .execute(work.connection().await?)
+    .await
+    .doing("settling replays")?;
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! What a dead letter is about: its fact, whose it is, and what is at stake, as far as it can be read.
+
+use bus::{Incoming, queue};
+use domain::envelope::{CONTENT_TYPE_BATCH, is_traceparent};
+use domain::{AccountId, Cause, Credits, Envelope, Fact, Money, PaymentId};
+use serde::Deserialize;
+use time::OffsetDateTime;
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Subject {
+    /// `fact.payment`; of a delivery that was not translated, what it would be today.
+    pub fact_type: Option<String>,
+    pub cause: Option<Cause>,
+    pub account: Option<String>,
+    pub payment: Option<String>,
+    pub money: Option<Money>,
+    pub credits: Option<Credits>,
+    pub traceparent: Option<String>,
+}
+
+impl Subject {
+    /// `now` stands in where the message carries no time.
+    pub fn of(queue: &str, message: &Incoming, settings: &processors::Settings, now: OffsetDateTime) -> Self {
+        let envelope = match queue {
+            queue::INGESTER => translated(message, settings, now),
+            _ => stated(message, now),
+        };
+        let mut subject = match envelope {
+            Some(envelope) => Self::of_envelope(&envelope),
+            None => Self::guessed(&message.body),
+        };
+        let trace = message.headers.get(bus::header::TRACEPARENT).filter(|text| is_traceparent(text));
+        subject.traceparent = subject.traceparent.or_else(|| trace.cloned());
+        subject
+    }
+
+    fn of_envelope(envelope: &Envelope) -> Self {
+        let fact = &envelope.fact;
+        let (money, credits) = at_stake(fact);
+        Self {
+            fact_type: Some(fact.kind().as_str().to_owned()),
+            cause: Some(envelope.cause.clone()),
+            account: fact.account().map(AccountId::as_str).map(str::to_owned),
+            payment: fact.payment_ids().first().map(|payment| PaymentId::as_str(payment).to_owned()),
+            money,
+            credits,
+            traceparent: envelope.traceparent.clone(),
+        }
+    }
+
+    /// What a message that is no fact still says of itself.
+    fn guessed(body: &[u8]) -> Self {
+        let guess: Guess = serde_json::from_slice(body).unwrap_or_default();
+        let cause = guess.source.zip(guess.id).map(|(source, id)| Cause { source, id });
+        Self { fact_type: guess.kind, cause, account: guess.data.account, ..Self::default() }
+    }
+}
+
+/// What of a CloudEvent is looked at where it is none of ours.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Guess {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    source: Option<String>,
+    id: Option<String>,
+    data: GuessedData,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct GuessedData {
+    account: Option<String>,
+}
+
+/// The first fact of a message.
+fn stated(message: &Incoming, now: OffsetDateTime) -> Option<Envelope> {
+    let text = std::str::from_utf8(&message.body).ok()?;
+    match message.content_type.as_deref() {
+        Some(CONTENT_TYPE_BATCH) => Envelope::parse_batch(text, now).ok()?.into_iter().find_map(Result::ok),
+        _ => Envelope::parse(text, now).ok(),
+    }
+}
+
+/// The first fact of a webhook's body, whatever its signature is worth.
+fn translated(message: &Incoming, settings: &processors::Settings, now: OffsetDateTime) -> Option<Envelope> {
+    let processor = processors::find(message.routing_key.strip_prefix("raw.")?)?;
+    (processor.translate)(settings, &message.body, now).ok()?.into_iter().next()
+}
+
+/// Money that was paid or goes back, credits that are given or used. What a payment grants only the ledger can tell.
+fn at_stake(fact: &Fact) -> (Option<Money>, Option<Credits>) {
+    match fact {
+        Fact::Payment(payment) => (Some(payment.amount), None),
+        Fact::Movement(movement) => (Some(movement.amount), None),
+        Fact::Hold(hold) => (Some(hold.amount), None),
+        Fact::Valuation(valuation) => (Some(valuation.amount), None),
+        Fact::Usage(usage) => (None, Some(usage.credits)),
+        Fact::Grant(grant) => (None, Some(grant.credits)),
+        Fact::Adjustment(adjustment) => (None, Some(adjustment.credits.abs())),
+        Fact::Assignment(assignment) => (None, assignment.credits),
+        Fact::Dispute(_)
+        | Fact::Customer(_)
+        | Fact::RefundRequest(_)
+        | Fact::Expiry(_)
+        | Fact::Unrecognised(_) => (None, None),
+    }
+}
