@@ -156,9 +156,7 @@ pub struct Plan {
 pub async fn plan(session: &Session, messages: &[Replayed]) -> Result<Plan> {
     let intake = readers::intake(session)?;
     let make = || readers(session, &intake);
-    Planner { pool: session.worker_pool()?, namespace: session.namespace()?, messages_max: MESSAGES_MAX }
-        .plan(make, messages)
-        .await
+    Planner::new(session.worker_pool()?, session.namespace()?).plan(make, messages).await
 }
 
 /// Plans with whatever readers it is given.
@@ -166,6 +164,7 @@ pub struct Planner {
     pub pool: db::Pool,
     pub namespace: Namespace,
     pub messages_max: usize,
+    pub time_limit: Duration,
 }
 
 /// Why an attempt at a plan came to nothing.
@@ -186,6 +185,10 @@ impl From<db::Error> for Trouble {
 }
 
 impl Planner {
+    pub fn new(pool: db::Pool, namespace: Namespace) -> Self {
+        Self { pool, namespace, messages_max: MESSAGES_MAX, time_limit: TIME_LIMIT }
+    }
+
     /// `make` gives the readers of one attempt: some remember what they did, and an attempt that is rolled back did nothing.
     pub async fn plan(
         &self,
@@ -217,7 +220,8 @@ impl Planner {
         let mut work = Work::giving_way(self.pool.clone(), OffsetDateTime::now_utc()).await?;
         let at = work.now;
         let topology = Topology::new(&self.namespace);
-        let rehearsal = Rehearsal { namespace: &self.namespace, topology: &topology, readers };
+        let deadline = Instant::now() + self.time_limit;
+        let rehearsal = Rehearsal { planner: self, topology: &topology, readers, deadline };
         let planned = rehearsal.play(&mut work, messages).await;
         work.abandon().await;
         let messages = planned?;
@@ -235,9 +239,10 @@ fn gave_way(why: &str) -> anyhow::Error {
 
 /// The fleet in one transaction.
 struct Rehearsal<'a> {
-    namespace: &'a Namespace,
+    planner: &'a Planner,
     topology: &'a Topology,
     readers: &'a [Box<dyn Reader>],
+    deadline: Instant,
 }
 
 /// A message on its way to a reader.
@@ -251,20 +256,22 @@ struct Delivery<'a> {
 
 impl<'a> Rehearsal<'a> {
     async fn play(&self, work: &mut Work, messages: &[Replayed]) -> Result<Vec<PlannedMessage>, Trouble> {
-        let started = Instant::now();
         let mut planned = Vec::with_capacity(messages.len());
         for message in messages {
-            if started.elapsed() > TIME_LIMIT {
-                let (seconds, count) = (TIME_LIMIT.as_secs(), planned.len());
-                return Err(Trouble::Lasting(anyhow!(
-                    "expected a plan to take at most {seconds} s, for the fleet waits while it runs; it came to {count} of {} \
-                     messages: plan fewer at a time",
-                    messages.len()
-                )));
-            }
             planned.push(self.follow(work, message).await?);
         }
         Ok(planned)
+    }
+
+    fn check_time(&self) -> Result<(), Trouble> {
+        if Instant::now() < self.deadline {
+            return Ok(());
+        }
+        Err(Trouble::Lasting(anyhow!(
+            "expected a plan to take at most {} s, for the fleet waits while it runs, and this one takes longer: plan fewer \
+             messages at a time",
+            self.planner.time_limit.as_secs()
+        )))
     }
 
     /// Follows a message, and what it leads to, until nobody reads on.
@@ -278,6 +285,7 @@ impl<'a> Rehearsal<'a> {
         let mut parts = Parts::default();
         let mut deliveries = VecDeque::from([first]);
         while let Some(delivery) = deliveries.pop_front() {
+            self.check_time()?;
             if delivery.stations > STATIONS_MAX {
                 return Err(Trouble::Lasting(anyhow!(
                     "{}: led through more than {STATIONS_MAX} queues",
@@ -339,7 +347,7 @@ impl<'a> Rehearsal<'a> {
         });
         let named = Some(routing_key).filter(|_| exchange.is_empty());
         let queues = bound.map(|binding| binding.queue.as_str()).chain(named);
-        let prefix = self.namespace.name("");
+        let prefix = self.planner.namespace.name("");
         queues.filter_map(|queue| self.find(queue.strip_prefix(&prefix)?)).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! Plans on a real Postgres, by the fleet's own workers: what they tell, and that they change nothing.
 
-use super::{MESSAGES_MAX, Part, Plan, Planner, Reader, Replayed, Verdict, plan};
+use super::{Part, Plan, Planner, Reader, Replayed, Verdict, plan};
 use crate::config::{CatalogEntry, Config, Masked};
 use crate::session::Session;
 use bus::{Decoded, Incoming, Settled, Worker, exchange, header, queue};
@@ -12,6 +12,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 use sqlx::AssertSqlSafe;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use testkit::facts::{PRICE, account_id, envelope as stated, grant, payment, refund, usage};
 use testkit::{Site, eventually, run};
 use time::OffsetDateTime;
@@ -399,11 +400,7 @@ fn a_panic_or_an_error_is_that_messages_alone_and_leaves_nothing_behind() {
         let make = || Ok(vec![Box::new(Failing) as Box<dyn Reader>]);
         let messages = ["undecodable", "panic", "error", "one", "two"]
             .map(|text| message("failing", "", "text/plain", text.to_owned()));
-        let planner = Planner {
-            pool: site.pool.clone(),
-            namespace: site.namespace.clone(),
-            messages_max: MESSAGES_MAX,
-        };
+        let planner = Planner::new(site.pool.clone(), site.namespace.clone());
         let before = contents(&site).await;
         let plan = planner.plan(make, &messages).await.unwrap();
         assert_eq!(
@@ -421,10 +418,21 @@ fn a_panic_or_an_error_is_that_messages_alone_and_leaves_nothing_behind() {
         assert_eq!(reason(1), "it panicked: out of its depth");
         assert!(reason(2).contains("division by zero"), "{}", reason(2));
         assert_eq!(contents(&site).await, before);
+    });
+}
 
-        let few = Planner { messages_max: 4, ..planner };
-        let error = few.plan(make, &messages).await.unwrap_err().to_string();
-        assert!(error.contains("at most 4 messages") && error.contains("got 5"), "{error}");
+#[test]
+fn a_plan_of_too_many_messages_or_of_too_long_a_time_says_so() {
+    run(async |site| {
+        let make = || Ok(vec![Box::new(Failing) as Box<dyn Reader>]);
+        let planner = || Planner::new(site.pool.clone(), site.namespace.clone());
+        let messages = ["one", "two"].map(|text| message("failing", "", "text/plain", text.to_owned()));
+        let check = async |planner: Planner, expect: &str| {
+            let error = planner.plan(make, &messages).await.unwrap_err().to_string();
+            assert!(error.contains(expect), "{error}");
+        };
+        check(Planner { messages_max: 1, ..planner() }, "at most 1 messages in a plan").await;
+        check(Planner { time_limit: Duration::ZERO, ..planner() }, "takes longer: plan fewer").await;
     });
 }
 
