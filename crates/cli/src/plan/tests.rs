@@ -6,14 +6,17 @@ use crate::session::Session;
 use bus::{Decoded, Incoming, Settled, Worker, exchange, header, queue};
 use db::{Doing, Work};
 use domain::envelope::CONTENT_TYPE_BATCH;
-use domain::fact::{Item, Payment};
+use domain::fact::{Assignment, AssignmentAct, Item, Payment};
 use domain::{Credits, Envelope, Fact, FactKind, envelope};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use sqlx::AssertSqlSafe;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use testkit::facts::{PRICE, account_id, envelope as stated, grant, payment, refund, usage};
+use testkit::facts::{
+    AT, PRICE, account_id, customer, customer_id, envelope as stated, grant, payment, payment_id, refund,
+    usage,
+};
 use testkit::{Site, eventually, run};
 use time::OffsetDateTime;
 
@@ -299,6 +302,47 @@ fn a_later_message_sees_what_an_earlier_one_would_do() {
             credits,
             ["granted 1050", "available 0", "held 0", "consumed 630", "reversed 420", "expired 0", "debt 70"]
         );
+    });
+}
+
+/// Accounts that the fact itself does not name.
+#[test]
+fn a_fact_is_told_with_every_account_that_it_changes() {
+    run(async |site| {
+        let session = session(&site);
+        let waiting = |id: &str| Payment {
+            account: None,
+            customer: Some(customer_id("paddle:ctm_1")),
+            ..payment(id, "-")
+        };
+        let facts = vec![
+            paid("evt_1", payment("txn_1", "acct_1")),
+            paid("evt_2", waiting("txn_2")),
+            paid("evt_3", waiting("txn_3")),
+        ];
+        settle(&site, &session, facts).await;
+        let moved = Assignment {
+            payment: payment_id("paddle:txn_1"),
+            act: AssignmentAct::Move,
+            account: Some(account_id("acct_2")),
+            credits: None,
+            reason: "bought by the other".to_owned(),
+            by: "ada".to_owned(),
+            occurred_at: AT,
+        };
+        let messages = [
+            letter(queue::GATE, &stated("operator/ada/move_1", Fact::Assignment(moved))),
+            letter(queue::LEDGER, &stated("paddle/evt_4", Fact::Movement(refund("adj_1", "txn_1", 1000)))),
+            letter(queue::LEDGER, &stated("shop/link_1", customer("paddle:ctm_1", "acct_3"))),
+        ];
+        let plan = planned(&site, &session, &messages).await;
+        let part = |place: usize| balances(&plan.messages[place].parts[0]);
+        let moved = ["acct_1: 1050 / 0 / 0 -> 0 / 0 / 0", "acct_2: 0 / 0 / 0 -> 1050 / 0 / 0"];
+        assert_eq!(part(0), moved);
+        assert_eq!(part(1), ["acct_2: 1050 / 0 / 0 -> 0 / 0 / 0"]);
+        assert_eq!(part(2), ["acct_3: 0 / 0 / 0 -> 2100 / 0 / 0"]);
+        let changes: Vec<&str> = plan.sums.accounts.iter().map(|change| change.account.as_str()).collect();
+        assert_eq!(changes, ["acct_3", "acct_1"], "acct_2 ends as it began");
     });
 }
 
