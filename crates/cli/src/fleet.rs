@@ -7,9 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use bus::{Broker, Delays, Health, Publisher, Topology};
 use db::Doing;
 use dead_letters::{DeadLetters, Retention};
-use gate::{Door, Gate};
 use ingester::{Intake, RawQueue};
-use ledger::Ledger;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -252,15 +250,13 @@ fn start_worker(
             running.spawn(ingester::sweep(intake.clone(), context.stop.clone()));
         }
         WorkerName::Gate => {
-            for door in [Door::Verified, Door::Inbound(session.config.publishers()?)] {
-                let gate = Gate::new(door, context.namespace.clone(), session.config.settings());
+            for gate in session.gates()? {
                 running.spawn(bus::run(Arc::new(gate), lanes, context.clone()));
             }
             running.spawn(purge(context.pool.clone(), session.config.retention()?, context.stop.clone()));
         }
         WorkerName::Ledger => {
-            let ledger = Ledger::new(context.namespace.clone(), session.config.rules()?);
-            running.spawn(bus::run(Arc::new(ledger), lanes, context.clone()));
+            running.spawn(bus::run(Arc::new(session.ledger()?), lanes, context.clone()));
             let publisher = context.publisher.sibling();
             let (namespace, pool) = (context.namespace.clone(), context.pool.clone());
             running.spawn(bus::outbox::sweep(namespace, pool, publisher, context.stop.clone()));

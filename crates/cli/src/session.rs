@@ -3,7 +3,9 @@
 use crate::config::Config;
 use anyhow::Result;
 use bus::{Broker, Namespace, Publisher, Topology};
+use gate::{Door, Gate};
 use ingester::Intake;
+use ledger::Ledger;
 use std::time::Duration;
 
 /// A publisher of the fleet's own hops waits this long for a confirm before it leaves its channel.
@@ -50,5 +52,16 @@ impl Session {
             publisher: Publisher::spawn(broker.clone(), confirm_timeout),
             pool: self.pool.clone(),
         })
+    }
+
+    /// The gates, one for each door.
+    pub fn gates(&self) -> Result<[Gate; 2]> {
+        let (namespace, settings) = (self.namespace()?, self.config.settings());
+        let gate = |door| Gate::new(door, namespace.clone(), settings.clone());
+        Ok([gate(Door::Verified), gate(Door::Inbound(self.config.publishers()?))])
+    }
+
+    pub fn ledger(&self) -> Result<Ledger> {
+        Ok(Ledger::new(self.namespace()?, self.config.rules()?))
     }
 }

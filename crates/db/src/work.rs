@@ -4,6 +4,10 @@ use crate::{Doing, Error, Pool};
 use sqlx::{PgConnection, Postgres, Transaction};
 use time::OffsetDateTime;
 
+/// How long work that gives way waits for a row that somebody else holds. Below Postgres' `deadlock_timeout` (1 s): where
+/// it and a batch of the fleet wait for each other, it is the one that ends.
+const GIVING_WAY: &str = "set local lock_timeout = '300ms'";
+
 /// What a worker works in: the moment the batch was taken up, and a transaction that begins with its first use, so that
 /// a worker which needs no database does not need one that answers.
 pub struct Work {
@@ -25,6 +29,14 @@ impl Work {
         Self { transaction: Some(transaction), ..Self::new(pool, now) }
     }
 
+    /// Works in a transaction of its own beside whoever works for real, and gives way to them: a row that somebody else holds
+    /// is an error that passes, after a moment. For work that is abandoned in the end.
+    pub async fn giving_way(pool: Pool, now: OffsetDateTime) -> Result<Self, Error> {
+        let mut work = Self::new(pool, now);
+        work.execute(GIVING_WAY, "limiting the wait for locks").await?;
+        Ok(work)
+    }
+
     /// The connection for one statement; the first call begins the transaction.
     pub async fn connection(&mut self) -> Result<&mut PgConnection, Error> {
         self.statements += 1;
@@ -32,6 +44,26 @@ impl Work {
             self.transaction = Some(self.pool.begin().await.map_err(Error::Away)?);
         }
         Ok(self.transaction.as_mut().expect("it was begun just above"))
+    }
+
+    /// Marks the place that [`Work::roll_back_to_savepoint`] leads back to. There is one at a time.
+    pub async fn savepoint(&mut self) -> Result<(), Error> {
+        self.execute("savepoint part", "setting a savepoint").await
+    }
+
+    /// What was done since the savepoint stays part of the transaction.
+    pub async fn release_savepoint(&mut self) -> Result<(), Error> {
+        self.execute("release savepoint part", "releasing a savepoint").await
+    }
+
+    /// What was done since the savepoint is undone; also a statement that failed, and would fail all that come after it.
+    pub async fn roll_back_to_savepoint(&mut self) -> Result<(), Error> {
+        self.execute("rollback to savepoint part; release savepoint part", "going back to a savepoint").await
+    }
+
+    async fn execute(&mut self, statement: &'static str, doing: &'static str) -> Result<(), Error> {
+        sqlx::raw_sql(statement).execute(self.connection().await?).await.doing(doing)?;
+        Ok(())
     }
 
     /// How many statements the batch has cost so far; it must not depend on the batch's size.

@@ -8,6 +8,7 @@ mod acts;
 mod expiry;
 mod fact;
 mod payment;
+mod posted;
 mod roll_forward;
 mod statement;
 
@@ -21,6 +22,7 @@ pub use fact::{AdmittedFact, FactView, Settlement, admitted, fact};
 pub use payment::{
     FactLine, PaymentFilter, PaymentLine, PaymentView, WhyUndelivered, payment, payments, why_undelivered,
 };
+pub use posted::{BalanceChange, Posted, posted};
 pub use roll_forward::{CREDITS, Month, RollForwardLine, roll_forward};
 pub use statement::{EntryView, Statement, StatementRange, TransactionView, statement};
 

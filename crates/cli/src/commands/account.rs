@@ -280,7 +280,7 @@ pub fn journal(transactions: &[TransactionView]) -> Table {
             transaction.number.to_string(),
             moment(transaction.at),
             transaction.kind.clone(),
-            moved(transaction),
+            moved(|book| transaction.change(book)),
         ];
         if let Some(after) = transaction.after {
             cells.extend([after.available, after.held, after.debt].map(|credits| credits.to_string()));
@@ -291,11 +291,11 @@ pub fn journal(transactions: &[TransactionView]) -> Table {
     table
 }
 
-/// What a transaction moved, book by book: `available -12.5, consumed +12.5`. The sources of credits and of debt only
-/// mirror the others.
-fn moved(transaction: &TransactionView) -> String {
+/// What was moved, book by book: `available -12.5, consumed +12.5`. The sources of credits and of debt only mirror the
+/// others.
+pub fn moved(change: impl Fn(&str) -> Credits) -> String {
     let books = ["available", "held", "consumed", "reversed", "expired", "debt"];
-    let changes = books.map(|book| (book, transaction.change(book)));
+    let changes = books.map(|book| (book, change(book)));
     let signed =
         |credits: Credits| if credits.is_positive() { format!("+{credits}") } else { credits.to_string() };
     let parts: Vec<String> = changes
@@ -361,7 +361,10 @@ mod tests {
 
     #[test]
     fn a_line_tells_what_moved_in_each_book() {
-        let check = |entries: &[(&str, i64)], expect: &str| assert_eq!(moved(&transaction(entries)), expect);
+        let check = |entries: &[(&str, i64)], expect: &str| {
+            let transaction = transaction(entries);
+            assert_eq!(moved(|book| transaction.change(book)), expect);
+        };
         check(&[("issued", -10), ("available", 10)], "available +10");
         let usage = [("available", -3), ("consumed", 3), ("debt", 2), ("overdrawn", -2)];
         check(&usage, "available -3, consumed +3, debt +2");

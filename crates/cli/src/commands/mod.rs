@@ -1,7 +1,7 @@
 //! The commands. Each listing command takes `--json`: one JSON document on stdout, logs on stderr.
 //! Exit status: 0 done, 1 failed or found something wrong, 2 wrong usage.
 
-mod account;
+pub mod account;
 mod account_acts;
 mod act;
 mod acts;

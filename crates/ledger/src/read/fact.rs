@@ -118,7 +118,10 @@ pub async fn fact(pool: &Pool, cause: &Cause) -> Result<Option<FactView>, Error>
     }))
 }
 
-async fn settlement(connection: &mut PgConnection, cause: &Cause) -> Result<Option<Settlement>, Error> {
+pub(super) async fn settlement(
+    connection: &mut PgConnection,
+    cause: &Cause,
+) -> Result<Option<Settlement>, Error> {
     sqlx::query_as!(
         Settlement,
         r#"select outcome, settled_at, position, payment, r.content as "rules?: Json<Value>"
@@ -133,7 +136,7 @@ async fn settlement(connection: &mut PgConnection, cause: &Cause) -> Result<Opti
 
 /// The accounts that a fact may have changed: those it names, its payment's then and now, its customer's. Transactions are
 /// found by their account and not by their cause, for which a journal needs no index.
-async fn accounts_concerned(
+pub(super) async fn accounts_concerned(
     connection: &mut PgConnection,
     fact: &Fact,
     payment: Option<&str>,

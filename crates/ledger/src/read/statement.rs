@@ -63,7 +63,7 @@ impl TransactionView {
         self.entries.iter().filter(|entry| entry.book == book).map(|entry| entry.amount).sum()
     }
 
-    fn after(&self, before: Balances) -> Balances {
+    pub(super) fn after(&self, before: Balances) -> Balances {
         Balances {
             available: before.available + self.change("available"),
             held: before.held + self.change("held"),
@@ -184,14 +184,14 @@ pub(super) async fn transactions_of_cause(
     with_entries(connection, rows).await
 }
 
-struct TransactionRow {
-    account: String,
-    number: i64,
-    at: OffsetDateTime,
-    kind: String,
-    cause_source: String,
-    cause_id: String,
-    payment: Option<String>,
+pub(super) struct TransactionRow {
+    pub account: String,
+    pub number: i64,
+    pub at: OffsetDateTime,
+    pub kind: String,
+    pub cause_source: String,
+    pub cause_id: String,
+    pub payment: Option<String>,
 }
 
 impl TransactionRow {
@@ -209,7 +209,7 @@ impl TransactionRow {
     }
 }
 
-async fn with_entries(
+pub(super) async fn with_entries(
     connection: &mut PgConnection,
     rows: Vec<TransactionRow>,
 ) -> Result<Vec<TransactionView>, Error> {

@@ -1,0 +1,476 @@
+//! A plan: what messages would change if they were replayed now.
+//!
+//! The fleet's own workers read, decide and write them, one message after the other, in one transaction that is rolled back
+//! in the end: later messages see what earlier ones did, as in a replay. What a worker would hand on goes to whoever reads
+//! it by the topology, within the same transaction; what it would publish is what the plan shows. Nothing is written,
+//! nothing is published, no message is taken from a queue. (Numbers that Postgres gives out, the positions of facts among
+//! them, are not taken back; their gaps mean nothing.)
+//!
+//! A plan runs beside a live fleet and gives way to it: where a row is held by somebody else it lets go of everything and
+//! begins again a little later. What it holds itself the fleet waits for, so it is short: see [`MESSAGES_MAX`] and
+//! [`TIME_LIMIT`].
+
+mod readers;
+mod sums;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use readers::{Reader, readers};
+pub use sums::Sums;
+
+use crate::session::Session;
+use anyhow::{Result, anyhow, bail};
+use bus::{Delays, Incoming, Message, Namespace, Topology};
+use db::Work;
+use ledger::read::{BalanceChange, TransactionView};
+use readers::{NAMELESS, Taken};
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::time::Duration;
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+/// Messages of one plan, unless the caller says otherwise: some 5 ms of the accounts' locks for each.
+pub const MESSAGES_MAX: usize = 500;
+
+/// A plan that has held its locks for this long ends. The fleet's statements wait for 15 s before they are tried again.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// How often a plan begins again because it met somebody else, or a server was away for a moment.
+const ATTEMPTS_MAX: u32 = 5;
+
+/// Facts lead from the ingester to the gate to their readers. What leads further than this leads in a circle.
+const STATIONS_MAX: usize = 16;
+
+/// A message as it would be replayed.
+#[derive(Debug, Clone)]
+pub struct Replayed {
+    /// What people call it: a dead letter's id, a fact's cause.
+    pub label: String,
+    /// The queue that it would come to, without the namespace.
+    pub queue: String,
+    pub message: Incoming,
+}
+
+/// What would become of a message or a fact. The greatest of its facts' is a message's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It says nothing new.
+    AlreadyApplied,
+    /// It would go through, and change what is shown beside it.
+    WouldApply,
+    /// A worker would give up on it again.
+    WouldFail,
+}
+
+impl Verdict {
+    pub const ALL: [Verdict; 3] = [Verdict::AlreadyApplied, Verdict::WouldApply, Verdict::WouldFail];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::AlreadyApplied => "already_applied",
+            Verdict::WouldApply => "would_apply",
+            Verdict::WouldFail => "would_fail",
+        }
+    }
+}
+
+/// Who would give up, under which code of a dead letter, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    pub worker: &'static str,
+    pub code: &'static str,
+    pub reason: String,
+}
+
+/// What a worker would make of a fact, in the words by which it is counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Outcome {
+    pub worker: &'static str,
+    pub outcome: &'static str,
+}
+
+/// An event that would be told.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Event {
+    #[serde(rename = "type")]
+    pub kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
+    pub data: Value,
+}
+
+/// A message that would be published and that no worker of the fleet reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Publication {
+    pub exchange: String,
+    pub routing_key: String,
+}
+
+/// What would become of one fact of a message, by everybody who reads it; or of what cannot be read as a fact.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Part {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fact: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<&'static str>,
+    pub verdict: Verdict,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// In the order in which workers would read it.
+    pub outcomes: Vec<Outcome>,
+    pub transactions: Vec<TransactionView>,
+    pub balances: Vec<BalanceChange>,
+    pub events: Vec<Event>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub publications: Vec<Publication>,
+}
+
+/// What would become of a message.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PlannedMessage {
+    pub label: String,
+    pub queue: String,
+    pub verdict: Verdict,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    pub parts: Vec<Part>,
+}
+
+/// What would become of all of them, one after the other.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Plan {
+    /// The moment that everything was decided for.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    pub messages: Vec<PlannedMessage>,
+    pub sums: Sums,
+}
+
+/// Tells what the fleet would make of these messages, the oldest first, as it is configured here.
+pub async fn plan(session: &Session, messages: &[Replayed]) -> Result<Plan> {
+    let intake = readers::intake(session)?;
+    let make = || readers(session, &intake);
+    Planner::new(session.worker_pool()?, session.namespace()?).plan(make, messages).await
+}
+
+/// Plans with whatever readers it is given.
+pub struct Planner {
+    pub pool: db::Pool,
+    pub namespace: Namespace,
+    pub messages_max: usize,
+    pub time_limit: Duration,
+}
+
+/// Why an attempt at a plan came to nothing.
+pub enum Trouble {
+    /// Somebody else holds a row, or a server is away: it can succeed a little later.
+    Passing(String),
+    Lasting(anyhow::Error),
+}
+
+impl From<db::Error> for Trouble {
+    fn from(error: db::Error) -> Self {
+        if error.is_transient() {
+            Trouble::Passing(error.to_string())
+        } else {
+            Trouble::Lasting(error.into())
+        }
+    }
+}
+
+impl Planner {
+    pub fn new(pool: db::Pool, namespace: Namespace) -> Self {
+        Self { pool, namespace, messages_max: MESSAGES_MAX, time_limit: TIME_LIMIT }
+    }
+
+    /// `make` gives the readers of one attempt: some remember what they did, and an attempt that is rolled back did nothing.
+    pub async fn plan(
+        &self,
+        make: impl Fn() -> Result<Vec<Box<dyn Reader>>>,
+        messages: &[Replayed],
+    ) -> Result<Plan> {
+        if messages.len() > self.messages_max {
+            bail!(
+                "expected at most {} messages in a plan, for the fleet waits while it runs; got {}: plan a part of them",
+                self.messages_max,
+                messages.len()
+            );
+        }
+        let mut delays = Delays::new(Duration::from_millis(100), Duration::from_secs(2));
+        let mut attempt = 1;
+        loop {
+            match self.attempt(&make()?, messages).await {
+                Ok(plan) => return Ok(plan),
+                Err(Trouble::Lasting(error)) => return Err(error),
+                Err(Trouble::Passing(why)) if attempt == ATTEMPTS_MAX => return Err(gave_way(&why)),
+                Err(Trouble::Passing(_)) => tokio::time::sleep(delays.next_delay()).await,
+            }
+            attempt += 1;
+        }
+    }
+
+    /// One transaction, rolled back whatever came of it.
+    async fn attempt(&self, readers: &[Box<dyn Reader>], messages: &[Replayed]) -> Result<Plan, Trouble> {
+        let mut work = Work::giving_way(self.pool.clone(), OffsetDateTime::now_utc()).await?;
+        let at = work.now;
+        let topology = Topology::new(&self.namespace);
+        let deadline = Instant::now() + self.time_limit;
+        let rehearsal = Rehearsal { planner: self, topology: &topology, readers, deadline };
+        let planned = rehearsal.play(&mut work, messages).await;
+        work.abandon().await;
+        let messages = planned?;
+        Ok(Plan { at, sums: Sums::of(&messages), messages })
+    }
+}
+
+fn gave_way(why: &str) -> anyhow::Error {
+    anyhow!(
+        "expected to plan beside the fleet without holding it up, and gave way {ATTEMPTS_MAX} times, the last time to this: \
+         {why}. Nothing was changed. Somebody works on the same rows, or a server is away: try again in a moment, or plan \
+         fewer messages at a time"
+    )
+}
+
+/// The fleet in one transaction.
+struct Rehearsal<'a> {
+    planner: &'a Planner,
+    topology: &'a Topology,
+    readers: &'a [Box<dyn Reader>],
+    deadline: Instant,
+}
+
+/// A message on its way to a reader.
+struct Delivery<'a> {
+    reader: &'a dyn Reader,
+    message: Incoming,
+    /// What became of it before it could be read as facts.
+    before: Vec<Outcome>,
+    stations: usize,
+}
+
+impl<'a> Rehearsal<'a> {
+    async fn play(&self, work: &mut Work, messages: &[Replayed]) -> Result<Vec<PlannedMessage>, Trouble> {
+        let mut planned = Vec::with_capacity(messages.len());
+        for message in messages {
+            planned.push(self.follow(work, message).await?);
+        }
+        Ok(planned)
+    }
+
+    fn check_time(&self) -> Result<(), Trouble> {
+        if Instant::now() < self.deadline {
+            return Ok(());
+        }
+        Err(Trouble::Lasting(anyhow!(
+            "expected a plan to take at most {} s, for the fleet waits while it runs, and this one takes longer: plan fewer \
+             messages at a time",
+            self.planner.time_limit.as_secs()
+        )))
+    }
+
+    /// Follows a message, and what it leads to, until nobody reads on.
+    async fn follow(&self, work: &mut Work, replayed: &Replayed) -> Result<PlannedMessage, Trouble> {
+        let first = Delivery {
+            reader: self.reader(&replayed.queue)?,
+            message: replayed.message.clone(),
+            before: Vec::new(),
+            stations: 1,
+        };
+        let mut parts = Parts::default();
+        let mut deliveries = VecDeque::from([first]);
+        while let Some(delivery) = deliveries.pop_front() {
+            self.check_time()?;
+            if delivery.stations > STATIONS_MAX {
+                return Err(Trouble::Lasting(anyhow!(
+                    "{}: led through more than {STATIONS_MAX} queues",
+                    replayed.label
+                )));
+            }
+            for taken in delivery.reader.take(work, &delivery.message).await? {
+                deliveries.extend(self.hand_on(&delivery, taken, &mut parts));
+            }
+        }
+        Ok(parts.into_message(replayed))
+    }
+
+    /// Notes what became of a part of a delivery, and finds who reads on.
+    fn hand_on(&self, delivery: &Delivery<'_>, mut taken: Taken, parts: &mut Parts) -> Vec<Delivery<'a>> {
+        let mut next = Vec::new();
+        let worker = delivery.reader.worker();
+        let outcome = taken.outcome.as_ref().ok().map(|outcome| Outcome { worker, outcome });
+        let before = match (&taken.fact, &outcome) {
+            (None, Some(outcome)) => [delivery.before.clone(), vec![outcome.clone()]].concat(),
+            (Some(_), _) | (_, None) => Vec::new(),
+        };
+        for message in std::mem::take(&mut taken.forward) {
+            let readers = self.readers_of(&message.exchange, &message.routing_key);
+            if readers.is_empty() {
+                taken.publish.push(message);
+                continue;
+            }
+            let message = received(message);
+            next.extend(readers.into_iter().map(|reader| Delivery {
+                reader,
+                message: message.clone(),
+                before: before.clone(),
+                stations: delivery.stations + 1,
+            }));
+        }
+        parts.note(&delivery.before, worker, taken, !next.is_empty());
+        next
+    }
+
+    fn reader(&self, queue: &str) -> Result<&'a dyn Reader, Trouble> {
+        self.find(queue).ok_or_else(|| {
+            let known: Vec<&str> = self.readers.iter().map(|reader| reader.queue()).collect();
+            Trouble::Lasting(anyhow!(
+                "expected a queue that a worker reads ({}), got {queue:?}",
+                known.join(", ")
+            ))
+        })
+    }
+
+    fn find(&self, queue: &str) -> Option<&'a dyn Reader> {
+        self.readers.iter().find(|reader| reader.queue() == queue).map(|reader| &**reader)
+    }
+
+    /// Whoever reads what is published so: by the bindings, or by the queue's name where it goes to the default exchange.
+    fn readers_of(&self, exchange: &str, routing_key: &str) -> Vec<&'a dyn Reader> {
+        let bound = self.topology.bindings.iter().filter(|binding| {
+            binding.exchange == exchange && (binding.routing_key == "#" || binding.routing_key == routing_key)
+        });
+        let named = Some(routing_key).filter(|_| exchange.is_empty());
+        let queues = bound.map(|binding| binding.queue.as_str()).chain(named);
+        let prefix = self.planner.namespace.name("");
+        queues.filter_map(|queue| self.find(queue.strip_prefix(&prefix)?)).collect()
+    }
+}
+
+/// A message as its reader would receive it.
+fn received(message: Message) -> Incoming {
+    let headers = message.headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value));
+    Incoming {
+        exchange: message.exchange,
+        routing_key: message.routing_key,
+        message_id: Some(message.message_id),
+        content_type: Some(message.content_type),
+        user_id: None,
+        headers: headers.collect(),
+        body: message.body,
+    }
+}
+
+/// The facts of a message, while it is followed.
+#[derive(Default)]
+struct Parts(Vec<Part>);
+
+/// Outcomes of a fact that says nothing new.
+const NOTHING_NEW: [&str; 2] = ["repeated", "no_op"];
+
+impl Parts {
+    /// What a worker made of a fact goes to what others made of it. What only leads to facts is told beside them.
+    fn note(&mut self, before: &[Outcome], worker: &'static str, taken: Taken, is_read_on: bool) {
+        if taken.fact.is_none() && is_read_on && taken.publish.is_empty() {
+            return;
+        }
+        let place = self.place(before, &taken);
+        let part = &mut self.0[place];
+        match taken.outcome {
+            Ok(outcome) => {
+                part.outcomes.push(Outcome { worker, outcome });
+                let is_nothing_new = NOTHING_NEW.contains(&outcome) && taken.transactions.is_empty();
+                if !is_read_on && !is_nothing_new {
+                    part.verdict = part.verdict.max(Verdict::WouldApply);
+                }
+            }
+            Err((code, reason)) => {
+                part.verdict = Verdict::WouldFail;
+                part.failure.get_or_insert(Failure { worker, code, reason });
+            }
+        }
+        part.transactions.extend(taken.transactions);
+        part.note_balances(taken.balances);
+        for message in taken.publish {
+            part.note_published(message);
+        }
+    }
+
+    fn place(&mut self, before: &[Outcome], taken: &Taken) -> usize {
+        let (fact, kind) = match &taken.fact {
+            Some(named) => (Some(named.cause.to_string()), Some(named.kind.as_str())),
+            None => (None, None),
+        };
+        let known = self.0.iter().position(|part| fact.is_some() && part.fact == fact);
+        known.unwrap_or_else(|| {
+            self.0.push(Part {
+                fact,
+                kind,
+                verdict: Verdict::AlreadyApplied,
+                failure: None,
+                outcomes: before.to_vec(),
+                transactions: Vec::new(),
+                balances: Vec::new(),
+                events: Vec::new(),
+                publications: Vec::new(),
+            });
+            self.0.len() - 1
+        })
+    }
+
+    fn into_message(self, replayed: &Replayed) -> PlannedMessage {
+        let parts = self.0;
+        PlannedMessage {
+            label: replayed.label.clone(),
+            queue: replayed.queue.clone(),
+            verdict: parts.iter().map(|part| part.verdict).max().unwrap_or(Verdict::AlreadyApplied),
+            failure: parts.iter().find_map(|part| part.failure.clone()),
+            parts,
+        }
+    }
+}
+
+impl Part {
+    /// What the fact is called where people read it.
+    pub fn name(&self) -> &str {
+        self.fact.as_deref().unwrap_or(NAMELESS)
+    }
+
+    fn note_balances(&mut self, changes: Vec<BalanceChange>) {
+        for change in changes {
+            match self.balances.iter_mut().find(|known| known.account == change.account) {
+                Some(known) => known.after = change.after,
+                None => self.balances.push(change),
+            }
+        }
+    }
+
+    fn note_published(&mut self, message: Message) {
+        match Event::read(&message.body) {
+            Some(event) => self.events.push(event),
+            None => {
+                let Message { exchange, routing_key, .. } = message;
+                self.publications.push(Publication { exchange, routing_key });
+            }
+        }
+    }
+}
+
+impl Event {
+    /// Reads an event as it would go out. Its id and its time would be others.
+    fn read(body: &[u8]) -> Option<Self> {
+        let mut event: Value = serde_json::from_slice(body).ok()?;
+        let kind = event.get("type")?.as_str()?.to_owned();
+        Some(Self {
+            kind,
+            account: event["subject"].as_str().map(str::to_owned),
+            sequence: event["sequence"].as_u64(),
+            data: event["data"].take(),
+        })
+    }
+}
