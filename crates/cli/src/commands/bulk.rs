@@ -41,7 +41,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Consent {
     Given,
-    /// Why not. Exit status 2: it was asked for something else than there is.
+    /// Why not. Nothing was done: exit status 2.
     Refused(String),
 }
 

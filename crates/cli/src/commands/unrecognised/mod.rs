@@ -13,7 +13,6 @@ use clap::{Args, Subcommand};
 use db::Doing;
 use domain::{Envelope, envelope};
 use gate::{Place, Today, UnrecognisedDelivery, UnrecognisedFilter};
-use ledger::verify::Progress;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
@@ -88,8 +87,8 @@ async fn look_through(
     loop {
         let page = gate::unrecognised(&mut connection, &filter, &place, PAGE as i64).await?;
         let is_last = page.len() < PAGE;
-        seen += page.len() as i64;
-        line.show(Progress { rule: "deliveries looked through", checked: 0, of: seen });
+        seen += page.len() as u64;
+        line.count("deliveries looked through", seen);
         if let Some(last) = page.last() {
             place = Place::after(last);
         }
@@ -107,11 +106,9 @@ async fn look_through(
     }
 }
 
-/// What `replay` would send, as the gate would receive it: label, queue, message. For whoever predicts what it would do.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "`unrecognised plan` prints what the planner makes of these")
-)]
+/// What `replay` would send, the oldest first, as the gate would receive it: each delivery's name, the queue, the message of
+/// one fact. At most `max` messages, and no delivery in part.
+#[expect(dead_code, reason = "`unrecognised plan` shows what would become of these")]
 async fn to_be_planned(
     session: &Session,
     which: &Which,
@@ -120,12 +117,14 @@ async fn to_be_planned(
     let exchange = session.namespace()?.name(exchange::VERIFIED);
     let mut messages = Vec::new();
     look_through(session, which, |delivery, today| {
-        if let Today::Understood(envelopes) = today {
-            let label = delivery.cause.to_string();
-            let incoming = envelopes.iter().map(|envelope| as_received(&exchange, envelope));
-            messages.extend(incoming.map(|incoming| (label.clone(), queue::GATE, incoming)));
+        let Today::Understood(envelopes) = today else { return ControlFlow::Continue(()) };
+        if messages.len() + envelopes.len() > max {
+            return ControlFlow::Break(());
         }
-        if messages.len() < max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        let label = delivery.cause.to_string();
+        let incoming = envelopes.iter().map(|envelope| as_received(&exchange, envelope));
+        messages.extend(incoming.map(|incoming| (label.clone(), queue::GATE, incoming)));
+        ControlFlow::Continue(())
     })
     .await?;
     Ok(messages)

@@ -92,22 +92,29 @@ pub async fn replay(session: &Session, arguments: &Arguments) -> Result<ExitCode
             return refuse(session, &found, &why);
         }
     }
+    let tally = match now {
+        0 => Tally::default(),
+        _ => carry_out(session, bulk, &found.understood[..now]).await?,
+    };
+    tally.show(session, &found, &bulk.by())
+}
+
+async fn carry_out(session: &Session, bulk: &Bulk, causes: &[Cause]) -> Result<Tally> {
     let broker = session.broker("replay");
-    let intake = session.intake(&broker, CONFIRM_TIMEOUT)?;
     let mut replay = Replay {
         session,
-        intake,
+        intake: session.intake(&broker, CONFIRM_TIMEOUT)?,
         wait: bulk.wait,
         pace: Pace::new(bulk.rate),
         line: ProgressLine::new(),
-        of: now,
+        of: causes.len(),
         tally: Tally::default(),
     };
-    let ended = replay.run(&found.understood[..now], bulk.canary.unwrap_or(0)).await;
+    let ended = replay.run(causes, bulk.canary.unwrap_or(0)).await;
     replay.line.clear();
     broker.close().await;
     ended?;
-    replay.tally.show(session, &found, &bulk.by())
+    Ok(replay.tally)
 }
 
 fn refuse(session: &Session, found: &Found, why: &str) -> Result<ExitCode> {
@@ -188,6 +195,9 @@ impl Tally {
     }
 
     fn text(&self, found: &Found) -> String {
+        if found.understood.is_empty() {
+            return format!("Nothing to replay. Found {}", found.text());
+        }
         let outcomes = self.outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}"));
         let unknown = Some(self.not_known.len()).filter(|count| *count > 0);
         let parts: Vec<String> =
