@@ -66,7 +66,7 @@ fn purchase() -> Vec<u8> {
         .into_bytes()
 }
 
-async fn json_of(site: &Site, settings: &Settings, arguments: &[&str]) -> (Output, Value) {
+pub async fn json_of(site: &Site, settings: &Settings, arguments: &[&str]) -> (Output, Value) {
     let output = Bursar::run(site, settings, arguments).await;
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     let json = serde_json::from_str(&text).unwrap_or_else(|_| {

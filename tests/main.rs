@@ -17,3 +17,4 @@ mod mistakes;
 mod payloads;
 mod proof;
 mod tidy;
+mod unrecognised;

@@ -421,6 +421,19 @@ pub enum UnrecognisedWhy {
     Mode,
 }
 
+impl UnrecognisedWhy {
+    /// As it is stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            UnrecognisedWhy::EventType => "event_type",
+            UnrecognisedWhy::NoEffect => "no_effect",
+            UnrecognisedWhy::Value => "value",
+            UnrecognisedWhy::Malformed => "malformed",
+            UnrecognisedWhy::Mode => "mode",
+        }
+    }
+}
+
 impl Fact {
     pub fn kind(&self) -> FactKind {
         match self {

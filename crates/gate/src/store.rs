@@ -1,6 +1,6 @@
 //! The gate's SQL: the inbox, and raw bodies apart from it.
 
-use crate::Candidate;
+use crate::{Candidate, UnrecognisedDelivery};
 use db::{Doing, Error, PgConnection, Work};
 use domain::Cause;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,10 +8,20 @@ use time::OffsetDateTime;
 
 /// What the inbox holds of an identity that came again.
 pub(crate) struct Admitted {
+    pub kind: String,
     pub hash: Vec<u8>,
     pub fact: String,
     /// Absent once its retention is over or it was erased.
     pub raw: Option<RawBody>,
+}
+
+impl Admitted {
+    /// What [`recognise`] makes of the row.
+    pub fn recognise(&mut self, candidate: &Candidate) {
+        candidate.envelope.fact.kind().as_str().clone_into(&mut self.kind);
+        self.hash = candidate.hash.to_vec();
+        self.fact.clone_from(&candidate.canonical);
+    }
 }
 
 /// A delivery's body as it came.
@@ -97,7 +107,7 @@ pub(crate) async fn admitted(
     let sources: Vec<&str> = repeats.iter().map(|cause| cause.source.as_str()).collect();
     let ids: Vec<&str> = repeats.iter().map(|cause| cause.id.as_str()).collect();
     let rows = sqlx::query!(
-        r#"select i.source, i.id, i.hash, i.fact, raw.body as "body?", raw.received_at as "received_at?"
+        r#"select i.source, i.id, i.kind, i.hash, i.fact, raw.body as "body?", raw.received_at as "received_at?"
            from inbox i left join raw_deliveries raw on raw.source = i.source and raw.id = i.id
            where (i.source, i.id) in (select * from unnest($1::text[], $2::text[]))
            order by i.source, i.id
@@ -112,19 +122,52 @@ pub(crate) async fn admitted(
         .into_iter()
         .map(|row| {
             let raw = row.body.zip(row.received_at).map(|(body, received_at)| RawBody { body, received_at });
-            (Cause { source: row.source, id: row.id }, Admitted { hash: row.hash, fact: row.fact, raw })
+            let admitted = Admitted { kind: row.kind, hash: row.hash, fact: row.fact, raw };
+            (Cause { source: row.source, id: row.id }, admitted)
         })
         .collect())
 }
 
+/// Says what unrecognised deliveries turned out to be, each once, of identities that [`admitted`] has locked. What is
+/// recognised already stays as it is, whoever asks. The time is that of the fact: a better translation may read a better one.
+pub(crate) async fn recognise(work: &mut Work, recognised: &[&Candidate]) -> Result<(), Error> {
+    if recognised.is_empty() {
+        return Ok(());
+    }
+    let now = work.now;
+    let sources: Vec<&str> = recognised.iter().map(|c| c.envelope.cause.source.as_str()).collect();
+    let ids: Vec<&str> = recognised.iter().map(|c| c.envelope.cause.id.as_str()).collect();
+    let kinds: Vec<&str> = recognised.iter().map(|c| c.envelope.fact.kind().as_str()).collect();
+    let hashes: Vec<&[u8]> = recognised.iter().map(|c| c.hash.as_slice()).collect();
+    let facts: Vec<&str> = recognised.iter().map(|c| c.canonical.as_str()).collect();
+    let times: Vec<OffsetDateTime> = recognised.iter().map(|c| c.envelope.time).collect();
+    sqlx::query!(
+        "update inbox i set kind = r.kind, hash = r.hash, fact = r.fact, time = r.time, recognised_at = $7
+         from unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::timestamptz[])
+           as r (source, id, kind, hash, fact, time)
+         where i.source = r.source and i.id = r.id and i.kind = 'fact.unrecognised'",
+        &sources as _,
+        &ids as _,
+        &kinds as _,
+        &hashes as _,
+        &facts as _,
+        &times,
+        now,
+    )
+    .execute(work.connection().await?)
+    .await
+    .doing("recognising facts")?;
+    Ok(())
+}
+
 /// Counts those that said what was admitted, of identities that [`admitted`] has locked.
-pub(crate) async fn count_repeats(work: &mut Work, repeats: &[&Cause]) -> Result<(), Error> {
+pub(crate) async fn count_repeats(work: &mut Work, repeats: &[&Candidate]) -> Result<(), Error> {
     if repeats.is_empty() {
         return Ok(());
     }
     let mut counts: BTreeMap<&Cause, i32> = BTreeMap::new();
-    for cause in repeats {
-        *counts.entry(cause).or_default() += 1;
+    for candidate in repeats {
+        *counts.entry(&candidate.envelope.cause).or_default() += 1;
     }
     let sources: Vec<&str> = counts.keys().map(|cause| cause.source.as_str()).collect();
     let ids: Vec<&str> = counts.keys().map(|cause| cause.id.as_str()).collect();
@@ -177,4 +220,108 @@ pub async fn raw_body(connection: &mut PgConnection, cause: &Cause) -> Result<Op
     .fetch_optional(connection)
     .await
     .doing("reading a raw body")
+}
+
+/// Which unrecognised deliveries to look at; all of them where nothing is asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UnrecognisedFilter {
+    pub processor: Option<String>,
+    /// The processor's own name of the event.
+    pub event_type: Option<String>,
+    /// Only these, each by its id or as causes are written. None named: all of them.
+    pub ids: Vec<String>,
+}
+
+/// How far a list of unrecognised deliveries has been read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    admitted_at: OffsetDateTime,
+    cause: Cause,
+}
+
+impl Place {
+    /// Before the oldest of them.
+    pub fn beginning() -> Self {
+        let cause = Cause { source: String::new(), id: String::new() };
+        Self { admitted_at: OffsetDateTime::UNIX_EPOCH, cause }
+    }
+
+    pub fn after(delivery: &UnrecognisedDelivery) -> Self {
+        Self { admitted_at: delivery.admitted_at, cause: delivery.cause.clone() }
+    }
+}
+
+/// Unrecognised deliveries with their bodies, the oldest first, at most `limit` of those after `place`. A body may have a
+/// megabyte.
+pub async fn unrecognised(
+    connection: &mut PgConnection,
+    filter: &UnrecognisedFilter,
+    place: &Place,
+    limit: i64,
+) -> Result<Vec<UnrecognisedDelivery>, Error> {
+    let ids: Option<&[String]> = Some(filter.ids.as_slice()).filter(|ids| !ids.is_empty());
+    let rows = sqlx::query_as!(
+        UnrecognisedRow,
+        r#"select i.source, i.id, i.fact, i.admitted_at, raw.body as "body?", raw.received_at as "received_at?"
+           from inbox i left join raw_deliveries raw on raw.source = i.source and raw.id = i.id
+           where i.kind = 'fact.unrecognised'
+             and ($1::text is null or i.fact::json ->> 'processor' = $1)
+             and ($2::text is null or i.fact::json ->> 'event_type' = $2)
+             and ($3::text[] is null or i.id = any($3) or i.source || '/' || i.id = any($3))
+             and (i.admitted_at, i.source, i.id) > ($4, $5, $6)
+           order by i.admitted_at, i.source, i.id limit $7"#,
+        filter.processor,
+        filter.event_type,
+        ids as _,
+        place.admitted_at,
+        place.cause.source,
+        place.cause.id,
+        limit,
+    )
+    .fetch_all(connection)
+    .await
+    .doing("listing unrecognised deliveries")?;
+    rows.into_iter().map(UnrecognisedRow::read).collect()
+}
+
+/// Those of some deliveries that nobody has recognised meanwhile, the oldest first.
+pub async fn still_unrecognised(
+    connection: &mut PgConnection,
+    causes: &[&Cause],
+) -> Result<Vec<UnrecognisedDelivery>, Error> {
+    let sources: Vec<&str> = causes.iter().map(|cause| cause.source.as_str()).collect();
+    let ids: Vec<&str> = causes.iter().map(|cause| cause.id.as_str()).collect();
+    let rows = sqlx::query_as!(
+        UnrecognisedRow,
+        r#"select i.source, i.id, i.fact, i.admitted_at, raw.body as "body?", raw.received_at as "received_at?"
+           from inbox i left join raw_deliveries raw on raw.source = i.source and raw.id = i.id
+           where i.kind = 'fact.unrecognised' and (i.source, i.id) in (select * from unnest($1::text[], $2::text[]))
+           order by i.admitted_at, i.source, i.id"#,
+        &sources as _,
+        &ids as _,
+    )
+    .fetch_all(connection)
+    .await
+    .doing("reading unrecognised deliveries")?;
+    rows.into_iter().map(UnrecognisedRow::read).collect()
+}
+
+struct UnrecognisedRow {
+    source: String,
+    id: String,
+    fact: String,
+    admitted_at: OffsetDateTime,
+    body: Option<Vec<u8>>,
+    received_at: Option<OffsetDateTime>,
+}
+
+impl UnrecognisedRow {
+    fn read(self) -> Result<UnrecognisedDelivery, Error> {
+        Ok(UnrecognisedDelivery {
+            cause: Cause { source: self.source, id: self.id },
+            said: serde_json::from_str(&self.fact).map_err(|error| Error::stored("a fact", error))?,
+            admitted_at: self.admitted_at,
+            raw: self.body.zip(self.received_at).map(|(body, received_at)| RawBody { body, received_at }),
+        })
+    }
 }

@@ -18,7 +18,7 @@ pub use account::{
 };
 pub use acts::{ActFilter, ActLine, OPERATOR, acts};
 pub use expiry::{SOURCE as EXPIRY_SOURCE, due};
-pub use fact::{AdmittedFact, FactView, Settlement, admitted, fact};
+pub use fact::{AdmittedFact, FactState, FactView, Settlement, admitted, fact, fact_states};
 pub use payment::{
     FactLine, PaymentFilter, PaymentLine, PaymentView, WhyUndelivered, payment, payments, why_undelivered,
 };

@@ -238,8 +238,8 @@ impl Audit<'_> {
     }
 }
 
-/// The kinds of facts that reach the ledger's queue.
-fn kinds_read() -> Vec<String> {
+/// The kinds of facts that reach the ledger's queue: each of them has an outcome sooner or later.
+pub fn kinds_read() -> Vec<String> {
     let namespace = Namespace::new("bursar").expect("letters alone make a namespace");
     let queue = namespace.name(queue::LEDGER);
     let bindings = Topology::new(&namespace).bindings;

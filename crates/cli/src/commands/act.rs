@@ -79,7 +79,7 @@ impl Signed {
     }
 }
 
-fn operator() -> String {
+pub(super) fn operator() -> String {
     std::env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "unknown".to_owned())
 }
 

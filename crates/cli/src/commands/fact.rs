@@ -47,8 +47,9 @@ fn fact_text(view: &FactView) -> Result<String> {
         ("kind", view.kind.clone()),
         ("time", moment(view.time)),
         ("admitted", moment(view.admitted_at)),
-        ("came again", format!("{} times", view.repeats)),
     ];
+    lines.extend(view.recognised_at.map(|at| ("recognised", moment(at))));
+    lines.push(("came again", format!("{} times", view.repeats)));
     match &view.settled {
         None => lines.push(("outcome", Style::Bad.paint("not settled by the ledger yet"))),
         Some(settled) => {

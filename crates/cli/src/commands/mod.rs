@@ -6,6 +6,7 @@ mod account_acts;
 mod act;
 mod acts;
 mod bench;
+mod bulk;
 mod config;
 mod delivery;
 mod demo;
@@ -20,6 +21,7 @@ mod roll_forward;
 mod send;
 mod token;
 mod topology;
+mod unrecognised;
 mod up;
 mod verify;
 
@@ -91,6 +93,9 @@ enum Command {
     /// Deliveries as they came: show or erase the stored body
     #[command(subcommand)]
     Delivery(delivery::DeliveryCommand),
+    /// Deliveries that nobody understood when they came: list them, replay those that this version understands
+    #[command(subcommand)]
+    Unrecognised(unrecognised::UnrecognisedCommand),
     /// Measure throughput, latency and memory, and the machine's own ceilings beside them
     Bench(bench::Arguments),
     /// Check that everything the fleet needs is there
@@ -124,6 +129,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Events(command) => events::run(&session, command).await,
         Command::Ledger(command) => verify::run(&session, command).await,
         Command::Delivery(command) => delivery::run(&session, command).await,
+        Command::Unrecognised(command) => unrecognised::run(&session, command).await,
         Command::Bench(arguments) => bench::run(session, arguments).await,
         Command::Doctor => doctor::examine(&session).await,
         Command::Config(command) => config::run(&session, &command),

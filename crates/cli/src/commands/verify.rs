@@ -104,16 +104,24 @@ impl ProgressLine {
     }
 
     pub(super) fn show(&mut self, progress: Progress) {
-        let soon = progress.checked > 0 && self.shown_at.is_some_and(|at| at.elapsed() < EVERY);
-        if !self.on_terminal || soon {
-            return;
-        }
-        self.shown_at = Some(Instant::now());
         let done = match progress.checked {
             0 => format!("{}", progress.of),
             checked => format!("{checked} of {}", progress.of),
         };
-        self.write(&format!("\r\x1b[K{}: {done}", progress.rule));
+        self.tell(progress.rule, &done, progress.checked > 0);
+    }
+
+    /// How many there are so far, where nobody knows how many there will be.
+    pub(super) fn count(&mut self, what: &str, so_far: u64) {
+        self.tell(what, &so_far.to_string(), true);
+    }
+
+    fn tell(&mut self, what: &str, done: &str, can_wait: bool) {
+        let soon = can_wait && self.shown_at.is_some_and(|at| at.elapsed() < EVERY);
+        if self.on_terminal && !soon {
+            self.shown_at = Some(Instant::now());
+            self.write(&format!("\r\x1b[K{what}: {done}"));
+        }
     }
 
     pub(super) fn clear(&self) {

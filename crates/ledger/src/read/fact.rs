@@ -28,6 +28,9 @@ pub struct FactView {
     pub time: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
     pub admitted_at: OffsetDateTime,
+    /// When it was understood, where nobody understood it at first.
+    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub recognised_at: Option<OffsetDateTime>,
     /// How often it came again and was stopped.
     pub repeats: i32,
     /// Nothing as long as the ledger has not read it.
@@ -58,6 +61,7 @@ pub struct AdmittedFact {
     pub fact: String,
     pub time: OffsetDateTime,
     pub admitted_at: OffsetDateTime,
+    pub recognised_at: Option<OffsetDateTime>,
     pub repeats: i32,
 }
 
@@ -84,13 +88,40 @@ pub async fn admitted(pool: &Pool, cause: &Cause) -> Result<Option<AdmittedFact>
 async fn stored(connection: &mut PgConnection, cause: &Cause) -> Result<Option<AdmittedFact>, Error> {
     sqlx::query_as!(
         AdmittedFact,
-        "select kind, fact, time, admitted_at, repeats from inbox where source = $1 and id = $2",
+        "select kind, fact, time, admitted_at, recognised_at, repeats from inbox where source = $1 and id = $2",
         cause.source,
         cause.id,
     )
     .fetch_optional(connection)
     .await
     .doing("reading a fact")
+}
+
+/// What the inbox holds under an identity, and what the ledger made of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FactState {
+    pub cause: Cause,
+    pub kind: String,
+    /// Nothing as long as the ledger has not read it.
+    pub outcome: Option<String>,
+}
+
+/// How facts stand, of those that were admitted. For whoever has stated many and waits for all of them.
+pub async fn fact_states(pool: &Pool, causes: &[Cause]) -> Result<Vec<FactState>, Error> {
+    let sources: Vec<&str> = causes.iter().map(|cause| cause.source.as_str()).collect();
+    let ids: Vec<&str> = causes.iter().map(|cause| cause.id.as_str()).collect();
+    let rows = sqlx::query!(
+        r#"select i.source, i.id, i.kind, f.outcome as "outcome?"
+           from inbox i left join ledger_facts f on f.source = i.source and f.id = i.id
+           where (i.source, i.id) in (select * from unnest($1::text[], $2::text[]))"#,
+        &sources as _,
+        &ids as _,
+    )
+    .fetch_all(pool)
+    .await
+    .doing("reading how facts stand")?;
+    let state = |(source, id, kind, outcome)| FactState { cause: Cause { source, id }, kind, outcome };
+    Ok(rows.into_iter().map(|row| state((row.source, row.id, row.kind, row.outcome))).collect())
 }
 
 /// The fact with everything that it brought about; nothing where none was admitted under this identity.
@@ -111,6 +142,7 @@ pub async fn fact(pool: &Pool, cause: &Cause) -> Result<Option<FactView>, Error>
         kind: admitted.kind,
         time: admitted.time,
         admitted_at: admitted.admitted_at,
+        recognised_at: admitted.recognised_at,
         repeats: admitted.repeats,
         settled,
         transactions,

@@ -1,0 +1,346 @@
+//! `unrecognised replay`: what today's code understands goes through the front door again.
+//!
+//! The gate admits each anew under its identity, once, whoever replays it and however often; then its readers get it like
+//! any other fact. So a replay that was broken off is repeated.
+
+use super::{Which, look_through};
+use crate::commands::bulk::{Bulk, Consent, Pace};
+use crate::commands::verify::ProgressLine;
+use crate::commands::{say, say_json};
+use crate::session::{CONFIRM_TIMEOUT, Session};
+use crate::table::Style;
+use anyhow::Result;
+use clap::Args;
+use db::Doing;
+use domain::{Cause, Envelope};
+use gate::Today;
+use ingester::Intake;
+use ledger::read::{self, FactState};
+use ledger::verify::{Progress, kinds_read};
+use serde::Serialize;
+use serde_json::json;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::time::Instant;
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    bulk: Bulk,
+}
+
+pub const HELP: &str = "\
+What is found is what today's code understands, by this command's configuration, and whose body is still there. --expect is compared with all that is found, whatever --max.
+
+An outcome is the ledger's: applied, no_op, waiting, ignored; or kept, for facts that no worker reads yet. A fact that the ledger refuses or that contradicts is a failure. What has none within --wait is `not known yet`: the fleet is not running, or the gate has made a dead letter of it. Exit status 1 if something failed or is not known, 2 if not what was expected was found.";
+
+/// Deliveries under way at a time.
+const AT_ONCE: usize = 100;
+
+/// Between two looks at what has become of them.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// So many of those that did not end well are named.
+const NAMED_MAX: usize = 100;
+
+/// Found by a look through everything that is unrecognised.
+#[derive(Debug, Default, Serialize)]
+struct Found {
+    #[serde(skip)]
+    understood: Vec<Cause>,
+    not_understood: u64,
+    body_gone: u64,
+}
+
+async fn find(session: &Session, which: &Which) -> Result<Found> {
+    let mut found = Found::default();
+    look_through(session, which, |delivery, today| {
+        match today {
+            Today::Understood(_) => found.understood.push(delivery.cause),
+            Today::NotUnderstood => found.not_understood += 1,
+            Today::BodyGone => found.body_gone += 1,
+        }
+        ControlFlow::Continue(())
+    })
+    .await?;
+    Ok(found)
+}
+
+impl Found {
+    fn text(&self) -> String {
+        format!(
+            "{} that today's code understands; {} that it does not, {} whose body is gone.",
+            self.understood.len(),
+            self.not_understood,
+            self.body_gone
+        )
+    }
+}
+
+pub async fn replay(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
+    let bulk = &arguments.bulk;
+    let found = find(session, &arguments.which).await?;
+    let count = found.understood.len();
+    let now = bulk.of(count);
+    if count > 0 || bulk.is_expecting() {
+        let question = format!("Found {}\nReplay {now} of them?", found.text());
+        if let Consent::Refused(why) = bulk.consent(count, &question) {
+            return refuse(session, &found, &why);
+        }
+    }
+    let tally = match now {
+        0 => Tally::default(),
+        _ => carry_out(session, bulk, &found.understood[..now]).await?,
+    };
+    tally.show(session, &found, &bulk.by())
+}
+
+async fn carry_out(session: &Session, bulk: &Bulk, causes: &[Cause]) -> Result<Tally> {
+    let broker = session.broker("replay");
+    let mut replay = Replay {
+        session,
+        intake: session.intake(&broker, CONFIRM_TIMEOUT)?,
+        wait: bulk.wait,
+        pace: Pace::new(bulk.rate),
+        line: ProgressLine::new(),
+        of: causes.len(),
+        tally: Tally::default(),
+    };
+    let ended = replay.run(causes, bulk.canary.unwrap_or(0)).await;
+    replay.line.clear();
+    broker.close().await;
+    ended?;
+    Ok(replay.tally)
+}
+
+fn refuse(session: &Session, found: &Found, why: &str) -> Result<ExitCode> {
+    match session.json {
+        true => say_json(
+            &json!({ "found": found.understood.len(), "others": found, "replayed": 0, "error": why }),
+        )?,
+        false => say(&format!("Nothing was replayed: {why}. Found {}", found.text())),
+    }
+    Ok(ExitCode::from(2))
+}
+
+/// What has become of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Became {
+    Settled(String),
+    Failed(String),
+    NotKnown,
+}
+
+/// What has become of everything so far.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Handed through the front door.
+    replayed: usize,
+    outcomes: BTreeMap<String, usize>,
+    failed: Vec<(Cause, String)>,
+    not_known: Vec<Cause>,
+    /// Recognised or erased by somebody else since they were found.
+    meanwhile: usize,
+    /// Why it ended before everything was replayed.
+    stopped: Option<String>,
+}
+
+impl Tally {
+    fn note(&mut self, cause: Cause, became: Became) {
+        self.replayed += 1;
+        match became {
+            Became::Settled(outcome) => *self.outcomes.entry(outcome).or_default() += 1,
+            Became::Failed(outcome) => {
+                *self.outcomes.entry(outcome.clone()).or_default() += 1;
+                self.failed.push((cause, outcome));
+            }
+            Became::NotKnown => self.not_known.push(cause),
+        }
+    }
+
+    fn is_good(&self) -> bool {
+        self.failed.is_empty() && self.not_known.is_empty() && self.stopped.is_none()
+    }
+
+    fn show(&self, session: &Session, found: &Found, by: &str) -> Result<ExitCode> {
+        match session.json {
+            true => say_json(&self.json(found, by))?,
+            false => say(&self.text(found)),
+        }
+        Ok(if self.is_good() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    }
+
+    fn json(&self, found: &Found, by: &str) -> serde_json::Value {
+        let failed = self.failed.iter().take(NAMED_MAX);
+        let not_known = self.not_known.iter().take(NAMED_MAX);
+        json!({
+            "by": by,
+            "found": found.understood.len(),
+            "others": found,
+            "replayed": self.replayed,
+            "outcomes": self.outcomes,
+            "failed": self.failed.len(),
+            "failed_first": failed
+                .map(|(cause, outcome)| json!({ "delivery": cause.to_string(), "outcome": outcome }))
+                .collect::<Vec<_>>(),
+            "not_known_yet": self.not_known.len(),
+            "not_known_yet_first": not_known.map(Cause::to_string).collect::<Vec<_>>(),
+            "meanwhile": self.meanwhile,
+            "stopped": self.stopped,
+        })
+    }
+
+    fn text(&self, found: &Found) -> String {
+        if found.understood.is_empty() {
+            return format!("Nothing to replay. Found {}", found.text());
+        }
+        let outcomes = self.outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}"));
+        let unknown = Some(self.not_known.len()).filter(|count| *count > 0);
+        let parts: Vec<String> =
+            outcomes.chain(unknown.map(|count| format!("{count} not known yet"))).collect();
+        let all = format!("{} replayed of {} found", self.replayed, found.understood.len());
+        let line = match parts.is_empty() {
+            true => format!("{all}."),
+            false => format!("{all}: {}.", parts.join(", ")),
+        };
+        let mut lines = vec![if self.is_good() { Style::Good } else { Style::Bad }.paint(&line)];
+        if self.meanwhile > 0 {
+            lines.push(format!("{} were recognised or erased meanwhile.", self.meanwhile));
+        }
+        lines.extend(
+            self.failed
+                .iter()
+                .take(NAMED_MAX)
+                .map(|(cause, outcome)| format!("  {cause}: {outcome}; see bursar fact show {cause}")),
+        );
+        lines.extend(self.not_known.iter().take(NAMED_MAX).map(|cause| {
+            format!("  {cause}: not known yet; is the fleet running? See bursar doctor, and the dead letters")
+        }));
+        lines.extend(self.stopped.iter().map(|why| format!("Stopped: {why}.")));
+        lines.join("\n")
+    }
+}
+
+struct Replay<'a> {
+    session: &'a Session,
+    intake: Intake,
+    /// How long to wait for what becomes of each.
+    wait: Duration,
+    pace: Pace,
+    line: ProgressLine,
+    of: usize,
+    tally: Tally,
+}
+
+impl Replay<'_> {
+    /// The canary first; the rest only if all of it ended well.
+    async fn run(&mut self, causes: &[Cause], canary: usize) -> Result<()> {
+        let (canary, rest) = causes.split_at(canary.min(causes.len()));
+        self.all(canary).await?;
+        if !self.tally.is_good() && !canary.is_empty() && !rest.is_empty() {
+            self.tally.stopped.get_or_insert(format!(
+                "of the first {} not all ended well, so the other {} were left alone",
+                canary.len(),
+                rest.len()
+            ));
+        }
+        self.all(rest).await
+    }
+
+    async fn all(&mut self, causes: &[Cause]) -> Result<()> {
+        for portion in causes.chunks(self.pace.portion(AT_ONCE)) {
+            if self.tally.stopped.is_some() {
+                return Ok(());
+            }
+            self.pace.wait_for(portion.len()).await;
+            self.some(portion).await?;
+            let checked = (self.tally.replayed + self.tally.meanwhile) as i64;
+            self.line.show(Progress { rule: "deliveries replayed", checked, of: self.of as i64 });
+        }
+        Ok(())
+    }
+
+    async fn some(&mut self, causes: &[Cause]) -> Result<()> {
+        let deliveries = self.still_understood(causes).await?;
+        self.tally.meanwhile += causes.len() - deliveries.len();
+        if deliveries.is_empty() {
+            return Ok(());
+        }
+        let envelopes = deliveries.iter().flat_map(|(_, envelopes)| envelopes.clone()).collect();
+        if let Err(rejected) = self.intake.make_durable(envelopes).await {
+            self.tally.stopped = Some(rejected.to_string());
+            return Ok(());
+        }
+        let became = self.wait_for(&deliveries).await?;
+        if became.iter().all(|became| *became == Became::NotKnown) {
+            self.tally.stopped = Some(format!(
+                "nothing is known of {} within {}; they are settled once the fleet gets to them",
+                deliveries.len(),
+                humantime::format_duration(self.wait)
+            ));
+        }
+        for ((cause, _), became) in deliveries.into_iter().zip(became) {
+            self.tally.note(cause, became);
+        }
+        Ok(())
+    }
+
+    /// Read anew: what somebody else has recognised or erased since is left alone.
+    async fn still_understood(&self, causes: &[Cause]) -> Result<Vec<(Cause, Vec<Envelope>)>> {
+        let mut connection = self.session.pool.acquire().await.doing("taking a connection")?;
+        let causes: Vec<&Cause> = causes.iter().collect();
+        let deliveries = gate::still_unrecognised(&mut connection, &causes).await?;
+        Ok(deliveries
+            .into_iter()
+            .filter_map(|delivery| match delivery.today(&self.intake.settings) {
+                Today::Understood(envelopes) => Some((delivery.cause, envelopes)),
+                Today::NotUnderstood | Today::BodyGone => None,
+            })
+            .collect())
+    }
+
+    /// What becomes of each, as soon as it is known of all, and at the latest when the time is up.
+    async fn wait_for(&self, deliveries: &[(Cause, Vec<Envelope>)]) -> Result<Vec<Became>> {
+        let facts: Vec<Cause> =
+            deliveries.iter().flat_map(|(_, facts)| facts.iter().map(|fact| fact.cause.clone())).collect();
+        let read = kinds_read();
+        let deadline = Instant::now() + self.wait;
+        loop {
+            let states = read::fact_states(&self.session.pool, &facts).await?;
+            let states: HashMap<&Cause, &FactState> =
+                states.iter().map(|state| (&state.cause, state)).collect();
+            let became: Vec<Became> =
+                deliveries.iter().map(|(_, facts)| became(facts, &states, &read)).collect();
+            let is_over = Instant::now() >= deadline;
+            if is_over || became.iter().all(|became| *became != Became::NotKnown) {
+                return Ok(became);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+/// A delivery has become what the worst of its facts has; where all are well, what its primary one has.
+fn became(facts: &[Envelope], states: &HashMap<&Cause, &FactState>, read: &[String]) -> Became {
+    let outcomes: Vec<Option<&str>> = facts.iter().map(|fact| outcome(fact, states, read)).collect();
+    let failed = outcomes.iter().flatten().find(|outcome| matches!(**outcome, "refused" | "contradicts"));
+    match (failed, outcomes.iter().all(Option::is_some)) {
+        (Some(outcome), _) => Became::Failed((*outcome).to_owned()),
+        (None, false) => Became::NotKnown,
+        (None, true) => {
+            Became::Settled(outcomes.iter().flatten().next().copied().unwrap_or_default().to_owned())
+        }
+    }
+}
+
+fn outcome<'a>(fact: &Envelope, states: &HashMap<&Cause, &'a FactState>, read: &[String]) -> Option<&'a str> {
+    let state = states.get(&fact.cause).filter(|state| state.kind == fact.fact.kind().as_str())?;
+    match read.contains(&state.kind) {
+        true => state.outcome.as_deref(),
+        false => Some("kept"),
+    }
+}
