@@ -71,13 +71,9 @@ async fn change(site: &Site, statement: &'static str) {
 
 fn candidates(gate: &Gate, envelopes: &[Envelope]) -> Vec<Candidate> {
     let incoming = |envelope: &Envelope| Incoming {
-        exchange: String::new(),
-        routing_key: String::new(),
-        message_id: None,
         content_type: Some(domain::envelope::CONTENT_TYPE.to_owned()),
-        user_id: None,
-        headers: Default::default(),
         body: envelope.to_json().into_bytes(),
+        ..Incoming::default()
     };
     let decoded =
         envelopes.iter().flat_map(|envelope| gate.decode(&incoming(envelope), OffsetDateTime::now_utc()));

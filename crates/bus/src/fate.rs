@@ -13,6 +13,17 @@ pub enum Fate {
     Unknown,
 }
 
+/// The codes of dead letters that the loop itself gives; a worker's own are beside its errors.
+pub mod code {
+    /// Nobody foresaw why.
+    pub const UNKNOWN: &str = "unknown";
+    pub const PANIC: &str = "panic";
+    /// It took too long.
+    pub const TIME_LIMIT: &str = "time_limit";
+    /// The process ended over it, again and again.
+    pub const CRASH: &str = "crash";
+}
+
 /// A worker's error states the fate of each of its cases.
 pub trait Fated: std::error::Error + Send + Sync + 'static {
     fn fate(&self) -> Fate;

@@ -13,6 +13,7 @@ mod fate;
 mod message;
 pub mod outbox;
 mod publisher;
+mod reader;
 mod returned;
 mod topology;
 
@@ -22,9 +23,10 @@ pub use consumer::{
     Announcement, BATCH_FACTS, Context, Decoded, Health, REPLAYED, ReplayOutcome, Settled, TIME_LIMIT,
     Verdict, Worker, run,
 };
-pub use fate::{Fate, Fated};
+pub use fate::{Fate, Fated, code};
 pub use message::{Incoming, Message, header};
 pub use publisher::{PublishError, Publisher};
+pub use reader::QueueReader;
 pub use returned::{Attempt, Death, Replayed, Returned};
 pub use topology::{
     Binding, Difference, Exchange, Ladder, Namespace, Queue, QueueKind, Topology, exchange, queue,

@@ -6,7 +6,6 @@ mod commands;
 mod config;
 mod fleet;
 mod observe;
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing plans yet: commands will"))]
 mod plan;
 mod scratch;
 mod session;

@@ -360,9 +360,9 @@ fn received(message: Message) -> Incoming {
         routing_key: message.routing_key,
         message_id: Some(message.message_id),
         content_type: Some(message.content_type),
-        user_id: None,
         headers: headers.collect(),
         body: message.body,
+        ..Incoming::default()
     }
 }
 

@@ -145,7 +145,7 @@ create table dead_letter_audit (
     number      bigint      not null generated always as identity primary key,
     at          timestamptz not null,
     by          text        not null,
-    action      text        not null check (action in ('plan', 'replay', 'replay_ended', 'pause', 'resume', 'cancel', 'release',
+    action      text        not null check (action in ('replay', 'replay_ended', 'pause', 'resume', 'cancel', 'release',
                                                        'discard', 'undo', 'note', 'edit', 'export', 'drain', 'readmit', 'purge')),
     -- One letter, a kind of letters, or a replay.
     letter      uuid,

@@ -4,7 +4,7 @@ mod store;
 
 pub use store::{
     AuditFilter, AuditLine, Gauge, LetterLine, LetterView, ReplayLine, StoredMessage, Try, audit, count,
-    gauges, groups, letter, letters, replays, stored,
+    gauges, groups, letter, letters, replays, stored, stored_after,
 };
 
 use domain::Money;

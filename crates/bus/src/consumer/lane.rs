@@ -6,7 +6,7 @@ use super::undelivered::{ReplayOutcomes, Undelivered};
 use super::{Announcement, BATCH_FACTS, Context, Decoded, Verdict, Worker};
 use crate::backoff::Delays;
 use crate::connection::{Broker, BrokerError};
-use crate::fate::{Fate, Fated};
+use crate::fate::{Fate, Fated, code};
 use crate::message::{self, Incoming};
 use crate::publisher::PublishError;
 use crate::returned::Part;
@@ -261,7 +261,7 @@ impl<W: Worker> Lane<W> {
         work: impl Future<Output = T>,
     ) -> Result<T, Failure> {
         let Some(suspect) = suspect else { return Ok(work.await) };
-        let crash = |why| Failure { fate: Fate::Poison("crash"), code: "crash", why };
+        let crash = |why| Failure { fate: Fate::Poison(code::CRASH), code: code::CRASH, why };
         let _tried = suspect.begin(&self.context.pool).await.map_err(crash)?;
         let outcome = work.await;
         suspect.end(&self.context.pool).await;
@@ -401,7 +401,7 @@ impl<W: Worker> Lane<W> {
         };
         if settled.verdicts.len() != items.len() {
             let why = "it did not give one verdict for each item".to_owned();
-            return Err(Failure { fate: Fate::Unknown, code: UNKNOWN, why });
+            return Err(Failure { fate: Fate::Unknown, code: code::UNKNOWN, why });
         }
         stage.ends("decide");
         if let Err(error) = self.context.publisher.publish_all(settled.forward).await {
@@ -424,10 +424,10 @@ impl<W: Worker> Lane<W> {
     async fn hung(&self) -> Failure {
         let why = format!("it took longer than {:?}", self.context.time_limit);
         match db::answers(&self.context.pool, DATABASE_PATIENCE).await {
-            true => Failure { fate: Fate::Unknown, code: "time_limit", why },
+            true => Failure { fate: Fate::Unknown, code: code::TIME_LIMIT, why },
             false => {
                 let why = format!("{why}, and the database does not answer");
-                Failure { fate: Fate::Transient, code: UNKNOWN, why }
+                Failure { fate: Fate::Transient, code: code::UNKNOWN, why }
             }
         }
     }
@@ -450,9 +450,6 @@ impl<W: Worker> Lane<W> {
 /// The lane was asked to stop before it could settle: nothing is acknowledged, everything comes again.
 pub(super) struct Stop;
 
-/// Of what nobody foresaw.
-const UNKNOWN: &str = "unknown";
-
 struct Failure {
     fate: Fate,
     /// Machine-readable: the code of the dead letter that may come of it.
@@ -465,7 +462,7 @@ impl Failure {
         let fate = error.fate();
         let code = match fate {
             Fate::Poison(code) => code,
-            Fate::Transient | Fate::Unknown => UNKNOWN,
+            Fate::Transient | Fate::Unknown => code::UNKNOWN,
         };
         Self { fate, code, why: chain(error) }
     }
@@ -473,13 +470,13 @@ impl Failure {
     fn panic<W: Worker>(panic: &(dyn std::any::Any + Send)) -> Self {
         metrics::counter!("bursar_panics_total", "worker" => W::NAME).increment(1);
         let why = format!("it panicked: {}", panic_text(panic));
-        Self { fate: Fate::Unknown, code: "panic", why }
+        Self { fate: Fate::Unknown, code: code::PANIC, why }
     }
 
     /// A message that the broker does not take now it may take later; also an unroutable one, once an operator has
     /// mended the topology.
     fn transient(error: PublishError) -> Self {
-        Self { fate: Fate::Transient, code: UNKNOWN, why: error.to_string() }
+        Self { fate: Fate::Transient, code: code::UNKNOWN, why: error.to_string() }
     }
 }
 

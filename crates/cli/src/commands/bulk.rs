@@ -15,7 +15,7 @@ pub struct Bulk {
     expect: Option<usize>,
     /// At most this many now, the oldest first
     #[arg(long, value_name = "N", value_parser = at_least_one)]
-    max: Option<usize>,
+    pub max: Option<usize>,
     /// No faster than this: 50/s, 100/m, 1000/h
     #[arg(long, value_name = "RATE")]
     pub rate: Option<Rate>,
@@ -115,6 +115,11 @@ impl FromStr for Rate {
 }
 
 impl Rate {
+    #[expect(clippy::float_arithmetic, reason = "a rate is no amount")]
+    pub fn per_second(self) -> f64 {
+        f64::from(self.count) / self.per.as_secs_f64()
+    }
+
     /// How long so many take.
     fn time_for(self, count: u64) -> Duration {
         let nanoseconds = self.per.as_nanos() * u128::from(count) / u128::from(self.count);

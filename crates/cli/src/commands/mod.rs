@@ -10,6 +10,7 @@ mod bulk;
 mod config;
 mod delivery;
 mod demo;
+mod dlq;
 mod doctor;
 mod events;
 mod fact;
@@ -96,6 +97,9 @@ enum Command {
     /// Deliveries that nobody understood when they came: list them, replay those that this version understands
     #[command(subcommand)]
     Unrecognised(unrecognised::UnrecognisedCommand),
+    /// Dead letters: look, plan, replay, discard
+    #[command(subcommand)]
+    Dlq(dlq::DlqCommand),
     /// Measure throughput, latency and memory, and the machine's own ceilings beside them
     Bench(bench::Arguments),
     /// Check that everything the fleet needs is there
@@ -130,6 +134,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Ledger(command) => verify::run(&session, command).await,
         Command::Delivery(command) => delivery::run(&session, command).await,
         Command::Unrecognised(command) => unrecognised::run(&session, command).await,
+        Command::Dlq(command) => dlq::run(&session, command).await,
         Command::Bench(arguments) => bench::run(session, arguments).await,
         Command::Doctor => doctor::examine(&session).await,
         Command::Config(command) => config::run(&session, &command),

@@ -7,7 +7,7 @@ use super::Trouble;
 use crate::fleet::WorkerName;
 use crate::session::{CONFIRM_TIMEOUT, Session};
 use anyhow::Result;
-use bus::{Decoded, Fate, Fated, Incoming, Message, Verdict, Worker};
+use bus::{Decoded, Fate, Fated, Incoming, Message, Verdict, Worker, code};
 use db::Work;
 use domain::{Cause, Envelope, Fact, FactKind, envelope};
 use futures_util::FutureExt;
@@ -22,9 +22,6 @@ use std::time::Duration;
 
 /// An item that takes longer hangs. The fleet is more patient, but nobody waits for its locks in vain.
 const ITEM_TIME_LIMIT: Duration = Duration::from_secs(5);
-
-/// The code of what nobody foresaw.
-const UNKNOWN: &str = "unknown";
 
 /// What is said of a part that is no fact.
 pub const NAMELESS: &str = "not a fact";
@@ -41,6 +38,8 @@ pub fn readers(session: &Session, intake: &Intake) -> Result<Vec<Box<dyn Reader>
                 }
             }
             WorkerName::Ledger => readers.push(Box::new(session.ledger()?)),
+            // It reads nothing that a worker decides about, and a plan's failures are not recorded.
+            WorkerName::DeadLetters => {}
         }
     }
     Ok(readers)
@@ -121,12 +120,13 @@ impl<W: Worker> Reader for W {
         message: &'a Incoming,
     ) -> BoxFuture<'a, Result<Vec<Taken>, Trouble>> {
         async move {
-            let decode = AssertUnwindSafe(|| self.decode(message, work.now));
+            let came_at = message.returned.as_ref().map_or(work.now, |returned| returned.first_failed_at);
+            let decode = AssertUnwindSafe(|| self.decode(message, came_at));
             let decoded = match catch_unwind(decode) {
                 Ok(decoded) => decoded,
                 Err(panic) => {
                     let reason = format!("decoding it panicked: {}", panic_text(&*panic));
-                    return Ok(vec![Taken::failed(None, UNKNOWN, reason)]);
+                    return Ok(vec![Taken::failed(None, code::PANIC, reason)]);
                 }
             };
             let mut taken = Vec::with_capacity(decoded.len());
@@ -159,14 +159,14 @@ async fn take_item<W: Worker>(worker: &W, work: &mut Work, item: &W::Item) -> Re
             work.release_savepoint().await?;
             return decided::<W>(work, fact, settled).await;
         }
-        Ok(Ok(Ok(_))) => (UNKNOWN, "it did not give one verdict for each item".to_owned()),
+        Ok(Ok(Ok(_))) => (code::UNKNOWN, "it did not give one verdict for each item".to_owned()),
         Ok(Ok(Err(error))) => match error.fate() {
             Fate::Transient => return Err(Trouble::Passing(error.to_string())),
             Fate::Poison(code) => (code, error.to_string()),
-            Fate::Unknown => (UNKNOWN, error.to_string()),
+            Fate::Unknown => (code::UNKNOWN, error.to_string()),
         },
-        Ok(Err(_)) => (UNKNOWN, format!("it took longer than {} s", ITEM_TIME_LIMIT.as_secs())),
-        Err(panic) => (UNKNOWN, format!("it panicked: {}", panic_text(&*panic))),
+        Ok(Err(_)) => (code::TIME_LIMIT, format!("it took longer than {} s", ITEM_TIME_LIMIT.as_secs())),
+        Err(panic) => (code::PANIC, format!("it panicked: {}", panic_text(&*panic))),
     };
     work.roll_back_to_savepoint().await?;
     Ok(Taken::failed(fact, code, reason))

@@ -53,13 +53,10 @@ fn message(queue: &str, routing_key: &str, content_type: &str, body: String) -> 
         label: "letter".to_owned(),
         queue: queue.to_owned(),
         message: Incoming {
-            exchange: String::new(),
             routing_key: routing_key.to_owned(),
-            message_id: None,
             content_type: Some(content_type.to_owned()),
-            user_id: None,
-            headers: BTreeMap::new(),
             body: body.into_bytes(),
+            ..Incoming::default()
         },
     }
 }

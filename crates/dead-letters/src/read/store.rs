@@ -147,8 +147,11 @@ pub struct StoredMessage {
     /// Without the namespace.
     pub queue: String,
     pub worker: String,
+    pub code: String,
+    pub reason: String,
     pub fact: Option<String>,
     pub first_failed_at: OffsetDateTime,
+    pub dead_at: OffsetDateTime,
     pub message: Incoming,
 }
 
@@ -158,13 +161,27 @@ pub async fn stored(
     filter: &Filter,
     limit: i64,
 ) -> Result<Vec<StoredMessage>, Error> {
+    stored_after(connection, filter, None, limit).await
+}
+
+/// The messages of letters that died after this one.
+pub async fn stored_after(
+    connection: &mut PgConnection,
+    filter: &Filter,
+    after: Option<(OffsetDateTime, Uuid)>,
+    limit: i64,
+) -> Result<Vec<StoredMessage>, Error> {
     let rows = sqlx::query!(
-        r#"select letter as "letter!", state as "state!", queue as "queue!", worker as "worker!", source || '/' || id as fact,
+        r#"select letter as "letter!", state as "state!", queue as "queue!", worker as "worker!", code as "code!",
+                  reason as "reason!", source || '/' || id as fact, dead_at as "dead_at!",
                   exchange as "exchange!", routing_key as "routing_key!", message_id as "message_id!", content_type, user_id,
                   headers as "headers!: Json<BTreeMap<String, String>>", body as "body!", first_failed_at as "first_failed_at!"
-           from dead_letters_meant($1) order by dead_at, letter limit $2"#,
+           from dead_letters_meant($1) where $3::timestamptz is null or (dead_at, letter) > ($3, $4::uuid)
+           order by dead_at, letter limit $2"#,
         Json(filter) as _,
         limit,
+        after.map(|(at, _)| at),
+        after.map(|(_, letter)| letter),
     )
     .fetch_all(connection)
     .await
@@ -178,7 +195,10 @@ pub async fn stored(
                 state: row.state.parse().map_err(|why: String| Error::stored("a letter's state", why))?,
                 queue: row.queue,
                 worker: row.worker,
+                code: row.code,
+                reason: row.reason,
                 fact: row.fact,
+                dead_at: row.dead_at,
                 first_failed_at: row.first_failed_at,
                 message: Incoming {
                     exchange: row.exchange,

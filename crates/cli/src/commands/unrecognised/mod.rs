@@ -13,7 +13,6 @@ use clap::{Args, Subcommand};
 use db::Doing;
 use domain::{Envelope, envelope};
 use gate::{Place, Today, UnrecognisedDelivery, UnrecognisedFilter};
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 
@@ -136,8 +135,7 @@ fn as_received(exchange: &str, envelope: &Envelope) -> Incoming {
         routing_key: envelope.fact.kind().as_str().to_owned(),
         message_id: Some(envelope.cause.id.clone()),
         content_type: Some(envelope::CONTENT_TYPE.to_owned()),
-        user_id: None,
-        headers: BTreeMap::new(),
         body: envelope.to_json().into_bytes(),
+        ..Incoming::default()
     }
 }

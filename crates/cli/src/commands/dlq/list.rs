@@ -1,0 +1,182 @@
+//! Letters, their kinds, and what was done with them, as tables.
+
+use super::subject;
+use crate::commands::{say, say_json};
+use crate::session::Session;
+use crate::table::{Column, Style, Table, moment, or_none};
+use anyhow::Result;
+use dead_letters::acts::About;
+use dead_letters::read::{self, Amount, AuditFilter, AuditLine, Filter, Group, LetterLine, State};
+use serde_json::json;
+use std::process::ExitCode;
+
+/// Of a reason this much stands in a table.
+const REASON_SHOWN: usize = 90;
+
+pub async fn letters(session: &Session, filter: &Filter, limit: i64) -> Result<ExitCode> {
+    let letters = read::letters(&session.pool, filter, limit).await?;
+    let total = match letters.len() as i64 == limit {
+        true => read::count(&session.pool, filter).await?,
+        false => letters.len() as i64,
+    };
+    if session.json {
+        say_json(&json!({ "total": total, "letters": letters }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if letters.is_empty() {
+        say("No dead letters here.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    say(&letters_table(&letters).to_string());
+    if total > letters.len() as i64 {
+        say(&Style::Dim.paint(&format!(
+            "{} of {total}: --limit shows more, `bursar dlq groups` their causes",
+            letters.len()
+        )));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn letters_table(letters: &[LetterLine]) -> Table {
+    let mut table = Table::new(&[
+        Column::Text("letter"),
+        Column::Text("dead since"),
+        Column::Text("state"),
+        Column::Text("worker"),
+        Column::Text("fact"),
+        Column::Text("account"),
+        Column::Text("at stake"),
+        Column::Text("code"),
+        Column::Text("reason"),
+    ]);
+    for letter in letters {
+        let style = if letter.state == State::Open.as_str() { Style::Plain } else { Style::Dim };
+        table.styled_row(
+            style,
+            vec![
+                letter.letter.to_string(),
+                moment(letter.dead_at),
+                letter.state.clone(),
+                letter.worker.clone(),
+                or_none(letter.fact.as_deref()),
+                or_none(letter.account.as_deref()),
+                at_stake(letter.money.as_slice(), letter.credits.as_deref()),
+                letter.code.clone(),
+                shown(&letter.reason),
+            ],
+        );
+    }
+    table
+}
+
+/// Money and credits, each with its unit.
+pub fn at_stake(money: &[Amount], credits: Option<&str>) -> String {
+    let credits = credits.filter(|credits| *credits != "0").map(|credits| format!("{credits} credits"));
+    let all: Vec<String> = money.iter().map(Amount::to_string).chain(credits).collect();
+    or_none(Some(all.join(", ")).filter(|text| !text.is_empty()).as_deref())
+}
+
+fn shown(reason: &str) -> String {
+    let line = reason.replace('\n', " ");
+    match line.char_indices().nth(REASON_SHOWN) {
+        Some((end, _)) => format!("{}...", &line[..end]),
+        None => line,
+    }
+}
+
+pub async fn groups(session: &Session, filter: &Filter, limit: i64) -> Result<ExitCode> {
+    let groups = read::groups(&session.pool, filter, limit).await?;
+    if session.json {
+        say_json(&json!({ "groups": groups }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if groups.is_empty() {
+        say("No dead letters here.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    say(&groups_table(&groups).to_string());
+    say(&Style::Dim.paint("Next: `bursar dlq plan --group <fingerprint>` tells what a replay would change."));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn groups_table(groups: &[Group]) -> Table {
+    let mut table = Table::new(&[
+        Column::Text("fingerprint"),
+        Column::Number("count"),
+        Column::Text("first"),
+        Column::Text("last"),
+        Column::Number("accounts"),
+        Column::Text("at stake"),
+        Column::Text("worker"),
+        Column::Text("type"),
+        Column::Text("code"),
+        Column::Text("reason"),
+        Column::Number("notes"),
+    ]);
+    for group in groups {
+        table.row(vec![
+            group.fingerprint.clone(),
+            group.count.to_string(),
+            moment(group.first),
+            moment(group.last),
+            group.accounts.to_string(),
+            at_stake(&group.money, Some(&group.credits)),
+            group.worker.clone(),
+            or_none(group.fact_type.as_deref()),
+            group.code.clone(),
+            shown(&group.reason),
+            group.notes.to_string(),
+        ]);
+    }
+    table
+}
+
+pub async fn audit(
+    session: &Session,
+    about: Option<&str>,
+    by: Option<String>,
+    limit: i64,
+) -> Result<ExitCode> {
+    let filter = match about.map(subject) {
+        Some(About::Letter(letter)) => AuditFilter { letter: Some(letter), by, ..AuditFilter::default() },
+        Some(About::Fingerprint(kind)) => {
+            AuditFilter { fingerprint: Some(kind), by, ..AuditFilter::default() }
+        }
+        None => AuditFilter { by, ..AuditFilter::default() },
+    };
+    let lines = read::audit(&session.pool, &filter, limit).await?;
+    match session.json {
+        true => say_json(&json!({ "audit": lines }))?,
+        false if lines.is_empty() => say("Nothing was done here."),
+        false => say(&audit_table(&lines).to_string()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn audit_table(lines: &[AuditLine]) -> Table {
+    let mut table = Table::new(&[
+        Column::Text("when"),
+        Column::Text("by"),
+        Column::Text("did"),
+        Column::Number("letters"),
+        Column::Text("about"),
+        Column::Text("why"),
+        Column::Text("result"),
+    ]);
+    for line in lines {
+        let letter = line.letter.or(line.replay).map(|id| id.to_string());
+        let filter = line.filter.as_ref().map(ToString::to_string);
+        let letters = line.letters.map(|letters| letters.to_string());
+        let result = line.result.as_ref().map(ToString::to_string);
+        table.row(vec![
+            moment(line.at),
+            line.by.clone(),
+            line.action.clone(),
+            or_none(letters.as_deref()),
+            or_none(letter.or_else(|| line.fingerprint.clone()).or(filter).as_deref()),
+            or_none(line.reason.as_deref()),
+            or_none(result.as_deref().map(shown).as_deref()),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,330 @@
+//! `dlq`: dead letters. Look, see what a replay would change, then act; whatever is done is in the audit.
+
+mod close;
+mod direct;
+mod export;
+mod list;
+mod plan;
+mod replay;
+mod show;
+
+use super::act::{operator, reason};
+use super::bulk::Bulk;
+use super::{say, say_json};
+use crate::session::Session;
+use anyhow::{Result, anyhow, bail};
+use clap::{Args, Subcommand};
+use dead_letters::acts;
+use dead_letters::read::{Filter, State};
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+#[derive(Subcommand)]
+pub enum DlqCommand {
+    /// Dead letters, the oldest first: those that are open, unless a state is asked for
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// In these states instead: open, replaying, resolved, dead_again, edited, discarded
+        #[arg(long = "state", value_name = "STATE")]
+        states: Vec<State>,
+        /// How many at most
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        limit: i64,
+    },
+    /// Open dead letters by their cause: worker, type of fact, code and reason, with what is at stake
+    Groups {
+        #[command(flatten)]
+        which: Which,
+        /// How many at most
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        limit: i64,
+    },
+    /// One dead letter: why, everything that was tried, what it says, and what the ledger knows of it
+    Show { letter: Uuid },
+    /// What a replay would change, by the fleet's own code in a transaction that is rolled back; writes nothing
+    #[command(after_help = plan::HELP)]
+    Plan(plan::Arguments),
+    /// Put messages back into the queues they came from, the oldest first
+    #[command(after_help = replay::HELP)]
+    Replay(replay::Arguments),
+    /// Replays and how far they are, the latest first
+    Replays {
+        /// Only this one
+        replay: Option<Uuid>,
+        /// Stay until it ends
+        #[arg(long, requires = "replay")]
+        watch: bool,
+        /// How many at most
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        limit: i64,
+    },
+    /// Hold a replay: nothing more goes out
+    Pause(OfReplay),
+    /// Let a paused replay go on
+    Resume(OfReplay),
+    /// End a replay: what has not gone out is open again, what has keeps its way
+    Cancel(OfReplay),
+    /// Open messages again that a replay put back and whose outcome never came, because somebody purged their queue
+    Release {
+        #[command(flatten)]
+        of: OfReplay,
+        /// Only those put back longer ago than this
+        #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
+        older_than: std::time::Duration,
+    },
+    /// Close dead letters that nothing is to be done about; can be undone until their retention is over
+    Discard {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        bulk: Bulk,
+        /// Why nothing is to be done
+        #[arg(long, value_parser = reason)]
+        reason: String,
+    },
+    /// Open discarded dead letters again
+    Undo {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        bulk: Bulk,
+        /// Why they are taken back
+        #[arg(long, value_parser = reason)]
+        reason: Option<String>,
+    },
+    /// Write something down about a dead letter, or about all of a kind
+    Note {
+        /// A dead letter's id, or a kind's fingerprint
+        about: String,
+        #[arg(value_parser = reason)]
+        text: String,
+        /// Who says so (by default the user of the operating system)
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
+    },
+    /// Write dead letters out whole, one JSON document a line, bodies in base64
+    Export {
+        #[command(flatten)]
+        which: Which,
+        /// In these states instead of open
+        #[arg(long = "state", value_name = "STATE")]
+        states: Vec<State>,
+        /// Into this new file, readable by its owner alone, instead of standard output
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+        /// Who does it (by default the user of the operating system)
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
+    },
+    /// What was done, by whom and why, the latest first
+    Audit {
+        /// Only what concerns this dead letter, or a kind's fingerprint
+        about: Option<String>,
+        /// Only this operator's
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
+        /// How many at most
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        limit: i64,
+    },
+    /// Take dead letters straight out of the queue, for the day Postgres is what is down
+    #[command(after_help = direct::HELP)]
+    Drain(direct::Arguments),
+    /// Give what `drain --to` wrote back to the queue of dead letters
+    Import { file: PathBuf },
+}
+
+/// Which dead letters: those that fit everything that is said.
+#[derive(Args, Clone, Debug)]
+pub struct Which {
+    /// By their ids
+    letters: Vec<Uuid>,
+    /// Given up on by this worker
+    #[arg(long, value_name = "WORKER")]
+    worker: Option<String>,
+    /// Of this type of fact: fact.payment
+    #[arg(long = "type", value_name = "TYPE")]
+    fact_type: Option<String>,
+    /// With this code: unknown, panic, conflict, malformed
+    #[arg(long)]
+    code: Option<String>,
+    /// Of this kind, by its fingerprint: see `bursar dlq groups`
+    #[arg(long, value_name = "FINGERPRINT")]
+    group: Option<String>,
+    /// About this account
+    #[arg(long)]
+    account: Option<String>,
+    /// Of this event: its id, its cause (paddle/evt_01h8...), or the message's id
+    #[arg(long)]
+    event: Option<String>,
+    /// Dead since then: 2h ago, or a time such as 2026-11-20T10:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = then)]
+    since: Option<OffsetDateTime>,
+    /// Dead before then
+    #[arg(long, value_name = "TIME", value_parser = then)]
+    until: Option<OffsetDateTime>,
+    /// With this somewhere in the reason or the body
+    #[arg(long)]
+    text: Option<String>,
+    /// All of them, where nothing else is said
+    #[arg(long)]
+    all: bool,
+}
+
+fn then(text: &str) -> Result<OffsetDateTime, String> {
+    if let Ok(at) = OffsetDateTime::parse(text, &Rfc3339) {
+        return Ok(at);
+    }
+    let ago = text.trim().trim_end_matches("ago").trim();
+    humantime::parse_duration(ago)
+        .map(|ago| OffsetDateTime::now_utc() - ago)
+        .map_err(|_| format!("expected a time such as 2026-11-20T10:00:00Z or 2h, got {text:?}"))
+}
+
+impl Which {
+    fn filter(&self) -> Filter {
+        Filter {
+            letters: self.letters.clone(),
+            worker: self.worker.clone(),
+            fact_type: self.fact_type.clone(),
+            code: self.code.clone(),
+            fingerprint: self.group.clone(),
+            account: self.account.clone(),
+            event: self.event.clone(),
+            since: self.since,
+            until: self.until,
+            text: self.text.clone(),
+            ..Filter::default()
+        }
+    }
+
+    fn filter_in(&self, states: &[State]) -> Filter {
+        match states {
+            [] => self.filter(),
+            states => Filter { states: states.to_vec(), ..self.filter() },
+        }
+    }
+
+    /// For what changes something: nobody means all by saying nothing.
+    fn said(&self) -> Result<Filter> {
+        let filter = self.filter();
+        if !filter.is_narrow() && !self.all {
+            bail!("expected which letters are meant: their ids, --group, another filter, or --all");
+        }
+        Ok(filter)
+    }
+}
+
+/// A replay, and who turns it.
+#[derive(Args)]
+pub struct OfReplay {
+    replay: Uuid,
+    /// Who does it (by default the user of the operating system)
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+}
+
+impl OfReplay {
+    fn by(&self) -> String {
+        self.by.clone().unwrap_or_else(operator)
+    }
+}
+
+pub async fn run(session: &Session, command: DlqCommand) -> Result<ExitCode> {
+    let now = OffsetDateTime::now_utc();
+    match command {
+        DlqCommand::List { which, states, limit } => {
+            list::letters(session, &which.filter_in(&states), limit).await
+        }
+        DlqCommand::Groups { which, limit } => list::groups(session, &which.filter(), limit).await,
+        DlqCommand::Show { letter } => show::show(session, letter).await,
+        DlqCommand::Plan(arguments) => plan::plan(session, &arguments).await,
+        DlqCommand::Replay(arguments) => replay::start(session, &arguments).await,
+        DlqCommand::Replays { replay: Some(replay), watch: true, .. } => {
+            replay::watch(session, replay, None).await
+        }
+        DlqCommand::Replays { replay, limit, .. } => replay::list(session, replay, limit).await,
+        DlqCommand::Pause(of) => {
+            acts::pause(&session.pool, of.replay, &of.by(), now).await?;
+            done(
+                session,
+                &format!("Replay {} is paused: `bursar dlq resume {0}` lets it go on.", of.replay),
+                json!({ "replay": of.replay, "state": "paused" }),
+            )
+        }
+        DlqCommand::Resume(of) => {
+            acts::resume(&session.pool, of.replay, &of.by(), now).await?;
+            done(
+                session,
+                &format!("Replay {} goes on.", of.replay),
+                json!({ "replay": of.replay, "state": "running" }),
+            )
+        }
+        DlqCommand::Cancel(of) => {
+            let released = acts::cancel(&session.pool, of.replay, &of.by(), now).await?;
+            done(
+                session,
+                &format!(
+                    "Replay {} is cancelled; {released} that had not gone out are open again.",
+                    of.replay
+                ),
+                json!({ "replay": of.replay, "state": "cancelled", "released": released }),
+            )
+        }
+        DlqCommand::Release { of, older_than } => {
+            let released = acts::release(&session.pool, of.replay, now - older_than, &of.by(), now).await?;
+            done(
+                session,
+                &format!("{released} of replay {} are open again.", of.replay),
+                json!({ "replay": of.replay, "released": released }),
+            )
+        }
+        DlqCommand::Discard { which, bulk, reason } => close::discard(session, &which, &bulk, reason).await,
+        DlqCommand::Undo { which, bulk, reason } => close::undo(session, &which, &bulk, reason).await,
+        DlqCommand::Note { about, text, by } => {
+            acts::note(&session.pool, &subject(&about), &by.unwrap_or_else(operator), &text, now).await?;
+            done(session, "Noted.", json!({ "about": about, "note": text }))
+        }
+        DlqCommand::Export { which, states, to, by } => {
+            export::export(session, &which.filter_in(&states), to, &by.unwrap_or_else(operator)).await
+        }
+        DlqCommand::Audit { about, by, limit } => list::audit(session, about.as_deref(), by, limit).await,
+        DlqCommand::Drain(arguments) => direct::drain(session, &arguments).await,
+        DlqCommand::Import { file } => direct::import(session, &file).await,
+    }
+}
+
+/// A letter by its id, else a kind by its fingerprint.
+fn subject(about: &str) -> acts::About {
+    about.parse().map_or_else(|_| acts::About::Fingerprint(about.to_owned()), acts::About::Letter)
+}
+
+fn done(session: &Session, text: &str, document: serde_json::Value) -> Result<ExitCode> {
+    match session.json {
+        true => say_json(&document)?,
+        false => say(text),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How many letters an act is about; it must be what somebody has seen. Nothing where it is not.
+async fn agreed(session: &Session, filter: &Filter, bulk: &Bulk, question: &str) -> Result<Option<i64>> {
+    let found = dead_letters::read::count(&session.pool, filter).await?;
+    let of = bulk.of(usize::try_from(found).map_err(|_| anyhow!("{found} letters"))?);
+    let question = format!("Found {found}. {}", question.replace("{}", &of.to_string()));
+    match bulk.consent(found as usize, &question) {
+        super::bulk::Consent::Given => Ok(Some(of as i64)),
+        super::bulk::Consent::Refused(why) => {
+            match session.json {
+                true => say_json(&json!({ "found": found, "done": 0, "error": why }))?,
+                false => say(&format!("Nothing was done: {why}. Found {found}.")),
+            }
+            Ok(None)
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What a replay would change.
+
+use super::Which;
+use crate::commands::{say, say_json};
+use crate::plan::{self, Replayed, Verdict};
+use crate::session::Session;
+use crate::table::Style;
+use anyhow::Result;
+use bus::queue;
+use clap::Args;
+use db::Doing;
+use dead_letters::read::{self, Filter, StoredMessage};
+use serde_json::json;
+use std::process::ExitCode;
+
+pub const HELP: &str = "\
+The letters are decided one after the other, oldest first, by the workers of this binary with this command's configuration: what they post, tell and publish is shown, then everything is rolled back. The live fleet waits for the rows a plan holds, at most for some seconds. Exit status 1 if one of them would fail again.";
+
+/// A plan holds the rows that it looks at until it ends.
+const MAX: i64 = 500;
+
+/// Queues whose workers decide something.
+const PLANNED: [&str; 4] = [queue::INGESTER, queue::GATE, queue::GATE_INBOUND, queue::LEDGER];
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    which: Which,
+    /// So many at most, the oldest
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=MAX))]
+    max: i64,
+    /// Everything that each message would change
+    #[arg(long)]
+    details: bool,
+}
+
+pub async fn plan(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
+    let filter = arguments.which.filter();
+    let found = read::count(&session.pool, &filter).await?;
+    let (messages, nowhere) = messages(session, &filter, arguments.max).await?;
+    let plan = plan::plan(session, &messages).await?;
+    let fails =
+        !nowhere.is_empty() || plan.messages.iter().any(|message| message.verdict == Verdict::WouldFail);
+    if session.json {
+        say_json(
+            &json!({ "found": found, "planned": messages.len(), "without_queue": nowhere, "plan": plan }),
+        )?;
+        return Ok(if fails { ExitCode::from(1) } else { ExitCode::SUCCESS });
+    }
+    if messages.is_empty() && nowhere.is_empty() {
+        say("No open dead letters here: nothing to plan.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    say(&plan.text(arguments.details));
+    if !nowhere.is_empty() {
+        say(&format!("{} have no queue to go back to: {}", nowhere.len(), nowhere.join(", ")));
+    }
+    if found > (messages.len() + nowhere.len()) as i64 {
+        say(&Style::Dim
+            .paint(&format!("The oldest {} of {found}: --max plans more, up to {MAX}.", messages.len())));
+    }
+    say(&Style::Dim.paint("Nothing was changed."));
+    Ok(if fails { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+/// The messages as a replay would put them back, and the letters that have no queue to go back to.
+async fn messages(session: &Session, filter: &Filter, max: i64) -> Result<(Vec<Replayed>, Vec<String>)> {
+    let mut connection = session.pool.acquire().await.doing("taking a connection")?;
+    let stored = read::stored(&mut connection, filter, max).await?;
+    let (known, nowhere): (Vec<StoredMessage>, Vec<StoredMessage>) =
+        stored.into_iter().partition(|stored| PLANNED.contains(&stored.queue.as_str()));
+    let replayed = |stored: StoredMessage| Replayed {
+        label: stored.letter.to_string(),
+        queue: stored.queue,
+        message: stored.message,
+    };
+    let nowhere = nowhere.iter().map(|stored| stored.letter.to_string()).collect();
+    Ok((known.into_iter().map(replayed).collect(), nowhere))
+}

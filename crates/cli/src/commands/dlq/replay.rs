@@ -1,0 +1,190 @@
+//! Starting a replay and watching it: the dead-letters worker carries it out.
+
+use super::{Which, agreed};
+use crate::commands::act::reason;
+use crate::commands::bulk::Bulk;
+use crate::commands::verify::ProgressLine;
+use crate::commands::{say, say_json};
+use crate::session::Session;
+use crate::table::{Column, Style, Table, moment, or_none};
+use anyhow::{Result, anyhow, bail};
+use clap::Args;
+use dead_letters::acts::{self, Order, Pace};
+use dead_letters::read::{self, ReplayLine};
+use ledger::verify::Progress;
+use serde_json::json;
+use std::process::ExitCode;
+use std::time::Duration;
+use time::OffsetDateTime;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+pub const HELP: &str = "\
+The messages go back with their identity, as they first came; attempts are counted from none. A letter stays until its outcome is known: resolved, or dead again, as another letter. The dead-letters worker carries the replay out: this command only watches, and may be ended. `bursar dlq replays`, `pause`, `resume` and `cancel` turn it. A letter is in one replay at a time: of two operators the second is told. Exit status 1 if some died again or the replay was stopped, 2 if not what was expected was found.";
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(100);
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    bulk: Bulk,
+    /// Why, for the audit
+    #[arg(long, value_parser = reason)]
+    reason: Option<String>,
+    /// Start it, and do not watch
+    #[arg(long)]
+    detach: bool,
+}
+
+pub async fn start(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
+    let (filter, bulk) = (arguments.which.said()?, &arguments.bulk);
+    let Some(expected) = agreed(session, &filter, bulk, "Replay {} of them?").await? else {
+        return Ok(ExitCode::from(2));
+    };
+    let order = Order {
+        by: bulk.by(),
+        reason: arguments.reason.clone(),
+        filter,
+        expected: Some(expected),
+        max: bulk.max.map(|max| max as i64),
+    };
+    let canary = bulk.canary.map(i32::try_from).transpose()?;
+    let pace = Pace { canary, rate: bulk.rate.map(|rate| rate.per_second()) };
+    let (replay, total) = acts::start_replay(&session.pool, &order, pace, OffsetDateTime::now_utc()).await?;
+    if arguments.detach {
+        match session.json {
+            true => say_json(&json!({ "replay": replay, "total": total }))?,
+            false => {
+                say(&format!("Replay {replay} of {total} has begun: `bursar dlq replays {replay} --watch`."))
+            }
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    watch(session, replay, Some(bulk.wait)).await
+}
+
+/// Shows how far it is until it ends. `patience`: how long nothing may move.
+pub async fn watch(session: &Session, replay: Uuid, patience: Option<Duration>) -> Result<ExitCode> {
+    let mut progress = ProgressLine::new();
+    let mut before = None;
+    let mut moved_at = Instant::now();
+    loop {
+        let line = one(session, replay).await?;
+        let done = line.resolved + line.dead_again + line.released;
+        progress.show(Progress { rule: "replayed", checked: done, of: line.total.into() });
+        let now = (line.state.clone(), line.waiting, line.published, done);
+        if before.as_ref() != Some(&now) {
+            moved_at = Instant::now();
+            before = Some(now);
+        }
+        let ended = line.ended_at.is_some() && line.published == 0;
+        let stuck = patience.is_some_and(|patience| moved_at.elapsed() > patience) && line.state != "paused";
+        if ended || stuck {
+            progress.clear();
+            return tell(session, &line, ended);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            _ = tokio::signal::ctrl_c() => {
+                progress.clear();
+                say(&format!("Replay {replay} goes on without you: `bursar dlq replays {replay}`, `bursar dlq cancel {replay}`."));
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+    }
+}
+
+async fn one(session: &Session, replay: Uuid) -> Result<ReplayLine> {
+    let mut lines = read::replays(&session.pool, Some(replay), 1).await?;
+    lines.pop().ok_or_else(|| anyhow!("expected the id of a replay, got {replay}: see `bursar dlq replays`"))
+}
+
+fn tell(session: &Session, line: &ReplayLine, ended: bool) -> Result<ExitCode> {
+    let good = ended && line.resolved == i64::from(line.total);
+    if session.json {
+        say_json(line)?;
+    } else {
+        say(&format!(
+            "Replay {}, {}: {} of {} resolved, {} dead again, {} given back.",
+            line.replay, line.state, line.resolved, line.total, line.dead_again, line.released
+        ));
+        if line.dead_again > 0 {
+            say(&format!(
+                "Those that died again are open, as new letters: `bursar dlq groups --since {}`.",
+                moment_text(line.started_at)
+            ));
+        }
+    }
+    if !ended && !session.json {
+        bail!(
+            "nothing has moved for a while ({} waiting, {} put back and not settled): is the fleet running, the dead-letters worker among it? The replay goes on by itself: `bursar dlq replays {} --watch`",
+            line.waiting,
+            line.published,
+            line.replay
+        );
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn moment_text(at: OffsetDateTime) -> String {
+    at.replace_nanosecond(0)
+        .unwrap_or(at)
+        .format(&time::format_description::well_known::Rfc3339)
+        .unwrap_or_default()
+}
+
+pub async fn list(session: &Session, replay: Option<Uuid>, limit: i64) -> Result<ExitCode> {
+    let lines = read::replays(&session.pool, replay, limit).await?;
+    if let (Some(replay), true) = (replay, lines.is_empty()) {
+        bail!("expected the id of a replay, got {replay}: see `bursar dlq replays`");
+    }
+    if session.json {
+        say_json(&json!({ "replays": lines }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if lines.is_empty() {
+        say("Nothing was replayed yet.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = Table::new(&[
+        Column::Text("replay"),
+        Column::Text("state"),
+        Column::Text("by"),
+        Column::Text("began"),
+        Column::Number("letters"),
+        Column::Number("waiting"),
+        Column::Number("put back"),
+        Column::Number("resolved"),
+        Column::Number("dead again"),
+        Column::Number("given back"),
+        Column::Text("canary"),
+        Column::Text("rate"),
+        Column::Text("why"),
+    ]);
+    for line in lines {
+        let style = if line.ended_at.is_none() { Style::Bold } else { Style::Plain };
+        table.styled_row(
+            style,
+            vec![
+                line.replay.to_string(),
+                line.state.clone(),
+                line.by.clone(),
+                moment(line.started_at),
+                line.total.to_string(),
+                line.waiting.to_string(),
+                line.published.to_string(),
+                line.resolved.to_string(),
+                line.dead_again.to_string(),
+                line.released.to_string(),
+                or_none(line.canary.map(|canary| canary.to_string()).as_deref()),
+                or_none(line.rate.map(|rate| format!("{rate}/s")).as_deref()),
+                or_none(line.reason.as_deref()),
+            ],
+        );
+    }
+    say(&table.to_string());
+    Ok(ExitCode::SUCCESS)
+}

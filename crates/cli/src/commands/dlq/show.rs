@@ -1,0 +1,164 @@
+//! One dead letter, with everything that the fleet knows of it.
+
+use super::list::{at_stake, audit_table};
+use crate::commands::account::{journal, section};
+use crate::commands::{say, say_json};
+use crate::session::Session;
+use crate::table::{Column, Style, Table, moment, or_none};
+use anyhow::{Result, bail};
+use dead_letters::read::{self, LetterView};
+use domain::{AccountId, Cause};
+use ledger::read::{self as books, AccountView, FactView};
+use serde_json::json;
+use std::process::ExitCode;
+use uuid::Uuid;
+
+/// What the gate and the ledger already have of a letter's fact.
+struct Known {
+    fact: Option<FactView>,
+    account: Option<AccountView>,
+}
+
+pub async fn show(session: &Session, letter: Uuid) -> Result<ExitCode> {
+    let Some(view) = read::letter(&session.pool, letter).await? else {
+        if session.json {
+            say_json(&json!({ "letter": letter, "known": false }))?;
+            return Ok(ExitCode::from(1));
+        }
+        bail!("expected the id of a dead letter, got {letter}: see `bursar dlq list`");
+    };
+    let known = known(session, &view).await?;
+    match session.json {
+        true => {
+            let account = known.account.as_ref().map(|account| json!({ "account": account.account, "available": account.available, "held": account.held, "debt": account.debt }));
+            say_json(&json!({ "letter": view, "fact": known.fact, "account": account }))?;
+        }
+        false => say(&text(&view, &known)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn known(session: &Session, view: &LetterView) -> Result<Known> {
+    let cause = view.line.fact.as_deref().and_then(|fact| fact.rsplit_once('/'));
+    let fact = match cause {
+        Some((source, id)) => {
+            let cause = Cause { source: source.to_owned(), id: id.to_owned() };
+            books::fact(&session.pool, &cause).await?
+        }
+        None => None,
+    };
+    let account = match view.line.account.as_deref().and_then(|account| AccountId::new(account).ok()) {
+        Some(account) => books::account(&session.pool, &account).await?,
+        None => None,
+    };
+    Ok(Known { fact, account })
+}
+
+fn text(view: &LetterView, known: &Known) -> String {
+    let mut parts =
+        vec![Style::Bold.paint(&format!("{}  {}", view.line.letter, view.line.state)), summary(view)];
+    parts.push(format!("\n{}\n{}", Style::Bold.paint("Why"), view.line.reason));
+    parts.extend(section("What was tried", timeline(view), 1));
+    parts.push(format!("\n{}\n{}", Style::Bold.paint("What it says"), body(view)));
+    parts.push(format!("\n{}\n{}", Style::Bold.paint("What the ledger knows"), knowledge(known)));
+    if let Some(fact) = known.fact.as_ref().filter(|fact| !fact.transactions.is_empty()) {
+        parts.extend(section("Journal", journal(&fact.transactions), fact.transactions.len() as i64));
+    }
+    if !view.audit.is_empty() {
+        parts.extend(section("What was done", audit_table(&view.audit), view.audit.len() as i64));
+    }
+    parts.join("\n")
+}
+
+fn summary(view: &LetterView) -> String {
+    let line = &view.line;
+    let stored = match (&line.fact, view.delivery_stored) {
+        (Some(fact), true) => {
+            format!("{fact}: its delivery as it came is shown by `bursar delivery show {fact}`")
+        }
+        (Some(fact), false) => format!("{fact}: its delivery as it came is not stored"),
+        (None, _) => "none that can be read".to_owned(),
+    };
+    let mut lines = vec![
+        (
+            "worker",
+            format!(
+                "{}, in the queue {}",
+                line.worker,
+                or_none(Some(&view.queue).filter(|queue| !queue.is_empty()).map(String::as_str))
+            ),
+        ),
+        ("code", line.code.clone()),
+        ("kind", format!("{}: see `bursar dlq list --group {0}`", line.fingerprint)),
+        ("fact", stored),
+        ("type", or_none(line.fact_type.as_deref())),
+        ("account", or_none(line.account.as_deref())),
+        ("payment", or_none(line.payment.as_deref())),
+        ("at stake", at_stake(line.money.as_slice(), line.credits.as_deref())),
+        ("message", view.message_id.clone()),
+        ("came by", format!("{} {}", view.exchange, view.routing_key)),
+        ("user", or_none(view.user_id.as_deref())),
+        ("trace", or_none(view.traceparent.as_deref())),
+        ("came", format!("{} times", line.copies)),
+    ];
+    lines.extend(view.previous.map(|previous| ("before", format!("{previous}: this letter comes of it"))));
+    lines.extend(view.next.iter().map(|next| ("now", format!("{next}: it goes on as this letter"))));
+    let closed = view.closed_at.zip(view.closed_by.as_ref());
+    lines.extend(
+        closed.map(|(at, by)| {
+            ("closed", format!("{} by {by}: {}", moment(at), or_none(line.outcome.as_deref())))
+        }),
+    );
+    lines.extend(view.diff.as_ref().map(|diff| ("edited", diff.to_string())));
+    lines.iter().map(|(name, value)| format!("  {name:<10}{value}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Everything that happened to it, in the order of its happening.
+fn timeline(view: &LetterView) -> Table {
+    let mut steps: Vec<(time::OffsetDateTime, String)> = Vec::new();
+    for (number, attempt) in view.attempts_made.iter().enumerate() {
+        steps.push((attempt.at, format!("attempt {} failed: {}", number + 1, attempt.why)));
+    }
+    steps.push((view.line.dead_at, format!("dead letter: {}", view.line.code)));
+    steps.push((view.recorded_at, "recorded".to_owned()));
+    for replay in &view.replays {
+        steps.extend(replay.published_at.map(|at| (at, format!("put back by replay {}", replay.replay))));
+        let outcome = or_none(replay.outcome.as_deref());
+        steps.extend(replay.settled_at.map(|at| (at, format!("{}: {outcome}", replay.state))));
+    }
+    steps.sort_by_key(|(at, _)| *at);
+    let mut table = Table::new(&[Column::Text("when"), Column::Text("what")]);
+    for (at, what) in steps {
+        table.row(vec![moment(at), what]);
+    }
+    table
+}
+
+fn body(view: &LetterView) -> String {
+    let document: Option<serde_json::Value> = serde_json::from_str(&view.body).ok();
+    document
+        .and_then(|document| serde_json::to_string_pretty(&document).ok())
+        .unwrap_or_else(|| view.body.clone())
+}
+
+fn knowledge(known: &Known) -> String {
+    let fact = match &known.fact {
+        None => "The fact was not admitted: the gate has none under its identity.".to_owned(),
+        Some(fact) => {
+            let settled = fact.settled.as_ref().map_or_else(
+                || "the ledger has not settled it".to_owned(),
+                |settled| {
+                    format!("the ledger settled it as {} at {}", settled.outcome, moment(settled.settled_at))
+                },
+            );
+            format!("The fact was admitted at {}; {settled}.", moment(fact.admitted_at))
+        }
+    };
+    let account = known.account.as_ref().map(|account| {
+        format!(
+            "\n{} has {} available, {} held, {} debt.",
+            account.account, account.available, account.held, account.debt
+        )
+    });
+    fact + &account.unwrap_or_default()
+}
