@@ -22,7 +22,9 @@ pub(crate) fn masked(reason: &str) -> String {
     while let Some(first) = rest.chars().next() {
         let length = match first {
             '"' => quoted(rest),
-            '{' | '[' => bracketed(rest),
+            '{' => bracketed(rest),
+            // A list; not a name in brackets.
+            '[' if rest[1..].starts_with(|c: char| matches!(c, '{' | '"' | '-' | '0'..='9')) => bracketed(rest),
             _ => None,
         };
         if let Some(length) = length {
@@ -100,6 +102,7 @@ mod tests {
         );
         check("paddle/evt_01 was admitted. Came: {\"a\":{\"b\":[1]}}", "* was admitted. Came: *");
         check("Came: {\"cut", "Came: *");
+        check("see [[publishers]] of [1,2]", "see [[publishers]] of *");
         check("an open \" quote", "an open \" quote");
         check("übel at 12.50 (ünd)", "übel at * (ünd)");
         check("item7", "*");

@@ -126,7 +126,8 @@ fn timeline(view: &LetterView) -> Table {
         let outcome = or_none(replay.outcome.as_deref());
         steps.extend(replay.settled_at.map(|at| (at, format!("{}: {outcome}", replay.state))));
     }
-    steps.sort_by_key(|(at, _)| *at);
+    // To the microsecond, which is what Postgres keeps: what happened in one stays in this order.
+    steps.sort_by_key(|(at, _)| at.unix_timestamp_nanos() / 1_000);
     let mut table = Table::new(&[Column::Text("when"), Column::Text("what")]);
     for (at, what) in steps {
         table.row(vec![moment(at), what]);
