@@ -24,7 +24,9 @@ pub(crate) fn masked(reason: &str) -> String {
             '"' => quoted(rest),
             '{' => bracketed(rest),
             // A list; not a name in brackets.
-            '[' if rest[1..].starts_with(|c: char| matches!(c, '{' | '"' | '-' | '0'..='9')) => bracketed(rest),
+            '[' if rest[1..].starts_with(|c: char| matches!(c, '{' | '"' | '-' | '0'..='9')) => {
+                bracketed(rest)
+            }
             _ => None,
         };
         if let Some(length) = length {

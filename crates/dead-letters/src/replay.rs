@@ -56,11 +56,12 @@ pub async fn carry_out(namespace: Namespace, pool: Pool, publisher: Publisher, s
     let mut delays = Delays::for_servers();
     loop {
         let pause = match step(&namespace, &pool, &publisher).await {
-            Ok(true) => {
+            Ok(Some(pause)) => {
                 delays.reset();
-                continue;
+                // Another replay may be due before this one.
+                pause.min(WATCH)
             }
-            Ok(false) => IDLE.min(WATCH),
+            Ok(None) => IDLE,
             Err(error) => {
                 tracing::warn!(%error, "replays pause");
                 delays.next_delay()
@@ -73,12 +74,12 @@ pub async fn carry_out(namespace: Namespace, pool: Pool, publisher: Publisher, s
     }
 }
 
-/// One step of the replay that has waited longest; tells whether there was one.
-async fn step(namespace: &Namespace, pool: &Pool, publisher: &Publisher) -> Result<bool, Error> {
+/// One step of the replay that has waited longest; tells when the next may be due, where there was one.
+async fn step(namespace: &Namespace, pool: &Pool, publisher: &Publisher) -> Result<Option<Duration>, Error> {
     let now = OffsetDateTime::now_utc();
     let mut transaction = pool.begin().await.doing("beginning a step of a replay")?;
     let connection = &mut *transaction;
-    let Some(claimed) = store::claim(connection, now).await? else { return Ok(false) };
+    let Some(claimed) = store::claim(connection, now).await? else { return Ok(None) };
     let counts = store::counts(connection, claimed.replay).await?;
     match next(&claimed, counts) {
         Next::Publish(count, pause) => {
@@ -98,17 +99,19 @@ async fn step(namespace: &Namespace, pool: &Pool, publisher: &Publisher) -> Resu
             }
             store::published(connection, claimed.replay, &published, now).await?;
             release(connection, claimed.replay, Some(&nowhere), "its queue is not there", now).await?;
-            store::pause(connection, claimed.replay, now + pause).await?;
+            // What a late step missed the next ones make up for, but not more than a second of it.
+            let due = claimed.next_at.max(now - Duration::from_secs(1)) + pause;
+            store::pause(connection, claimed.replay, due).await?;
             transaction.commit().await.doing("committing a step of a replay")?;
             match away {
                 Some(error) => Err(error.into()),
-                None => Ok(true),
+                None => Ok(Some(pause)),
             }
         }
         Next::Wait => {
             store::pause(connection, claimed.replay, now + WATCH).await?;
             transaction.commit().await.doing("committing a step of a replay")?;
-            Ok(true)
+            Ok(Some(WATCH))
         }
         Next::Stop => {
             let why = "a canary failed again";
@@ -117,7 +120,7 @@ async fn step(namespace: &Namespace, pool: &Pool, publisher: &Publisher) -> Resu
             transaction.commit().await.doing("stopping a replay")?;
             metrics::counter!("bursar_replays_total", "result" => "stopped").increment(1);
             tracing::error!(replay = %claimed.replay, "a replay was stopped: its canary failed again");
-            Ok(true)
+            Ok(Some(Duration::ZERO))
         }
         Next::Finish => {
             end(connection, claimed.replay, "finished", None, now).await?;
@@ -125,7 +128,7 @@ async fn step(namespace: &Namespace, pool: &Pool, publisher: &Publisher) -> Resu
             let result = if counts.dead_again > 0 { "failed_again" } else { "resolved" };
             metrics::counter!("bursar_replays_total", "result" => result).increment(1);
             tracing::info!(replay = %claimed.replay, resolved = counts.resolved, dead_again = counts.dead_again, "replayed");
-            Ok(true)
+            Ok(Some(Duration::ZERO))
         }
     }
 }
@@ -167,7 +170,8 @@ mod tests {
     #[test]
     fn the_canary_goes_first_and_the_rest_only_after_it_succeeded() {
         let check = |canary, [waiting, published, resolved, dead_again]: [i64; 4], expect| {
-            let replay = Claimed { replay: Uuid::nil(), canary, rate: None };
+            let replay =
+                Claimed { replay: Uuid::nil(), canary, rate: None, next_at: OffsetDateTime::UNIX_EPOCH };
             let counts = Counts { waiting, published, resolved, dead_again };
             assert_eq!(next(&replay, counts), expect, "{canary:?} {counts:?}");
         };

@@ -13,8 +13,14 @@ use uuid::Uuid;
 
 type Tx = Transaction<'static, Postgres>;
 
+/// An act on a hundred thousand letters takes its time; nobody waits for it but who asked.
 async fn begin(pool: &Pool) -> Result<Tx, db::Error> {
-    pool.begin().await.doing("beginning an operator's act")
+    let mut transaction = pool.begin().await.doing("beginning an operator's act")?;
+    sqlx::query!("set local statement_timeout = '10min'")
+        .execute(&mut *transaction)
+        .await
+        .doing("beginning an operator's act")?;
+    Ok(transaction)
 }
 
 async fn commit(transaction: Tx) -> Result<(), db::Error> {

@@ -17,6 +17,8 @@ pub(super) struct Claimed {
     pub replay: Uuid,
     pub canary: Option<i32>,
     pub rate: Option<f64>,
+    /// When it was due.
+    pub next_at: OffsetDateTime,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +35,7 @@ pub(super) async fn claim(
 ) -> Result<Option<Claimed>, Error> {
     sqlx::query_as!(
         Claimed,
-        "select replay, canary, rate from replays where state = 'running' and next_at <= $1
+        "select replay, canary, rate, next_at from replays where state = 'running' and next_at <= $1
          order by next_at limit 1 for update skip locked",
         now,
     )

@@ -25,19 +25,31 @@ struct Member {
 
 impl FleetProcess {
     pub async fn start(session: &Session, split: bool) -> Result<Self> {
+        match split {
+            false => Self::start_workers(session, "gate,ledger").await,
+            true => {
+                let mut fleet = Self::prepare(session).await?;
+                fleet.add(session, "gate", &["run", "gate"])?;
+                fleet.add(session, "ledger", &["run", "ledger"])?;
+                fleet.wait_until_ready().await?;
+                Ok(fleet)
+            }
+        }
+    }
+
+    /// These workers in one process.
+    pub async fn start_workers(session: &Session, workers: &str) -> Result<Self> {
+        let mut fleet = Self::prepare(session).await?;
+        fleet.add(session, "bursar", &["up", "--workers", workers])?;
+        fleet.wait_until_ready().await?;
+        Ok(fleet)
+    }
+
+    async fn prepare(session: &Session) -> Result<Self> {
         db::migrate(&session.pool).await?;
         let file = std::env::temp_dir().join(format!("{}.toml", session.config.namespace));
         std::fs::write(&file, toml::to_string(&session.config)?)?;
-        let mut fleet = Self { members: Vec::new(), file };
-        match split {
-            false => fleet.add(session, "bursar", &["up", "--workers", "gate,ledger"])?,
-            true => {
-                fleet.add(session, "gate", &["run", "gate"])?;
-                fleet.add(session, "ledger", &["run", "ledger"])?;
-            }
-        }
-        fleet.wait_until_ready().await?;
-        Ok(fleet)
+        Ok(Self { members: Vec::new(), file })
     }
 
     fn add(&mut self, session: &Session, name: &str, arguments: &[&str]) -> Result<()> {

@@ -27,6 +27,11 @@ pub struct Mix {
 }
 
 impl Mix {
+    /// Usage that nothing was bought for: debt.
+    pub fn usage_alone() -> Self {
+        Self { purchases: 0, refunds: 0 }
+    }
+
     /// Drawn evenly up to this, usage spends what purchases bring: accounts do not pile up lots that nobody uses.
     fn usage_max(self) -> i64 {
         let usage = 100 - self.purchases - self.refunds;

@@ -8,6 +8,7 @@ mod ceiling;
 mod fleet;
 mod latency;
 mod ledger;
+mod letters;
 mod load;
 mod proof;
 
@@ -39,6 +40,8 @@ enum Part {
     Ledger(ledger::Arguments),
     /// Verify and rebuild over long journals: time, and memory that stays flat
     Proof(proof::Arguments),
+    /// Dead letters by the hundred thousand: recording them, asking for them, replaying them
+    DeadLetters(letters::Arguments),
 }
 
 #[derive(Args)]
@@ -111,6 +114,7 @@ pub async fn run(session: Session, arguments: Arguments) -> Result<ExitCode> {
     let arguments = match arguments.part {
         Some(Part::Ledger(arguments)) => return ledger::run(session, arguments).await,
         Some(Part::Proof(arguments)) => return proof::run(session, arguments).await,
+        Some(Part::DeadLetters(arguments)) => return letters::run(session, arguments).await,
         None => arguments.whole,
     };
     let scratch = Scratch::make("bench", load::config(&session.config)).await?;
