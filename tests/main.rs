@@ -16,5 +16,6 @@ mod ledger;
 mod mistakes;
 mod payloads;
 mod proof;
+mod runbook;
 mod tidy;
 mod unrecognised;

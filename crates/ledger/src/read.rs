@@ -11,6 +11,7 @@ mod payment;
 mod posted;
 mod roll_forward;
 mod statement;
+mod undelivered;
 
 pub use account::{
     AccountLine, AccountView, LotView, Restriction, Standing, Standings, account, account_as_of, accounts,
@@ -25,6 +26,7 @@ pub use payment::{
 pub use posted::{BalanceChange, Posted, posted};
 pub use roll_forward::{CREDITS, Month, RollForwardLine, roll_forward};
 pub use statement::{EntryView, Statement, StatementRange, TransactionView, statement};
+pub use undelivered::{Undelivered, delivered, undelivered};
 
 use db::{Doing, Error, PgConnection, Pool};
 use domain::{Cause, Money};

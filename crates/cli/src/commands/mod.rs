@@ -22,6 +22,7 @@ mod roll_forward;
 mod send;
 mod token;
 mod topology;
+mod undelivered;
 mod unrecognised;
 mod up;
 mod verify;

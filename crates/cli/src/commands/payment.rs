@@ -2,7 +2,7 @@
 
 use super::account::{journal, lots, section};
 use super::payment_acts::{self, Deliver, Move, Value};
-use super::{say, say_json};
+use super::{say, say_json, undelivered};
 use crate::session::Session;
 use crate::table::{Column, Style, Table, moment, or_none};
 use anyhow::{Result, bail};
@@ -39,6 +39,9 @@ pub enum PaymentCommand {
     Deliver(Deliver),
     /// Take a payment with everything that became of it to another account
     Move(Move),
+    /// Payments that gave no credits, all of a kind at once: by why and price, plan, deliver
+    #[command(subcommand)]
+    Undelivered(undelivered::UndeliveredCommand),
     /// State what a movement in another currency amounts to in the payment's own
     Value(Value),
 }
@@ -58,6 +61,7 @@ pub async fn run(session: &Session, command: PaymentCommand) -> Result<ExitCode>
         }
         PaymentCommand::Deliver(arguments) => payment_acts::deliver(session, arguments).await,
         PaymentCommand::Move(arguments) => payment_acts::move_to(session, arguments).await,
+        PaymentCommand::Undelivered(command) => undelivered::run(session, command).await,
         PaymentCommand::Value(arguments) => payment_acts::value(session, arguments).await,
     }
 }

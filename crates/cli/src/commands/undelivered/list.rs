@@ -1,0 +1,158 @@
+//! `payment undelivered list`.
+
+use super::{Which, look_through};
+use crate::commands::{say, say_json};
+use crate::session::Session;
+use crate::table::{Column, Style, Table, moment, or_none};
+use anyhow::Result;
+use domain::Money;
+use ledger::read::{Undelivered, WhyUndelivered};
+use serde::Serialize;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use time::OffsetDateTime;
+
+/// Payments that wait for the same.
+#[derive(Serialize)]
+struct Group {
+    why: &'static str,
+    prices: String,
+    count: u64,
+    #[serde(with = "time::serde::rfc3339")]
+    first: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    last: OffsetDateTime,
+    /// What was paid, by currency.
+    money: BTreeMap<&'static str, Money>,
+    /// How many of them today's configuration would deliver.
+    deliverable: u64,
+}
+
+impl Group {
+    fn of(payment: &Undelivered) -> Self {
+        Self {
+            why: word(payment.why),
+            prices: payment.prices.join(", "),
+            count: 0,
+            first: payment.since,
+            last: payment.since,
+            money: BTreeMap::new(),
+            deliverable: 0,
+        }
+    }
+
+    /// Takes in one that came after those before.
+    fn note(&mut self, payment: &Undelivered) {
+        self.count += 1;
+        self.last = payment.since;
+        self.deliverable += u64::from(payment.grants_today.is_some());
+        let Some(money) = payment.money else { return };
+        let sum = self.money.entry(money.currency().code()).or_insert_with(|| Money::zero(money.currency()));
+        if let Ok(more) = Money::new(sum.amount() + money.amount(), money.currency()) {
+            *sum = more;
+        }
+    }
+}
+
+fn word(why: WhyUndelivered) -> &'static str {
+    match why {
+        WhyUndelivered::AccountUnknown => "account_unknown",
+        WhyUndelivered::AccountContradicted => "account_contradicted",
+        WhyUndelivered::PriceUnknown => "price_unknown",
+    }
+}
+
+pub async fn list(session: &Session, which: &Which, each: bool, limit: usize) -> Result<ExitCode> {
+    let mut payments = Vec::new();
+    let mut groups: BTreeMap<(&'static str, Vec<String>), Group> = BTreeMap::new();
+    look_through(session, which, |payment| {
+        if each {
+            payments.push(payment);
+        } else {
+            let key = (word(payment.why), payment.prices.clone());
+            groups.entry(key).or_insert_with(|| Group::of(&payment)).note(&payment);
+        }
+        if payments.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })
+    .await?;
+    if each {
+        return tell(session, "payments", &payments, payments_table(&payments), None);
+    }
+    let groups: Vec<Group> = groups.into_values().take(limit).collect();
+    let deliverable: u64 = groups.iter().map(|group| group.deliverable).sum();
+    let next = match deliverable {
+        0 => "Today's configuration would deliver none of them: see `bursar payment show`, `payment deliver --account --credits`.".to_owned(),
+        count => format!("Today's configuration would deliver {count} of them: bursar payment undelivered plan"),
+    };
+    tell(session, "groups", &groups, groups_table(&groups), Some(next))
+}
+
+fn tell<T: Serialize>(
+    session: &Session,
+    name: &str,
+    items: &[T],
+    table: Table,
+    next: Option<String>,
+) -> Result<ExitCode> {
+    match session.json {
+        true => say_json(&json!({ name: items }))?,
+        false if items.is_empty() => say("No undelivered payments here."),
+        false => {
+            say(&table.to_string());
+            next.iter().for_each(|next| say(&Style::Dim.paint(next)));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn groups_table(groups: &[Group]) -> Table {
+    let mut table = Table::new(&[
+        Column::Text("why"),
+        Column::Text("prices"),
+        Column::Number("count"),
+        Column::Text("paid"),
+        Column::Number("deliverable now"),
+        Column::Text("first"),
+        Column::Text("last"),
+    ]);
+    for group in groups {
+        let money: Vec<String> = group.money.values().map(Money::to_string).collect();
+        table.styled_row(
+            if group.deliverable > 0 { Style::Bold } else { Style::Plain },
+            vec![
+                group.why.to_owned(),
+                or_none(Some(group.prices.as_str()).filter(|prices| !prices.is_empty())),
+                group.count.to_string(),
+                or_none(Some(money.join(", ")).filter(|money| !money.is_empty()).as_deref()),
+                group.deliverable.to_string(),
+                moment(group.first),
+                moment(group.last),
+            ],
+        );
+    }
+    table
+}
+
+fn payments_table(payments: &[Undelivered]) -> Table {
+    let mut table = Table::new(&[
+        Column::Text("payment"),
+        Column::Text("why"),
+        Column::Text("prices"),
+        Column::Text("paid"),
+        Column::Text("grants today"),
+        Column::Text("first heard of"),
+    ]);
+    for payment in payments {
+        table.row(vec![
+            payment.payment.to_string(),
+            word(payment.why).to_owned(),
+            payment.prices.join(", "),
+            or_none(payment.money.map(|money| money.to_string()).as_deref()),
+            or_none(payment.grants_today.map(|credits| credits.to_string()).as_deref()),
+            moment(payment.since),
+        ]);
+    }
+    table
+}
