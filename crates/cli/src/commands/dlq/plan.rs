@@ -59,7 +59,6 @@ pub async fn plan(session: &Session, arguments: &Arguments) -> Result<ExitCode> 
         say(&Style::Dim
             .paint(&format!("The oldest {} of {found}: --max plans more, up to {MAX}.", messages.len())));
     }
-    say(&Style::Dim.paint("Nothing was changed."));
     Ok(if fails { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 

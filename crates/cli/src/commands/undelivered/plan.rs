@@ -5,7 +5,6 @@ use crate::commands::act::operator;
 use crate::commands::{say, say_json};
 use crate::plan::{self, Replayed, Verdict};
 use crate::session::Session;
-use crate::table::Style;
 use anyhow::Result;
 use bus::{Incoming, exchange, queue};
 use clap::Args;
@@ -38,10 +37,7 @@ pub async fn plan(session: &Session, arguments: &Arguments) -> Result<ExitCode> 
     match session.json {
         true => say_json(&plan)?,
         false if messages.is_empty() => say("Today's configuration would deliver none: nothing to plan."),
-        false => {
-            say(&plan.text(arguments.details));
-            say(&Style::Dim.paint("Nothing was changed."));
-        }
+        false => say(&plan.text(arguments.details)),
     }
     let fails = plan.messages.iter().any(|message| message.verdict == Verdict::WouldFail);
     Ok(if fails { ExitCode::from(1) } else { ExitCode::SUCCESS })
