@@ -128,6 +128,24 @@ forget_user_settings() {
     done
 }
 
+# Programs of servers that tests start for themselves, wherever the others run.
+private_programs_found() { [[ -z $(private_programs_missing) ]]; }
+
+private_programs_missing() {
+    local missing=()
+    postgres_programs >/dev/null || missing+=("initdb")
+    rabbitmq_programs >/dev/null || missing+=("rabbitmq-server")
+    [[ -n $(epmd_program) ]] || missing+=("epmd")
+    printf '%s' "${missing[*]-}"
+}
+
+ensure_private_programs() {
+    if private_programs_found; then return; fi
+    ensure_postgres_programs
+    ensure_rabbitmq_programs
+    private_programs_found
+}
+
 services_stop() {
     sweep_abandoned_instances
     stop_instance kept rabbitmq

@@ -22,6 +22,8 @@ pub enum Step {
     Deciding(u32),
     /// Decided and wrote it, and did not commit.
     Decided,
+    /// Published what must be out before the commit (a gate's facts), and did not commit.
+    Forwarded,
     /// Sent its commit, and never learned whether it held.
     Committing,
     /// Committed, and published nothing.
@@ -35,12 +37,13 @@ pub enum Step {
 }
 
 impl Step {
-    pub const ALL: [Step; 10] = [
+    pub const ALL: [Step; 11] = [
         Step::Taken,
         Step::Deciding(3),
         Step::Deciding(12),
         Step::Deciding(24),
         Step::Decided,
+        Step::Forwarded,
         Step::Committing,
         Step::Committed,
         Step::Publishing,
@@ -82,12 +85,19 @@ impl Site {
         if let Step::Deciding(answers) = last {
             return answered(worker.handle(&mut work, items), answers).await.is_none();
         }
-        let Ok(Settled { announce, .. }) = worker.handle(&mut work, items).await else { return false };
+        let Ok(Settled { announce, forward, .. }) = worker.handle(&mut work, items).await else {
+            return false;
+        };
+        if last == Step::Decided {
+            return true;
+        }
+        self.publisher.publish_all(forward).await.expect("the site's broker takes facts");
         match last {
-            Step::Decided => return true,
+            Step::Forwarded => return true,
             Step::Committing => return answered(work.commit(), 0).await.is_none(),
             Step::Taken
             | Step::Deciding(_)
+            | Step::Decided
             | Step::Committed
             | Step::Publishing
             | Step::Published

@@ -1,0 +1,126 @@
+//! What RabbitMQ does to the fleet.
+
+use super::load::Load;
+use super::place::{Aftermath, Place};
+use bus::queue;
+use lapin::types::FieldTable;
+use secrecy::ExposeSecret;
+use std::time::Duration;
+use testkit::{Relay, Site, eventually, within};
+
+/// How often lines are cut.
+const CUTS: usize = 3;
+
+pub async fn killed(place: &mut Place, load: &Load) -> Aftermath {
+    let (_, refused) = load.answers();
+    place.servers.kill_rabbitmq().await;
+    let (before, _) = load.answers();
+    place.servers.start_rabbitmq().await;
+    let (after, refused_after) = load.answers();
+    let note = format!(
+        "{} webhooks answered 2xx while it was away, {} not",
+        after - before,
+        refused_after - refused
+    );
+    let wrong = (after == before).then(|| "the front door took nothing while RabbitMQ was away".to_owned());
+    Aftermath { notes: vec![note], wrong: wrong.into_iter().collect(), ..Aftermath::default() }
+}
+
+/// A batch stands in the middle of its transaction whenever the line is cut.
+pub async fn connection_cut_within_a_batch(place: &mut Place, _: &Load) -> Aftermath {
+    let url = place.site.amqp_url.expose_secret().to_owned();
+    let relay = Relay::to(&url, 5672).await;
+    place.kill_fleet().await;
+    place.start_fleet_by(relay.url(&url)).await;
+    for _ in 0..CUTS {
+        let mut holder = place.site.pool.begin().await.unwrap();
+        sqlx::query("lock table transactions in share row exclusive mode")
+            .execute(&mut *holder)
+            .await
+            .unwrap();
+        until_a_batch_waits(&place.site).await;
+        relay.cut();
+        holder.commit().await.unwrap();
+    }
+    // The line stays: the fleet keeps it until the next one takes its place.
+    place.keep(relay);
+    Aftermath::default()
+}
+
+async fn until_a_batch_waits(site: &Site) {
+    eventually("a batch to wait for the journal", async || {
+        let waiting = site.number(
+            "select count(*) from pg_locks where not granted and relation = 'transactions'::regclass",
+        );
+        (waiting.await > 0).then_some(())
+    })
+    .await;
+}
+
+pub async fn connections_closed(place: &mut Place, _: &Load) -> Aftermath {
+    place.servers.rabbitmqctl("close_all_connections --vhost / fault").await;
+    Aftermath::default()
+}
+
+/// Publishers are blocked: webhooks are kept in Postgres and answered, and what consumers have in hand is acknowledged.
+pub async fn memory_alarm(place: &mut Place, load: &Load) -> Aftermath {
+    let (_, refused) = load.answers();
+    place.servers.rabbitmqctl("set_vm_memory_high_watermark 0").await;
+    eventually("webhooks to be kept in Postgres", async || {
+        (place.site.number("select count(*) from kept_messages").await > 20).then_some(())
+    })
+    .await;
+    let unacknowledged = until_the_ledger_has_acknowledged(place).await;
+    place.servers.rabbitmqctl("set_vm_memory_high_watermark 0.4").await;
+    let (_, refused_after) = load.answers();
+    let mut aftermath = Aftermath::default();
+    if refused_after > refused {
+        aftermath.wrong.push(format!("{} webhooks were not answered 2xx", refused_after - refused));
+    }
+    aftermath.wrong.extend(unacknowledged.map(|queues| format!("acknowledgements did not flow: {queues}")));
+    aftermath
+}
+
+/// The queues as they are, if the ledger's does not get empty in time.
+async fn until_the_ledger_has_acknowledged(place: &Place) -> Option<String> {
+    let empty = format!("{}\t0", place.site.namespace.name(queue::LEDGER));
+    let mut queues = String::new();
+    for _ in 0..5 {
+        queues = place.servers.rabbitmqctl("list_queues name messages").await;
+        if queues.split(" | ").any(|line| line == empty) {
+            return None;
+        }
+    }
+    Some(queues)
+}
+
+/// As an operator must who does not want to lose what is in them: unbound first, so that publishers keep what they have,
+/// then emptied by their readers. Deleting a queue cancels its consumers.
+pub async fn queues_deleted(place: &mut Place, _: &Load) -> Aftermath {
+    let site = place.site.clone();
+    unbind(&site, &[queue::GATE, queue::GATE_INBOUND]).await;
+    let doors = [queue::GATE, queue::GATE_INBOUND, queue::LEDGER].map(|queue| site.namespace.name(queue));
+    within(Duration::from_secs(30), "the queues to be empty", async || {
+        let queues = place.servers.rabbitmqctl("list_queues name messages").await;
+        let is_empty = |door: &String| queues.split(" | ").any(|line| line == format!("{door}\t0"));
+        doors.iter().all(is_empty).then_some(())
+    })
+    .await;
+    for queue in [queue::GATE, queue::GATE_INBOUND, queue::LEDGER] {
+        site.delete_queue(queue).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    site.topology.declare(&site.broker).await.unwrap();
+    Aftermath::default()
+}
+
+async fn unbind(site: &Site, queues: &[&str]) {
+    let channel = site.broker.channel().await.unwrap();
+    for queue in queues.iter().map(|queue| site.namespace.name(queue)) {
+        for binding in site.topology.bindings.iter().filter(|binding| binding.queue == queue) {
+            let (from, key) = (binding.exchange.as_str().into(), binding.routing_key.into());
+            channel.queue_unbind(queue.as_str().into(), from, key, FieldTable::default()).await.unwrap();
+        }
+    }
+    drop(channel.close(200, "done".into()).await);
+}
