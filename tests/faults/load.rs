@@ -124,7 +124,8 @@ impl Load {
         let facts = self.sender.draw(1);
         let (fact, _) = &facts[0];
         // JSON may be followed by any amount of white space.
-        let body = format!("{:<bytes$}", fact.to_json());
+        let mut body = fact.to_json();
+        body.push_str(&" ".repeat(bytes.saturating_sub(body.len())));
         let (to, id) = (self.sender.inbound.clone(), fact.cause.id.clone());
         let message = Message::new(to, "fact.usage", id, wire::CONTENT_TYPE, None, body);
         self.sender.publish(vec![message]).await;

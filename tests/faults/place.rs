@@ -144,9 +144,12 @@ impl Place {
         let (over, over_at) = (Instant::now(), OffsetDateTime::now_utc());
         let recovered = self.until_settling(over_at).await.map(|()| over.elapsed());
         let sent = load.stop().await;
-        let calm = Calm { site: &self.site, sent: &sent, dead: &aftermath.dead };
+        let mut calm = Calm { site: &self.site, sent: &sent, dead: &aftermath.dead, last: "nothing" };
         let drained = calm.within(self.form.drain_limit()).await.then(|| over.elapsed());
-        let settled_since = proof::settled_since(&self.site, over_at).await;
+        let mut notes = aftermath.notes;
+        if let Some(drained) = drained {
+            notes.push(self.backlog(over_at, drained, calm.last).await);
+        }
         let mut proof =
             proof::prove(&self.site, &self.settings, &mut self.told, &name, &sent, &aftermath.dead).await;
         proof.wrong.extend(aftermath.wrong);
@@ -157,11 +160,17 @@ impl Place {
             dead_expected: aftermath.dead.len(),
             recovered,
             drained,
-            settled_since,
-            notes: aftermath.notes,
+            notes,
         };
         println!("{row}");
         self.rows.push(row);
+    }
+
+    /// How fast it was worked off, and what came last.
+    async fn backlog(&self, since: OffsetDateTime, drained: Duration, last: &str) -> String {
+        let settled = u128::try_from(proof::settled_since(&self.site, since).await).unwrap();
+        let rate = settled * 1000 / drained.as_millis().max(1);
+        format!("{settled} facts settled after it, {rate} in a second; last came: {last}")
     }
 
     async fn until_it_flows(&self, load: &Load) {

@@ -1,7 +1,7 @@
 //! What RabbitMQ does to the fleet.
 
 use super::load::Load;
-use super::place::{Aftermath, Place};
+use super::place::{Aftermath, Form, Place};
 use bus::queue;
 use lapin::types::FieldTable;
 use secrecy::ExposeSecret;
@@ -62,7 +62,8 @@ pub async fn connections_closed(place: &mut Place, _: &Load) -> Aftermath {
     Aftermath::default()
 }
 
-/// Publishers are blocked: webhooks are kept in Postgres and answered, and what consumers have in hand is acknowledged.
+/// Publishers are blocked: webhooks are kept in Postgres and answered, and what consumers have in hand is acknowledged,
+/// if only once their publishing has waited in vain.
 pub async fn memory_alarm(place: &mut Place, load: &Load) -> Aftermath {
     let (_, refused) = load.answers();
     place.servers.rabbitmqctl("set_vm_memory_high_watermark 0").await;
@@ -70,28 +71,24 @@ pub async fn memory_alarm(place: &mut Place, load: &Load) -> Aftermath {
         (place.site.number("select count(*) from kept_messages").await > 20).then_some(())
     })
     .await;
-    let unacknowledged = until_the_ledger_has_acknowledged(place).await;
+    if place.form == Form::Long {
+        let ledger = [place.site.namespace.name(queue::LEDGER)];
+        within(Duration::from_secs(120), "the ledger's queue to be empty", async || {
+            are_empty(place, &ledger).await.then_some(())
+        })
+        .await;
+    }
     place.servers.rabbitmqctl("set_vm_memory_high_watermark 0.4").await;
     let (_, refused_after) = load.answers();
-    let mut aftermath = Aftermath::default();
-    if refused_after > refused {
-        aftermath.wrong.push(format!("{} webhooks were not answered 2xx", refused_after - refused));
-    }
-    aftermath.wrong.extend(unacknowledged.map(|queues| format!("acknowledgements did not flow: {queues}")));
-    aftermath
+    let wrong = (refused_after > refused)
+        .then(|| format!("{} webhooks were not answered 2xx", refused_after - refused));
+    Aftermath { wrong: wrong.into_iter().collect(), ..Aftermath::default() }
 }
 
-/// The queues as they are, if the ledger's does not get empty in time.
-async fn until_the_ledger_has_acknowledged(place: &Place) -> Option<String> {
-    let empty = format!("{}\t0", place.site.namespace.name(queue::LEDGER));
-    let mut queues = String::new();
-    for _ in 0..5 {
-        queues = place.servers.rabbitmqctl("list_queues name messages").await;
-        if queues.split(" | ").any(|line| line == empty) {
-            return None;
-        }
-    }
-    Some(queues)
+/// Whether queues, by their whole names, hold nothing at all: what was delivered is acknowledged too.
+async fn are_empty(place: &Place, queues: &[String]) -> bool {
+    let told = place.servers.rabbitmqctl("list_queues name messages").await;
+    queues.iter().all(|queue| told.split(" | ").any(|line| line == format!("{queue}\t0")))
 }
 
 /// As an operator must who does not want to lose what is in them: unbound first, so that publishers keep what they have,
@@ -101,9 +98,7 @@ pub async fn queues_deleted(place: &mut Place, _: &Load) -> Aftermath {
     unbind(&site, &[queue::GATE, queue::GATE_INBOUND]).await;
     let doors = [queue::GATE, queue::GATE_INBOUND, queue::LEDGER].map(|queue| site.namespace.name(queue));
     within(Duration::from_secs(30), "the queues to be empty", async || {
-        let queues = place.servers.rabbitmqctl("list_queues name messages").await;
-        let is_empty = |door: &String| queues.split(" | ").any(|line| line == format!("{door}\t0"));
-        doors.iter().all(is_empty).then_some(())
+        are_empty(place, &doors).await.then_some(())
     })
     .await;
     for queue in [queue::GATE, queue::GATE_INBOUND, queue::LEDGER] {

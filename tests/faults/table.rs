@@ -15,8 +15,6 @@ pub struct Row {
     pub recovered: Option<Duration>,
     /// From the end of the fault until nothing waited anywhere.
     pub drained: Option<Duration>,
-    /// Facts settled since the end of the fault.
-    pub settled_since: i64,
     pub notes: Vec<String>,
 }
 

@@ -2,7 +2,8 @@
 
 use crate::Site;
 use crate::site::CONFIRM_TIMEOUT;
-use bus::{Announcement, Broker, Context, Decoded, Health, Incoming, Publisher, Settled, Worker};
+use crate::wait::eventually;
+use bus::{Announcement, Broker, Context, Decoded, Health, Incoming, Message, Publisher, Settled, Worker};
 use db::Work;
 use lapin::options::BasicGetOptions;
 use std::future::Future;
@@ -91,7 +92,7 @@ impl Site {
         if last == Step::Decided {
             return true;
         }
-        self.publisher.publish_all(forward).await.expect("the site's broker takes facts");
+        self.hand_over(forward).await;
         match last {
             Step::Forwarded => return true,
             Step::Committing => return answered(work.commit(), 0).await.is_none(),
@@ -114,12 +115,20 @@ impl Site {
         if last == Step::Publishing {
             messages.truncate(messages.len() / 2);
         }
-        self.publisher.publish_all(messages).await.expect("the site's broker takes events");
+        self.hand_over(messages).await;
         if last == Step::Settled {
             let mut connection = pool.acquire().await.expect("the site's database answers");
             db::outbox::settled(&mut connection, row).await.expect("the site's database answers");
         }
         true
+    }
+
+    /// Publishes; again where the broker was away, which harms nobody.
+    async fn hand_over(&self, messages: Vec<Message>) {
+        eventually("the site's broker to take messages", async || {
+            self.publisher.publish_all(messages.clone()).await.ok()
+        })
+        .await;
     }
 
     /// Runs a worker that [`Mortal::kill`] ends like SIGKILL, on connections of its own.
