@@ -54,7 +54,6 @@ fn no_fault_loses_or_doubles_anything_and_the_fleet_recovers_by_itself() {
 async fn faults_of_postgres(form: Form) -> Vec<Row> {
     let mut place = Place::open(form).await;
     let outcome = AssertUnwindSafe(async {
-        place.fault("Postgres stopped immediately and started", postgres::stopped).await;
         place.fault("Postgres' connections cut", postgres::connections_cut).await;
         place.fault("Postgres' disk full (53100)", postgres::says_that_its_disk_is_full).await;
         if form == Form::Long {
@@ -63,6 +62,7 @@ async fn faults_of_postgres(form: Form) -> Vec<Row> {
         place.fault("serialization failures", postgres::serialization_failures).await;
         place.fault("bodies that are no facts", bodies::malformed).await;
         place.fault("poison among good facts", bodies::poison).await;
+        place.fault("Postgres stopped immediately and started", postgres::stopped).await;
     })
     .catch_unwind()
     .await;

@@ -27,7 +27,7 @@ const SENDER_PACE: Duration = Duration::from_millis(100);
 /// Usage in each step of the gateway: some in one message, the others each in its own.
 const PACKED: usize = 8;
 const SINGLE: usize = 4;
-const GATEWAY_PACE: Duration = Duration::from_millis(25);
+const GATEWAY_PACE: Duration = Duration::from_millis(40);
 
 /// Between two attempts of one who was refused.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -63,7 +63,7 @@ struct Sender {
     numbers: Arc<AtomicU64>,
     sent: Arc<Mutex<Sent>>,
     accepted: Arc<AtomicU64>,
-    refused: Arc<AtomicU64>,
+    refused: Arc<Mutex<BTreeMap<String, u64>>>,
 }
 
 /// A load that flows until it is stopped.
@@ -104,9 +104,14 @@ impl Load {
         self.sender.sent.lock().unwrap().ids.len()
     }
 
-    /// Webhooks answered with 2xx, and answered otherwise or not at all.
-    pub fn answers(&self) -> (u64, u64) {
-        (self.sender.accepted.load(Ordering::Relaxed), self.sender.refused.load(Ordering::Relaxed))
+    /// Webhooks answered with 2xx.
+    pub fn accepted(&self) -> u64 {
+        self.sender.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Webhooks answered otherwise, or not at all, since the last call: how often, by the answer.
+    pub fn refused(&self) -> BTreeMap<String, u64> {
+        std::mem::take(&mut *self.sender.refused.lock().unwrap())
     }
 
     /// So much usage at once, beside what flows.
@@ -179,11 +184,12 @@ impl Sender {
         let body = body.to_string().into_bytes();
         loop {
             let answer = deliver(client, self.webhooks.clone(), "paddle", body.clone()).await;
-            if answer.ok() == Some(StatusCode::OK) {
+            if answer.as_ref().ok() == Some(&StatusCode::OK) {
                 self.accepted.fetch_add(1, Ordering::Relaxed);
                 return;
             }
-            self.refused.fetch_add(1, Ordering::Relaxed);
+            let why = answer.map_or_else(|error| format!("{error:?}"), |status| status.to_string());
+            *self.refused.lock().unwrap().entry(why).or_default() += 1;
             tokio::time::sleep(PAUSE).await;
         }
     }

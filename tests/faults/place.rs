@@ -35,7 +35,7 @@ impl Form {
 
     /// Until the backlog of any fault is worked off; longer is lost or stuck.
     fn drain_limit(self) -> Duration {
-        self.of(Duration::from_secs(40), Duration::from_secs(900))
+        self.of(Duration::from_secs(90), Duration::from_secs(900))
     }
 }
 

@@ -23,10 +23,23 @@ pub struct Proof {
     pub wrong: Vec<String>,
 }
 
-/// The message ids of all dead letters since the last call. The one place that knows where they are.
-pub async fn dead_letters(site: &Site) -> Vec<String> {
-    let letters = site.dead_letters().await.into_iter();
-    letters.map(|letter| letter.message_id.expect("the fleet gives every dead letter an id")).collect()
+/// A dead letter, by what it was: a message, and the fact that it or a part of it was about, if that can be told.
+#[derive(Debug)]
+pub struct Letter {
+    pub message_id: String,
+    event_id: Option<String>,
+}
+
+/// All dead letters since the last call. The one place that knows where they are.
+pub async fn dead_letters(site: &Site) -> Vec<Letter> {
+    let letters = site.dead_letters().await.into_iter().map(|letter| {
+        let body: Option<Value> = serde_json::from_str(&letter.body).ok();
+        Letter {
+            message_id: letter.message_id.expect("the fleet gives every dead letter an id"),
+            event_id: body.and_then(|body| body["id"].as_str().map(str::to_owned)),
+        }
+    });
+    letters.collect()
 }
 
 /// How many dead letters wait to be counted.
@@ -123,13 +136,15 @@ pub async fn prove(
 ) -> Proof {
     let dead = dead_letters(site).await;
     let missing = unsettled(site, sent).await;
-    let lost = missing.iter().filter(|id| !dead.contains(id)).count();
+    let buried: BTreeSet<&String> = dead.iter().filter_map(|letter| letter.event_id.as_ref()).collect();
+    let lost = missing.iter().filter(|id| !buried.contains(id)).count();
     let untold = told.missing(site).await;
     let mut wrong = Vec::new();
     let mut note = |is_wrong: bool, what: String| wrong.extend(is_wrong.then_some(what));
     note(lost > 0, format!("lost: {:?}", &missing[..missing.len().min(5)]));
     note(untold > 0, format!("{untold} events were never told"));
-    let (found, expected) = (count(&dead), count(dead_expected));
+    let found = count(dead.iter().map(|letter| &letter.message_id));
+    let expected = count(dead_expected);
     let unforeseen: Vec<_> =
         found.iter().filter(|(id, times)| expected.get(*id) != Some(times)).take(5).collect();
     note(!unforeseen.is_empty(), format!("dead letters that should not be: {unforeseen:?}"));
@@ -142,7 +157,7 @@ pub async fn prove(
     Proof { lost: lost + untold, doubled: doubled(site, name).await, dead: dead.len(), wrong }
 }
 
-pub fn count(ids: &[String]) -> BTreeMap<&String, usize> {
+pub fn count<'a>(ids: impl IntoIterator<Item = &'a String>) -> BTreeMap<&'a String, usize> {
     let mut counts = BTreeMap::new();
     for id in ids {
         *counts.entry(id).or_default() += 1;
