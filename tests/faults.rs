@@ -5,6 +5,8 @@
 //! `BURSAR_FAULTS=long` asks for long outages and many messages (`deploy/faults.sh --long`), and `BURSAR_FAULTS_TABLE`
 //! names a file for the table.
 
+#![expect(clippy::print_stdout, reason = "a table is there to be printed")]
+
 mod bodies;
 mod deaths;
 mod load;

@@ -168,11 +168,11 @@ impl Sender {
             let number = self.number();
             let (id, account) = (format!("{}-evt-{number}", self.name), self.account(number));
             let body = self.purchase(&id, number, &account);
-            for _ in 0..1 + u64::from(number % 7 == 0) {
+            for _ in 0..1 + u64::from(number.is_multiple_of(7)) {
                 self.deliver(&client, &body).await;
             }
             self.sent.lock().unwrap().note("paddle", &id, &account, CREDITS);
-            if number % 5 == 0 {
+            if number.is_multiple_of(5) {
                 let id = format!("{}-back-{number}", self.name);
                 self.deliver(&client, &self.refund(&id, number)).await;
                 self.sent.lock().unwrap().note("paddle", &id, &account, -CREDITS);
