@@ -53,6 +53,7 @@ fn no_fault_loses_or_doubles_anything_and_the_fleet_recovers_by_itself() {
     });
 }
 
+/// And what takes little time beside it, so that both halves take as long.
 async fn faults_of_postgres(form: Form) -> Vec<Row> {
     let mut place = Place::open(form).await;
     let outcome = AssertUnwindSafe(async {
@@ -62,6 +63,8 @@ async fn faults_of_postgres(form: Form) -> Vec<Row> {
             place.fault("Postgres' disk full (really)", postgres::fills_its_disk).await;
         }
         place.fault("serialization failures", postgres::serialization_failures).await;
+        place.fault("ledger dies at every step", deaths::of_the_ledger).await;
+        place.fault("gate dies at every step", deaths::of_the_gate).await;
         place.fault("bodies that are no facts", bodies::malformed).await;
         place.fault("poison among good facts", bodies::poison).await;
         place.fault("Postgres stopped immediately and started", postgres::stopped).await;
@@ -80,8 +83,6 @@ async fn faults_of_rabbitmq(form: Form) -> Vec<Row> {
         place.fault("memory alarm of RabbitMQ", rabbitmq::memory_alarm).await;
         place.fault("queues deleted, consumers cancelled", rabbitmq::queues_deleted).await;
         place.fault("fleet killed at random (-9)", deaths::at_random).await;
-        place.fault("ledger dies at every step", deaths::of_the_ledger).await;
-        place.fault("gate dies at every step", deaths::of_the_gate).await;
     })
     .catch_unwind()
     .await;

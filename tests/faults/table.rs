@@ -81,7 +81,7 @@ pub fn table(rows: &[Row]) -> String {
     text.extend(cells[1..].iter().map(line));
     for row in rows {
         for note in row.notes.iter().chain(&row.proof.wrong) {
-            text += &format!("\n{}: {note}", row.fault);
+            text += &format!("\n{}: {note}\n", row.fault);
         }
     }
     text
