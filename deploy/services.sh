@@ -122,10 +122,44 @@ forget_user_settings() {
     local name
     for name in "${!BURSAR_@}"; do
         case $name in
-            BURSAR_TEST_* | BURSAR_LOG | BURSAR_LOG_FORMAT) ;;
+            BURSAR_TEST_* | BURSAR_FAULTS | BURSAR_FAULTS_TABLE | BURSAR_LOG | BURSAR_LOG_FORMAT) ;;
             *) unset "$name" ;;
         esac
     done
+}
+
+# Programs of servers that tests start for themselves, wherever the others run.
+private_programs_found() { [[ -z $(private_programs_missing) ]]; }
+
+private_programs_missing() {
+    local missing=()
+    postgres_programs >/dev/null || missing+=("initdb")
+    rabbitmq_programs >/dev/null || missing+=("rabbitmq-server")
+    [[ -n $(epmd_program) ]] || missing+=("epmd")
+    printf '%s' "${missing[*]-}"
+}
+
+# Installs what is missing, where that may be done. The tests that need it say that they were not run where it may not.
+ensure_private_programs() {
+    if private_programs_found; then return; fi
+    # In a shell of its own, since what cannot be installed ends it; without the steps at exit of this one.
+    if (exit_steps=() && ensure_postgres_programs && ensure_rabbitmq_programs) && private_programs_found; then return; fi
+    export BURSAR_TEST_PRIVATE_SERVERS=missing
+}
+
+# private_programs_report: the last word of a run whose tests had no servers to break.
+private_programs_report() {
+    [[ ${BURSAR_TEST_PRIVATE_SERVERS:-} != missing ]] ||
+        printf 'NOT RUN: the fault tests, which start servers of their own. Install PostgreSQL and RabbitMQ for them (missing: %s).\n' "$(private_programs_missing)"
+}
+
+# Tests get their servers under names that the binary does not read, and nothing of the user's: what a test forgets to set must be
+# missing, not somebody's live database.
+give_tests_their_servers() {
+    export BURSAR_TEST_DATABASE_URL=$BURSAR_DATABASE_URL BURSAR_TEST_AMQP_URL=$BURSAR_AMQP_URL
+    forget_user_settings
+    export SQLX_OFFLINE=true
+    unset DATABASE_URL
 }
 
 services_stop() {

@@ -33,15 +33,6 @@ parse_options() {
     runner_arguments=("$@")
 }
 
-# Tests get their servers under names that the binary does not read, and nothing of the user's: what a test forgets to set must be
-# missing, not somebody's live database.
-give_tests_their_servers() {
-    export BURSAR_TEST_DATABASE_URL=$BURSAR_DATABASE_URL BURSAR_TEST_AMQP_URL=$BURSAR_AMQP_URL
-    forget_user_settings
-    export SQLX_OFFLINE=true
-    unset DATABASE_URL
-}
-
 # --- running -------------------------------------------------------------------------------------
 
 run_tests() {
@@ -117,6 +108,7 @@ main() {
     parse_options "$@"
     ensure_toolchain
     services_ensure ${service_options[@]+"${service_options[@]}"}
+    ensure_private_programs
     give_tests_their_servers
     work=$(mktemp -d "${TMPDIR:-/tmp}/bursar-test.XXXXXX")
     at_exit rm -rf "$work"
@@ -135,6 +127,7 @@ main() {
         status=1
         say "error: expected the tests to drop their databases, these are left: ${left//$'\n'/ }. A test does not use the testkit's database, or its process was killed. Drop them with dropdb."
     fi
+    private_programs_report
     printf 'tests: %s; documentation tests: %s\n' "$(counts "$work/tests")" "$(counts "$work/doc")"
     exit "$status"
 }

@@ -9,6 +9,7 @@ mod binary;
 mod bus;
 mod crash;
 mod door;
+mod faults;
 mod fixtures;
 mod gate;
 mod histories;

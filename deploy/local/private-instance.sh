@@ -12,11 +12,16 @@
 # state_get <instance> <service> <key>
 state_get() { sed -n "s/^$3=//p" "$local_dir/$1/$2.state" 2>/dev/null || true; }
 
-# state_put <instance> <service> <key=value>...: readable by its owner alone, for it holds a password.
+# state_put <instance> <service> <key=value>...: in the place of what was there under these keys (a server started again has
+# another process id). Readable by its owner alone, for it holds a password; replaced as a whole, for others read it meanwhile.
 state_put() {
-    local instance=$1 service=$2
+    local file=$local_dir/$1/$2.state kept pair
     shift 2
-    (umask 077 && printf '%s\n' "$@" >>"$local_dir/$instance/$service.state")
+    kept=$(cat "$file" 2>/dev/null) || kept=
+    for pair in "$@"; do
+        kept=$(grep -v "^${pair%%=*}=" <<<"$kept") || true
+    done
+    (umask 077 && printf '%s\n' ${kept:+"$kept"} "$@" >"$file.new" && mv "$file.new" "$file")
 }
 
 this_instance() { if [[ $keep_services == yes ]]; then printf kept; else printf 'run-%s' "$$"; fi; }
@@ -85,7 +90,7 @@ forget_instance() {
         [[ $elsewhere != */bursar-local-"$2".* ]] || rm -rf "$elsewhere"
         rm -f "$place"
     fi
-    rm -rf "$place" "$place.state"
+    rm -rf "$place" "$place.state" "$place.state.new"
     rmdir "$local_dir/$1" "$local_dir" 2>/dev/null || true
 }
 

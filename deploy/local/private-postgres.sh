@@ -16,13 +16,21 @@ postgres_programs() {
 
 private_postgres() {
     if reuse_kept_postgres; then return; fi
+    ensure_postgres_programs
+    start_private_postgres
+}
+
+ensure_postgres_programs() {
+    if postgres_programs >/dev/null; then return; fi
+    install_packages "PostgreSQL" "postgresql" "postgresql@17"
+    not_at_boot postgresql.service
+    postgres_programs >/dev/null ||
+        fail "expected initdb after installing PostgreSQL, found none. Install a PostgreSQL server by hand, or set BURSAR_DATABASE_URL."
+}
+
+start_private_postgres() {
     local programs directory port password url
-    if ! programs=$(postgres_programs); then
-        install_packages "PostgreSQL" "postgresql" "postgresql@17"
-        not_at_boot postgresql.service
-        programs=$(postgres_programs) ||
-            fail "expected initdb after installing PostgreSQL, found none. Install a PostgreSQL server by hand, or set BURSAR_DATABASE_URL."
-    fi
+    programs=$(postgres_programs)
     stop_instance "$(this_instance)" postgres
     choose_user postgres
     directory=$(instance_directory "$(this_instance)" postgres)
@@ -84,6 +92,25 @@ stop_private_postgres() {
     [[ -n $directory ]] || directory=$(cd -P "$local_dir/$1/postgres" 2>/dev/null && pwd) || return 0
     pid=$(state_get "$1" postgres pid)
     [[ -n $pid || ! -r $directory/data/postmaster.pid ]] || pid=$(head -n 1 "$directory/data/postmaster.pid")
+    unmount_small_disk "$directory"
     # SIGINT is Postgres's fast shutdown: ends sessions, writes a checkpoint. SIGQUIT leaves that out.
     stop_process "$pid" "$directory/data" INT QUIT
 }
+
+# --- a small disk --------------------------------------------------------------------------------
+# For a test that fills it: a tablespace's directory on a memory file system of a few MiB. Needs the right to mount.
+
+# mount_small_disk <directory> <MiB>: makes it, or gives it another size.
+mount_small_disk() {
+    local place=$1/small
+    if mounted_small_disk "$1"; then
+        mount -o "remount,size=${2}m" "$place"
+    else
+        as_user mkdir -p "$place" && mount -t tmpfs -o "size=${2}m" bursar-small "$place" && hand_over "$place"
+    fi
+}
+
+mounted_small_disk() { grep -qF " $1/small tmpfs " /proc/mounts 2>/dev/null; }
+
+# Lazily, for the server may still have files open there.
+unmount_small_disk() { ! mounted_small_disk "$1" || umount -l "$1/small"; }

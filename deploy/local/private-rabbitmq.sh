@@ -31,13 +31,22 @@ epmd_program() {
 
 private_rabbitmq() {
     if reuse_kept_rabbitmq; then return; fi
+    ensure_rabbitmq_programs
+    launch_private_rabbitmq
+    await_private_rabbitmq
+}
+
+ensure_rabbitmq_programs() {
+    if rabbitmq_programs >/dev/null; then return; fi
+    install_packages "RabbitMQ" "rabbitmq-server" "rabbitmq"
+    not_at_boot rabbitmq-server.service epmd.service epmd.socket
+    rabbitmq_programs >/dev/null ||
+        fail "expected rabbitmq-server after installing RabbitMQ, found none. Install RabbitMQ by hand, or set BURSAR_AMQP_URL."
+}
+
+# Starts it and does not wait: a node takes some seconds to come up.
+launch_private_rabbitmq() {
     local directory instance
-    if ! rabbitmq_programs >/dev/null; then
-        install_packages "RabbitMQ" "rabbitmq-server" "rabbitmq"
-        not_at_boot rabbitmq-server.service epmd.service epmd.socket
-        rabbitmq_programs >/dev/null ||
-            fail "expected rabbitmq-server after installing RabbitMQ, found none. Install RabbitMQ by hand, or set BURSAR_AMQP_URL."
-    fi
     instance=$(this_instance)
     stop_instance "$instance" rabbitmq
     choose_user rabbitmq
@@ -47,7 +56,13 @@ private_rabbitmq() {
     say "starting a private RabbitMQ on 127.0.0.1:$(state_get "$instance" rabbitmq port)"
     start_epmd "$instance" "$directory"
     start_node "$instance" "$directory"
-    wait_for_node "$instance" || give_up rabbitmq "$directory/out.log" BURSAR_AMQP_URL
+}
+
+await_private_rabbitmq() {
+    local instance
+    instance=$(this_instance)
+    wait_for_node "$instance" ||
+        give_up rabbitmq "$(state_get "$instance" rabbitmq directory)/out.log" BURSAR_AMQP_URL
     use_rabbitmq_of "$instance"
 }
 
@@ -89,9 +104,9 @@ node_environment() {
         "$@"
 }
 
-# Started by us and before the node: left to itself the node starts one that outlives it.
+# Started by us and before the node, and waited for: a node that finds none starts one, which outlives it.
 start_epmd() {
-    local epmd
+    local epmd deadline=$((SECONDS + 30))
     epmd=$(epmd_program)
     [[ -n $epmd ]] || fail "expected epmd (part of Erlang) beside RabbitMQ, found none. Install Erlang's epmd, or set BURSAR_AMQP_URL."
     (
@@ -99,6 +114,10 @@ start_epmd() {
         node_environment "$1" "$2" nohup "$epmd" -address 127.0.0.1 -port "$(state_get "$1" rabbitmq epmd_port)"
     ) </dev/null >/dev/null 2>&1 &
     state_put "$1" rabbitmq "epmd_pid=$!"
+    until port_open 127.0.0.1 "$(state_get "$1" rabbitmq epmd_port)"; do
+        ((SECONDS < deadline)) || fail "expected epmd to listen within 30 s, it does not. Set BURSAR_AMQP_URL to do without a private RabbitMQ."
+        sleep 0.05
+    done
 }
 
 # The flag -bursar_local means nothing to Erlang; it marks the process as ours for is_process.

@@ -89,6 +89,10 @@ impl Bursar {
         .await;
     }
 
+    pub fn process_id(&self) -> u32 {
+        self.child.id().expect("it is running")
+    }
+
     /// SIGKILL, without any chance to settle something.
     pub async fn kill(mut self) {
         self.child.kill().await.expect("it was running");

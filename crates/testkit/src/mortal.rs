@@ -2,7 +2,8 @@
 
 use crate::Site;
 use crate::site::CONFIRM_TIMEOUT;
-use bus::{Announcement, Broker, Context, Decoded, Health, Incoming, Publisher, Settled, Worker};
+use crate::wait::eventually;
+use bus::{Announcement, Broker, Context, Decoded, Health, Incoming, Message, Publisher, Settled, Worker};
 use db::Work;
 use lapin::options::BasicGetOptions;
 use std::future::Future;
@@ -22,6 +23,8 @@ pub enum Step {
     Deciding(u32),
     /// Decided and wrote it, and did not commit.
     Decided,
+    /// Published what must be out before the commit (a gate's facts), and did not commit.
+    Forwarded,
     /// Sent its commit, and never learned whether it held.
     Committing,
     /// Committed, and published nothing.
@@ -35,12 +38,13 @@ pub enum Step {
 }
 
 impl Step {
-    pub const ALL: [Step; 10] = [
+    pub const ALL: [Step; 11] = [
         Step::Taken,
         Step::Deciding(3),
         Step::Deciding(12),
         Step::Deciding(24),
         Step::Decided,
+        Step::Forwarded,
         Step::Committing,
         Step::Committed,
         Step::Publishing,
@@ -82,12 +86,19 @@ impl Site {
         if let Step::Deciding(answers) = last {
             return answered(worker.handle(&mut work, items), answers).await.is_none();
         }
-        let Ok(Settled { announce, .. }) = worker.handle(&mut work, items).await else { return false };
+        let Ok(Settled { announce, forward, .. }) = worker.handle(&mut work, items).await else {
+            return false;
+        };
+        if last == Step::Decided {
+            return true;
+        }
+        self.hand_over(forward).await;
         match last {
-            Step::Decided => return true,
+            Step::Forwarded => return true,
             Step::Committing => return answered(work.commit(), 0).await.is_none(),
             Step::Taken
             | Step::Deciding(_)
+            | Step::Decided
             | Step::Committed
             | Step::Publishing
             | Step::Published
@@ -104,12 +115,20 @@ impl Site {
         if last == Step::Publishing {
             messages.truncate(messages.len() / 2);
         }
-        self.publisher.publish_all(messages).await.expect("the site's broker takes events");
+        self.hand_over(messages).await;
         if last == Step::Settled {
             let mut connection = pool.acquire().await.expect("the site's database answers");
             db::outbox::settled(&mut connection, row).await.expect("the site's database answers");
         }
         true
+    }
+
+    /// Publishes; again where the broker was away, which harms nobody.
+    async fn hand_over(&self, messages: Vec<Message>) {
+        eventually("the site's broker to take messages", async || {
+            self.publisher.publish_all(messages.clone()).await.ok()
+        })
+        .await;
     }
 
     /// Runs a worker that [`Mortal::kill`] ends like SIGKILL, on connections of its own.

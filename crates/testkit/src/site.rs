@@ -32,6 +32,8 @@ pub(crate) const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Site {
     pub namespace: Namespace,
     pub topology: Topology,
+    /// Where its database is made and dropped.
+    server: SecretString,
     pub database_url: SecretString,
     pub amqp_url: SecretString,
     pub pool: db::Pool,
@@ -56,24 +58,35 @@ where
     F: FnOnce(Site) -> Fut,
     Fut: Future<Output = ()>,
 {
+    run_without_site(async || {
+        let site = Site::open().await;
+        let limited = tokio::time::timeout(limit, test(site.clone()));
+        let outcome = AssertUnwindSafe(limited).catch_unwind().await;
+        site.remove().await;
+        match outcome {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => panic!("the test took longer than {} s", limit.as_secs()),
+            Err(panic) => resume_unwind(panic),
+        }
+    });
+}
+
+/// Runs a test that makes its sites itself, such as one on [`crate::Servers`] of its own.
+pub fn run_without_site<F, Fut>(test: F)
+where
+    F: FnOnce() -> Fut,
+    Fut: Future<Output = ()>,
+{
     log_if_asked();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .expect("a test may start threads");
-    let outcome = runtime.block_on(async {
-        let site = Site::open().await;
-        let limited = tokio::time::timeout(limit, test(site.clone()));
-        let outcome = AssertUnwindSafe(limited).catch_unwind().await;
-        site.remove().await;
-        outcome
-    });
+    let outcome = runtime.block_on(AssertUnwindSafe(async { test().await }).catch_unwind());
     runtime.shutdown_background();
-    match outcome {
-        Ok(Ok(())) => {}
-        Ok(Err(_)) => panic!("the test took longer than {} s", limit.as_secs()),
-        Err(panic) => resume_unwind(panic),
+    if let Err(panic) = outcome {
+        resume_unwind(panic);
     }
 }
 
@@ -90,11 +103,17 @@ fn from_environment(name: &str, default: &str) -> SecretString {
 }
 
 impl Site {
-    async fn open() -> Self {
-        // Both servers answer before anything is made that would have to be removed.
+    /// A site on the servers that are there for all tests. Whoever opens one removes it.
+    pub async fn open() -> Self {
         let server = from_environment("BURSAR_TEST_DATABASE_URL", DATABASE_URL);
-        let mut connection = connect(&server).await;
         let amqp_url = from_environment("BURSAR_TEST_AMQP_URL", AMQP_URL);
+        Self::open_at(server, amqp_url).await
+    }
+
+    /// A site on the servers of these URLs.
+    pub async fn open_at(server: SecretString, amqp_url: SecretString) -> Self {
+        // Both servers answer before anything is made that would have to be removed.
+        let mut connection = connect(&server).await;
         let namespace = Namespace::new(&format!("t-{}", Uuid::now_v7())).expect("it is short and plain");
         // The binary has the default ladder, workers in the test one that does not take long.
         let delays: Vec<Duration> = LADDER.into_iter().chain([1, 10, 60].map(Duration::from_secs)).collect();
@@ -113,6 +132,7 @@ impl Site {
         Self {
             namespace,
             topology,
+            server,
             database_url,
             amqp_url,
             pool,
@@ -122,7 +142,7 @@ impl Site {
         }
     }
 
-    async fn remove(&self) {
+    pub async fn remove(&self) {
         self.over.cancel();
         // A test may have left the topology half deleted: what is missing is gone already.
         for _ in 0..2 {
@@ -133,7 +153,7 @@ impl Site {
         self.broker.close().await;
         // With its connections, which a worker that did not stop in time may still have.
         drop(tokio::time::timeout(Duration::from_secs(2), self.pool.close()).await);
-        drop_database(&self.database_url).await;
+        drop_database(&self.server, &self.database_url).await;
     }
 
     /// A context of the site's servers, for a worker.
@@ -221,10 +241,10 @@ async fn create_database(connection: &mut PgConnection, server: &SecretString) -
     String::from(url).into()
 }
 
-async fn drop_database(url: &SecretString) {
+async fn drop_database(server: &SecretString, url: &SecretString) {
     let url: Url = url.expose_secret().parse().expect("it was made from a URL");
     let name = url.path().trim_start_matches('/');
-    let mut connection = connect(&from_environment("BURSAR_TEST_DATABASE_URL", DATABASE_URL)).await;
+    let mut connection = connect(server).await;
     execute(&mut connection, format!("drop database {name} with (force)")).await;
 }
 
