@@ -35,7 +35,7 @@ struct Fields {
     identity: &'static [&'static str],
     money: &'static [&'static str],
     free: &'static [&'static str],
-    /// Those among them that may name a person; see [`may_name_a_person`].
+    /// Those among all of them that may name a person.
     person: &'static [&'static str],
 }
 
@@ -45,7 +45,7 @@ const FREE: [&str; 4] = ["time", "datacontenttype", "traceparent", "receivedat"]
 /// Parts of the envelope that are locked. They stand here to be seen: any other is locked too.
 const IDENTITY: [&str; 4] = ["specversion", "type", "source", "id"];
 
-/// The one table. `occurred_at` tells which of two descriptions counts, an account's link (`by`, `occurred_at`) whose it is.
+/// The one table. `occurred_at` tells which of two descriptions counts: of a payment that is money, of a customer whose it is.
 fn fields(kind: FactKind) -> Fields {
     match kind {
         FactKind::Payment => Fields {
