@@ -40,6 +40,13 @@ impl Configuration {
         std::fs::write(&path, text).unwrap();
         Self { _folder: folder, path }
     }
+
+    /// And this at its end.
+    pub fn with(self, text: &str) -> Self {
+        let before = std::fs::read_to_string(&self.path).unwrap();
+        std::fs::write(&self.path, before + text).unwrap();
+        self
+    }
 }
 
 /// Sends a webhook as the processor would, and returns the answer.

@@ -8,6 +8,8 @@ mod acts;
 mod binary;
 mod bus;
 mod crash;
+mod dlq_edit;
+mod dlq_erase;
 mod door;
 mod faults;
 mod fixtures;

@@ -459,3 +459,93 @@ fn without_a_fleet_a_replay_says_that_nothing_is_known_and_the_fleet_settles_it_
         fleet.terminate().await;
     });
 }
+
+const EVERYTHING_WRITTEN: &str = "select (select count(*) from inbox where recognised_at is not null)
+    + (select count(*) from ledger_facts) + (select count(*) from transactions) + (select count(*) from events)
+    + (select count(*) from dead_letters) + (select count(*) from dead_letter_audit)";
+
+/// What transactions move, but for what is numbered anew whenever it is written.
+fn moves(transactions: &Value) -> Vec<[Value; 4]> {
+    let of = |transaction: &Value, entry: &Value| {
+        let [account, kind] = ["account", "kind"].map(|field| transaction[field].clone());
+        [account, kind, entry["book"].clone(), entry["amount"].clone()]
+    };
+    let transactions = transactions.as_array().unwrap().iter();
+    transactions
+        .flat_map(|transaction| {
+            transaction["entries"].as_array().unwrap().iter().map(move |entry| of(transaction, entry))
+        })
+        .collect()
+}
+
+#[test]
+fn a_plan_tells_what_a_replay_then_does_and_does_nothing_itself() {
+    run(async |site| {
+        let configuration = Configuration::new("live");
+        let settings = settings(&configuration);
+        a_deployment_that_was_upgraded(&site).await;
+        let fleet = Bursar::start(&site, &settings, &["up"]).await;
+        let (_, part) = json_of(&site, &settings, &["unrecognised", "plan", "--max", "1", "--json"]).await;
+        assert_eq!((&part["found"], &part["planned"]), (&json!(4), &json!(1)), "{part}");
+        let arguments = ["unrecognised", "plan", "--processor", "paddle", "--json"];
+        let (output, report) = json_of(&site, &settings, &arguments).await;
+        assert!(output.status.success(), "{report}");
+        assert_eq!((&report["found"], &report["planned"]), (&json!(3), &json!(3)));
+        assert_eq!(site.number(EVERYTHING_WRITTEN).await, 0);
+        let text = Bursar::run(&site, &settings, &["unrecognised", "plan", "--details"]).await;
+        let text = String::from_utf8_lossy(&text.stdout).into_owned();
+        assert!(text.contains("gate recognised") && text.contains("nothing was changed"), "{text}");
+
+        let (code, _) = replay(&site, &settings, &["--processor", "paddle", "--expect", "3"]).await;
+        assert_eq!(code, Some(0));
+        for message in report["plan"]["messages"].as_array().unwrap() {
+            let part = &message["parts"][0];
+            assert_eq!(message["verdict"], json!("would_apply"), "{message}");
+            assert_eq!(
+                part["outcomes"][0],
+                json!({ "worker": "gate", "outcome": "recognised" }),
+                "{message}"
+            );
+            let cause = message["label"].as_str().unwrap();
+            let (_, fact) = json_of(&site, &settings, &["fact", "show", cause, "--json"]).await;
+            assert!(!moves(&part["transactions"]).is_empty());
+            assert_eq!(moves(&part["transactions"]), moves(&fact["transactions"]), "{cause}");
+            assert_eq!(part["balances"][0]["after"]["available"], json!("1050"), "{message}");
+        }
+        fleet.terminate().await;
+    });
+}
+
+/// The operator's configuration reads the account elsewhere than the fleet's: what it says is another fact.
+#[test]
+fn what_the_gate_gives_up_on_is_known_as_a_dead_letter_and_everything_is_in_the_audit() {
+    run(async |site| {
+        let configuration = Configuration::new("live");
+        let settings = settings(&configuration);
+        let elsewhere = Configuration::new("live").with("[accounts]\ncustom_data_key = \"user\"\n");
+        let other = crate::binary::settings(&elsewhere);
+        let facts: Vec<Envelope> = (1..=2).map(|number| understood(&purchase(number, "a"))).collect();
+        admitted_by_an_older_version(&site, &facts).await;
+        let fleet = Bursar::start(&site, &settings, &["up"]).await;
+        for _ in 0..2 {
+            // The second time its letter is there already: what counts is that it came again.
+            let first =
+                ["--expect", "2", "--id", "evt_001", "--id", "evt_002", "--canary", "1", "--by", "ada"];
+            let (code, report) = replay(&site, &other, &first).await;
+            assert_eq!((code, &report["outcomes"]), (Some(1), &json!({ "dead letter": 1 })), "{report}");
+            assert_eq!(report["failed_first"][0]["delivery"], json!("paddle/evt_001"));
+        }
+        let (code, report) = replay(&site, &settings, &["--expect", "2", "--by", "grace"]).await;
+        assert_eq!((code, &report["outcomes"]), (Some(0), &json!({ "applied": 2 })), "{report}");
+
+        let (_, audit) = json_of(&site, &settings, &["dlq", "audit", "--json"]).await;
+        let lines = audit["audit"].as_array().unwrap();
+        assert!(lines.len() == 3 && lines.iter().all(|line| line["action"] == json!("readmit")), "{audit}");
+        assert_eq!((&lines[0]["by"], &lines[0]["letters"]), (&json!("grace"), &json!(2)));
+        assert_eq!(lines[0]["result"]["outcomes"], json!({ "applied": 2 }));
+        assert_eq!((&lines[2]["by"], &lines[2]["letters"]), (&json!("ada"), &json!(1)));
+        assert_eq!(lines[2]["filter"]["ids"], json!(["evt_001", "evt_002"]));
+        assert!(lines[2]["result"]["stopped"].is_string(), "{audit}");
+        fleet.terminate().await;
+    });
+}

@@ -3,7 +3,7 @@
 
 mod store;
 
-pub use store::{cancel, discard, edit, note, pause, record, release, resume, start_replay, undo};
+pub use store::{cancel, discard, edit, erase, note, pause, record, release, resume, start_replay, undo};
 
 use crate::read::{Filter, State};
 use serde_json::Value;
@@ -25,6 +25,10 @@ pub enum Error {
     Otherwise { letter: Uuid, wanted: State, state: String },
     #[error("expected the id of a letter, got {0}: see `bursar dlq list`")]
     Unknown(Uuid),
+    #[error(
+        "expected letters that still say something, {0} of them were erased: what they said is gone for good"
+    )]
+    Erased(i64),
     #[error("expected the id of a replay that is {wanted}, got {replay}, {found}: see `bursar dlq replays`")]
     Replay { replay: Uuid, wanted: &'static str, found: String },
 }
@@ -59,7 +63,19 @@ pub struct Edit {
     pub agreed_by: Option<String>,
     pub reason: String,
     pub body: Vec<u8>,
+    /// What it changes; goes with the letter.
     pub diff: Value,
+    /// The same as the audit keeps it for good: without what may name a person.
+    pub audited: Value,
+}
+
+/// What became of a cause's letters whose bodies were to be erased.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// Emptied now.
+    pub emptied: Vec<Uuid>,
+    /// Not closed: their bodies are still needed, and are left.
+    pub left: Vec<Uuid>,
 }
 
 /// Something done that changed no letter: a plan, an export.
@@ -67,7 +83,8 @@ pub struct Edit {
 pub struct Record {
     pub by: String,
     pub action: &'static str,
-    pub filter: Option<Filter>,
+    /// What was meant, in the words of the act.
+    pub filter: Option<Value>,
     pub letters: Option<i64>,
     pub reason: Option<String>,
     pub result: Option<Value>,

@@ -3,8 +3,8 @@
 mod store;
 
 pub use store::{
-    AuditFilter, AuditLine, Gauge, LetterLine, LetterView, ReplayLine, StoredMessage, Try, audit, count,
-    gauges, groups, letter, letters, replays, stored, stored_after,
+    AuditFilter, AuditLine, Gauge, LetterLine, LetterView, ReplayLine, StoredMessage, Try, audit, copies,
+    count, gauges, groups, letter, letters, replays, stored, stored_after,
 };
 
 use domain::Money;

@@ -48,7 +48,7 @@ fn text_of(value: Option<&String>) -> Option<Cow<'_, str>> {
 }
 
 /// Records letters. One that is there already counts; if it was resolved it has failed again, and is open again. What was
-/// discarded stays so: it says nothing new.
+/// discarded stays so: it says nothing new. Of one that is open again and was erased meanwhile, what came is kept.
 pub(crate) async fn record(work: &mut Work, letters: &Distinct<'_>) -> Result<(), Error> {
     if letters.0.is_empty() {
         return Ok(());
@@ -104,6 +104,9 @@ pub(crate) async fn record(work: &mut Work, letters: &Distinct<'_>) -> Result<()
          on conflict (key) do update set
              copies = dead_letters.copies + excluded.copies,
              dead_at = greatest(dead_letters.dead_at, excluded.dead_at),
+             body = case dead_letters.state when 'resolved' then excluded.body else dead_letters.body end,
+             headers = case dead_letters.state when 'resolved' then excluded.headers else dead_letters.headers end,
+             erased_at = case dead_letters.state when 'resolved' then null else dead_letters.erased_at end,
              state = case dead_letters.state when 'resolved' then 'open' else dead_letters.state end,
              closed_at = case dead_letters.state when 'resolved' then null else dead_letters.closed_at end,
              closed_by = case dead_letters.state when 'resolved' then null else dead_letters.closed_by end,

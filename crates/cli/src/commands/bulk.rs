@@ -79,6 +79,14 @@ fn expected(expect: usize, found: usize) -> Consent {
     }
 }
 
+/// Asks whoever sits at the terminal; where nobody does, the command itself is the consent.
+pub fn agreed_where_asked(question: &str) -> Consent {
+    match std::io::stdin().is_terminal() {
+        true => asked(question, &mut std::io::stdin().lock()),
+        false => Consent::Given,
+    }
+}
+
 fn asked(question: &str, answers: &mut dyn BufRead) -> Consent {
     let mut stderr = std::io::stderr().lock();
     let mut answer = String::new();

@@ -1,13 +1,16 @@
 //! `delivery`: the stored body of a delivery, apart from its fact because it may name people.
 
+use super::act::operator;
 use super::{say, say_json};
 use crate::session::Session;
 use anyhow::{Result, anyhow};
 use clap::Subcommand;
 use db::Doing;
+use dead_letters::acts::{self, Erased};
 use domain::Cause;
 use serde_json::json;
 use std::process::ExitCode;
+use time::OffsetDateTime;
 
 #[derive(Subcommand)]
 pub enum DeliveryCommand {
@@ -16,10 +19,13 @@ pub enum DeliveryCommand {
         /// As causes are written: paddle/evt_01h8...
         cause: String,
     },
-    /// Erase the body for good; the fact, the journal and their proofs stay
+    /// Erase the body for good, also from dead letters that are closed; the fact, the journal and their proofs stay
     Erase {
         /// As causes are written: paddle/evt_01h8...
         cause: String,
+        /// Who does it (by default the user of the operating system)
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
     },
 }
 
@@ -35,15 +41,50 @@ pub async fn run(session: &Session, command: DeliveryCommand) -> Result<ExitCode
                 false => say(&body),
             }
         }
-        DeliveryCommand::Erase { cause } => {
+        DeliveryCommand::Erase { cause, by } => {
             let cause = parse(&cause)?;
-            if !gate::erase(&mut connection, &cause).await? {
-                return Ok(absent(&cause));
-            }
-            say(&format!("Erased the body of {cause}."));
+            let was_stored = gate::erase(&mut connection, &cause).await?;
+            let by = by.unwrap_or_else(operator);
+            let letters = acts::erase(&session.pool, &cause, &by, OffsetDateTime::now_utc()).await?;
+            return tell(session, &cause, was_stored, &letters);
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A letter that is not closed may still be replayed, and is left: then not everything is erased, and the status says so.
+fn tell(session: &Session, cause: &Cause, was_stored: bool, letters: &Erased) -> Result<ExitCode> {
+    let (emptied, left) = (&letters.emptied, &letters.left);
+    if session.json {
+        say_json(
+            &json!({ "cause": cause.to_string(), "erased": was_stored, "letters_emptied": emptied, "letters_left": left }),
+        )?;
+    }
+    if !was_stored && *letters == Erased::default() {
+        return Ok(if session.json { ExitCode::from(1) } else { absent(cause) });
+    }
+    if !session.json {
+        say(&text(cause, was_stored, letters));
+    }
+    Ok(if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn text(cause: &Cause, was_stored: bool, letters: &Erased) -> String {
+    let mut lines = Vec::new();
+    if was_stored {
+        lines.push(format!("Erased the body of {cause}."));
+    }
+    if !letters.emptied.is_empty() {
+        lines.push(format!("Erased what {} dead letters said of it.", letters.emptied.len()));
+    }
+    if !letters.left.is_empty() {
+        let ids = letters.left.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        lines.push(format!(
+            "{} dead letters still hold it, for they are not closed: replay them or `bursar dlq discard {ids}`, then erase again.",
+            letters.left.len()
+        ));
+    }
+    lines.join("\n")
 }
 
 fn absent(cause: &Cause) -> ExitCode {

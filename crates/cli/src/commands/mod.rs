@@ -95,10 +95,10 @@ enum Command {
     /// Deliveries as they came: show or erase the stored body
     #[command(subcommand)]
     Delivery(delivery::DeliveryCommand),
-    /// Deliveries that nobody understood when they came: list them, replay those that this version understands
+    /// Deliveries that nobody understood when they came: list them, plan and replay those that this version understands
     #[command(subcommand)]
     Unrecognised(unrecognised::UnrecognisedCommand),
-    /// Dead letters: look, plan, replay, discard
+    /// Dead letters: look, plan, replay, edit, discard
     #[command(subcommand)]
     Dlq(dlq::DlqCommand),
     /// Measure throughput, latency and memory, and the machine's own ceilings beside them

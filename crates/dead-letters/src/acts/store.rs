@@ -1,10 +1,11 @@
 //! SQL of what operators do.
 
-use super::{About, Edit, Error, Order, Pace, Record};
+use super::{About, Edit, Erased, Error, Order, Pace, Record};
 use crate::letter::key;
 use crate::read::{Filter, State};
 use crate::replay::{end, release as give_back};
 use db::{Doing, PgConnection, Pool};
+use domain::Cause;
 use serde_json::json;
 use sqlx::types::Json;
 use sqlx::{Postgres, Transaction};
@@ -262,10 +263,20 @@ pub async fn discard(pool: &Pool, order: &Order, now: OffsetDateTime) -> Result<
     Ok(letters.len() as i64)
 }
 
-/// Opens discarded letters again. Returns how many.
+/// Opens discarded letters again. Returns how many. What was erased has nothing left to be put back.
 pub async fn undo(pool: &Pool, order: &Order, now: OffsetDateTime) -> Result<i64, Error> {
     let mut transaction = begin(pool).await?;
     let letters = take(&mut transaction, order, State::Discarded).await?;
+    let erased = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from dead_letters where letter = any($1) and erased_at is not null"#,
+        &letters,
+    )
+    .fetch_one(&mut *transaction)
+    .await
+    .doing("looking for erased letters")?;
+    if erased > 0 {
+        return Err(Error::Erased(erased));
+    }
     sqlx::query!(
         "update dead_letters set state = 'open', closed_at = null, closed_by = null, outcome = null where letter = any($1)",
         &letters,
@@ -343,7 +354,7 @@ pub async fn record(pool: &Pool, record: &Record, now: OffsetDateTime) -> Result
         now,
         record.by,
         record.action,
-        record.filter.as_ref().map(Json) as _,
+        record.filter,
         record.letters.map(|letters| letters as i32),
         record.reason,
         record.result,
@@ -410,7 +421,7 @@ pub async fn edit(
     .execute(&mut *transaction)
     .await
     .doing("closing an edited letter")?;
-    let result = json!({ "new": new, "agreed_by": edit.agreed_by, "diff": edit.diff });
+    let result = json!({ "new": new, "agreed_by": edit.agreed_by, "diff": edit.audited });
     for letter in [edit.letter, new] {
         sqlx::query!(
             "insert into dead_letter_audit (at, by, action, letter, letters, reason, result)
@@ -427,4 +438,52 @@ pub async fn edit(
     }
     commit(transaction).await?;
     Ok(new)
+}
+
+/// Empties the closed letters of a cause, and of what they were before or became by an edit or a replay, for good: bodies,
+/// headers, what an edit changed. The letters stay. Safe to repeat.
+pub async fn erase(pool: &Pool, cause: &Cause, by: &str, now: OffsetDateTime) -> Result<Erased, Error> {
+    let mut transaction = begin(pool).await?;
+    let rows = sqlx::query!(
+        r#"with recursive meant as (
+               select letter, previous from dead_letters where source = $1 and id = $2
+               union
+               select l.letter, l.previous from dead_letters l join meant m on l.letter = m.previous or l.previous = m.letter
+           )
+           select letter as "letter!", closed_at is not null as "is_closed!" from dead_letters
+           where letter in (select letter from meant) and erased_at is null order by letter for update"#,
+        cause.source,
+        cause.id,
+    )
+    .fetch_all(&mut *transaction)
+    .await
+    .doing("finding a cause's letters")?;
+    let of = |is_closed| rows.iter().filter(move |row| row.is_closed == is_closed).map(|row| row.letter);
+    let erased = Erased { emptied: of(true).collect(), left: of(false).collect() };
+    if erased == Erased::default() {
+        return Ok(erased);
+    }
+    sqlx::query!(
+        "update dead_letters set body = '', headers = '{}', diff = null, erased_at = $2 where letter = any($1)",
+        &erased.emptied,
+        now,
+    )
+    .execute(&mut *transaction)
+    .await
+    .doing("erasing letters")?;
+    sqlx::query!(
+        "insert into dead_letter_audit (at, by, action, letter, filter, letters, result)
+         values ($1, $2, 'erase', $3, $4, $5, $6)",
+        now,
+        by,
+        erased.emptied.first().filter(|_| erased.emptied.len() == 1).copied(),
+        json!({ "event": cause.to_string() }),
+        erased.emptied.len() as i32,
+        json!({ "emptied": erased.emptied, "left": erased.left }),
+    )
+    .execute(&mut *transaction)
+    .await
+    .doing("recording an act")?;
+    commit(transaction).await?;
+    Ok(erased)
 }

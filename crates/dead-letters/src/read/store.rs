@@ -3,6 +3,7 @@
 use super::{Amount, Filter, Group, State};
 use bus::{Attempt, Incoming, Returned};
 use db::{Doing, Error, PgConnection, Pool};
+use domain::Cause;
 use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::Value;
@@ -78,6 +79,22 @@ pub async fn count(pool: &Pool, filter: &Filter) -> Result<i64, Error> {
         .fetch_one(pool)
         .await
         .doing("counting dead letters")
+}
+
+/// How often each of these facts has come as a dead letter so far; those that never did are left out.
+pub async fn copies(pool: &Pool, causes: &[Cause]) -> Result<BTreeMap<Cause, i64>, Error> {
+    let sources: Vec<&str> = causes.iter().map(|cause| cause.source.as_str()).collect();
+    let ids: Vec<&str> = causes.iter().map(|cause| cause.id.as_str()).collect();
+    let rows = sqlx::query!(
+        r#"select source as "source!", id as "id!", sum(copies) as "copies!" from dead_letters
+           where (source, id) in (select * from unnest($1::text[], $2::text[])) group by source, id"#,
+        &sources as _,
+        &ids as _,
+    )
+    .fetch_all(pool)
+    .await
+    .doing("counting facts' dead letters")?;
+    Ok(rows.into_iter().map(|row| (Cause { source: row.source, id: row.id }, row.copies)).collect())
 }
 
 fn amount(amount: Option<Decimal>, currency: Option<&str>) -> Option<Amount> {
@@ -245,6 +262,9 @@ pub struct LetterView {
     pub next: Vec<Uuid>,
     /// What an edit changed.
     pub diff: Option<Value>,
+    /// Since when body and headers are gone for good.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub erased_at: Option<OffsetDateTime>,
     #[serde(with = "time::serde::rfc3339::option")]
     pub closed_at: Option<OffsetDateTime>,
     pub closed_by: Option<String>,
@@ -270,7 +290,7 @@ pub async fn letter(pool: &Pool, letter: Uuid) -> Result<Option<LetterView>, Err
     let row = sqlx::query!(
         r#"select queue, attempts as "attempts: Json<Vec<Attempt>>", first_failed_at, recorded_at, exchange, routing_key,
                   message_id, content_type, user_id, headers as "headers: Json<BTreeMap<String, String>>", body, traceparent,
-                  previous, diff, closed_at, closed_by, source, id,
+                  previous, diff, erased_at, closed_at, closed_by, source, id,
                   exists (select from raw_deliveries r where r.source = l.source and r.id = l.id) as "delivery_stored!",
                   array(select n.letter from dead_letters n where n.previous = l.letter order by n.letter) as "next!"
            from dead_letters l where letter = $1"#,
@@ -311,6 +331,7 @@ pub async fn letter(pool: &Pool, letter: Uuid) -> Result<Option<LetterView>, Err
         previous: row.previous,
         next: row.next,
         diff: row.diff,
+        erased_at: row.erased_at,
         closed_at: row.closed_at,
         closed_by: row.closed_by,
         replays,

@@ -40,7 +40,7 @@ pub async fn export(session: &Session, filter: &Filter, to: Option<PathBuf>, by:
     let record = Record {
         by: by.to_owned(),
         action: "export",
-        filter: Some(filter.clone()),
+        filter: Some(serde_json::to_value(filter)?),
         letters: Some(count),
         reason: None,
         result: Some(json!({ "file": file })),

@@ -2,8 +2,11 @@
 
 mod close;
 mod direct;
+mod document;
+mod edit;
 mod export;
 mod list;
+mod locks;
 mod plan;
 mod replay;
 mod show;
@@ -77,6 +80,9 @@ pub enum DlqCommand {
         #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
         older_than: std::time::Duration,
     },
+    /// Have a dead letter go on as another one that says something else; off unless it is configured
+    #[command(after_help = edit::HELP)]
+    Edit(edit::Arguments),
     /// Close dead letters that nothing is to be done about; can be undone until their retention is over
     Discard {
         #[command(flatten)]
@@ -284,6 +290,7 @@ pub async fn run(session: &Session, command: DlqCommand) -> Result<ExitCode> {
                 json!({ "replay": of.replay, "released": released }),
             )
         }
+        DlqCommand::Edit(arguments) => edit::edit(session, &arguments).await,
         DlqCommand::Discard { which, bulk, reason } => close::discard(session, &which, &bulk, reason).await,
         DlqCommand::Undo { which, bulk, reason } => close::undo(session, &which, &bulk, reason).await,
         DlqCommand::Note { about, text, by } => {

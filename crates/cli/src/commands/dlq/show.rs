@@ -1,5 +1,6 @@
 //! One dead letter, with everything that the fleet knows of it.
 
+use super::edit::changes;
 use super::list::{at_stake, audit_table};
 use crate::commands::account::{journal, section};
 use crate::commands::{say, say_json};
@@ -109,7 +110,10 @@ fn summary(view: &LetterView) -> String {
             ("closed", format!("{} by {by}: {}", moment(at), or_none(line.outcome.as_deref())))
         }),
     );
-    lines.extend(view.diff.as_ref().map(|diff| ("edited", diff.to_string())));
+    lines.extend(changes(view.diff.as_ref()).into_iter().map(|change| ("edited", change)));
+    lines.extend(
+        view.erased_at.map(|at| ("erased", format!("{}: what it said is gone for good", moment(at)))),
+    );
     lines.iter().map(|(name, value)| format!("  {name:<10}{value}")).collect::<Vec<_>>().join("\n")
 }
 

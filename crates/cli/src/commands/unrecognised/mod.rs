@@ -3,9 +3,11 @@
 //! They are looked through page by page, each translated by today's code: memory stays flat however many there are.
 
 mod list;
+mod plan;
 mod replay;
 
 use super::verify::ProgressLine;
+use crate::plan::Replayed;
 use crate::session::Session;
 use anyhow::Result;
 use bus::{Incoming, exchange, queue};
@@ -13,6 +15,7 @@ use clap::{Args, Subcommand};
 use db::Doing;
 use domain::{Envelope, envelope};
 use gate::{Place, Today, UnrecognisedDelivery, UnrecognisedFilter};
+use serde_json::{Value, json};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 
@@ -29,6 +32,9 @@ pub enum UnrecognisedCommand {
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
         limit: u64,
     },
+    /// What a replay would change, by the fleet's own code in a transaction that is rolled back; writes nothing
+    #[command(after_help = plan::HELP)]
+    Plan(plan::Arguments),
     /// Hand what today's code understands through the front door again, the oldest first; safe to repeat
     #[command(after_help = replay::HELP)]
     Replay(replay::Arguments),
@@ -49,6 +55,11 @@ pub struct Which {
 }
 
 impl Which {
+    /// As the audit keeps it.
+    fn document(&self) -> Value {
+        json!({ "processor": self.processor, "type": self.event_type, "ids": self.ids })
+    }
+
     fn filter(&self) -> UnrecognisedFilter {
         UnrecognisedFilter {
             processor: self.processor.clone(),
@@ -66,6 +77,7 @@ pub async fn run(session: &Session, command: UnrecognisedCommand) -> Result<Exit
         UnrecognisedCommand::List { which, each: true, limit } => {
             list::each(session, &which, limit as usize).await
         }
+        UnrecognisedCommand::Plan(arguments) => plan::plan(session, &arguments).await,
         UnrecognisedCommand::Replay(arguments) => replay::replay(session, &arguments).await,
     }
 }
@@ -105,28 +117,38 @@ async fn look_through(
     }
 }
 
-/// What `replay` would send, the oldest first, as the gate would receive it: each delivery's name, the queue, the message of
-/// one fact. At most `max` messages, and no delivery in part.
-#[expect(dead_code, reason = "`unrecognised plan` shows what would become of these")]
-async fn to_be_planned(
-    session: &Session,
-    which: &Which,
-    max: usize,
-) -> Result<Vec<(String, &'static str, Incoming)>> {
+/// What is to be planned of what was found.
+#[derive(Default)]
+struct ToBePlanned {
+    /// Deliveries that today's code understands.
+    found: usize,
+    /// Those of them that the messages are of.
+    planned: usize,
+    messages: Vec<Replayed>,
+}
+
+/// What `replay` would send, the oldest first, as the gate would receive it, one fact in each message. At most `max` messages,
+/// and no delivery in part.
+async fn to_be_planned(session: &Session, which: &Which, max: usize) -> Result<ToBePlanned> {
     let exchange = session.namespace()?.name(exchange::VERIFIED);
-    let mut messages = Vec::new();
+    let mut wanted = ToBePlanned::default();
     look_through(session, which, |delivery, today| {
         let Today::Understood(envelopes) = today else { return ControlFlow::Continue(()) };
-        if messages.len() + envelopes.len() > max {
-            return ControlFlow::Break(());
+        wanted.found += 1;
+        // None after the first that does not fit: a replay begins with the oldest.
+        let fits = wanted.planned + 1 == wanted.found && wanted.messages.len() + envelopes.len() <= max;
+        if fits {
+            wanted.planned += 1;
+            wanted.messages.extend(envelopes.iter().map(|envelope| Replayed {
+                label: delivery.cause.to_string(),
+                queue: queue::GATE.to_owned(),
+                message: as_received(&exchange, envelope),
+            }));
         }
-        let label = delivery.cause.to_string();
-        let incoming = envelopes.iter().map(|envelope| as_received(&exchange, envelope));
-        messages.extend(incoming.map(|incoming| (label.clone(), queue::GATE, incoming)));
         ControlFlow::Continue(())
     })
     .await?;
-    Ok(messages)
+    Ok(wanted)
 }
 
 fn as_received(exchange: &str, envelope: &Envelope) -> Incoming {

@@ -9,9 +9,11 @@ use crate::commands::verify::ProgressLine;
 use crate::commands::{say, say_json};
 use crate::session::{CONFIRM_TIMEOUT, Session};
 use crate::table::Style;
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::Args;
 use db::Doing;
+use dead_letters::acts::{self, Record};
+use dead_letters::read::copies;
 use domain::{Cause, Envelope};
 use gate::Today;
 use ingester::Intake;
@@ -23,6 +25,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::Duration;
+use time::OffsetDateTime;
 use tokio::time::Instant;
 
 #[derive(Args)]
@@ -36,7 +39,7 @@ pub struct Arguments {
 pub const HELP: &str = "\
 What is found is what today's code understands, by this command's configuration, and whose body is still there. --expect is compared with all that is found, whatever --max.
 
-An outcome is the ledger's: applied, no_op, waiting, ignored; or kept, for facts that no worker reads yet. A fact that the ledger refuses or that contradicts is a failure. What has none within --wait is `not known yet`: the fleet is not running, or the gate has made a dead letter of it. Exit status 1 if something failed or is not known, 2 if not what was expected was found.";
+An outcome is the ledger's: applied, no_op, waiting, ignored; or kept, for facts that no worker reads yet. A fact that the ledger refuses, that contradicts, or that a worker made a dead letter of is a failure. What has none within --wait is `not known yet`: the fleet is not running. What was done is in the audit: `bursar dlq audit`. Exit status 1 if something failed or is not known, 2 if not what was expected was found.";
 
 /// Deliveries under way at a time.
 const AT_ONCE: usize = 100;
@@ -46,6 +49,9 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// So many of those that did not end well are named.
 const NAMED_MAX: usize = 100;
+
+/// What became of a fact that a worker gave up on.
+const DEAD_LETTER: &str = "dead letter";
 
 /// Found by a look through everything that is unrecognised.
 #[derive(Debug, Default, Serialize)]
@@ -94,12 +100,14 @@ pub async fn replay(session: &Session, arguments: &Arguments) -> Result<ExitCode
     }
     let tally = match now {
         0 => Tally::default(),
-        _ => carry_out(session, bulk, &found.understood[..now]).await?,
+        _ => carry_out(session, arguments, &found.understood[..now]).await?,
     };
     tally.show(session, &found, &bulk.by())
 }
 
-async fn carry_out(session: &Session, bulk: &Bulk, causes: &[Cause]) -> Result<Tally> {
+/// Replays, and writes into the audit what was done, also where it was broken off.
+async fn carry_out(session: &Session, arguments: &Arguments, causes: &[Cause]) -> Result<Tally> {
+    let bulk = &arguments.bulk;
     let broker = session.broker("replay");
     let mut replay = Replay {
         session,
@@ -110,11 +118,30 @@ async fn carry_out(session: &Session, bulk: &Bulk, causes: &[Cause]) -> Result<T
         of: causes.len(),
         tally: Tally::default(),
     };
-    let ended = replay.run(causes, bulk.canary.unwrap_or(0)).await;
+    let ended = tokio::select! {
+        ended = replay.run(causes, bulk.canary.unwrap_or(0)) => ended,
+        _ = tokio::signal::ctrl_c() => Err(anyhow!("broken off; replay what is left")),
+    };
     replay.line.clear();
     broker.close().await;
-    ended?;
-    Ok(replay.tally)
+    let mut tally = replay.tally;
+    if let Err(error) = &ended {
+        tally.stopped.get_or_insert(error.to_string());
+    }
+    record(session, arguments, &tally).await?;
+    ended.map(|()| tally)
+}
+
+async fn record(session: &Session, arguments: &Arguments, tally: &Tally) -> Result<()> {
+    let record = Record {
+        by: arguments.bulk.by(),
+        action: "readmit",
+        filter: Some(arguments.which.document()),
+        letters: Some(tally.replayed as i64),
+        reason: None,
+        result: Some(tally.counts()),
+    };
+    Ok(acts::record(&session.pool, &record, OffsetDateTime::now_utc()).await?)
 }
 
 fn refuse(session: &Session, found: &Found, why: &str) -> Result<ExitCode> {
@@ -194,6 +221,17 @@ impl Tally {
         })
     }
 
+    fn counts(&self) -> serde_json::Value {
+        json!({
+            "replayed": self.replayed,
+            "outcomes": self.outcomes,
+            "failed": self.failed.len(),
+            "not_known_yet": self.not_known.len(),
+            "meanwhile": self.meanwhile,
+            "stopped": self.stopped,
+        })
+    }
+
     fn text(&self, found: &Found) -> String {
         if found.understood.is_empty() {
             return format!("Nothing to replay. Found {}", found.text());
@@ -211,15 +249,16 @@ impl Tally {
         if self.meanwhile > 0 {
             lines.push(format!("{} were recognised or erased meanwhile.", self.meanwhile));
         }
+        lines.extend(self.failed.iter().take(NAMED_MAX).map(|(cause, outcome)| {
+            let see = if outcome == DEAD_LETTER { "dlq list --event" } else { "fact show" };
+            format!("  {cause}: {outcome}; see bursar {see} {cause}")
+        }));
         lines.extend(
-            self.failed
+            self.not_known
                 .iter()
                 .take(NAMED_MAX)
-                .map(|(cause, outcome)| format!("  {cause}: {outcome}; see bursar fact show {cause}")),
+                .map(|cause| format!("  {cause}: not known yet; is the fleet running? See bursar doctor")),
         );
-        lines.extend(self.not_known.iter().take(NAMED_MAX).map(|cause| {
-            format!("  {cause}: not known yet; is the fleet running? See bursar doctor, and the dead letters")
-        }));
         lines.extend(self.stopped.iter().map(|why| format!("Stopped: {why}.")));
         lines.join("\n")
     }
@@ -270,12 +309,13 @@ impl Replay<'_> {
         if deliveries.is_empty() {
             return Ok(());
         }
+        let dead_before = copies(&self.session.pool, &facts_of(&deliveries)).await?;
         let envelopes = deliveries.iter().flat_map(|(_, envelopes)| envelopes.clone()).collect();
         if let Err(rejected) = self.intake.make_durable(envelopes).await {
             self.tally.stopped = Some(rejected.to_string());
             return Ok(());
         }
-        let became = self.wait_for(&deliveries).await?;
+        let became = self.wait_for(&deliveries, &dead_before).await?;
         if became.iter().all(|became| *became == Became::NotKnown) {
             self.tally.stopped = Some(format!(
                 "nothing is known of {} within {}; they are settled once the fleet gets to them",
@@ -304,17 +344,27 @@ impl Replay<'_> {
     }
 
     /// What becomes of each, as soon as it is known of all, and at the latest when the time is up.
-    async fn wait_for(&self, deliveries: &[(Cause, Vec<Envelope>)]) -> Result<Vec<Became>> {
-        let facts: Vec<Cause> =
-            deliveries.iter().flat_map(|(_, facts)| facts.iter().map(|fact| fact.cause.clone())).collect();
-        let read = kinds_read();
+    async fn wait_for(
+        &self,
+        deliveries: &[(Cause, Vec<Envelope>)],
+        dead_before: &BTreeMap<Cause, i64>,
+    ) -> Result<Vec<Became>> {
+        let facts = facts_of(deliveries);
+        let pool = &self.session.pool;
         let deadline = Instant::now() + self.wait;
         loop {
-            let states = read::fact_states(&self.session.pool, &facts).await?;
-            let states: HashMap<&Cause, &FactState> =
-                states.iter().map(|state| (&state.cause, state)).collect();
-            let became: Vec<Became> =
-                deliveries.iter().map(|(_, facts)| became(facts, &states, &read)).collect();
+            // Dead letters first: of what has died no state is known, however long one waits.
+            let dead = copies(pool, &facts).await?;
+            let states = read::fact_states(pool, &facts).await?;
+            let known = Known {
+                dead: dead
+                    .into_iter()
+                    .filter(|(cause, copies)| dead_before.get(cause) < Some(copies))
+                    .collect(),
+                states: states.iter().map(|state| (&state.cause, state)).collect(),
+                read: kinds_read(),
+            };
+            let became: Vec<Became> = deliveries.iter().map(|(_, facts)| became(facts, &known)).collect();
             let is_over = Instant::now() >= deadline;
             if is_over || became.iter().all(|became| *became != Became::NotKnown) {
                 return Ok(became);
@@ -324,10 +374,24 @@ impl Replay<'_> {
     }
 }
 
+fn facts_of(deliveries: &[(Cause, Vec<Envelope>)]) -> Vec<Cause> {
+    deliveries.iter().flat_map(|(_, facts)| facts.iter().map(|fact| fact.cause.clone())).collect()
+}
+
+/// What the fleet says of the facts of a portion.
+struct Known<'a> {
+    /// Those that have become dead letters since they were sent.
+    dead: BTreeMap<Cause, i64>,
+    states: HashMap<&'a Cause, &'a FactState>,
+    /// Kinds that a worker reads.
+    read: Vec<String>,
+}
+
 /// A delivery has become what the worst of its facts has; where all are well, what its primary one has.
-fn became(facts: &[Envelope], states: &HashMap<&Cause, &FactState>, read: &[String]) -> Became {
-    let outcomes: Vec<Option<&str>> = facts.iter().map(|fact| outcome(fact, states, read)).collect();
-    let failed = outcomes.iter().flatten().find(|outcome| matches!(**outcome, "refused" | "contradicts"));
+fn became(facts: &[Envelope], known: &Known<'_>) -> Became {
+    let outcomes: Vec<Option<&str>> = facts.iter().map(|fact| known.outcome(fact)).collect();
+    let is_failure = |outcome: &&&str| matches!(**outcome, "refused" | "contradicts" | DEAD_LETTER);
+    let failed = outcomes.iter().flatten().find(is_failure);
     match (failed, outcomes.iter().all(Option::is_some)) {
         (Some(outcome), _) => Became::Failed((*outcome).to_owned()),
         (None, false) => Became::NotKnown,
@@ -337,10 +401,13 @@ fn became(facts: &[Envelope], states: &HashMap<&Cause, &FactState>, read: &[Stri
     }
 }
 
-fn outcome<'a>(fact: &Envelope, states: &HashMap<&Cause, &'a FactState>, read: &[String]) -> Option<&'a str> {
-    let state = states.get(&fact.cause).filter(|state| state.kind == fact.fact.kind().as_str())?;
-    match read.contains(&state.kind) {
-        true => state.outcome.as_deref(),
-        false => Some("kept"),
+impl<'a> Known<'a> {
+    fn outcome(&self, fact: &Envelope) -> Option<&'a str> {
+        let state = self.states.get(&fact.cause).filter(|state| state.kind == fact.fact.kind().as_str());
+        let settled = state.and_then(|state| match self.read.contains(&state.kind) {
+            true => state.outcome.as_deref(),
+            false => Some("kept"),
+        });
+        settled.or_else(|| self.dead.contains_key(&fact.cause).then_some(DEAD_LETTER))
     }
 }
