@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "what fails here is a failed test")]
 
 mod acts;
+mod alerts;
 mod binary;
 mod bus;
 mod crash;

@@ -12,10 +12,12 @@ use gate::{Door, Gate};
 use ledger::rebuild::{Rebuilt, rebuild};
 use ledger::verify::{Report, verify};
 use sqlx::AssertSqlSafe;
+use std::time::Duration;
 use testkit::facts::{
     AT, account_id, catalog, customer_id, envelope, link, payment, payment_id, refund, usage,
 };
 use testkit::{Running, Site, run};
+use time::OffsetDateTime;
 
 /// The gate and two ledgers with two lanes each.
 fn fleet(site: &Site) -> [Running; 3] {
@@ -401,5 +403,106 @@ fn a_ledger_of_the_first_release_is_taken_over() {
         .await
         .unwrap();
         assert_eq!(rest, r#"bursar/ledger gateway/eu/use_1 {"credits":"12.5"} {paddle:ctm_1}"#);
+    });
+}
+
+/// A letter of a fact, and a letter that it became.
+async fn letter(site: &Site, worker: &str, fact: &str, state: &str, previous: Option<&str>) {
+    let closed = if matches!(state, "open" | "replaying") { "null" } else { "now()" };
+    let previous = previous.map_or_else(
+        || "null".to_owned(),
+        |fact| format!("(select letter from dead_letters where id = '{fact}' order by letter limit 1)"),
+    );
+    let statement = format!(
+        "insert into dead_letters (letter, key, state, worker, queue, code, reason, fingerprint, attempts, first_failed_at, dead_at,
+             recorded_at, exchange, routing_key, message_id, headers, body, source, id, previous, closed_at, closed_by)
+         select letter, sha256(letter::text::bytea), '{state}', '{worker}', '{worker}', 'unknown', 'it fell', 'f', '[]', now(),
+             now(), now(), 'facts', 'fact.usage', '{fact}', '{{}}', '', 'paddle', '{fact}', {previous}, {closed}, 'ada'
+         from (select gen_random_uuid() as letter) l"
+    );
+    change(site, &statement).await;
+}
+
+async fn failed(site: &Site, check: &str) -> Vec<String> {
+    let report = verified(site).await;
+    let others = report.checks.iter().filter(|other| !other.ok && other.name != check);
+    assert_eq!(others.count(), 0, "{report:#?}");
+    let check = report.checks.iter().find(|found| found.name == check).unwrap();
+    check.failed.iter().map(|culprit| culprit.subject.clone()).collect()
+}
+
+#[test]
+fn a_fact_without_outcome_is_lost_unless_a_dead_letter_stands_for_it() {
+    run(async |site| {
+        let gate = Gate::new(Door::Verified, site.namespace.clone(), processors::Settings::default());
+        let gate = site.start(gate, 1);
+        let facts = (1..=9).map(|number| envelope(&format!("paddle/evt_{number}"), usage("a", 1)));
+        site.state(exchange::VERIFIED, facts.collect()).await;
+        site.until("select count(*) from inbox", 9).await;
+        gate.stop().await;
+        assert!(failed(&site, "facts_settled").await.is_empty(), "they are in flight");
+        // Nothing of evt_1; each of the others with what became of it, and whether it is accounted for.
+        letter(&site, "ledger", "evt_2", "open", None).await;
+        letter(&site, "ledger", "evt_3", "replaying", None).await;
+        letter(&site, "ledger", "evt_4", "discarded", None).await;
+        letter(&site, "ledger", "evt_5", "dead_again", None).await;
+        letter(&site, "ledger", "evt_5", "open", Some("evt_5")).await;
+        letter(&site, "ledger", "evt_6", "edited", None).await;
+        letter(&site, "ledger", "another", "open", Some("evt_6")).await;
+        let accounted = 5;
+        letter(&site, "ledger", "evt_7", "dead_again", None).await;
+        letter(&site, "ledger", "evt_7", "resolved", Some("evt_7")).await;
+        letter(&site, "ledger", "evt_8", "resolved", None).await;
+        letter(&site, "gate", "evt_9", "open", None).await;
+        change(&site, "update inbox set admitted_at = admitted_at - interval '1 hour'").await;
+        let lost = ["paddle/evt_1", "paddle/evt_7", "paddle/evt_8", "paddle/evt_9"];
+        assert_eq!(failed(&site, "facts_settled").await, lost);
+
+        let counts = verified(&site).await.checks.into_iter().find_map(|check| check.counts).unwrap();
+        assert_eq!((counts.dead_lettered, counts.in_flight), (accounted, lost.len() as i64));
+        let sum = counts.unread + counts.settled() + counts.dead_lettered + counts.in_flight;
+        assert_eq!(counts.admitted, sum, "{counts:?}");
+
+        // What was discarded is accounted for when its letter is long gone.
+        let retention =
+            dead_letters::Retention { resolved: Duration::from_secs(60), discarded: Duration::from_secs(60) };
+        let in_a_year = OffsetDateTime::now_utc() + Duration::from_secs(365 * 86_400);
+        change(&site, "update dead_letters set state = 'discarded', closed_at = now(), closed_by = 'ada' where id = 'another'").await;
+        while dead_letters::purge(&site.pool, retention, in_a_year, 100).await.unwrap() > 0 {}
+        assert_eq!(site.number("select count(*) from dead_letters where worker = 'ledger'").await, 4);
+        assert_eq!(failed(&site, "facts_settled").await, lost);
+    });
+}
+
+#[test]
+fn a_refused_fact_without_a_dead_letter_is_named() {
+    run(async |site| {
+        let workers = fleet(&site);
+        let keeper = site.start(dead_letters::DeadLetters::new(processors::Settings::default()), 1);
+        let grant = |number: u32| {
+            let credits = credits("999999999999999");
+            let (kind, reason) = (GrantKind::Promotional, "welcome".to_owned());
+            let grant = Grant { account: account_id("a"), credits, kind, reason, expires_at: None, by: None };
+            envelope(&format!("paddle/evt_{number}"), Fact::Grant(grant))
+        };
+        for number in 1..=2 {
+            site.state(exchange::VERIFIED, vec![grant(number)]).await;
+            site.until("select count(*) from ledger_facts", number.into()).await;
+        }
+        site.until("select count(*) from ledger_facts where outcome = 'refused'", 1).await;
+        site.until("select count(*) from dead_letters", 1).await;
+        for worker in workers.into_iter().chain([keeper]) {
+            worker.stop().await;
+        }
+        let ago = async |interval: &str| {
+            change(&site, &format!("update ledger_facts set settled_at = now() - interval '{interval}'"))
+                .await;
+            failed(&site, "refusals_kept").await
+        };
+        assert!(ago("1 hour").await.is_empty(), "its letter is there");
+        change(&site, "delete from dead_letters").await;
+        assert!(ago("10 seconds").await.is_empty(), "its letter is on its way");
+        assert_eq!(ago("1 hour").await, ["paddle/evt_2"]);
+        assert!(ago("31 days").await.is_empty(), "retention may have deleted it");
     });
 }

@@ -6,10 +6,15 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bus::{Broker, Health, Topology};
-use db::Doing;
+use db::{Doing, PgConnection};
+use dead_letters::alerts::Alert;
+use metrics::Label;
 use metrics_exporter_prometheus::PrometheusHandle;
+use rust_decimal::prelude::ToPrimitive;
 use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +29,7 @@ pub struct Admin {
     pub publish: Broker,
     pub health: Health,
     pub topology: Topology,
+    pub measured: Measured,
     pub stop: CancellationToken,
 }
 
@@ -85,5 +91,47 @@ async fn measure_database(admin: &Admin) -> Result<(), db::Error> {
         open.undelivered_since.map_or(0.0, |since| (OffsetDateTime::now_utc() - since).as_seconds_f64());
     metrics::gauge!("bursar_undelivered_oldest_seconds").set(waiting);
     metrics::gauge!("bursar_shell_payments").set(open.shells as f64);
+    measure_dead_letters(admin, &mut connection).await
+}
+
+async fn measure_dead_letters(admin: &Admin, connection: &mut PgConnection) -> Result<(), db::Error> {
+    let (open, at_stake) = dead_letters::read::gauges(connection).await?;
+    let oldest = open.iter().map(|gauge| gauge.oldest).min();
+    let waiting = oldest.map_or(0.0, |since| (OffsetDateTime::now_utc() - since).as_seconds_f64());
+    metrics::gauge!("bursar_dead_letters_oldest_seconds").set(waiting);
+    let open = open.into_iter().map(|gauge| {
+        let labels = vec![Label::new("worker", gauge.worker), Label::new("code", gauge.code)];
+        (labels, gauge.open as f64)
+    });
+    admin.measured.set("bursar_dead_letters_open", open.collect());
+    let at_stake = at_stake.into_iter().map(|(unit, sum)| {
+        // What a dashboard shows; the exact sum is in the database.
+        (vec![Label::new("unit", unit)], sum.to_f64().unwrap_or(f64::MAX))
+    });
+    admin.measured.set("bursar_dead_letters_at_stake", at_stake.collect());
+    let raised = dead_letters::alerts::which(connection).await?;
+    for alert in Alert::ALL {
+        let is_raised = if raised.contains(&alert) { 1.0 } else { 0.0 };
+        metrics::gauge!("bursar_alerts", "alert" => alert.as_str()).set(is_raised);
+    }
     Ok(())
+}
+
+/// What tells a gauge from others of its name.
+type Labels = Vec<Label>;
+
+/// Gauges that were measured with labels: where one is gone it is told as 0, not as what it last was.
+#[derive(Clone, Default)]
+pub struct Measured(Arc<Mutex<BTreeSet<(&'static str, Labels)>>>);
+
+impl Measured {
+    fn set(&self, name: &'static str, gauges: BTreeMap<Labels, f64>) {
+        let mut measured = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = measured.iter().filter(|(of, labels)| *of == name && !gauges.contains_key(labels));
+        gone.for_each(|(_, labels)| metrics::gauge!(name, labels.clone()).set(0.0));
+        for (labels, value) in gauges {
+            metrics::gauge!(name, labels.clone()).set(value);
+            measured.insert((name, labels));
+        }
+    }
 }

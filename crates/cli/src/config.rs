@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use bus::Ladder;
+use dead_letters::alerts::{CREDITS, Thresholds};
 use domain::FactKind;
 use domain::catalog::{Catalog, Price};
 use domain::ledger::Rules;
@@ -43,6 +44,7 @@ pub struct Config {
     pub retention: Retention,
     pub retries: Retries,
     pub dead_letters: DeadLettersConfig,
+    pub alerts: AlertsConfig,
     pub limits: Limits,
 }
 
@@ -162,6 +164,34 @@ pub struct DeadLettersConfig {
     pub edit: bool,
 }
 
+/// From when on operators are alerted; each key is the name of its alert.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlertsConfig {
+    /// More dead letters than this within a minute.
+    pub dead_letters_inflow: u32,
+    /// One that is open for longer.
+    pub dead_letters_oldest: String,
+    /// The queue of dead letters is not empty for longer.
+    pub dead_letters_queue: String,
+    /// So many letters of one replay died again.
+    pub replay_failing: u32,
+    /// More than this hangs on open dead letters, by currency, or `credits`.
+    pub dead_letters_at_stake: BTreeMap<String, String>,
+}
+
+impl Default for AlertsConfig {
+    fn default() -> Self {
+        Self {
+            dead_letters_inflow: 10,
+            dead_letters_oldest: "1h".to_owned(),
+            dead_letters_queue: "1m".to_owned(),
+            replay_failing: 1,
+            dead_letters_at_stake: BTreeMap::new(),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
@@ -191,6 +221,7 @@ impl Default for Config {
             retention: Retention::default(),
             retries: Retries::default(),
             dead_letters: DeadLettersConfig::default(),
+            alerts: AlertsConfig::default(),
             limits: Limits::default(),
         }
     }
@@ -303,6 +334,7 @@ impl Config {
         self.tokens()?;
         self.retention()?;
         self.dead_letter_retention()?;
+        self.alerts()?;
         self.ladder()?;
         self.secrets()?;
         if self.credits.scale > SCALE_MAX {
@@ -430,6 +462,21 @@ impl Config {
         })
     }
 
+    pub fn alerts(&self) -> Result<Thresholds> {
+        let alerts = &self.alerts;
+        let at_stake = alerts.dead_letters_at_stake.iter().map(|(unit, text)| at_stake(unit, text));
+        if alerts.replay_failing == 0 {
+            bail!("alerts.replay_failing: expected 1 letter or more, got 0");
+        }
+        Ok(Thresholds {
+            inflow: alerts.dead_letters_inflow.into(),
+            oldest: duration(&alerts.dead_letters_oldest).context("alerts.dead_letters_oldest")?,
+            queue: duration(&alerts.dead_letters_queue).context("alerts.dead_letters_queue")?,
+            replay_failing: alerts.replay_failing.into(),
+            at_stake: at_stake.collect::<Result<_>>().context("alerts.dead_letters_at_stake")?,
+        })
+    }
+
     pub fn ladder(&self) -> Result<Ladder> {
         let delays: Result<Vec<Duration>> = self.retries.delays.iter().map(|text| duration(text)).collect();
         Ladder::new(&delays.context("retries.delays")?).map_err(|why| anyhow!("retries.delays: {why}"))
@@ -459,6 +506,18 @@ impl Config {
             bail!("credits.expire_every: expected a second or more, got {:?}", self.credits.expire_every);
         }
         Ok(every)
+    }
+}
+
+/// How much of a currency, or of credits, may hang on open dead letters.
+fn at_stake(unit: &str, text: &str) -> Result<(String, Decimal)> {
+    let unit = match unit {
+        CREDITS => unit,
+        code => currency(code).with_context(|| format!("expected a currency or {CREDITS}"))?.code(),
+    };
+    match text.parse() {
+        Ok(above) if above >= Decimal::ZERO => Ok((unit.to_owned(), above)),
+        Ok(_) | Err(_) => bail!("{unit}: expected a decimal of zero or more, got {text:?}"),
     }
 }
 
@@ -527,6 +586,10 @@ mod tests {
         check("[webhook_secrets]\npayball = [\"x\"]", "paddle, stripe, generic");
         check("[retention]\nraw_deliveries = \"long\"", "a duration such as");
         check("namespace = \"a b\"", "namespace");
+        check("[alerts]\ndead_letters_oldest = \"soon\"", "alerts.dead_letters_oldest");
+        check("[alerts]\nreplay_failing = 0", "alerts.replay_failing");
+        check("[alerts.dead_letters_at_stake]\nEUR = \"-1\"", "EUR: expected a decimal");
+        check("[alerts.dead_letters_at_stake]\nshells = \"1\"", "a currency or credits");
         check(
             "[[catalog]]\nprocessor = \"paddle\"\nprice = \"p\"\ncredits = \"0.0000001\"",
             "6 decimal places",

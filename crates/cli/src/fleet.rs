@@ -6,6 +6,7 @@ use crate::session::{CONFIRM_TIMEOUT, Session};
 use anyhow::{Context, Result, anyhow};
 use bus::{Broker, Delays, Health, Publisher, Topology};
 use db::Doing;
+use dead_letters::alerts::Watcher;
 use dead_letters::{DeadLetters, Retention};
 use ingester::{Intake, RawQueue};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -122,6 +123,7 @@ impl Fleet {
             publish: self.publish.clone(),
             health: self.health.clone(),
             topology: self.session.topology()?,
+            measured: admin::Measured::default(),
             stop: self.stop.clone(),
         };
         self.admin_addr =
@@ -257,9 +259,7 @@ fn start_worker(
         }
         WorkerName::Ledger => {
             running.spawn(bus::run(Arc::new(session.ledger()?), lanes, context.clone()));
-            let publisher = context.publisher.sibling();
-            let (namespace, pool) = (context.namespace.clone(), context.pool.clone());
-            running.spawn(bus::outbox::sweep(namespace, pool, publisher, context.stop.clone()));
+            running.spawn(sweep(context));
             let every = session.config.expire_every()?;
             running.spawn(expire(session.pool.clone(), intake.clone(), every, context.stop.clone()));
         }
@@ -272,9 +272,20 @@ fn start_worker(
             running.spawn(dead_letters::replay::carry_out(namespace, pool, publisher, stop));
             let retention = session.config.dead_letter_retention()?;
             running.spawn(purge_dead_letters(context.pool.clone(), retention, context.stop.clone()));
+            // Told here, whether a ledger runs or not; and by the pool that may read whole tables.
+            running.spawn(sweep(context));
+            let publisher = context.publisher.sibling();
+            let context = bus::Context { publisher, pool: session.pool.clone(), ..context.clone() };
+            running.spawn(Watcher::new(context, session.config.alerts()?).run());
         }
     }
     Ok(())
+}
+
+/// Publishes what is left in the outbox. Every process of a worker that commits events does.
+fn sweep(context: &bus::Context) -> impl Future<Output = ()> + use<> {
+    let publisher = context.publisher.sibling();
+    bus::outbox::sweep(context.namespace.clone(), context.pool.clone(), publisher, context.stop.clone())
 }
 
 /// Looks again and again for lots whose time has come, and states them. Any number of processes may.

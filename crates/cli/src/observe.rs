@@ -47,6 +47,12 @@ fn describe() {
         "Facts settled, by worker and outcome: translated, admitted, kept, repeated, applied, no_op, waiting, ignored, contradicts"
     );
     describe_counter!("bursar_dead_lettered_total", "Messages given up on, by worker and code");
+    describe_counter!("bursar_retried_total", "Messages put on the retry ladder, by worker and code");
+    describe_counter!("bursar_panics_total", "Panics that were caught, by worker");
+    describe_counter!(
+        "bursar_replays_total",
+        "Replays that ended, by result: resolved, failed_again, stopped by their canary"
+    );
     describe_counter!(
         "bursar_unrecognised_total",
         "Genuine deliveries that told nothing Bursar acts on, by processor and why"
@@ -70,4 +76,11 @@ fn describe() {
     describe_gauge!("bursar_undelivered_payments", "Payments that were paid and gave no credits");
     describe_gauge!("bursar_undelivered_oldest_seconds", Unit::Seconds, "Age of the oldest of them");
     describe_gauge!("bursar_shell_payments", "Payments known only by what was said of them in passing");
+    describe_gauge!(
+        "bursar_dead_letters_open",
+        "Dead letters that are open or being replayed, by worker and code"
+    );
+    describe_gauge!("bursar_dead_letters_oldest_seconds", Unit::Seconds, "Age of the oldest of them");
+    describe_gauge!("bursar_dead_letters_at_stake", "Money and credits that hang on them, by unit");
+    describe_gauge!("bursar_alerts", "Whether an alert is raised, by alert");
 }

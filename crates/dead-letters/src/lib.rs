@@ -7,9 +7,12 @@
 //! How a replay went is told by the loop that settles the message, over the same queue, before it acknowledges: a letter
 //! stays until its outcome is known, whatever crashes in between.
 //!
+//! [`alerts`] tells operators what they should look at before they look.
+//!
 //! A letter here is never lost for being odd: what Postgres cannot hold as text is replaced, the body is kept as bytes.
 
 pub mod acts;
+pub mod alerts;
 mod fingerprint;
 mod letter;
 pub mod read;

@@ -2,6 +2,7 @@
 
 mod store;
 
+pub(crate) use store::at_stake;
 pub use store::{
     AuditFilter, AuditLine, Gauge, LetterLine, LetterView, ReplayLine, StoredMessage, Try, audit, copies,
     count, gauges, groups, letter, letters, replays, stored, stored_after,

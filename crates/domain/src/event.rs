@@ -23,10 +23,13 @@ pub enum EventKind {
     BalanceExhausted,
     PaymentUndelivered,
     PaymentDelivered,
+    /// To operators, as [`EventKind::AlertCleared`]: of no account.
+    AlertRaised,
+    AlertCleared,
 }
 
 impl EventKind {
-    pub const ALL: [EventKind; 13] = [
+    pub const ALL: [EventKind; 15] = [
         EventKind::CreditsGranted,
         EventKind::CreditsConsumed,
         EventKind::CreditsHeld,
@@ -40,6 +43,8 @@ impl EventKind {
         EventKind::BalanceExhausted,
         EventKind::PaymentUndelivered,
         EventKind::PaymentDelivered,
+        EventKind::AlertRaised,
+        EventKind::AlertCleared,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -57,6 +62,8 @@ impl EventKind {
             EventKind::BalanceExhausted => "balance.exhausted",
             EventKind::PaymentUndelivered => "payment.undelivered",
             EventKind::PaymentDelivered => "payment.delivered",
+            EventKind::AlertRaised => "alert.raised",
+            EventKind::AlertCleared => "alert.cleared",
         }
     }
 }
@@ -106,6 +113,9 @@ pub struct Balances {
 
 /// The `source` of events that the ledger emits.
 pub const SOURCE_LEDGER: &str = "bursar/ledger";
+
+/// The `source` of alerts about dead letters.
+pub const SOURCE_DEAD_LETTERS: &str = "bursar/dead-letters";
 
 impl EventData {
     pub fn to_json(&self) -> Box<RawValue> {

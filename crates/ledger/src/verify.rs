@@ -207,11 +207,15 @@ impl Audit<'_> {
     async fn facts(&mut self) -> Result<(), Error> {
         let kinds = kinds_read();
         let counts = set::conservation(self.connection, &kinds).await?;
-        let says = "every admitted fact that the ledger reads has an outcome";
+        let says =
+            "every admitted fact that the ledger reads has an outcome, or a dead letter to be dealt with";
         let found =
             set::facts_settled(self.begin("facts_settled", counts.admitted - counts.unread, says), &kinds)
                 .await?;
         self.conclude(found).counts = Some(counts);
+        let says = "every fact that was refused is a dead letter";
+        let found = set::refusals_kept(self.begin("refusals_kept", counts.refused, says)).await?;
+        self.conclude(found);
         let says = "every outcome is of an admitted fact";
         let found = set::outcomes_admitted(self.begin("outcomes_admitted", counts.settled(), says)).await?;
         self.conclude(found);

@@ -7,6 +7,7 @@ use db::Doing;
 use serde::Serialize;
 use serde_json::json;
 use std::process::ExitCode;
+use time::format_description::well_known::Rfc3339;
 
 #[derive(Serialize, Clone, Copy, PartialEq)]
 #[serde(rename_all = "lowercase")]
@@ -33,6 +34,7 @@ pub async fn examine(session: &Session) -> Result<ExitCode> {
     findings.push(catalog(session)?);
     findings.push(database(session).await);
     findings.push(backlog(session).await);
+    findings.extend(dead_letters(session).await);
     findings.extend(broker(session).await?);
     let failed = findings.iter().any(|finding| finding.state == State::Failed);
     if session.json {
@@ -113,6 +115,39 @@ async fn backlog(session: &Session) -> Finding {
     }
 }
 
+/// Alerts that one look at the screen holds.
+const ALERTS_SHOWN: i64 = 20;
+
+async fn dead_letters(session: &Session) -> Vec<Finding> {
+    let asked = async {
+        let mut connection = session.pool.acquire().await.doing("taking a connection")?;
+        let (open, _) = dead_letters::read::gauges(&mut connection).await?;
+        Ok::<_, db::Error>((open, dead_letters::alerts::raised(&mut connection, ALERTS_SHOWN).await?))
+    };
+    let (open, raised) = match asked.await {
+        Ok(found) => found,
+        Err(error) => return vec![finding("dead letters", State::Failed, error.to_string())],
+    };
+    let count: i64 = open.iter().map(|gauge| gauge.open).sum();
+    let mut findings = vec![match open.iter().map(|gauge| gauge.oldest).min() {
+        None => finding("dead letters", State::Ok, "none is open"),
+        Some(oldest) => {
+            let oldest = oldest.format(&Rfc3339).unwrap_or_default();
+            let says = format!("{count} open, the oldest died {oldest}; `bursar dlq groups` says of what");
+            finding("dead letters", State::Warning, says)
+        }
+    }];
+    if raised.is_empty() {
+        findings.push(finding("alerts", State::Ok, "none is raised"));
+    }
+    findings.extend(raised.into_iter().map(|raised| {
+        let since = raised.raised_at.format(&Rfc3339).unwrap_or_default();
+        let says = format!("{} since {since}: {}", raised.alert, raised.details);
+        finding("alert", State::Warning, says)
+    }));
+    findings
+}
+
 async fn broker(session: &Session) -> Result<Vec<Finding>> {
     let topology = session.topology()?;
     let broker = session.broker("doctor");
@@ -139,24 +174,15 @@ async fn broker(session: &Session) -> Result<Vec<Finding>> {
     for queue in &topology.queues {
         let Ok(depth) = broker.depth(&queue.name).await else { continue };
         let Some(reader) = queue.reader else { continue };
-        let is_dead = queue.name.ends_with(bus::queue::DEAD_LETTERS);
         let says = format!("{}: {} messages, {} consumers", queue.name, depth.ready, depth.consumers);
-        let state = match (is_dead, depth.ready, depth.consumers) {
-            (true, 1.., _) => State::Warning,
-            (false, _, 0) => State::Warning,
-            _ => State::Ok,
-        };
-        let hint = match state {
-            State::Warning if is_dead => "; a worker gave up on these",
-            State::Warning => "; nobody reads it, run ",
-            State::Ok | State::Failed => "",
-        };
-        let command = if hint.ends_with("run ") {
-            format!("`bursar run {reader}` or `bursar up`")
-        } else {
-            String::new()
-        };
-        findings.push(finding("queue", state, format!("{says}{hint}{command}")));
+        findings.push(match depth.consumers {
+            0 => finding(
+                "queue",
+                State::Warning,
+                format!("{says}; nobody reads it, run `bursar run {reader}` or `bursar up`"),
+            ),
+            1.. => finding("queue", State::Ok, says),
+        });
     }
     broker.close().await;
     Ok(findings)

@@ -184,6 +184,7 @@ fn counts(check: &Check) -> Option<String> {
         ("ignored", counts.ignored),
         ("contradicting", counts.contradicts),
         ("refused", counts.refused),
+        ("dead-lettered", counts.dead_lettered),
         ("in flight", counts.in_flight),
         ("of kinds nobody reads", counts.unread),
     ];
@@ -192,7 +193,7 @@ fn counts(check: &Check) -> Option<String> {
         .filter(|(_, count)| *count > 0)
         .map(|(name, count)| format!("{count} {name}"))
         .collect();
-    let parts = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
+    let parts = if parts.is_empty() { String::new() } else { format!(" = {}", parts.join(" + ")) };
     let kept = if counts.kept > 0 {
         format!("; {} deliveries kept at the front door", counts.kept)
     } else {

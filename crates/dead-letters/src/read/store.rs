@@ -444,14 +444,22 @@ pub struct Gauge {
 
 /// What is open, by worker and code; and the money and credits at stake, by unit.
 pub async fn gauges(connection: &mut PgConnection) -> Result<(Vec<Gauge>, Vec<(String, Decimal)>), Error> {
-    let open = sqlx::query_as!(
+    Ok((open(connection).await?, at_stake(connection).await?))
+}
+
+async fn open(connection: &mut PgConnection) -> Result<Vec<Gauge>, Error> {
+    sqlx::query_as!(
         Gauge,
         r#"select worker, code, count(*) as "open!", min(dead_at) as "oldest!"
            from dead_letters where state in ('open', 'replaying') group by worker, code"#,
     )
-    .fetch_all(&mut *connection)
+    .fetch_all(connection)
     .await
-    .doing("counting open dead letters")?;
+    .doing("counting open dead letters")
+}
+
+/// What hangs on open letters: money by currency, and credits as `credits`.
+pub(crate) async fn at_stake(connection: &mut PgConnection) -> Result<Vec<(String, Decimal)>, Error> {
     let at_stake = sqlx::query!(
         r#"select currency as "unit!", sum(amount) as "sum!" from dead_letters
            where state in ('open', 'replaying') and currency is not null group by currency
@@ -462,5 +470,5 @@ pub async fn gauges(connection: &mut PgConnection) -> Result<(Vec<Gauge>, Vec<(S
     .fetch_all(connection)
     .await
     .doing("adding up what is at stake")?;
-    Ok((open, at_stake.into_iter().map(|row| (row.unit, row.sum)).collect()))
+    Ok(at_stake.into_iter().map(|row| (row.unit, row.sum)).collect())
 }

@@ -46,6 +46,13 @@ pub(super) async fn facts_settled(
         .doing("checking facts_settled")
 }
 
+pub(super) async fn refusals_kept(connection: &mut PgConnection) -> Result<Vec<Culprit>, Error> {
+    sqlx::query_file_as!(Culprit, "src/verify/refusals_kept.sql", LIMIT)
+        .fetch_all(connection)
+        .await
+        .doing("checking refusals_kept")
+}
+
 pub(super) async fn outcomes_admitted(connection: &mut PgConnection) -> Result<Vec<Culprit>, Error> {
     sqlx::query_file_as!(Culprit, "src/verify/outcomes_admitted.sql", LIMIT)
         .fetch_all(connection)
@@ -74,7 +81,8 @@ pub(super) async fn facts_posted(connection: &mut PgConnection) -> Result<Vec<Cu
         .doing("checking facts_posted")
 }
 
-/// Where every fact that came through the gate is.
+/// Where every fact that came through the gate is: admitted = unread + applied + no-op + waiting + ignored + contradicts +
+/// refused + dead-lettered + in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Conservation {
     pub admitted: i64,
@@ -82,6 +90,8 @@ pub struct Conservation {
     pub repeats: i64,
     /// Of kinds that no worker reads: kept in the inbox for one that will.
     pub unread: i64,
+    /// Without an outcome, for the ledger gave up on them: their letters are open, being replayed, or discarded.
+    pub dead_lettered: i64,
     pub in_flight: i64,
     /// Deliveries kept at the front door because RabbitMQ could not take them.
     pub kept: i64,
@@ -90,6 +100,7 @@ pub struct Conservation {
     pub waiting: i64,
     pub ignored: i64,
     pub contradicts: i64,
+    /// Given up on with an outcome of their own: each is a dead letter, too.
     pub refused: i64,
 }
 
