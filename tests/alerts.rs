@@ -49,9 +49,9 @@ async fn give_up(site: &Site, cause: &str, fact: Fact, reason: &str) {
         exchange: exchange::DEAD,
         routing_key: "ledger".to_owned(),
         content_type: Some(domain::envelope::CONTENT_TYPE.to_owned()),
-        user_id: None,
         headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         body: envelope(cause, fact).to_json().into_bytes(),
+        ..Post::default()
     })
     .await;
 }

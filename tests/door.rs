@@ -19,7 +19,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-const SECRET: &str = "correct horse battery staple";
+pub const SECRET: &str = "correct horse battery staple";
 const OLD_SECRET: &str = "the secret before it";
 
 /// Paddle gives up after 5 s.
@@ -31,7 +31,7 @@ struct Front {
     client: reqwest::Client,
 }
 
-fn intake(site: &Site) -> Intake {
+pub fn intake(site: &Site) -> Intake {
     let secrets = || vec![OLD_SECRET.into(), SECRET.into()];
     Intake {
         namespace: site.namespace.clone(),
@@ -76,7 +76,7 @@ impl Front {
     }
 }
 
-fn signed(processor: &str, secret: &str, body: &[u8], at: OffsetDateTime) -> Vec<(&'static str, String)> {
+pub fn signed(processor: &str, secret: &str, body: &[u8], at: OffsetDateTime) -> Vec<(&'static str, String)> {
     (processors::find(processor).unwrap().sign)(&SecretString::from(secret), body, at).unwrap()
 }
 

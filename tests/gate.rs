@@ -415,6 +415,7 @@ async fn post(site: &Site, content_type: &str, body: &str, user: Option<&String>
     site.post(Post {
         exchange: exchange::INBOUND,
         routing_key: "fact.usage".to_owned(),
+        message_id: None,
         content_type: Some(content_type.to_owned()),
         user_id: user.cloned(),
         headers: BTreeMap::new(),

@@ -181,6 +181,7 @@ fn an_inbound_publisher_makes_nothing_recognised() {
         let message = testkit::Post {
             exchange: exchange::INBOUND,
             routing_key: "fact.usage".to_owned(),
+            message_id: None,
             content_type: Some(domain::envelope::CONTENT_TYPE.to_owned()),
             user_id: None,
             headers: Default::default(),

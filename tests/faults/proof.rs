@@ -30,21 +30,35 @@ pub struct Letter {
     event_id: Option<String>,
 }
 
-/// All dead letters since the last call. The one place that knows where they are.
+/// All dead letters since the last call. The one place that knows where they are: where the dead-letters worker runs it has
+/// recorded them, elsewhere they lie in their queue.
 pub async fn dead_letters(site: &Site) -> Vec<Letter> {
-    let letters = site.dead_letters().await.into_iter().map(|letter| {
-        let body: Option<Value> = serde_json::from_str(&letter.body).ok();
-        Letter {
-            message_id: letter.message_id.expect("the fleet gives every dead letter an id"),
-            event_id: body.and_then(|body| body["id"].as_str().map(str::to_owned)),
-        }
+    let recorded: Vec<(String, Vec<u8>)> =
+        sqlx::query_as("delete from dead_letters returning message_id, body")
+            .fetch_all(&site.pool)
+            .await
+            .expect("the servers are back");
+    let recorded = recorded
+        .into_iter()
+        .map(|(message_id, body)| (message_id, String::from_utf8_lossy(&body).into_owned()));
+    let queued = site
+        .dead_letters()
+        .await
+        .into_iter()
+        .map(|letter| (letter.message_id.expect("the fleet gives every dead letter an id"), letter.body));
+    let letters = recorded.chain(queued).map(|(message_id, body)| {
+        let body: Option<Value> = serde_json::from_str(&body).ok();
+        Letter { message_id, event_id: body.and_then(|body| body["id"].as_str().map(str::to_owned)) }
     });
     letters.collect()
 }
 
 /// How many dead letters wait to be counted.
 pub async fn dead_letters_waiting(site: &Site) -> Option<usize> {
-    depth(site, queue::DEAD_LETTERS).await
+    let queued = depth(site, queue::DEAD_LETTERS).await?;
+    let recorded: i64 =
+        sqlx::query_scalar("select count(*) from dead_letters").fetch_one(&site.pool).await.ok()?;
+    Some(queued + recorded as usize)
 }
 
 /// Nothing is on its way any more.

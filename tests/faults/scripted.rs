@@ -4,10 +4,11 @@
 use super::place::Form;
 use super::proof::{Proof, count, dead_letters, dead_letters_waiting};
 use super::table::Row;
-use bus::{Decoded, Fate, Fated, Incoming, Message, Settled, Verdict, Worker, exchange, queue};
+use bus::{Context, Decoded, Fate, Fated, Incoming, Message, Settled, Verdict, Worker, exchange, queue};
 use db::{Doing, Work};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 use testkit::{Site, within};
 use time::OffsetDateTime;
@@ -22,7 +23,7 @@ const GOOD: usize = 5_000;
 const PACKED: usize = 10;
 
 pub async fn faults(_: Form) -> Vec<Row> {
-    // Batches of one culprit's size: a batch with one that hangs is cut after 30 s, and so is each part of it again.
+    // Batches of one culprit's size: a batch with one that hangs is cut after a time, and so is each part of it again.
     vec![
         row::<200>("messages that panic", "panic", 5).await,
         row::<1>("a message that hangs", "hang", 1).await,
@@ -38,7 +39,9 @@ async fn row<const PREFETCH: u16>(fault: &'static str, act: &str, culprits: usiz
 
 async fn tell<const PREFETCH: u16>(site: &Site, fault: &'static str, act: &str, culprits: usize) -> Row {
     sqlx::query("create table seen (item text not null)").execute(&site.pool).await.unwrap();
-    let running = site.start(Scripted::<PREFETCH>, 2);
+    // What hangs is tried on each rung of the ladder.
+    let context = Context { time_limit: Duration::from_secs(2), ..site.context() };
+    let running = site.start_with(Arc::new(Scripted::<PREFETCH>), 2, context);
     let dead: Vec<String> = (0..culprits).map(|number| format!("{act} {number}")).collect();
     let mut messages = good(site);
     for (number, culprit) in dead.iter().enumerate() {

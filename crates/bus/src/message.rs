@@ -13,6 +13,10 @@ pub mod header {
     /// When a gateway received a raw delivery: Unix seconds.
     pub const RECEIVED_AT: &str = "received_at";
 
+    // What the broker tells of a message that it gave up on itself.
+    pub(crate) const CAME_BY_EXCHANGE: &str = "x-death-exchange";
+    pub(crate) const CAME_BY_ROUTING_KEY: &str = "x-death-routing-key";
+
     pub const OWN: &str = "bursar-";
     // Of a message that is put back into its queue, and of a dead letter: how it first came, and what was tried since.
     pub const EXCHANGE: &str = "bursar-exchange";
@@ -104,7 +108,8 @@ impl From<Delivery> for Incoming {
     fn from(delivery: Delivery) -> Self {
         let text = |value: &Option<ShortString>| value.as_ref().map(|value| value.as_str().to_owned());
         let properties = &delivery.properties;
-        let headers = properties.headers().as_ref().map(readable).unwrap_or_default();
+        let mut headers = properties.headers().as_ref().map(readable).unwrap_or_default();
+        headers.extend(properties.headers().as_ref().map(latest_death).unwrap_or_default());
         Self {
             returned: None,
             death: None,
@@ -126,6 +131,22 @@ pub(crate) fn returns(properties: &BasicProperties) -> u64 {
     let Some(headers) = properties.headers() else { return 0 };
     let count = |name: &str| headers.inner().get(name).and_then(readable_value)?.parse().ok();
     ["x-delivery-count", "x-acquired-count"].into_iter().filter_map(count).max().unwrap_or(0)
+}
+
+/// How a message came into the queue in which the broker gave up on it last, under names of its own: the broker tells it in
+/// a list, the latest first.
+fn latest_death(table: &FieldTable) -> BTreeMap<String, String> {
+    let Some(AMQPValue::FieldArray(deaths)) = table.inner().get("x-death") else { return BTreeMap::new() };
+    let Some(AMQPValue::FieldTable(latest)) = deaths.as_slice().first() else { return BTreeMap::new() };
+    let exchange = latest.inner().get("exchange").and_then(readable_value);
+    let routing_key = match latest.inner().get("routing-keys") {
+        Some(AMQPValue::FieldArray(keys)) => keys.as_slice().first().and_then(readable_value),
+        _ => None,
+    };
+    [(header::CAME_BY_EXCHANGE, exchange), (header::CAME_BY_ROUTING_KEY, routing_key)]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
 }
 
 fn readable(table: &FieldTable) -> BTreeMap<String, String> {

@@ -31,7 +31,9 @@ pub struct Attempt {
 
 impl Attempt {
     pub fn new(at: OffsetDateTime, why: &str) -> Self {
-        Self { at, why: shortened(why.to_owned(), WHY_MAX) }
+        // In JSON each of these would take six bytes.
+        let why = why.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}");
+        Self { at, why: shortened(why, WHY_MAX) }
     }
 }
 
@@ -70,16 +72,23 @@ impl Incoming {
         let is_dead = self.exchange == namespace.name(exchange::DEAD);
         let by_broker = if is_dead { self.death_by_broker(namespace) } else { None };
         let mut own = self.take_own_headers();
-        if by_broker.is_some() {
+        let is_by_broker = by_broker.is_some();
+        if is_by_broker {
             self.death = by_broker;
-            return self;
+            let mut came_by = |name: &str| self.headers.remove(name);
+            let (exchange, routing_key) =
+                (came_by(header::CAME_BY_EXCHANGE), came_by(header::CAME_BY_ROUTING_KEY));
+            self.exchange = exchange.unwrap_or_else(|| self.exchange.clone());
+            self.routing_key = routing_key.unwrap_or_else(|| self.routing_key.clone());
         }
+        // By the default exchange only the fleet puts messages into queues, also into that in which the broker gave up.
+        let is_by_fleet = self.exchange.is_empty() || is_dead && !is_by_broker;
         let first_failed_at = own.get(header::FIRST_FAILED_AT).and_then(|text| parse_time(text));
-        if let Some(first_failed_at) = first_failed_at.filter(|_| is_dead || self.exchange.is_empty()) {
+        if let Some(first_failed_at) = first_failed_at.filter(|_| is_by_fleet) {
             self.exchange = own.remove(header::EXCHANGE).unwrap_or_default();
             self.routing_key = own.remove(header::ROUTING_KEY).unwrap_or_default();
             self.user_id = own.remove(header::USER);
-            self.death = if is_dead { death(&mut own) } else { None };
+            self.death = self.death.or_else(|| death(&mut own));
             self.returned = Some(Returned {
                 first_failed_at,
                 attempts: own.get(header::ATTEMPTS).map(|text| parse_attempts(text)).unwrap_or_default(),
@@ -103,9 +112,14 @@ impl Incoming {
 
     /// What the broker says of a message that it gave up on itself; a letter of the fleet carries no such headers.
     fn death_by_broker(&self, namespace: &Namespace) -> Option<Death> {
-        let queue = self.headers.get("x-first-death-queue")?;
+        // The first may be a rung, on which it rested; releases before 3.13 tell of no last.
+        let latest = |what: &str| {
+            let of = |which: &str| self.headers.get(&format!("x-{which}-death-{what}"));
+            of("last").or_else(|| of("first"))
+        };
+        let queue = latest("queue")?;
         let prefix = namespace.name("");
-        let why = self.headers.get("x-first-death-reason").map_or("unknown", String::as_str);
+        let why = latest("reason").map_or("unknown", String::as_str);
         Some(Death {
             worker: self.routing_key.clone(),
             queue: queue.strip_prefix(&prefix).unwrap_or(queue).to_owned(),
@@ -134,6 +148,16 @@ impl Incoming {
         set(header::ATTEMPTS, serde_json::to_string(attempts).expect("attempts hold times and texts"));
         if let Some(user) = &self.user_id {
             set(header::USER, user.clone());
+        }
+        // A letter that rests, because it could not be recorded yet, goes on saying why it died.
+        if let Some(death) = &self.death {
+            set(header::DEAD_WORKER, death.worker.clone());
+            set(header::DEAD_QUEUE, death.queue.clone());
+            set(header::DEAD_CODE, death.code.clone());
+            set(header::DEAD_REASON, death.reason.clone());
+            if let Some(at) = death.at {
+                set(header::DEAD_AT, time_text(at));
+            }
         }
         if let Some(Replayed { replay, letter }) = self.replayed() {
             set(header::REPLAY, replay.to_string());
@@ -169,7 +193,7 @@ impl Incoming {
     pub fn replay(&self, namespace: &Namespace, queue: &str) -> Message {
         let to = Address { exchange: String::new(), routing_key: namespace.name(queue) };
         let part = Part { content_type: None, body: self.body.clone() };
-        self.on_its_way(to, part, &[], OffsetDateTime::now_utc())
+        Incoming { death: None, ..self.clone() }.on_its_way(to, part, &[], OffsetDateTime::now_utc())
     }
 
     pub(crate) fn attempts(&self) -> &[Attempt] {

@@ -47,8 +47,9 @@ fn text_of(value: Option<&String>) -> Option<Cow<'_, str>> {
     value.map(|value| text(value))
 }
 
-/// Records letters. One that is there already counts; if it was resolved it has failed again, and is open again. What was
-/// discarded stays so: it says nothing new. Of one that is open again and was erased meanwhile, what came is kept.
+/// Records letters. One that is there already counts; if it was resolved and has died since, it is open again, and what came
+/// is kept of one that was erased meanwhile (a copy of the death that is known says nothing). What was discarded stays so:
+/// it says nothing new.
 pub(crate) async fn record(work: &mut Work, letters: &Distinct<'_>) -> Result<(), Error> {
     if letters.0.is_empty() {
         return Ok(());
@@ -104,13 +105,20 @@ pub(crate) async fn record(work: &mut Work, letters: &Distinct<'_>) -> Result<()
          on conflict (key) do update set
              copies = dead_letters.copies + excluded.copies,
              dead_at = greatest(dead_letters.dead_at, excluded.dead_at),
-             body = case dead_letters.state when 'resolved' then excluded.body else dead_letters.body end,
-             headers = case dead_letters.state when 'resolved' then excluded.headers else dead_letters.headers end,
-             erased_at = case dead_letters.state when 'resolved' then null else dead_letters.erased_at end,
-             state = case dead_letters.state when 'resolved' then 'open' else dead_letters.state end,
-             closed_at = case dead_letters.state when 'resolved' then null else dead_letters.closed_at end,
-             closed_by = case dead_letters.state when 'resolved' then null else dead_letters.closed_by end,
-             outcome = case dead_letters.state when 'resolved' then null else dead_letters.outcome end",
+             body = case when dead_letters.state = 'resolved' and excluded.dead_at > dead_letters.dead_at
+                 then excluded.body else dead_letters.body end,
+             headers = case when dead_letters.state = 'resolved' and excluded.dead_at > dead_letters.dead_at
+                 then excluded.headers else dead_letters.headers end,
+             erased_at = case when dead_letters.state = 'resolved' and excluded.dead_at > dead_letters.dead_at
+                 then null else dead_letters.erased_at end,
+             state = case when dead_letters.state = 'resolved' and excluded.dead_at > dead_letters.dead_at
+                 then 'open' else dead_letters.state end,
+             closed_at = case when dead_letters.state = 'resolved' and excluded.dead_at > dead_letters.dead_at
+                 then null else dead_letters.closed_at end,
+             closed_by = case when dead_letters.state = 'resolved' and excluded.dead_at > dead_letters.dead_at
+                 then null else dead_letters.closed_by end,
+             outcome = case when dead_letters.state = 'resolved' and excluded.dead_at > dead_letters.dead_at
+                 then null else dead_letters.outcome end",
         &ids,
         &keys as _,
         &workers as _,
@@ -185,7 +193,7 @@ pub(crate) async fn settle_replays(
     let mut settled: BTreeMap<(Uuid, Uuid), (&str, String, OffsetDateTime)> = BTreeMap::new();
     for outcome in outcomes {
         let key = (outcome.replayed.letter, outcome.replayed.replay);
-        settled.insert(key, ("resolved", outcome.outcome.clone(), outcome.at));
+        settled.insert(key, ("resolved", text(&outcome.outcome).into_owned(), outcome.at));
     }
     for Counted { letter, .. } in letters.0.values() {
         if let Some(replayed) = letter.replayed {

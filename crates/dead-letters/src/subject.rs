@@ -6,6 +6,9 @@ use domain::{AccountId, Cause, Credits, Envelope, Fact, Money, PaymentId};
 use serde::Deserialize;
 use time::OffsetDateTime;
 
+/// What is longer is nobody's name, and Postgres could not index it.
+const GUESS_MAX: usize = 255;
+
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Subject {
     /// `fact.payment`; of a delivery that was not translated, what it would be today.
@@ -51,8 +54,9 @@ impl Subject {
     /// What a message that is no fact still says of itself.
     fn guessed(body: &[u8]) -> Self {
         let guess: Guess = serde_json::from_slice(body).unwrap_or_default();
-        let cause = guess.source.zip(guess.id).map(|(source, id)| Cause { source, id });
-        Self { fact_type: guess.kind, cause, account: guess.data.account, ..Self::default() }
+        let short = |text: Option<String>| text.filter(|text| text.len() <= GUESS_MAX);
+        let cause = short(guess.source).zip(short(guess.id)).map(|(source, id)| Cause { source, id });
+        Self { fact_type: short(guess.kind), cause, account: short(guess.data.account), ..Self::default() }
     }
 }
 

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 pub struct Post {
     pub exchange: &'static str,
     pub routing_key: String,
+    pub message_id: Option<String>,
     pub content_type: Option<String>,
     pub user_id: Option<String>,
     pub headers: BTreeMap<String, String>,
@@ -39,6 +40,9 @@ impl Site {
         let mut properties = BasicProperties::default().with_headers(headers);
         if let Some(content_type) = post.content_type {
             properties = properties.with_content_type(content_type.as_str().into());
+        }
+        if let Some(id) = post.message_id {
+            properties = properties.with_message_id(id.as_str().into());
         }
         if let Some(user) = post.user_id {
             properties = properties.with_user_id(user.as_str().into());

@@ -1,7 +1,7 @@
 //! Workers that die: at a given step of a batch's way, or wherever they happen to be.
 
 use crate::Site;
-use crate::site::CONFIRM_TIMEOUT;
+use crate::site::{CONFIRM_TIMEOUT, ladder};
 use crate::wait::eventually;
 use bus::{Announcement, Broker, Context, Decoded, Health, Incoming, Message, Publisher, Settled, Worker};
 use db::Work;
@@ -64,7 +64,8 @@ impl Site {
         for _ in 0..messages {
             let got = channel.basic_get(name.as_str().into(), BasicGetOptions::default()).await;
             let Some(got) = got.expect("an answer") else { break };
-            let decoded = worker.decode(&Incoming::from(got.delivery), OffsetDateTime::now_utc());
+            let decoded = worker
+                .decode(&Incoming::from(got.delivery).restored(&self.namespace), OffsetDateTime::now_utc());
             items.extend(decoded.into_iter().filter_map(|decoded| match decoded {
                 Decoded::Item(item) => Some(item),
                 Decoded::Bad { .. } => None,
@@ -133,6 +134,16 @@ impl Site {
 
     /// Runs a worker that [`Mortal::kill`] ends like SIGKILL, on connections of its own.
     pub fn start_mortal<W: Worker>(&self, worker: Arc<W>, lanes: usize) -> Mortal {
+        self.start_mortal_with(worker, lanes, |context| context)
+    }
+
+    /// As [`Site::start_mortal`], in a context that the test has changed: on a line that it can cut.
+    pub fn start_mortal_with<W: Worker>(
+        &self,
+        worker: Arc<W>,
+        lanes: usize,
+        change: impl FnOnce(Context) -> Context + Send + 'static,
+    ) -> Mortal {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -150,12 +161,12 @@ impl Site {
                 pool: db::pool(&site.database_url, lanes as u32 + 1, site.namespace.as_str())
                     .expect("the site's own URL"),
                 health: Health::default(),
-                ladder: bus::Ladder::default(),
+                ladder: ladder(),
                 time_limit: bus::TIME_LIMIT,
                 // It is never asked to stop.
                 stop: CancellationToken::new(),
             };
-            bus::run(worker, lanes, context).await;
+            bus::run(worker, lanes, change(context)).await;
         });
         Mortal { runtime: Some(runtime) }
     }

@@ -98,6 +98,11 @@ fn log_if_asked() {
     }
 }
 
+/// That of workers in a test.
+pub(crate) fn ladder() -> Ladder {
+    Ladder::new(&LADDER).expect("delays that grow")
+}
+
 fn from_environment(name: &str, default: &str) -> SecretString {
     std::env::var(name).unwrap_or_else(|_| default.to_owned()).into()
 }
@@ -164,7 +169,7 @@ impl Site {
             publisher: self.publisher.clone(),
             pool: self.pool.clone(),
             health: Health::default(),
-            ladder: Ladder::new(&LADDER).expect("delays that grow"),
+            ladder: ladder(),
             time_limit: bus::TIME_LIMIT,
             stop: self.over.child_token(),
         }

@@ -1,7 +1,7 @@
 //! One consumer on one channel: it takes a batch, settles it, acknowledges it, and is built anew whenever it is lost.
 
 use super::stage::Stage;
-use super::suspect::{Suspect, came_back_often};
+use super::suspect::{Suspect, Tried, came_back_often};
 use super::undelivered::{ReplayOutcomes, Undelivered};
 use super::{Announcement, BATCH_FACTS, Context, Decoded, Verdict, Worker};
 use crate::backoff::Delays;
@@ -18,7 +18,6 @@ use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, B
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,8 +64,8 @@ struct Batch<I> {
     bad: Vec<Undelivered>,
     bytes: usize,
     last_tag: u64,
-    /// Set where the batch is a single message that came back too often.
-    suspect: Option<Suspect>,
+    /// Set where the batch is a single message that came back too often, and is tried now.
+    tried: Option<Tried>,
 }
 
 impl<I> Batch<I> {
@@ -79,7 +78,7 @@ impl<I> Batch<I> {
             bad: Vec::new(),
             bytes: 0,
             last_tag: 0,
-            suspect: None,
+            tried: None,
         }
     }
 }
@@ -178,8 +177,7 @@ impl<W: Worker> Lane<W> {
             },
         };
         let mut batch = Batch::empty();
-        if let Some(suspect) = self.add(&mut batch, first, None).await {
-            batch.suspect = Some(suspect);
+        if self.add(&mut batch, first, None).await {
             return Ok(batch);
         }
         let deadline = Instant::now() + LINGER;
@@ -201,23 +199,30 @@ impl<W: Worker> Lane<W> {
     }
 
     /// Reads a delivery into the batch, or leaves it `waiting` where it must be settled by itself and others are there.
-    /// Returns what it is suspected of.
+    /// Tells whether it is such a one.
     async fn add(
         &self,
         batch: &mut Batch<W::Item>,
         delivery: Delivery,
         waiting: Option<&mut Option<Delivery>>,
-    ) -> Option<Suspect> {
+    ) -> bool {
         if let Some(waiting) = waiting.filter(|_| came_back_often(message::returns(&delivery.properties))) {
             *waiting = Some(delivery);
-            return None;
+            return false;
         }
         let tag = delivery.delivery_tag;
         let mut message = Incoming::from(delivery).restored(&self.context.namespace);
         let suspect = Suspect::of(W::NAME, &message);
-        let decoded = match self.with_care(suspect.as_ref(), async { self.decode(&message) }).await {
-            Ok(decoded) => decoded,
-            Err(failure) => vec![whole(&message, failure.code, failure.why)],
+        let is_suspect = suspect.is_some();
+        let decoded = match suspect {
+            None => self.decode(&message),
+            Some(suspect) => match suspect.begin(&self.context.pool).await {
+                Ok(tried) => {
+                    batch.tried = Some(tried);
+                    self.decode(&message)
+                }
+                Err(why) => vec![whole(&message, code::CRASH, why)],
+            },
         };
         let origin = batch.messages.len();
         batch.last_tag = tag;
@@ -240,7 +245,7 @@ impl<W: Worker> Lane<W> {
             message.body = Vec::new();
         }
         batch.messages.push(message);
-        suspect
+        is_suspect
     }
 
     /// A message that makes its decoder panic is a dead letter like any other.
@@ -254,25 +259,19 @@ impl<W: Worker> Lane<W> {
         })
     }
 
-    /// Does something with a message that the process may end by; fails where it has done so too often.
-    async fn with_care<T>(
-        &self,
-        suspect: Option<&Suspect>,
-        work: impl Future<Output = T>,
-    ) -> Result<T, Failure> {
-        let Some(suspect) = suspect else { return Ok(work.await) };
-        let crash = |why| Failure { fate: Fate::Poison(code::CRASH), code: code::CRASH, why };
-        let _tried = suspect.begin(&self.context.pool).await.map_err(crash)?;
-        let outcome = work.await;
-        suspect.end(&self.context.pool).await;
-        Ok(outcome)
-    }
-
     /// Settles every item of a batch. Fails only when it was asked to stop before it could.
     async fn settle(&self, mut batch: Batch<W::Item>) -> Result<(), Stop> {
-        let parts = self.split(&mut batch);
-        let Batch { messages, sizes, items, origins, bad: mut undelivered, suspect, .. } = batch;
-        let rulings = self.decide_all(&items, &parts, suspect.as_ref()).await?;
+        let parts = match batch.tried {
+            // One try, one after the other.
+            Some(_) => vec![(None, batch.items.len())],
+            None => self.split(&mut batch),
+        };
+        let Batch { messages, sizes, items, origins, bad: mut undelivered, tried, .. } = batch;
+        let decided = self.decide_all(&items, &parts, tried.as_ref()).await;
+        if let Some(tried) = tried {
+            tried.end(&self.context.pool).await;
+        }
+        let rulings = decided?;
         let mut outcomes: BTreeMap<&'static str, u64> = BTreeMap::new();
         let mut replays = ReplayOutcomes::new();
         for ((item, origin), ruling) in items.iter().zip(origins).zip(rulings) {
@@ -332,13 +331,13 @@ impl<W: Worker> Lane<W> {
         &self,
         items: &[W::Item],
         parts: &[(Option<usize>, usize)],
-        suspect: Option<&Suspect>,
+        tried: Option<&Tried>,
     ) -> Result<Vec<Ruling>, Stop> {
         let mut rest = items;
         let parts = parts.iter().map(|(shard, count)| {
             let (part, others) = rest.split_at(*count);
             rest = others;
-            self.decide(*shard, part, suspect)
+            self.decide(*shard, part, tried)
         });
         Ok(try_join_all(parts.collect::<Vec<_>>()).await?.into_iter().flatten().collect())
     }
@@ -348,14 +347,13 @@ impl<W: Worker> Lane<W> {
         &self,
         shard: Option<usize>,
         items: &[W::Item],
-        suspect: Option<&Suspect>,
+        tried: Option<&Tried>,
     ) -> Result<Vec<Ruling>, Stop> {
         let mut rulings = Vec::with_capacity(items.len());
         let mut parts = vec![items];
         let mut delays = Delays::for_servers();
         while let Some(part) = parts.pop().filter(|part| !part.is_empty()) {
-            let attempt = self.attempt(shard, part);
-            match self.with_care(suspect, attempt).await.and_then(|attempted| attempted) {
+            match self.attempt(shard, part).await {
                 Ok(verdicts) => {
                     delays.reset();
                     rulings.extend(verdicts.into_iter().map(Ruling::from));
@@ -364,9 +362,15 @@ impl<W: Worker> Lane<W> {
                     let delay = delays.next_delay();
                     tracing::warn!(worker = W::NAME, why, retry_ms = delay.as_millis() as u64, "paused");
                     parts.push(part);
+                    if let Some(tried) = tried {
+                        tried.pause();
+                    }
                     tokio::select! {
                         () = self.context.stop.cancelled() => return Err(Stop),
                         () = tokio::time::sleep(delay) => {}
+                    }
+                    if let Some(tried) = tried {
+                        tried.resume().await;
                     }
                 }
                 Err(failure) if part.len() == 1 => rulings.push(Ruling::Failed(failure)),

@@ -87,12 +87,15 @@ impl<W: Worker> Lane<W> {
     fn next_station(&self, origin: &Incoming, undelivered: Undelivered) -> Message {
         let now = OffsetDateTime::now_utc();
         let mut attempts = origin.attempts().to_vec();
-        attempts.push(Attempt::new(now, &undelivered.why));
+        // Those of a dead letter are its own: it says why it died, not who had trouble with it since.
+        if origin.death.is_none() {
+            attempts.push(Attempt::new(now, &undelivered.why));
+        }
         let ladder = &self.context.ladder;
         let rung = match (undelivered.again, W::GIVES_UP) {
             (false, true) => None,
             (true, true) => ladder.rung_after(attempts.len()),
-            (_, false) => Some(ladder.rung_after(attempts.len()).unwrap_or_else(|| ladder.last())),
+            (_, false) => Some(ladder.last()),
         };
         // The reason may quote the message: it is in the letter, not in the log.
         let (worker, code, message_id) = (W::NAME, undelivered.code, origin.message_id.as_deref());
@@ -108,7 +111,10 @@ impl<W: Worker> Lane<W> {
                     "rests"
                 );
                 // Of one that never dies only the latest attempts are told.
-                let latest = last(&attempts, ladder.rungs().count());
+                let latest = match origin.death {
+                    Some(_) => 0..attempts.len(),
+                    None => last(&attempts, ladder.rungs().count()),
+                };
                 let exchange = self.context.namespace.name(&rung.name());
                 let routing_key = self.context.namespace.name(self.worker.queue());
                 let to = Address { exchange, routing_key };
