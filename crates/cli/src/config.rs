@@ -571,6 +571,16 @@ mod tests {
     }
 
     #[test]
+    fn alerts_have_thresholds_of_their_own() {
+        let text = "[alerts]\ndead_letters_inflow = 3\ndead_letters_at_stake = { USD = \"1000\", credits = \"0.5\" }";
+        let thresholds = Config::parse(text).unwrap().alerts().unwrap();
+        assert_eq!((thresholds.inflow, thresholds.oldest), (3, Duration::from_secs(3600)));
+        let at_stake: Vec<String> =
+            thresholds.at_stake.iter().map(|(unit, above)| format!("{unit} {above}")).collect();
+        assert_eq!(at_stake, ["USD 1000", "credits 0.5"]);
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let check = |text: &str, expect: &str| {
             let error = format!("{:#}", Config::parse(text).unwrap_err());

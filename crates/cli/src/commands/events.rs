@@ -65,7 +65,7 @@ pub fn line(event: &Value) -> String {
         text(&event["sequence"]),
         text(&event["type"]),
     );
-    for field in ["credits", "debt_incurred", "payment", "movement", "reference", "reason"] {
+    for field in ["credits", "debt_incurred", "payment", "movement", "reference", "reason", "alert"] {
         if !data[field].is_null() {
             line.push_str(&format!(" {field}={}", text(&data[field])));
         }
