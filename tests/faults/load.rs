@@ -18,7 +18,10 @@ use tokio_util::sync::CancellationToken;
 /// Credits of one purchase, with its bonus.
 const CREDITS: i64 = 1050;
 
-const ACCOUNTS: u64 = 20;
+/// About as much as purchases bring: accounts do not pile up lots that nobody uses.
+const USAGE_MIN: i64 = 100;
+
+const ACCOUNTS: u64 = 200;
 
 /// Deliveries under way at a time, and how often each sender begins one.
 const SENDERS: u64 = 8;
@@ -263,7 +266,7 @@ impl Sender {
     }
 
     fn usage(&self, number: u64) -> (Envelope, i64) {
-        let credits = 1 + i64::try_from(number % 9).unwrap();
+        let credits = USAGE_MIN + i64::try_from(number % 9).unwrap() * 30;
         let cause = format!("gateway/{}-use-{number}", self.name);
         (envelope(&cause, usage(&self.account(number), credits)), credits)
     }
