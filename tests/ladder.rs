@@ -63,10 +63,12 @@ impl Fated for Failed {
 
 impl<const PREFETCH: u16, const GIVES_UP: bool> Steps<PREFETCH, GIVES_UP> {
     async fn on(site: &Site) -> Arc<Self> {
-        sqlx::query("create table seen (item text not null, at timestamptz not null default clock_timestamp())")
-            .execute(&site.pool)
-            .await
-            .unwrap();
+        sqlx::query(
+            "create table seen (item text not null, at timestamptz not null default clock_timestamp())",
+        )
+        .execute(&site.pool)
+        .await
+        .unwrap();
         Arc::new(Self {
             attempts: Mutex::default(),
             read: Mutex::default(),
@@ -253,8 +255,12 @@ fn what_goes_well_at_the_third_attempt_rests_on_two_rungs_and_is_settled_once() 
         let [first, second] = &returned.attempts[..] else { panic!("{returned:?}") };
         assert!(second.at - first.at >= time::Duration::milliseconds(50), "{returned:?}");
         assert_eq!((returned.first_failed_at, first.why.as_str()), (first.at, "nobody foresaw unknown a 2"));
-        let [settled_at]: [OffsetDateTime; 1] =
-            sqlx::query_scalar("select at from seen").fetch_all(&site.pool).await.unwrap().try_into().unwrap();
+        let [settled_at]: [OffsetDateTime; 1] = sqlx::query_scalar("select at from seen")
+            .fetch_all(&site.pool)
+            .await
+            .unwrap()
+            .try_into()
+            .unwrap();
         assert!(settled_at - second.at >= time::Duration::milliseconds(150), "{settled_at} {returned:?}");
     });
 }
@@ -280,11 +286,8 @@ fn what_never_goes_well_is_a_letter_after_one_attempt_more_than_there_are_rungs(
                 attempts.windows(2).map(|pair| (pair[1].at - pair[0].at).whole_milliseconds()).collect();
             assert!(rests[0] >= 50 && rests[1] >= 150, "{rests:?}");
             let time = |name: &str| {
-                OffsetDateTime::parse(
-                    &letter.headers[name],
-                    &time::format_description::well_known::Rfc3339,
-                )
-                .unwrap()
+                OffsetDateTime::parse(&letter.headers[name], &time::format_description::well_known::Rfc3339)
+                    .unwrap()
             };
             assert_eq!(time(header::FIRST_FAILED_AT), attempts[0].at);
             assert_eq!(time(header::DEAD_AT), attempts[2].at);
@@ -309,7 +312,10 @@ fn neighbours_in_the_message_and_in_the_batch_do_not_rest_with_the_culprit() {
         running.stop().await;
         assert_eq!(site.depth(queue::LEDGER).await, 0, "all of it is acknowledged");
         let rests = site.take("retry.60s").await.remove(0);
-        assert_eq!((rests.body.as_slice(), rests.content_type.as_deref()), (&b"unknown a 1"[..], Some("text/plain")));
+        assert_eq!(
+            (rests.body.as_slice(), rests.content_type.as_deref()),
+            (&b"unknown a 1"[..], Some("text/plain"))
+        );
     });
 }
 
@@ -443,7 +449,10 @@ fn a_worker_killed_between_the_ladder_and_the_acknowledgement_loses_nothing() {
         })
         .await;
         running.stop().await;
-        assert_eq!(site.texts("select distinct item from seen order by item").await, ["unknown a 1", "wait 1"]);
+        assert_eq!(
+            site.texts("select distinct item from seen order by item").await,
+            ["unknown a 1", "wait 1"]
+        );
         assert_eq!(site.number(SEEN_COUNT).await, 4, "each is repeated once, none is lost");
         assert_eq!(site.dead_letters().await, []);
     });
@@ -685,7 +694,10 @@ fn ten_restarts_while_the_database_is_away_blame_nobody() {
         send(&site, &items.iter().map(String::as_str).collect::<Vec<_>>()).await;
         let on_the_line = || {
             let by_relay = by_relay.clone();
-            move |context: Context| Context { pool: db::pool(&by_relay, 2, "by the relay").unwrap(), ..context }
+            move |context: Context| Context {
+                pool: db::pool(&by_relay, 2, "by the relay").unwrap(),
+                ..context
+            }
         };
         for _ in 0..10 {
             site.until_depth(queue::LEDGER, 8).await;

@@ -12,6 +12,7 @@ mod dead_letters;
 mod dlq;
 mod door;
 mod fixtures;
+mod foretold;
 mod gate;
 mod histories;
 mod ladder;

@@ -60,10 +60,8 @@ impl Site {
         for _ in 0..messages {
             let got = channel.basic_get(name.as_str().into(), BasicGetOptions::default()).await;
             let Some(got) = got.expect("an answer") else { break };
-            let decoded = worker.decode(
-                &Incoming::from(got.delivery).restored(&self.namespace),
-                OffsetDateTime::now_utc(),
-            );
+            let decoded = worker
+                .decode(&Incoming::from(got.delivery).restored(&self.namespace), OffsetDateTime::now_utc());
             items.extend(decoded.into_iter().filter_map(|decoded| match decoded {
                 Decoded::Item(item) => Some(item),
                 Decoded::Bad { .. } => None,
