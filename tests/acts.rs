@@ -249,7 +249,7 @@ fn a_payment_whose_account_nobody_knows_is_delivered_by_a_link_or_by_an_operator
         );
         fleet.terminate().await;
         assert_proved(&site).await;
-        assert_eq!(site.dead_letters().await, []);
+        assert_eq!(site.number("select count(*) from dead_letters").await, 0);
     });
 }
 
@@ -336,7 +336,7 @@ fn two_fleets_expire_each_lot_once_and_tell_it_once() {
         for fleet in fleets {
             assert!(fleet.terminate().await.success());
         }
-        assert_eq!(site.dead_letters().await, []);
+        assert_eq!(site.number("select count(*) from dead_letters").await, 0);
         assert_proved(&site).await;
     });
 }

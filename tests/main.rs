@@ -16,6 +16,7 @@ mod dlq_erase;
 mod door;
 mod faults;
 mod fixtures;
+mod foretold;
 mod gate;
 mod histories;
 mod ladder;

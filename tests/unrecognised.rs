@@ -359,6 +359,7 @@ fn an_operator_finds_what_is_understood_now_and_replays_it_to_one_effect() {
         assert_eq!(available(&site, &settings, "acct_4").await, "1050");
         verify_is_clean(&site, &settings).await;
         assert_eq!(site.depth(queue::DEAD_LETTERS).await, 0);
+        assert_eq!(site.number("select count(*) from dead_letters").await, 0);
         assert!(fleet.terminate().await.success());
     });
 }
@@ -382,6 +383,7 @@ fn two_terminals_at_once_have_one_effect() {
         assert_eq!(site.number(RECOGNISED).await, 250);
         verify_is_clean(&site, &settings).await;
         assert_eq!(site.depth(queue::DEAD_LETTERS).await, 0);
+        assert_eq!(site.number("select count(*) from dead_letters").await, 0);
         fleet.terminate().await;
     });
 }

@@ -14,8 +14,10 @@ pub mod header {
     pub const RECEIVED_AT: &str = "received_at";
 
     // What the broker tells of a message that it gave up on itself.
-    pub(crate) const CAME_BY_EXCHANGE: &str = "x-death-exchange";
-    pub(crate) const CAME_BY_ROUTING_KEY: &str = "x-death-routing-key";
+    pub(crate) const DEATH_QUEUE: &str = "x-death-queue";
+    pub(crate) const DEATH_REASON: &str = "x-death-reason";
+    pub(crate) const DEATH_EXCHANGE: &str = "x-death-exchange";
+    pub(crate) const DEATH_ROUTING_KEY: &str = "x-death-routing-key";
 
     pub const OWN: &str = "bursar-";
     // Of a message that is put back into its queue, and of a dead letter: how it first came, and what was tried since.
@@ -133,20 +135,23 @@ pub(crate) fn returns(properties: &BasicProperties) -> u64 {
     ["x-delivery-count", "x-acquired-count"].into_iter().filter_map(count).max().unwrap_or(0)
 }
 
-/// How a message came into the queue in which the broker gave up on it last, under names of its own: the broker tells it in
-/// a list, the latest first.
+/// Where and why the broker gave up on a message last, and how it had come there, under names of its own: the broker tells it
+/// in a list, the latest first.
 fn latest_death(table: &FieldTable) -> BTreeMap<String, String> {
     let Some(AMQPValue::FieldArray(deaths)) = table.inner().get("x-death") else { return BTreeMap::new() };
     let Some(AMQPValue::FieldTable(latest)) = deaths.as_slice().first() else { return BTreeMap::new() };
-    let exchange = latest.inner().get("exchange").and_then(readable_value);
+    let value = |name: &str| latest.inner().get(name).and_then(readable_value);
     let routing_key = match latest.inner().get("routing-keys") {
         Some(AMQPValue::FieldArray(keys)) => keys.as_slice().first().and_then(readable_value),
         _ => None,
     };
-    [(header::CAME_BY_EXCHANGE, exchange), (header::CAME_BY_ROUTING_KEY, routing_key)]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-        .collect()
+    let told = [
+        (header::DEATH_QUEUE, value("queue")),
+        (header::DEATH_REASON, value("reason")),
+        (header::DEATH_EXCHANGE, value("exchange")),
+        (header::DEATH_ROUTING_KEY, routing_key),
+    ];
+    told.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
 fn readable(table: &FieldTable) -> BTreeMap<String, String> {

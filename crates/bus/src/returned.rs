@@ -77,7 +77,7 @@ impl Incoming {
             self.death = by_broker;
             let mut came_by = |name: &str| self.headers.remove(name);
             let (exchange, routing_key) =
-                (came_by(header::CAME_BY_EXCHANGE), came_by(header::CAME_BY_ROUTING_KEY));
+                (came_by(header::DEATH_EXCHANGE), came_by(header::DEATH_ROUTING_KEY));
             self.exchange = exchange.unwrap_or_else(|| self.exchange.clone());
             self.routing_key = routing_key.unwrap_or_else(|| self.routing_key.clone());
         }
@@ -112,14 +112,11 @@ impl Incoming {
 
     /// What the broker says of a message that it gave up on itself; a letter of the fleet carries no such headers.
     fn death_by_broker(&self, namespace: &Namespace) -> Option<Death> {
-        // The first may be a rung, on which it rested; releases before 3.13 tell of no last.
-        let latest = |what: &str| {
-            let of = |which: &str| self.headers.get(&format!("x-{which}-death-{what}"));
-            of("last").or_else(|| of("first"))
-        };
-        let queue = latest("queue")?;
+        // The first may be a rung, on which it rested.
+        let told = |latest: &str, first: &str| self.headers.get(latest).or_else(|| self.headers.get(first));
+        let queue = told(header::DEATH_QUEUE, "x-first-death-queue")?;
         let prefix = namespace.name("");
-        let why = latest("reason").map_or("unknown", String::as_str);
+        let why = told(header::DEATH_REASON, "x-first-death-reason").map_or("unknown", String::as_str);
         Some(Death {
             worker: self.routing_key.clone(),
             queue: queue.strip_prefix(&prefix).unwrap_or(queue).to_owned(),

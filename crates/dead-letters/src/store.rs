@@ -1,7 +1,7 @@
 //! SQL of the worker: letters as they come, and how replays went.
 
 use crate::Letter;
-use bus::ReplayOutcome;
+use bus::{Attempt, ReplayOutcome};
 use db::{Doing, Error, Work};
 use rust_decimal::Decimal;
 use sqlx::types::Json;
@@ -47,6 +47,14 @@ fn text_of(value: Option<&String>) -> Option<Cow<'_, str>> {
     value.map(|value| text(value))
 }
 
+fn headers_of(letter: &Letter) -> BTreeMap<Cow<'_, str>, Cow<'_, str>> {
+    letter.message.headers.iter().map(|(name, value)| (text(name), text(value))).collect()
+}
+
+fn attempts_of(letter: &Letter) -> Vec<Attempt> {
+    letter.attempts.iter().map(|made| Attempt { at: made.at, why: text(&made.why).into_owned() }).collect()
+}
+
 /// Records letters. One that is there already counts; if it was resolved and has died since, it is open again, and what came
 /// is kept of one that was erased meanwhile (a copy of the death that is known says nothing). What was discarded stays so:
 /// it says nothing new.
@@ -65,7 +73,7 @@ pub(crate) async fn record(work: &mut Work, letters: &Distinct<'_>) -> Result<()
     let codes = letters.column(|letter| text(&letter.code));
     let reasons = letters.column(|letter| text(&letter.reason));
     let fingerprints = letters.column(Letter::fingerprint);
-    let attempts = letters.column(|letter| Json(&letter.attempts));
+    let attempts = letters.column(|letter| Json(attempts_of(letter)));
     let first_failed = letters.column(|letter| letter.first_failed_at);
     let dead = letters.column(|letter| letter.dead_at);
     let exchanges = letters.column(|letter| text(&letter.message.exchange));
@@ -73,7 +81,7 @@ pub(crate) async fn record(work: &mut Work, letters: &Distinct<'_>) -> Result<()
     let message_ids = letters.column(|letter| text(letter.message.message_id.as_deref().unwrap_or("")));
     let content_types = letters.column(|letter| text_of(letter.message.content_type.as_ref()));
     let users = letters.column(|letter| text_of(letter.message.user_id.as_ref()));
-    let headers = letters.column(|letter| Json(&letter.message.headers));
+    let headers = letters.column(|letter| Json(headers_of(letter)));
     let bodies = letters.column(|letter| letter.message.body.as_slice());
     let traces = letters.column(|letter| letter.subject.traceparent.as_deref());
     let types = letters.column(|letter| text_of(letter.subject.fact_type.as_ref()));
@@ -218,12 +226,12 @@ pub(crate) async fn settle_replays(
              set state = s.state, outcome = s.outcome, closed_at = s.at, closed_by = 'replay ' || s.replay
              from settled s
              where l.letter = s.letter and l.replay = s.replay
-               and (l.state = 'replaying' or l.state in ('open', 'resolved') and s.state = 'dead_again')
+               and (l.state in ('replaying', 'open') or l.state = 'resolved' and s.state = 'dead_again')
          )
          update replay_letters r set state = s.state, outcome = s.outcome, settled_at = s.at
          from settled s
          where r.letter = s.letter and r.replay = s.replay
-           and (r.state in ('waiting', 'published') or s.state = 'dead_again')",
+           and (r.state in ('waiting', 'published', 'released') or s.state = 'dead_again')",
         &letters,
         &replays,
         &states as _,

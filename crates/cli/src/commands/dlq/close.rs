@@ -1,6 +1,6 @@
 //! Closing letters that nothing is to be done about, and opening them again.
 
-use super::{Which, agreed, done};
+use super::{Which, agreed, done, refused};
 use crate::commands::bulk::Bulk;
 use crate::session::Session;
 use anyhow::Result;
@@ -15,7 +15,10 @@ pub async fn discard(session: &Session, which: &Which, bulk: &Bulk, reason: Stri
     let Some(order) = order(session, filter, bulk, Some(reason), "Discard {} of them?").await? else {
         return Ok(ExitCode::from(2));
     };
-    let count = acts::discard(&session.pool, &order, OffsetDateTime::now_utc()).await?;
+    let count = match acts::discard(&session.pool, &order, OffsetDateTime::now_utc()).await {
+        Ok(count) => count,
+        Err(error) => return refused(session, error),
+    };
     let kept = &session.config.retention.discarded_dead_letters;
     done(
         session,
@@ -29,7 +32,10 @@ pub async fn undo(session: &Session, which: &Which, bulk: &Bulk, reason: Option<
     let Some(order) = order(session, filter, bulk, reason, "Take {} of them back?").await? else {
         return Ok(ExitCode::from(2));
     };
-    let count = acts::undo(&session.pool, &order, OffsetDateTime::now_utc()).await?;
+    let count = match acts::undo(&session.pool, &order, OffsetDateTime::now_utc()).await {
+        Ok(count) => count,
+        Err(error) => return refused(session, error),
+    };
     done(session, &format!("{count} are open again."), json!({ "opened": count }))
 }
 

@@ -319,6 +319,20 @@ fn done(session: &Session, text: &str, document: serde_json::Value) -> Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
+/// An act that found other letters than it was told to find: it did nothing, exit status 2.
+fn refused(session: &Session, error: acts::Error) -> Result<ExitCode> {
+    match error {
+        acts::Error::Count { .. } | acts::Error::Nothing { .. } | acts::Error::Otherwise { .. } => {
+            match session.json {
+                true => say_json(&json!({ "done": 0, "error": error.to_string() }))?,
+                false => say(&format!("Nothing was done: {error}.")),
+            }
+            Ok(ExitCode::from(2))
+        }
+        acts::Error::Database(_) | acts::Error::Unknown(_) | acts::Error::Replay { .. } => Err(error.into()),
+    }
+}
+
 /// How many letters an act is about; it must be what somebody has seen. Nothing where it is not.
 async fn agreed(session: &Session, filter: &Filter, bulk: &Bulk, question: &str) -> Result<Option<i64>> {
     let found = dead_letters::read::count(&session.pool, filter).await?;

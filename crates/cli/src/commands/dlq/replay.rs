@@ -1,6 +1,6 @@
 //! Starting a replay and watching it: the dead-letters worker carries it out.
 
-use super::{Which, agreed};
+use super::{Which, agreed, refused};
 use crate::commands::act::reason;
 use crate::commands::bulk::Bulk;
 use crate::commands::verify::ProgressLine;
@@ -53,7 +53,11 @@ pub async fn start(session: &Session, arguments: &Arguments) -> Result<ExitCode>
     };
     let canary = bulk.canary.map(i32::try_from).transpose()?;
     let pace = Pace { canary, rate: bulk.rate.map(|rate| rate.per_second()) };
-    let (replay, total) = acts::start_replay(&session.pool, &order, pace, OffsetDateTime::now_utc()).await?;
+    let started = acts::start_replay(&session.pool, &order, pace, OffsetDateTime::now_utc()).await;
+    let (replay, total) = match started {
+        Ok(started) => started,
+        Err(error) => return refused(session, error),
+    };
     if arguments.detach {
         match session.json {
             true => say_json(&json!({ "replay": replay, "total": total }))?,
