@@ -329,7 +329,10 @@ fn refused(session: &Session, error: acts::Error) -> Result<ExitCode> {
             }
             Ok(ExitCode::from(2))
         }
-        acts::Error::Database(_) | acts::Error::Unknown(_) | acts::Error::Replay { .. } => Err(error.into()),
+        acts::Error::Database(_)
+        | acts::Error::Unknown(_)
+        | acts::Error::Erased(_)
+        | acts::Error::Replay { .. } => Err(error.into()),
     }
 }
 
