@@ -145,7 +145,7 @@ impl Load {
         let number = self.drawn;
         let choice = self.random.random_range(0..100);
         let now = OffsetDateTime::now_utc();
-        let (source, fact) = if choice < self.mix.purchases || self.bought.is_empty() {
+        let (source, fact) = if choice < self.mix.purchases || (self.bought.is_empty() && self.mix.refunds > 0) {
             self.bought.push(number);
             ("paddle", self.purchase(number, now)?)
         } else if choice < self.mix.purchases + self.mix.refunds {
