@@ -497,7 +497,7 @@ fn plans_come_true(queues: &'static [&'static str], plans: usize, letters: usize
 /// In one queue the order of a plan is that of the replay.
 #[test]
 fn a_plan_comes_true_for_letters_that_are_replayed_all_at_once() {
-    plans_come_true(&[queue::LEDGER], plans(8), LETTERS);
+    plans_come_true(&[queue::LEDGER], plans(14), LETTERS);
 }
 
 /// From several queues they are put back one after the other, for workers side by side keep no order.
