@@ -227,8 +227,11 @@ enum Entries {
     ByBook,
 }
 
+/// Book, lot, amount.
+type Entry = (String, Option<String>, Decimal);
+
 impl Entries {
-    fn text(self, entries: &[(String, Option<String>, Decimal)]) -> String {
+    fn text(self, entries: &[Entry]) -> String {
         let mut sums: BTreeMap<String, Decimal> = BTreeMap::new();
         for (book, lot, amount) in entries {
             let of = match self {
@@ -257,7 +260,7 @@ struct Books {
 
 impl Books {
     async fn of(site: &Site, entries: Entries) -> Self {
-        let posted: Vec<(String, Json<Vec<(String, Option<String>, Decimal)>>)> = sqlx::query_as(
+        let posted: Vec<(String, Json<Vec<Entry>>)> = sqlx::query_as(
             "select concat_ws(' ', account, number, kind, cause_source || '/' || cause_id, coalesce(payment, '-')), entries
              from transactions",
         )
@@ -290,7 +293,7 @@ impl Books {
     fn after(mut self, plan: &Value, entries: Entries) -> Self {
         for part in parts(plan) {
             for posted in list(&part["transactions"]) {
-                let of: Vec<(String, Option<String>, Decimal)> = list(&posted["entries"])
+                let of: Vec<Entry> = list(&posted["entries"])
                     .map(|entry| {
                         let text = |field: &str| entry[field].as_str().map(str::to_owned);
                         (text("book").unwrap(), text("lot"), text("amount").unwrap().parse().unwrap())
