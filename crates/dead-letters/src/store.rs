@@ -217,6 +217,8 @@ pub(crate) async fn settle_replays(
     let states: Vec<&str> = settled.values().map(|(state, ..)| *state).collect();
     let results: Vec<&str> = settled.values().map(|(_, outcome, _)| outcome.as_str()).collect();
     let times: Vec<OffsetDateTime> = settled.values().map(|(.., at)| *at).collect();
+    // Rows are found by their letter. Their states are no way to find them, though an index has them: nearly all of a large
+    // replay are in the same.
     sqlx::query!(
         "with settled as (
              select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[])
@@ -226,12 +228,12 @@ pub(crate) async fn settle_replays(
              set state = s.state, outcome = s.outcome, closed_at = s.at, closed_by = 'replay ' || s.replay
              from settled s
              where l.letter = s.letter and l.replay = s.replay
-               and (l.state in ('replaying', 'open') or l.state = 'resolved' and s.state = 'dead_again')
+               and (l.state || '' in ('replaying', 'open') or l.state || '' = 'resolved' and s.state = 'dead_again')
          )
          update replay_letters r set state = s.state, outcome = s.outcome, settled_at = s.at
          from settled s
-         where r.letter = s.letter and r.replay = s.replay
-           and (r.state in ('waiting', 'published', 'released') or s.state = 'dead_again')",
+         where r.letter = s.letter and r.replay::text = s.replay::text
+           and (r.state || '' in ('waiting', 'published', 'released') or s.state = 'dead_again')",
         &letters,
         &replays,
         &states as _,

@@ -44,15 +44,20 @@ pub(super) async fn claim(
     .doing("claiming a replay")
 }
 
-pub(super) async fn counts(connection: &mut PgConnection, replay: Uuid) -> Result<Counts, Error> {
+/// How many there are, counted up to `limit` of each: who decides about the next step need not know of every one.
+pub(super) async fn counts(connection: &mut PgConnection, replay: Uuid, limit: i64) -> Result<Counts, Error> {
     sqlx::query_as!(
         Counts,
-        r#"select count(*) filter (where state = 'waiting') as "waiting!",
-                  count(*) filter (where state = 'published') as "published!",
-                  count(*) filter (where state = 'resolved') as "resolved!",
-                  count(*) filter (where state = 'dead_again') as "dead_again!"
-           from replay_letters where replay = $1"#,
+        r#"select (select count(*) from (select from replay_letters where replay = $1 and state = 'waiting' limit $2) l)
+                    as "waiting!",
+                  (select count(*) from (select from replay_letters where replay = $1 and state = 'published' limit $2) l)
+                    as "published!",
+                  (select count(*) from (select from replay_letters where replay = $1 and state = 'resolved' limit $2) l)
+                    as "resolved!",
+                  (select count(*) from (select from replay_letters where replay = $1 and state = 'dead_again' limit $2) l)
+                    as "dead_again!""#,
         replay,
+        limit,
     )
     .fetch_one(connection)
     .await
@@ -192,7 +197,7 @@ pub(crate) async fn end(
         .execute(&mut *connection)
         .await
         .doing("ending a replay")?;
-    let Counts { waiting, published, resolved, dead_again } = counts(connection, replay).await?;
+    let Counts { waiting, published, resolved, dead_again } = counts(connection, replay, i64::MAX).await?;
     let result = json!({ "state": state, "why": why, "waiting": waiting, "published": published, "resolved": resolved, "dead_again": dead_again });
     sqlx::query!(
         "insert into dead_letter_audit (at, by, action, replay, letters, result)
