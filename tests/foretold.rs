@@ -275,8 +275,9 @@ impl Books {
                 .fetch_all(&site.pool)
                 .await
                 .unwrap();
+        // An account that was only looked up for a fact that changed nothing has a row, and nothing in it.
         let balances: Vec<(String, String)> = sqlx::query_as(
-            "select account, concat_ws(' ', trim_scale(available), trim_scale(held), trim_scale(debt)) from accounts",
+            "select account, concat_ws(' ', trim_scale(available), trim_scale(held), trim_scale(debt)) from accounts where sequence > 0",
         )
         .fetch_all(&site.pool)
         .await
@@ -470,7 +471,12 @@ async fn a_plan_comes_true(
         "journal, {what}"
     );
     assert_eq!(differ(&expect.events, &got.events), differ(&got.events, &expect.events), "events, {what}");
-    assert_eq!(expect, got, "{what}");
+    let changed =
+        expect.balances.iter().filter(|(account, balances)| got.balances.get(*account) != Some(balances));
+    let changed: Vec<_> =
+        changed.map(|(account, balances)| (account, balances, got.balances.get(account))).collect();
+    assert!(changed.is_empty(), "balances, {changed:?}, {what}");
+    assert_eq!((expect.balances.len(), expect.unassigned), (got.balances.len(), got.unassigned), "{what}");
 
     // The next plan begins with an empty queue.
     let order = Order {

@@ -447,8 +447,8 @@ fn a_panic_or_an_error_is_that_messages_alone_and_leaves_nothing_behind() {
         assert_eq!(
             told(&plan),
             [
-                "would_fail not a fact: ; failing unknown",
-                "would_fail not a fact: ; failing unknown",
+                "would_fail not a fact: ; failing panic",
+                "would_fail not a fact: ; failing panic",
                 "would_fail not a fact: ; failing unknown",
                 "would_apply not a fact: failing first",
                 "would_apply not a fact: failing later",
