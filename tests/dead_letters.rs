@@ -363,7 +363,7 @@ fn a_letter_is_kept_however_odd_it_is() {
         })
         .await;
         // It holds an outcome of nothing, which is nobody's letter.
-        let outcome = json!({ "replay": Uuid::now_v7(), "letter": Uuid::now_v7(), "outcome": "a\0b", "at": "2026-11-20T10:00:00Z" });
+        let outcome = json!([{ "replay": Uuid::now_v7(), "letter": Uuid::now_v7(), "outcome": "a\0b", "at": "2026-11-20T10:00:00Z" }]);
         site.publisher
             .publish_all(vec![Message::new(
                 site.namespace.name(exchange::DEAD),
@@ -625,7 +625,7 @@ fn order(filter: Filter) -> Order {
 /// As the loop tells that a replayed message was settled.
 fn resolved(site: &Site, replay: Uuid, letter: Uuid) -> Message {
     let outcome =
-        json!({ "replay": replay, "letter": letter, "outcome": "applied", "at": "2026-11-20T11:00:00Z" });
+        json!([{ "replay": replay, "letter": letter, "outcome": "applied", "at": "2026-11-20T11:00:00Z" }]);
     Message::new(
         site.namespace.name(exchange::DEAD),
         REPLAYED,

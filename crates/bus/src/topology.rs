@@ -246,6 +246,15 @@ impl Topology {
         Self { exchanges, queues, bindings }
     }
 
+    /// The kinds of facts that some worker reads.
+    pub fn kinds_read(&self, namespace: &Namespace) -> impl Iterator<Item = &'static str> {
+        let facts = namespace.name(exchange::FACTS);
+        self.bindings
+            .iter()
+            .filter(move |binding| binding.exchange == facts)
+            .map(|binding| binding.routing_key)
+    }
+
     /// Whether a worker reads facts of this kind. The gate keeps the others in its inbox and passes them to nobody.
     pub fn is_read(&self, namespace: &Namespace, fact_kind: &str) -> bool {
         let facts = namespace.name(exchange::FACTS);

@@ -344,7 +344,7 @@ impl Config {
             bail!("credits.burn_order: expected at least one of expiry, promotional, oldest");
         }
         // Four queues whose lanes each hold a connection for a batch, and what goes on beside them.
-        let needed = 4 * self.limits.lanes + 4;
+        let needed = 4 * self.limits.lanes + 2;
         if !(1..=16).contains(&self.limits.lanes) || (self.limits.database_connections as usize) < needed {
             bail!(
                 "limits: expected 1 to 16 lanes, and for {} of them at least {needed} database_connections",

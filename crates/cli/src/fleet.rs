@@ -336,7 +336,13 @@ async fn purge_dead_letters(pool: db::Pool, retention: Retention, stop: Cancella
     loop {
         match dead_letters::purge(&pool, retention, OffsetDateTime::now_utc(), PURGE_AT_ONCE).await {
             Ok(0) => {}
-            Ok(letters) => tracing::info!(letters, "purged closed dead letters after their retention"),
+            Ok(letters) => {
+                tracing::info!(letters, "purged closed dead letters after their retention");
+                // A large replay resolves more at a time than is deleted at a time.
+                if !stop.is_cancelled() {
+                    continue;
+                }
+            }
             Err(error) => tracing::warn!(%error, "cannot purge dead letters"),
         }
         tokio::select! {

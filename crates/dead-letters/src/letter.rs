@@ -2,8 +2,9 @@
 
 use crate::fingerprint;
 use crate::subject::Subject;
-use bus::{Attempt, Death, Incoming, Replayed};
+use bus::{Attempt, Death, Incoming, Replayed, code};
 use sha2::{Digest, Sha256};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use time::OffsetDateTime;
 
 /// A message that a worker, or the broker itself, gave up on.
@@ -34,7 +35,7 @@ impl Letter {
         let replayed = returned.as_ref().and_then(|returned| returned.replayed);
         let attempts = returned.map(|returned| returned.attempts).unwrap_or_default();
         let message = Incoming { returned: None, death: None, returns: 0, ..incoming.clone() };
-        let subject = Subject::of(&death.queue, &message, settings, first_failed_at);
+        let subject = subject(&death, &message, settings, first_failed_at);
         Self {
             worker: death.worker,
             queue: death.queue,
@@ -53,13 +54,34 @@ impl Letter {
     pub fn key(&self) -> [u8; 32] {
         let replay = self.replayed.map(|replayed| replayed.replay.to_string()).unwrap_or_default();
         let id = self.message.message_id.as_deref().unwrap_or("");
-        key(&[self.worker.as_bytes(), id.as_bytes(), replay.as_bytes(), &self.message.body])
+        key(&[
+            self.worker.as_bytes(),
+            self.queue.as_bytes(),
+            id.as_bytes(),
+            replay.as_bytes(),
+            &self.message.body,
+        ])
     }
 
     /// The kind of failure it is one of.
     pub fn fingerprint(&self) -> String {
         fingerprint::of(&self.worker, self.subject.fact_type.as_deref(), &self.code, &self.reason)
     }
+}
+
+/// What the message is about. What made its worker panic may do so here, and what ended a process is not read at all:
+/// such a letter is kept, too.
+fn subject(
+    death: &Death,
+    message: &Incoming,
+    settings: &processors::Settings,
+    now: OffsetDateTime,
+) -> Subject {
+    if death.code == code::CRASH {
+        return Subject::default();
+    }
+    let read = AssertUnwindSafe(|| Subject::of(&death.queue, message, settings, now));
+    catch_unwind(read).unwrap_or_default()
 }
 
 pub(crate) fn key(parts: &[&[u8]]) -> [u8; 32] {

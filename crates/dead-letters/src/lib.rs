@@ -70,21 +70,24 @@ impl bus::Worker for DeadLetters {
 
     /// Everything is a letter: what does not say why it died is kept as it is.
     fn decode(&self, message: &Incoming, now: OffsetDateTime) -> Vec<Decoded<Item>> {
-        let outcome = match message.routing_key == REPLAYED {
-            true => serde_json::from_slice(&message.body).ok().map(Item::Outcome),
+        // What died of a message may have been published under any key: that is the letter's own, and no word of ours.
+        let told = match message.death.is_none() && message.routing_key == REPLAYED {
+            true => serde_json::from_slice::<Vec<ReplayOutcome>>(&message.body).ok(),
             false => None,
         };
-        let item =
-            outcome.unwrap_or_else(|| Item::Letter(Box::new(Letter::read(message, &self.settings, now))));
-        vec![Decoded::Item(item)]
+        match told {
+            Some(outcomes) => {
+                outcomes.into_iter().map(|outcome| Decoded::Item(Item::Outcome(outcome))).collect()
+            }
+            None => vec![Decoded::Item(Item::Letter(Box::new(Letter::read(message, &self.settings, now))))],
+        }
     }
 
-    /// Never asked for: each message holds one item.
     fn encode(&self, item: &Item) -> (&'static str, Vec<u8>) {
         match item {
             Item::Letter(letter) => ("application/octet-stream", letter.message.body.clone()),
             Item::Outcome(outcome) => {
-                ("application/json", serde_json::to_vec(outcome).expect("it holds ids, a text and a time"))
+                ("application/json", serde_json::to_vec(&[outcome]).expect("it holds ids, a text and a time"))
             }
         }
     }
@@ -113,6 +116,7 @@ impl bus::Worker for DeadLetters {
             }));
         }
         let letters = store::Distinct::of(&letters);
+        store::reopen(work, &letters).await?;
         store::record(work, &letters).await?;
         store::settle_replays(work, &letters, &outcomes).await?;
         Ok(Settled { verdicts, ..Settled::default() })

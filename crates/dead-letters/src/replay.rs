@@ -6,7 +6,7 @@
 
 mod store;
 
-use bus::{Delays, Message, Namespace, PublishError, Publisher, Replayed};
+use bus::{Delays, Message, Namespace, PublishError, Publisher, Replayed, Topology};
 use db::{Doing, Pool};
 use std::time::Duration;
 use store::{Claimed, Counts};
@@ -15,10 +15,7 @@ pub(crate) use store::{end, release};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
-/// How often to look while nothing is to be done.
-const IDLE: Duration = Duration::from_millis(500);
-
-/// How often to look for outcomes while nothing may be published without them.
+/// How often to look for what is due, and for outcomes while nothing may be published without them.
 const WATCH: Duration = Duration::from_millis(100);
 
 /// Messages in one step.
@@ -54,14 +51,18 @@ enum Next {
 /// Runs until the token is cancelled. Any number of them may run.
 pub async fn carry_out(namespace: Namespace, pool: Pool, publisher: Publisher, stop: CancellationToken) {
     let mut delays = Delays::for_servers();
+    let topology = Topology::new(&namespace);
+    let kinds_read: Vec<String> = topology.kinds_read(&namespace).map(str::to_owned).collect();
     loop {
+        if let Err(error) = store::follow(&pool, &kinds_read, OffsetDateTime::now_utc()).await {
+            tracing::warn!(%error, "replayed facts cannot be followed");
+        }
         let pause = match step(&namespace, &pool, &publisher).await {
-            Ok(Some(pause)) => {
+            Ok(true) => {
                 delays.reset();
-                // Another replay may be due before this one.
-                pause.min(WATCH)
+                continue;
             }
-            Ok(None) => IDLE,
+            Ok(false) => WATCH,
             Err(error) => {
                 tracing::warn!(%error, "replays pause");
                 delays.next_delay()
@@ -74,12 +75,12 @@ pub async fn carry_out(namespace: Namespace, pool: Pool, publisher: Publisher, s
     }
 }
 
-/// One step of the replay that has waited longest; tells when the next may be due, where there was one.
-async fn step(namespace: &Namespace, pool: &Pool, publisher: &Publisher) -> Result<Option<Duration>, Error> {
+/// One step of the replay that has been due longest; tells whether one was.
+async fn step(namespace: &Namespace, pool: &Pool, publisher: &Publisher) -> Result<bool, Error> {
     let now = OffsetDateTime::now_utc();
     let mut transaction = pool.begin().await.doing("beginning a step of a replay")?;
     let connection = &mut *transaction;
-    let Some(claimed) = store::claim(connection, now).await? else { return Ok(None) };
+    let Some(claimed) = store::claim(connection, now).await? else { return Ok(false) };
     let enough = claimed.canary.map_or(0, i64::from).max(IN_HAND_MAX) + 1;
     let counts = store::counts(connection, claimed.replay, enough).await?;
     match next(&claimed, counts) {
@@ -106,13 +107,13 @@ async fn step(namespace: &Namespace, pool: &Pool, publisher: &Publisher) -> Resu
             transaction.commit().await.doing("committing a step of a replay")?;
             match away {
                 Some(error) => Err(error.into()),
-                None => Ok(Some(pause)),
+                None => Ok(true),
             }
         }
         Next::Wait => {
             store::pause(connection, claimed.replay, now + WATCH).await?;
             transaction.commit().await.doing("committing a step of a replay")?;
-            Ok(Some(WATCH))
+            Ok(true)
         }
         Next::Stop => {
             let why = "a canary failed again";
@@ -121,7 +122,7 @@ async fn step(namespace: &Namespace, pool: &Pool, publisher: &Publisher) -> Resu
             transaction.commit().await.doing("stopping a replay")?;
             metrics::counter!("bursar_replays_total", "result" => "stopped").increment(1);
             tracing::error!(replay = %claimed.replay, "a replay was stopped: its canary failed again");
-            Ok(Some(Duration::ZERO))
+            Ok(true)
         }
         Next::Finish => {
             end(connection, claimed.replay, "finished", None, now).await?;
@@ -129,7 +130,7 @@ async fn step(namespace: &Namespace, pool: &Pool, publisher: &Publisher) -> Resu
             let result = if counts.dead_again > 0 { "failed_again" } else { "resolved" };
             metrics::counter!("bursar_replays_total", "result" => result).increment(1);
             tracing::info!(replay = %claimed.replay, "replayed");
-            Ok(Some(Duration::ZERO))
+            Ok(true)
         }
     }
 }

@@ -55,9 +55,47 @@ fn attempts_of(letter: &Letter) -> Vec<Attempt> {
     letter.attempts.iter().map(|made| Attempt { at: made.at, why: text(&made.why).into_owned() }).collect()
 }
 
-/// Records letters. One that is there already counts; if it was resolved and has died since, it is open again, and what came
-/// is kept of one that was erased meanwhile (a copy of the death that is known says nothing). What was discarded stays so:
-/// it says nothing new.
+/// Opens letters again that were closed and have died since, whatever for this time: those that were resolved, and those
+/// that went on as other letters of which none is left to be dealt with. A copy of a death that is known says nothing, and
+/// what was discarded stays so: it says nothing new.
+pub(crate) async fn reopen(work: &mut Work, letters: &Distinct<'_>) -> Result<(), Error> {
+    if letters.0.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<&[u8]> = letters.0.keys().map(<[u8; 32]>::as_slice).collect();
+    let dead = letters.column(|letter| letter.dead_at);
+    let codes = letters.column(|letter| text(&letter.code));
+    let reasons = letters.column(|letter| text(&letter.reason));
+    let fingerprints = letters.column(Letter::fingerprint);
+    let attempts = letters.column(|letter| Json(attempts_of(letter)));
+    let headers = letters.column(|letter| Json(headers_of(letter)));
+    let bodies = letters.column(|letter| letter.message.body.as_slice());
+    sqlx::query!(
+        "update dead_letters d
+         set state = 'open', closed_at = null, closed_by = null, outcome = null, replay = null, erased_at = null,
+             code = n.code, reason = n.reason, fingerprint = n.fingerprint, attempts = n.attempts, headers = n.headers,
+             body = n.body
+         from unnest($1::bytea[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::json[], $7::json[], $8::bytea[])
+           as n (key, dead_at, code, reason, fingerprint, attempts, headers, body)
+         where d.key = n.key and d.state || '' in ('resolved', 'dead_again', 'edited') and n.dead_at > d.dead_at
+           and not exists (select from dead_letters s where s.previous = d.letter
+                           and s.state || '' in ('open', 'replaying', 'discarded'))",
+        &keys as _,
+        &dead,
+        &codes as _,
+        &reasons as _,
+        &fingerprints,
+        &attempts as _,
+        &headers as _,
+        &bodies as _,
+    )
+    .execute(work.connection().await?)
+    .await
+    .doing("opening letters again")?;
+    Ok(())
+}
+
+/// Records letters. One that is there already counts.
 pub(crate) async fn record(work: &mut Work, letters: &Distinct<'_>) -> Result<(), Error> {
     if letters.0.is_empty() {
         return Ok(());
@@ -112,21 +150,7 @@ pub(crate) async fn record(work: &mut Work, letters: &Distinct<'_>) -> Result<()
                  payment, amount, currency, credits, previous, replay)
          on conflict (key) do update set
              copies = dead_letters.copies + excluded.copies,
-             dead_at = greatest(dead_letters.dead_at, excluded.dead_at),
-             body = case when dead_letters.state = 'resolved' and excluded.dead_at > dead_letters.dead_at
-                 then excluded.body else dead_letters.body end,
-             headers = case when dead_letters.state = 'resolved' and excluded.dead_at > dead_letters.dead_at
-                 then excluded.headers else dead_letters.headers end,
-             erased_at = case when dead_letters.state = 'resolved' and excluded.dead_at > dead_letters.dead_at
-                 then null else dead_letters.erased_at end,
-             state = case when dead_letters.state = 'resolved' and excluded.dead_at > dead_letters.dead_at
-                 then 'open' else dead_letters.state end,
-             closed_at = case when dead_letters.state = 'resolved' and excluded.dead_at > dead_letters.dead_at
-                 then null else dead_letters.closed_at end,
-             closed_by = case when dead_letters.state = 'resolved' and excluded.dead_at > dead_letters.dead_at
-                 then null else dead_letters.closed_by end,
-             outcome = case when dead_letters.state = 'resolved' and excluded.dead_at > dead_letters.dead_at
-                 then null else dead_letters.outcome end",
+             dead_at = greatest(dead_letters.dead_at, excluded.dead_at)",
         &ids,
         &keys as _,
         &workers as _,
@@ -198,8 +222,11 @@ pub(crate) async fn settle_replays(
     letters: &Distinct<'_>,
     outcomes: &[&ReplayOutcome],
 ) -> Result<(), Error> {
+    let (passed_on, last_words): (Vec<&ReplayOutcome>, Vec<&ReplayOutcome>) =
+        outcomes.iter().partition(|outcome| outcome.outcome.split(',').any(|one| PASSED_ON.contains(&one)));
+    note_passed_on(work, &passed_on).await?;
     let mut settled: BTreeMap<(Uuid, Uuid), (&str, String, OffsetDateTime)> = BTreeMap::new();
-    for outcome in outcomes {
+    for outcome in last_words {
         let key = (outcome.replayed.letter, outcome.replayed.replay);
         settled.insert(key, ("resolved", text(&outcome.outcome).into_owned(), outcome.at));
     }
@@ -243,5 +270,30 @@ pub(crate) async fn settle_replays(
     .execute(work.connection().await?)
     .await
     .doing("settling replays")?;
+    Ok(())
+}
+
+/// Outcomes of workers that pass on what they settle: the last word is that of who reads it then.
+const PASSED_ON: [&str; 3] = ["translated", "admitted", "recognised"];
+
+/// Such a letter stays in its replay's hands, which follows its fact.
+async fn note_passed_on(work: &mut Work, outcomes: &[&ReplayOutcome]) -> Result<(), Error> {
+    if outcomes.is_empty() {
+        return Ok(());
+    }
+    let letters: Vec<Uuid> = outcomes.iter().map(|outcome| outcome.replayed.letter).collect();
+    let replays: Vec<Uuid> = outcomes.iter().map(|outcome| outcome.replayed.replay).collect();
+    let results: Vec<&str> = outcomes.iter().map(|outcome| outcome.outcome.as_str()).collect();
+    sqlx::query!(
+        "update replay_letters r set outcome = o.outcome
+         from unnest($1::uuid[], $2::uuid[], $3::text[]) as o (letter, replay, outcome)
+         where r.letter = o.letter and r.replay::text = o.replay::text and r.state || '' in ('waiting', 'published')",
+        &letters,
+        &replays,
+        &results as _,
+    )
+    .execute(work.connection().await?)
+    .await
+    .doing("noting how far replays are")?;
     Ok(())
 }

@@ -37,7 +37,7 @@ pub struct ReplayOutcome {
     pub at: OffsetDateTime,
 }
 
-/// The routing key, on the exchange of dead letters, of a [`ReplayOutcome`].
+/// The routing key, on the exchange of dead letters, of a list of [`ReplayOutcome`]s.
 pub const REPLAYED: &str = "replayed";
 
 /// The outcomes of a batch's messages that a replay put back, by their place in the batch.
@@ -58,10 +58,7 @@ impl<W: Worker> Lane<W> {
             .into_iter()
             .map(|undelivered| self.next_station(&messages[undelivered.origin], undelivered))
             .collect();
-        parcels.extend(outcomes.into_iter().filter_map(|(origin, outcomes)| {
-            let replayed = messages[origin].replayed()?;
-            Some(replay_outcome(&self.context, replayed, outcomes))
-        }));
+        parcels.extend(replay_outcomes(&self.context, messages, outcomes));
         self.publish_until_confirmed(parcels).await
     }
 
@@ -143,10 +140,16 @@ fn last<T>(list: &[T], count: usize) -> Range<usize> {
     list.len().saturating_sub(count.max(1))..list.len()
 }
 
-fn replay_outcome(context: &Context, replayed: Replayed, outcomes: BTreeSet<&'static str>) -> Message {
-    let outcome = outcomes.into_iter().collect::<Vec<_>>().join(",");
-    let outcome = ReplayOutcome { replayed, outcome, at: OffsetDateTime::now_utc() };
-    let body = serde_json::to_string(&outcome).expect("it holds ids, a text and a time");
-    let id = format!("{}-{}", replayed.replay, replayed.letter);
-    Message::new(context.namespace.name(exchange::DEAD), REPLAYED, id, "application/json", None, body)
+/// One message for all of a batch: they are many in a replay, and each message costs more than what is in it.
+fn replay_outcomes(context: &Context, messages: &[Incoming], outcomes: ReplayOutcomes) -> Option<Message> {
+    let at = OffsetDateTime::now_utc();
+    let told = outcomes.into_iter().filter_map(|(origin, outcomes)| {
+        let outcome = outcomes.into_iter().collect::<Vec<_>>().join(",");
+        Some(ReplayOutcome { replayed: messages[origin].replayed()?, outcome, at })
+    });
+    let told: Vec<ReplayOutcome> = told.collect();
+    let first = told.first()?.replayed;
+    let body = serde_json::to_string(&told).expect("it holds ids, texts and times");
+    let id = format!("{}-{}+{}", first.replay, first.letter, told.len() - 1);
+    Some(Message::new(context.namespace.name(exchange::DEAD), REPLAYED, id, "application/json", None, body))
 }

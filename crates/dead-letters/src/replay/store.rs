@@ -1,12 +1,15 @@
 //! SQL of a replay's steps.
 
 use bus::{Incoming, Replayed, Returned};
-use db::{Doing, Error, PgConnection};
+use db::{Doing, Error, PgConnection, Pool};
 use serde_json::json;
 use sqlx::types::Json;
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
 use uuid::Uuid;
+
+/// Letters whose facts are looked for at a time.
+const FOLLOWED_AT_ONCE: i64 = 2_000;
 
 /// Bodies in one step together, beyond the first.
 const BYTES_MAX: i64 = 8 * 1024 * 1024;
@@ -210,4 +213,49 @@ pub(crate) async fn end(
     .await
     .doing("recording a replay's end")?;
     Ok(())
+}
+
+/// Letters whose message was passed on to another worker, and that became of their fact: settled there, or dead again as a
+/// letter of that worker, which is linked then. `kinds_read`: facts of others are kept, and that is all. Returns how many.
+pub(super) async fn follow(pool: &Pool, kinds_read: &[String], now: OffsetDateTime) -> Result<u64, Error> {
+    let followed = sqlx::query!(
+        "with passed_on as (
+             select r.replay, r.letter, r.outcome, r.published_at, l.source, l.id
+             from replay_letters r join dead_letters l using (letter)
+             where r.state = 'published' and r.outcome is not null
+             order by r.letter limit $1 for update of r skip locked
+         ), found as (
+             select p.*, d.letter as next, d.code, f.outcome as settled, i.kind
+             from passed_on p
+             left join lateral (
+                 select letter, code from dead_letters d
+                 where d.source = p.source and d.id = p.id and d.letter <> p.letter and d.dead_at >= p.published_at
+                   and d.state || '' = 'open' order by d.dead_at limit 1) d on true
+             left join lateral (
+                 select outcome from ledger_facts f where f.source = p.source and f.id = p.id limit 1) f on true
+             left join lateral (select kind from inbox i where i.source = p.source and i.id = p.id limit 1) i on true
+         ), closed as (
+             select replay, letter, next, case when next is null then 'resolved' else 'dead_again' end as state,
+                    case when next is null then concat_ws(',', outcome, settled) else code end as outcome
+             from found
+             where next is not null or settled <> 'refused' or kind <> all ($2) or source is null
+         ), linked as (
+             update dead_letters d set previous = coalesce(d.previous, c.letter), replay = c.replay
+             from closed c where d.letter = c.next
+         ), letters as (
+             update dead_letters l
+             set state = c.state, outcome = c.outcome, closed_at = $3, closed_by = 'replay ' || c.replay
+             from closed c
+             where l.letter = c.letter and l.replay = c.replay and l.state || '' in ('replaying', 'open')
+         )
+         update replay_letters r set state = c.state, outcome = c.outcome, settled_at = $3
+         from closed c where r.letter = c.letter and r.replay::text = c.replay::text",
+        FOLLOWED_AT_ONCE,
+        kinds_read,
+        now,
+    )
+    .execute(pool)
+    .await
+    .doing("following replayed facts")?;
+    Ok(followed.rows_affected())
 }

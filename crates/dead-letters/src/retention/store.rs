@@ -13,7 +13,7 @@ pub async fn purge(pool: &Pool, retention: Retention, now: OffsetDateTime, limit
         r#"with deleted as (
                delete from dead_letters where letter in (
                    select letter from dead_letters l
-                   where closed_at < case state when 'discarded' then $1::timestamptz else $2 end
+                   where closed_at < greatest($1::timestamptz, $2) and closed_at < case state when 'discarded' then $1 else $2 end
                      and not exists (select from dead_letters n where n.previous = l.letter)
                    order by closed_at limit $3 for update skip locked)
                returning state, worker, source, id, closed_at, closed_by
