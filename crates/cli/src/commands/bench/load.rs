@@ -145,14 +145,15 @@ impl Load {
         let number = self.drawn;
         let choice = self.random.random_range(0..100);
         let now = OffsetDateTime::now_utc();
-        let (source, fact) = if choice < self.mix.purchases || (self.bought.is_empty() && self.mix.refunds > 0) {
-            self.bought.push(number);
-            ("paddle", self.purchase(number, now)?)
-        } else if choice < self.mix.purchases + self.mix.refunds {
-            ("paddle", self.refund(number, now)?)
-        } else {
-            ("gateway/bench", self.usage(number)?)
-        };
+        let (source, fact) =
+            if choice < self.mix.purchases || (self.bought.is_empty() && self.mix.refunds > 0) {
+                self.bought.push(number);
+                ("paddle", self.purchase(number, now)?)
+            } else if choice < self.mix.purchases + self.mix.refunds {
+                ("paddle", self.refund(number, now)?)
+            } else {
+                ("gateway/bench", self.usage(number)?)
+            };
         let cause = Cause { source: source.to_owned(), id: format!("evt_{number}") };
         Ok(Envelope { cause, time: now, received_at: Some(now), traceparent: None, raw: None, fact })
     }

@@ -54,11 +54,11 @@ struct Tally {
 pub async fn deliver(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
     let bulk = &arguments.bulk;
     let payments = deliverable(session, &arguments.which, usize::MAX).await?;
-    let (found, now) = (payments.len(), bulk.of(payments.len()));
-    if found > 0 || bulk.is_expecting() {
+    let (found, now) = (payments.len(), bulk.agreement.of(payments.len()));
+    if found > 0 || bulk.agreement.is_expecting() {
         let question =
             format!("Found {found} that today's configuration would deliver. Deliver {now} of them?");
-        if let Consent::Refused(why) = bulk.consent(found, &question) {
+        if let Consent::Refused(why) = bulk.agreement.consent(found, &question) {
             match session.json {
                 true => say_json(&json!({ "found": found, "delivered": 0, "error": why }))?,
                 false => say(&format!("Nothing was delivered: {why}. Found {found}.")),
@@ -73,10 +73,14 @@ pub async fn deliver(session: &Session, arguments: &Arguments) -> Result<ExitCod
 /// The canary first; the rest only if all of it was delivered.
 async fn carry_out(session: &Session, arguments: &Arguments, payments: &[PaymentId]) -> Result<Tally> {
     let (bulk, mut tally) = (&arguments.bulk, Tally::default());
-    let (mut pace, mut line) = (Pace::new(bulk.rate), ProgressLine::new());
+    let by = bulk.agreement.by()?;
+    if payments.is_empty() {
+        return Ok(tally);
+    }
+    let (mut pace, mut line) = (Pace::new(bulk.speed.rate), ProgressLine::new());
     let broker = session.broker("deliver");
     let intake = session.intake(&broker, CONFIRM_TIMEOUT)?;
-    let (canary, rest) = payments.split_at(bulk.canary.unwrap_or(0).min(payments.len()));
+    let (canary, rest) = payments.split_at(bulk.speed.canary.unwrap_or(0).min(payments.len()));
     let portion = pace.portion(AT_ONCE);
     for portion in canary.chunks(portion).chain(rest.chunks(portion)) {
         let is_past_canary = tally.delivered + tally.others.len() >= canary.len();
@@ -86,10 +90,11 @@ async fn carry_out(session: &Session, arguments: &Arguments, payments: &[Payment
         }
         pace.wait_for(portion.len()).await;
         let acts: Vec<_> =
-            portion.iter().map(|payment| act(payment.clone(), &bulk.by(), &arguments.reason)).collect();
+            portion.iter().map(|payment| act(payment.clone(), &by, &arguments.reason)).collect();
         let causes: Vec<Cause> = acts.iter().map(|act| act.cause.clone()).collect();
         intake.make_durable(acts).await?;
-        for (payment, became) in portion.iter().zip(became(session, &causes, portion, bulk.wait).await?) {
+        for (payment, became) in portion.iter().zip(became(session, &causes, portion, bulk.speed.wait).await?)
+        {
             match became {
                 None => tally.delivered += 1,
                 Some(why) => tally.others.push((payment.clone(), why)),

@@ -1,7 +1,6 @@
 //! `payment undelivered plan`.
 
 use super::{Which, act, deliverable};
-use crate::commands::act::operator;
 use crate::commands::{say, say_json};
 use crate::plan::{self, Replayed, Verdict};
 use crate::session::Session;
@@ -26,11 +25,11 @@ pub struct Arguments {
 pub async fn plan(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
     let payments = deliverable(session, &arguments.which, arguments.max as usize).await?;
     let exchange = session.namespace()?.name(exchange::VERIFIED);
-    let by = operator();
+    let by = "plan";
     let message = |payment: &PaymentId| Replayed {
         label: payment.to_string(),
         queue: queue::GATE.to_owned(),
-        message: as_received(&exchange, &act(payment.clone(), &by, "planned")),
+        message: as_received(&exchange, &act(payment.clone(), by, "planned")),
     };
     let messages: Vec<Replayed> = payments.iter().map(message).collect();
     let plan = plan::plan(session, &messages).await?;
