@@ -43,12 +43,16 @@ const LOOK: Duration = Duration::from_millis(20);
 /// So many of those that did not end well are named.
 const NAMED_MAX: usize = 20;
 
+/// What became of an act that nobody has settled.
+const NOT_KNOWN: &str = "not known yet: is the fleet running?";
+
 #[derive(Default)]
 struct Tally {
     delivered: usize,
     /// With what became of it instead.
     others: Vec<(PaymentId, String)>,
-    stopped: bool,
+    /// Why the rest was left alone.
+    stopped: Option<String>,
 }
 
 pub async fn deliver(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
@@ -85,7 +89,7 @@ async fn carry_out(session: &Session, arguments: &Arguments, payments: &[Payment
     for portion in canary.chunks(portion).chain(rest.chunks(portion)) {
         let is_past_canary = tally.delivered + tally.others.len() >= canary.len();
         if !tally.others.is_empty() && !canary.is_empty() && is_past_canary {
-            tally.stopped = true;
+            tally.stopped = Some("not all of the canary was delivered".to_owned());
             break;
         }
         pace.wait_for(portion.len()).await;
@@ -93,12 +97,17 @@ async fn carry_out(session: &Session, arguments: &Arguments, payments: &[Payment
             portion.iter().map(|payment| act(payment.clone(), &by, &arguments.reason)).collect();
         let causes: Vec<Cause> = acts.iter().map(|act| act.cause.clone()).collect();
         intake.make_durable(acts).await?;
-        for (payment, became) in portion.iter().zip(became(session, &causes, portion, bulk.speed.wait).await?)
-        {
+        let became = became(session, &causes, portion, bulk.speed.wait).await?;
+        let is_known = became.iter().any(|became| became.as_deref() != Some(NOT_KNOWN));
+        for (payment, became) in portion.iter().zip(became) {
             match became {
                 None => tally.delivered += 1,
                 Some(why) => tally.others.push((payment.clone(), why)),
             }
+        }
+        if !is_known && tally.others.len() + tally.delivered < payments.len() {
+            tally.stopped = Some("nothing is known of any of them yet; is the fleet running?".to_owned());
+            break;
         }
         let checked = (tally.delivered + tally.others.len()) as i64;
         line.show(Progress { rule: "payments delivered", checked, of: payments.len() as i64 });
@@ -128,7 +137,7 @@ async fn became(
         let of = |(cause, payment): (&Cause, &PaymentId)| match outcomes.get(cause) {
             _ if delivered.contains(payment) => None,
             Some(outcome) => Some(format!("{outcome}, and still undelivered")),
-            None => Some("not known yet: is the fleet running?".to_owned()),
+            None => Some(NOT_KNOWN.to_owned()),
         };
         return Ok(causes.iter().zip(payments).map(of).collect());
     }
@@ -147,8 +156,8 @@ fn tell(session: &Session, found: usize, tally: &Tally) -> Result<ExitCode> {
         others.for_each(|(payment, became)| {
             say(&format!("  {payment}: {became}; see bursar payment show {payment}"))
         });
-        if tally.stopped {
-            say("Stopped: not all of the canary was delivered, the rest was left alone.");
+        if let Some(why) = &tally.stopped {
+            say(&format!("Stopped: {why}; the rest was left alone."));
         }
     }
     Ok(if tally.others.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
