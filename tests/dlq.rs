@@ -176,7 +176,19 @@ fn operators_see_before_they_act_and_what_they_do_is_in_the_audit() {
         for (expect, arguments) in [
             (2, &["replay", "--group", kind, "--expect", "5"][..]),
             (2, &["replay", "--group", kind][..]),
-            (1, &["replay", "--expect", "6"][..]),
+            (2, &["replay", "--expect", "6"][..]),
+            (2, &["replay", "--text", "", "--expect", "6"][..]),
+            (2, &["replay", "--all", "--expect", "6", "--by", ""][..]),
+            (2, &["list", "--since", "300000years"][..]),
+            (2, &["release", "019123aa-0000-7000-8000-000000000000", "--older-than", "300000years"][..]),
+            (1, &["release", "019123aa-0000-7000-8000-000000000000"][..]),
+            (1, &["replay", "019123aa-0000-7000-8000-000000000000", "--expect", "1"][..]),
+            (1, &["list", "019123aa-0000-7000-8000-000000000000"][..]),
+            (1, &["export", "019123aa-0000-7000-8000-000000000000"][..]),
+            (1, &["plan", "019123aa-0000-7000-8000-000000000000"][..]),
+            (2, &["discard", "--all", "--expect", "6", "--reason", "no", "--canary", "1"][..]),
+            (2, &["undo", "--all", "--expect", "6", "--rate", "1/s"][..]),
+            (0, &["replay", "--group", "000000000000", "--expect", "0"][..]),
             (2, &["replay", "--group", "000000000000", "--expect", "1"][..]),
             (2, &["discard", "--group", kind, "--expect", "7", "--reason", "no"][..]),
             (2, &["discard", "--all", "--expect", "6"][..]),
@@ -256,6 +268,14 @@ fn operators_see_before_they_act_and_what_they_do_is_in_the_audit() {
             (&json!("resolved"), &json!("admitted,applied"))
         );
         assert_eq!(shown["account"]["available"], "10");
+        // Who comes second is told where they are instead, by their ids and by what they have in common.
+        let (status, said) = mended.dlq(&site, &["replay", next, "--expect", "1"]).await;
+        assert!(status == 2 && said["error"].as_str().unwrap().contains("it is resolved"), "{said:#}");
+        let (status, said) = mended.dlq(&site, &["replay", "--group", kind, "--expect", "6"]).await;
+        let elsewhere = "Of those that fit are 6 resolved, 2 dead_again";
+        assert_eq!((status, &said["elsewhere"]), (2, &json!(elsewhere)), "{said:#}");
+        assert_eq!(mended.done(&site, &["list", next]).await["total"], 1);
+        assert_eq!(mended.dlq(&site, &["plan", next]).await.0, 2);
         let plan = mended.done(&site, &["plan", "--all"]).await;
         assert_eq!(plan["found"], 0);
 

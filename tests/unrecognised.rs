@@ -463,6 +463,41 @@ fn without_a_fleet_a_replay_says_that_nothing_is_known_and_the_fleet_settles_it_
     });
 }
 
+/// Payments of a price that the catalog lacks; it is mended while no fleet runs.
+#[test]
+fn without_a_fleet_undelivered_payments_are_not_acted_upon_for_nobody() {
+    run(async |site| {
+        let fleet = Bursar::start(&site, &settings(&Configuration::new("live")), &["up"]).await;
+        let of_a_new_price = |number| {
+            let mut payload = purchase(number, "a");
+            payload["data"]["items"][0]["price"]["id"] = "pri_new".into();
+            understood(&payload)
+        };
+        site.state(exchange::VERIFIED, (0..101).map(of_a_new_price).collect()).await;
+        site.until("select count(*) from payments where state = 'undelivered'", 101).await;
+        assert!(fleet.terminate().await.success());
+
+        let price = "[[catalog]]\nprocessor = \"paddle\"\nprice = \"pri_new\"\ncredits = \"5\"\n";
+        let deployment = crate::dlq::Deployment::with(price);
+        let settings = deployment.settings();
+        let plan = ["payment", "undelivered", "plan", "--max", "2", "--json"];
+        let (_, plan) = json_of(&site, &settings, &plan).await;
+        assert_eq!((&plan["found"], &plan["planned"]), (&json!(101), &json!(2)), "{plan}");
+
+        let deliver = ["payment", "undelivered", "deliver", "--reason", "a price was missing", "--json"];
+        let none = [&deliver[..], &["--payment", "paddle:none", "--expect", "0"]].concat();
+        let (output, _) = json_of(&site, &settings, &none).await;
+        assert!(output.status.success());
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"), "{output:?}");
+
+        let (output, report) =
+            json_of(&site, &settings, &[&deliver[..], &["--expect", "101", "--wait", "100ms"]].concat())
+                .await;
+        assert_eq!((output.status.code(), &report["others"]), (Some(1), &json!(100)), "{report}");
+        assert!(report["stopped"].is_string(), "{report}");
+    });
+}
+
 const EVERYTHING_WRITTEN: &str = "select (select count(*) from inbox where recognised_at is not null)
     + (select count(*) from ledger_facts) + (select count(*) from transactions) + (select count(*) from events)
     + (select count(*) from dead_letters) + (select count(*) from dead_letter_audit)";

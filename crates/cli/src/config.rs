@@ -482,6 +482,11 @@ impl Config {
         Ladder::new(&delays.context("retries.delays")?).map_err(|why| anyhow!("retries.delays: {why}"))
     }
 
+    /// How long a message rests at most before a worker gives up on it.
+    pub fn rests(&self) -> Result<Duration> {
+        self.retries.delays.iter().map(|text| duration(text)).sum::<Result<_>>().context("retries.delays")
+    }
+
     /// What decides about credits.
     pub fn rules(&self) -> Result<Rules> {
         let grace = duration(&self.credits.restore_grace).context("credits.restore_grace")?;
@@ -521,9 +526,16 @@ fn at_stake(unit: &str, text: &str) -> Result<(String, Decimal)> {
     }
 }
 
-fn duration(text: &str) -> Result<Duration> {
-    humantime::parse_duration(text)
-        .map_err(|_| anyhow!("expected a duration such as 365d or 12h, got {text:?}"))
+/// Longer than anything lasts: so that no moment less or more than a duration is beyond what can be told.
+const DURATION_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
+
+/// Reads a duration, wherever one is said.
+pub fn duration(text: &str) -> Result<Duration> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration <= DURATION_MAX => Ok(duration),
+        Ok(_) => bail!("expected a duration of at most 100 years, got {text:?}"),
+        Err(_) => bail!("expected a duration such as 365d or 12h, got {text:?}"),
+    }
 }
 
 fn fact_kinds(names: &[String]) -> Result<Vec<FactKind>> {
@@ -595,6 +607,14 @@ mod tests {
         check("[[publishers]]\nuser = \"a\"\nfacts = [\"usage\"]", "fact.usage");
         check("[webhook_secrets]\npayball = [\"x\"]", "paddle, stripe, generic");
         check("[retention]\nraw_deliveries = \"long\"", "a duration such as");
+        for text in [
+            "[retention]\nraw_deliveries = \"300000years\"",
+            "[retention]\nresolved_dead_letters = \"300000years\"",
+            "[alerts]\ndead_letters_oldest = \"300000years\"",
+            "[credits]\nrestore_grace = \"300000years\"",
+        ] {
+            check(text, "at most 100 years");
+        }
         check("namespace = \"a b\"", "namespace");
         check("[alerts]\ndead_letters_oldest = \"soon\"", "alerts.dead_letters_oldest");
         check("[alerts]\nreplay_failing = 0", "alerts.replay_failing");

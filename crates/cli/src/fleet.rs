@@ -191,8 +191,7 @@ impl Fleet {
             if started.is_err() {
                 stop.cancel();
             }
-            while running.join_next().await.is_some() {}
-            started
+            started.and(all_ended(&mut running, &stop).await)
         });
         Ok(())
     }
@@ -235,6 +234,19 @@ impl Fleet {
         self.publish.close().await;
         outcome
     }
+}
+
+/// Waits until all have ended. Where one does so by a panic the rest is stopped: a fleet that lacks a part is none, and
+/// whoever sees it end starts it anew.
+async fn all_ended(running: &mut JoinSet<()>, stop: &CancellationToken) -> Result<()> {
+    let mut outcome = Ok(());
+    while let Some(ended) = running.join_next().await {
+        if let Err(error) = ended {
+            stop.cancel();
+            outcome = Err(anyhow!("a part of the fleet ended by a panic: {error}"));
+        }
+    }
+    outcome
 }
 
 /// Runs one worker's consumers and whatever goes on beside them.
@@ -411,5 +423,20 @@ where
             Err(error) => return Err(error).context(what),
         }
         tokio::time::sleep(delays.next_delay()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_panics_ends_the_fleet() {
+        let stop = CancellationToken::new();
+        let mut running = JoinSet::new();
+        running.spawn(stop.clone().cancelled_owned());
+        running.spawn(async { panic!("a watcher's bug") });
+        assert!(all_ended(&mut running, &stop).await.is_err());
+        assert!(stop.is_cancelled());
     }
 }

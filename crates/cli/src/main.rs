@@ -38,6 +38,48 @@ fn main() -> ExitCode {
 fn fail(error: &anyhow::Error) -> ExitCode {
     use std::io::Write;
     // Where even stderr is gone there is nobody left to tell.
-    drop(writeln!(std::io::stderr(), "bursar: {error:#}"));
+    drop(writeln!(std::io::stderr(), "bursar: {}", told(error)));
     ExitCode::from(1)
+}
+
+/// An error and what it came of, each said once: many say their source themselves.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    match is_unmigrated(error) {
+        true => {
+            format!("{text}. The database's tables are not as this version needs them: run `bursar migrate`")
+        }
+        false => text,
+    }
+}
+
+/// A table, a column or a function that is not there.
+fn is_unmigrated(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let of_act = cause.downcast_ref::<dead_letters::acts::Error>().and_then(|error| match error {
+            dead_letters::acts::Error::Database(error) => Some(error),
+            _ => None,
+        });
+        cause.downcast_ref::<db::Error>().or(of_act).is_some_and(db::Error::is_unmigrated)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::anyhow;
+
+    #[test]
+    fn what_an_error_came_of_is_said_once() {
+        let source = anyhow!("refused");
+        let said = told(&source.context("the broker: refused").context("looking"));
+        assert_eq!(said, "looking: the broker: refused");
+    }
 }

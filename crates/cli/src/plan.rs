@@ -21,8 +21,9 @@ pub use sums::Sums;
 
 use crate::session::Session;
 use anyhow::{Result, anyhow, bail};
-use bus::{Delays, Incoming, Message, Namespace, Topology};
+use bus::{Delays, Incoming, Message, Namespace, Topology, queue};
 use db::Work;
+use domain::{Envelope, envelope};
 use ledger::read::{BalanceChange, TransactionView};
 use readers::{NAMELESS, Taken};
 use serde::Serialize;
@@ -52,6 +53,21 @@ pub struct Replayed {
     /// The queue that it would come to, without the namespace.
     pub queue: String,
     pub message: Incoming,
+}
+
+impl Replayed {
+    /// A fact as the front door would hand it to the gate. `exchange`: that of verified facts.
+    pub fn of_fact(label: String, exchange: &str, envelope: &Envelope) -> Self {
+        let message = Incoming {
+            exchange: exchange.to_owned(),
+            routing_key: envelope.fact.kind().as_str().to_owned(),
+            message_id: Some(envelope.cause.id.clone()),
+            content_type: Some(envelope::CONTENT_TYPE.to_owned()),
+            body: envelope.to_json().into_bytes(),
+            ..Incoming::default()
+        };
+        Self { label, queue: queue::GATE.to_owned(), message }
+    }
 }
 
 /// What would become of a message or a fact. The greatest of its facts' is a message's own.

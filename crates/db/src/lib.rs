@@ -55,6 +55,20 @@ impl Error {
     }
 }
 
+impl Error {
+    /// A function, a table or a column is not there: migrations are missing.
+    pub fn is_unmigrated(&self) -> bool {
+        match self {
+            Error::Sql { source: sqlx::Error::Database(error), .. } => {
+                error.code().is_some_and(|code| matches!(&*code, "42883" | "42P01" | "42703"))
+            }
+            Error::Sql { .. } | Error::Away(_) | Error::Url(_) | Error::Migrate(_) | Error::Stored { .. } => {
+                false
+            }
+        }
+    }
+}
+
 /// Says what was being done when a statement failed.
 pub trait Doing<T> {
     fn doing(self, doing: &'static str) -> Result<T, Error>;

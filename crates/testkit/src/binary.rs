@@ -121,6 +121,7 @@ fn command(site: &Site, settings: &Settings, arguments: &[&str]) -> Command {
         .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
         .env("BURSAR_DATABASE_URL", site.database_url.expose_secret())
         .env("BURSAR_AMQP_URL", site.amqp_url.expose_secret())
+        .env("USER", "tester")
         .env("BURSAR_NAMESPACE", site.namespace.as_str())
         .env("BURSAR_LOG", std::env::var("BURSAR_LOG").unwrap_or_else(|_| "off".to_owned()))
         .envs(settings.0.iter().map(|(name, value)| (name, value)));

@@ -5,6 +5,7 @@
 
 use super::account::journal;
 use super::{say, say_json};
+use crate::config::duration;
 use crate::session::{CONFIRM_TIMEOUT, Session};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -22,15 +23,40 @@ use uuid::Uuid;
 /// Who acts, and under which id.
 #[derive(Args)]
 pub struct Signed {
-    /// Who does it (by default the user of the operating system)
-    #[arg(long, value_name = "NAME")]
-    by: Option<String>,
+    #[command(flatten)]
+    by: By,
     /// The act's own id: stated again under the same id it has no further effect (by default a new one)
     #[arg(long)]
     id: Option<String>,
     /// How long to wait for the ledger to say what became of it
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     wait: Duration,
+}
+
+/// Who acts. Nobody acts as nobody.
+#[derive(Args, Clone, Debug)]
+pub struct By {
+    /// Who does it (by default the user of the operating system)
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    by: Option<String>,
+}
+
+impl By {
+    pub fn name(&self) -> Result<String> {
+        let user = || std::env::var("USER").ok().filter(|user| !user.trim().is_empty());
+        self.by
+            .clone()
+            .or_else(user)
+            .ok_or_else(|| anyhow!("expected who does it: say so with --by, for USER is not set"))
+    }
+}
+
+/// Reads somebody's name.
+pub fn name(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("expected a name, got nothing".to_owned()),
+        name => Ok(name.to_owned()),
+    }
 }
 
 /// Reads why an act is done.
@@ -67,7 +93,7 @@ pub struct Act {
 impl Signed {
     /// Begins an act, or goes on with one that was stated before under the same id.
     pub async fn begin(&self, session: &Session, what: &str) -> Result<Act> {
-        let by = self.by.clone().unwrap_or_else(operator);
+        let by = self.by.name()?;
         let id = self.id.clone().unwrap_or_else(|| format!("{what}_{}", Uuid::now_v7().simple()));
         let cause = Cause { source: format!("{OPERATOR}{by}"), id };
         let admitted = match self.id {
@@ -77,10 +103,6 @@ impl Signed {
         let at = admitted.as_ref().map_or_else(now, |admitted| admitted.time);
         Ok(Act { cause, by, at, patience: self.wait, admitted: admitted.map(|admitted| admitted.fact) })
     }
-}
-
-pub(super) fn operator() -> String {
-    std::env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// To the microsecond, which is what the inbox keeps.
@@ -256,6 +278,12 @@ mod tests {
         for wrong in ["0", "-0", "--1", "+1", "", "-", "1e3", "ten"] {
             assert!(check(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn whoever_acts_has_a_name() {
+        assert_eq!(name(" ada ").as_deref(), Ok("ada"));
+        assert!(name("").is_err() && name(" ").is_err());
     }
 
     #[test]

@@ -1,32 +1,47 @@
 //! What commands that act on many things at once have in common: somebody has seen how many there are, and how fast it goes.
 
-use super::act::operator;
+use super::act::By;
+use crate::config::duration;
+use anyhow::Result;
 use clap::Args;
 use std::io::{BufRead, IsTerminal, Write};
 use std::str::FromStr;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How to act on many.
+/// How to act on many, one after the other.
 #[derive(Args)]
 pub struct Bulk {
+    #[command(flatten)]
+    pub agreement: Agreement,
+    #[command(flatten)]
+    pub speed: Speed,
+}
+
+/// On how many to act: somebody has seen how many there are. And who acts.
+#[derive(Args)]
+pub struct Agreement {
     /// Go on only if exactly this many are found; required where standard input is no terminal
     #[arg(long, value_name = "N")]
     expect: Option<usize>,
     /// At most this many now, the oldest first
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub max: Option<usize>,
+    #[command(flatten)]
+    by: By,
+}
+
+/// How fast to go about it.
+#[derive(Args)]
+pub struct Speed {
     /// No faster than this: 50/s, 100/m, 1000/h
     #[arg(long, value_name = "RATE")]
     pub rate: Option<Rate>,
     /// This many first; the rest only if every one of them ends well
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub canary: Option<usize>,
-    /// Who does it (by default the user of the operating system)
-    #[arg(long, value_name = "NAME")]
-    by: Option<String>,
     /// How long to wait for what becomes of each
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub wait: Duration,
 }
 
@@ -45,9 +60,9 @@ pub enum Consent {
     Refused(String),
 }
 
-impl Bulk {
-    pub fn by(&self) -> String {
-        self.by.clone().unwrap_or_else(operator)
+impl Agreement {
+    pub fn by(&self) -> Result<String> {
+        self.by.name()
     }
 
     /// Whether a count was expected at all.
@@ -128,10 +143,27 @@ impl Rate {
         f64::from(self.count) / self.per.as_secs_f64()
     }
 
+    /// As people say what is stored by the second: 0.0166 is 1/m.
+    #[expect(clippy::float_arithmetic, reason = "a rate is no amount")]
+    pub fn text(per_second: f64) -> String {
+        let units = [(1.0, "s"), (60.0, "m"), (3600.0, "h")];
+        let whole = units.into_iter().find_map(|(seconds, unit)| {
+            let count = per_second * seconds;
+            let is_whole = count >= 0.5 && (count - count.round()).abs() < 1e-6;
+            is_whole.then(|| format!("{count:.0}/{unit}"))
+        });
+        whole.unwrap_or_else(|| format!("{per_second}/s"))
+    }
+
     /// How long so many take.
     fn time_for(self, count: u64) -> Duration {
         let nanoseconds = self.per.as_nanos() * u128::from(count) / u128::from(self.count);
         Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
+    }
+
+    /// How long after one the next may go.
+    pub fn interval(self) -> Duration {
+        self.time_for(1)
     }
 
     /// How many there are in a while.
@@ -185,6 +217,13 @@ mod tests {
         check("1000/h", 36_000);
         for wrong in ["", "50", "0/s", "-1/s", "50/d", "1.5/s", "/s", "s"] {
             assert!(wrong.parse::<Rate>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_shown_as_it_was_said() {
+        for text in ["50/s", "1/m", "100/m", "7/h", "1001/h"] {
+            assert_eq!(Rate::text(text.parse::<Rate>().unwrap().per_second()), text);
         }
     }
 

@@ -1,6 +1,6 @@
 //! `delivery`: the stored body of a delivery, apart from its fact because it may name people.
 
-use super::act::operator;
+use super::act::By;
 use super::{say, say_json};
 use crate::session::Session;
 use anyhow::{Result, anyhow};
@@ -23,9 +23,8 @@ pub enum DeliveryCommand {
     Erase {
         /// As causes are written: paddle/evt_01h8...
         cause: String,
-        /// Who does it (by default the user of the operating system)
-        #[arg(long, value_name = "NAME")]
-        by: Option<String>,
+        #[command(flatten)]
+        by: By,
     },
 }
 
@@ -42,9 +41,8 @@ pub async fn run(session: &Session, command: DeliveryCommand) -> Result<ExitCode
             }
         }
         DeliveryCommand::Erase { cause, by } => {
-            let cause = parse(&cause)?;
+            let (cause, by) = (parse(&cause)?, by.name()?);
             let was_stored = gate::erase(&mut connection, &cause).await?;
-            let by = by.unwrap_or_else(operator);
             let letters = acts::erase(&session.pool, &cause, &by, OffsetDateTime::now_utc()).await?;
             return tell(session, &cause, was_stored, &letters);
         }
@@ -80,7 +78,7 @@ fn text(cause: &Cause, was_stored: bool, letters: &Erased) -> String {
     if !letters.left.is_empty() {
         let ids = letters.left.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         lines.push(format!(
-            "{} dead letters still hold it, for they are not closed: replay them or `bursar dlq discard {ids}`, then erase again.",
+            "{} dead letters still hold it, for they are not closed: replay them or `bursar dlq discard {ids} --reason <why>`, then erase again.",
             letters.left.len()
         ));
     }

@@ -4,6 +4,7 @@ use super::{say, say_json};
 use crate::session::Session;
 use anyhow::Result;
 use db::Doing;
+use dead_letters::read::{Filter, State as LetterState};
 use serde::Serialize;
 use serde_json::json;
 use std::process::ExitCode;
@@ -122,9 +123,15 @@ async fn dead_letters(session: &Session) -> Vec<Finding> {
     let asked = async {
         let mut connection = session.pool.acquire().await.doing("taking a connection")?;
         let (open, _) = dead_letters::read::gauges(&mut connection).await?;
-        Ok::<_, db::Error>((open, dead_letters::alerts::raised(&mut connection, ALERTS_SHOWN).await?))
+        let replaying = Filter { states: vec![LetterState::Replaying], ..Filter::default() };
+        let replaying = dead_letters::read::count(&session.pool, &replaying).await?;
+        Ok::<_, db::Error>((
+            open,
+            replaying,
+            dead_letters::alerts::raised(&mut connection, ALERTS_SHOWN).await?,
+        ))
     };
-    let (open, raised) = match asked.await {
+    let (open, replaying, raised) = match asked.await {
         Ok(found) => found,
         Err(error) => return vec![finding("dead letters", State::Failed, error.to_string())],
     };
@@ -133,7 +140,10 @@ async fn dead_letters(session: &Session) -> Vec<Finding> {
         None => finding("dead letters", State::Ok, "none is open"),
         Some(oldest) => {
             let oldest = oldest.format(&Rfc3339).unwrap_or_default();
-            let says = format!("{count} open, the oldest died {oldest}; `bursar dlq groups` says of what");
+            let says = format!(
+                "{} open, {replaying} in replays, the oldest died {oldest}; `bursar dlq groups` says of what",
+                count - replaying
+            );
             finding("dead letters", State::Warning, says)
         }
     }];

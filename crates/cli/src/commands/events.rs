@@ -65,7 +65,9 @@ pub fn line(event: &Value) -> String {
         text(&event["sequence"]),
         text(&event["type"]),
     );
-    for field in ["credits", "debt_incurred", "payment", "movement", "reference", "reason", "alert"] {
+    for field in
+        ["credits", "debt_incurred", "payment", "movement", "reference", "reason", "alert", "fingerprint"]
+    {
         if !data[field].is_null() {
             line.push_str(&format!(" {field}={}", text(&data[field])));
         }

@@ -1,6 +1,7 @@
 //! `grant`: credits for no money, stated by an operator as a fact of its own.
 
 use super::act::{About, Signed, credits, reason};
+use crate::config::duration;
 use crate::session::Session;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -56,7 +57,7 @@ fn moment(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime> {
     if let Ok(at) = OffsetDateTime::parse(text, &Rfc3339) {
         return Ok(at);
     }
-    let after = humantime::parse_duration(text).with_context(|| {
+    let after = duration(text).with_context(|| {
         format!(
             "--expires: expected a duration such as 30d or a time such as 2027-01-31T00:00:00Z, got {text:?}"
         )

@@ -1,5 +1,5 @@
 //! The commands. Each listing command takes `--json`: one JSON document on stdout, logs on stderr.
-//! Exit status: 0 done, 1 failed or found something wrong, 2 wrong usage.
+//! Exit status: 0 done; 1 something failed, or an id is not known; 2 wrong usage, or not what was expected was found.
 
 pub mod account;
 mod account_acts;
@@ -48,7 +48,7 @@ pub struct Cli {
 }
 
 const AFTER_HELP: &str = "Configuration: environment first (BURSAR_DATABASE_URL, BURSAR_AMQP_URL, ...), then bursar.toml \
-(BURSAR_CONFIG), then defaults; see `bursar config show`.\nExit status: 0 done, 1 failed or found something wrong, 2 wrong usage.";
+(BURSAR_CONFIG), then defaults; see `bursar config show`.\nExit status: 0 done; 1 something failed, or an id is not known; 2 wrong usage, or not what was expected was found.";
 
 #[derive(Subcommand)]
 enum Command {

@@ -104,11 +104,7 @@ impl ProgressLine {
     }
 
     pub(super) fn show(&mut self, progress: Progress) {
-        let done = match progress.checked {
-            0 => format!("{}", progress.of),
-            checked => format!("{checked} of {}", progress.of),
-        };
-        self.tell(progress.rule, &done, progress.checked > 0);
+        self.tell(progress.rule, &done(progress), progress.checked > 0);
     }
 
     /// How many there are so far, where nobody knows how many there will be.
@@ -135,6 +131,10 @@ impl ProgressLine {
         let mut stderr = std::io::stderr().lock();
         drop(stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()));
     }
+}
+
+fn done(progress: Progress) -> String {
+    format!("{} of {}", progress.checked, progress.of)
 }
 
 fn report_text(report: &Report) -> String {
@@ -208,5 +208,15 @@ fn verdict(report: &Report) -> String {
     match failed {
         0 => Style::Good.paint(&format!("{size}. All {} checks hold.", report.checks.len())),
         failed => Style::Bad.paint(&format!("{size}. {failed} of {} checks failed.", report.checks.len())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_just_begun_is_not_shown_as_done() {
+        assert_eq!(done(Progress { rule: "replayed", checked: 0, of: 2 }), "0 of 2");
     }
 }

@@ -1,7 +1,7 @@
 //! Closing letters that nothing is to be done about, and opening them again.
 
-use super::{Which, agreed, done, refused};
-use crate::commands::bulk::Bulk;
+use super::{Chosen, agreed, done, refused};
+use crate::commands::bulk::Agreement;
 use crate::session::Session;
 use anyhow::Result;
 use dead_letters::acts::{self, Order};
@@ -10,11 +10,19 @@ use serde_json::json;
 use std::process::ExitCode;
 use time::OffsetDateTime;
 
-pub async fn discard(session: &Session, which: &Which, bulk: &Bulk, reason: String) -> Result<ExitCode> {
-    let filter = which.said()?;
-    let Some(order) = order(session, filter, bulk, Some(reason), "Discard {} of them?").await? else {
+pub async fn discard(
+    session: &Session,
+    which: &Chosen,
+    agreement: &Agreement,
+    reason: String,
+) -> Result<ExitCode> {
+    let filter = which.filter();
+    let Some(order) = order(session, filter, agreement, Some(reason), "Discard {} of them?").await? else {
         return Ok(ExitCode::from(2));
     };
+    if order.expected == Some(0) {
+        return done(session, "Nothing to discard.", json!({ "discarded": 0 }));
+    }
     let count = match acts::discard(&session.pool, &order, OffsetDateTime::now_utc()).await {
         Ok(count) => count,
         Err(error) => return refused(session, error),
@@ -27,11 +35,19 @@ pub async fn discard(session: &Session, which: &Which, bulk: &Bulk, reason: Stri
     )
 }
 
-pub async fn undo(session: &Session, which: &Which, bulk: &Bulk, reason: Option<String>) -> Result<ExitCode> {
-    let filter = Filter { states: vec![State::Discarded], ..which.said()? };
-    let Some(order) = order(session, filter, bulk, reason, "Take {} of them back?").await? else {
+pub async fn undo(
+    session: &Session,
+    which: &Chosen,
+    agreement: &Agreement,
+    reason: Option<String>,
+) -> Result<ExitCode> {
+    let filter = Filter { states: vec![State::Discarded], ..which.filter() };
+    let Some(order) = order(session, filter, agreement, reason, "Take {} of them back?").await? else {
         return Ok(ExitCode::from(2));
     };
+    if order.expected == Some(0) {
+        return done(session, "Nothing to take back.", json!({ "opened": 0 }));
+    }
     let count = match acts::undo(&session.pool, &order, OffsetDateTime::now_utc()).await {
         Ok(count) => count,
         Err(error) => return refused(session, error),
@@ -42,11 +58,12 @@ pub async fn undo(session: &Session, which: &Which, bulk: &Bulk, reason: Option<
 async fn order(
     session: &Session,
     filter: Filter,
-    bulk: &Bulk,
+    agreement: &Agreement,
     reason: Option<String>,
     question: &str,
 ) -> Result<Option<Order>> {
-    let agreed = agreed(session, &filter, bulk, question).await?;
-    let max = bulk.max.map(|max| max as i64);
-    Ok(agreed.map(|expected| Order { by: bulk.by(), reason, filter, expected: Some(expected), max }))
+    let by = agreement.by()?;
+    let agreed = agreed(session, &filter, agreement, question).await?;
+    let max = agreement.max.map(|max| max as i64);
+    Ok(agreed.map(|expected| Order { by, reason, filter, expected: Some(expected), max }))
 }

@@ -5,7 +5,7 @@
 use super::document::{self, Change};
 use super::done;
 use super::locks::{self, Lock};
-use crate::commands::act::{operator, reason};
+use crate::commands::act::{By, reason};
 use crate::commands::bulk::{Consent, agreed_where_asked};
 use crate::commands::say_json;
 use crate::session::Session;
@@ -48,9 +48,8 @@ pub struct Arguments {
     /// Why
     #[arg(long, value_parser = reason)]
     reason: String,
-    /// Who does it (by default the user of the operating system)
-    #[arg(long, value_name = "NAME")]
-    by: Option<String>,
+    #[command(flatten)]
+    by: By,
     /// Change also what is locked
     #[arg(long, value_name = "LOCK", requires = "second")]
     unlock: Vec<Lock>,
@@ -60,14 +59,6 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    fn by(&self) -> Result<String> {
-        let by = self.by.clone().unwrap_or_else(operator);
-        match by.trim() {
-            "" => bail!("--by: expected who does it, got nothing"),
-            by => Ok(by.to_owned()),
-        }
-    }
-
     /// Who agrees to what is unlocked: somebody else.
     fn second(&self, by: &str) -> Result<Option<String>> {
         let Some(second) = self.second.as_deref().map(str::trim) else { return Ok(None) };
@@ -125,7 +116,7 @@ pub async fn edit(session: &Session, arguments: &Arguments) -> Result<ExitCode> 
             "expected `[dead_letters] edit = true` in the configuration, it is not: dead letters are not edited here"
         );
     }
-    let by = arguments.by()?;
+    let by = arguments.by.name()?;
     let agreed_by = arguments.second(&by)?;
     let stored = find(session, arguments.letter).await?;
     let old = Old::read(&stored)?;

@@ -19,12 +19,14 @@ pub async fn letters(session: &Session, filter: &Filter, limit: i64) -> Result<E
         true => read::count(&session.pool, filter).await?,
         false => letters.len() as i64,
     };
+    let replaying = replaying(session, filter).await?;
     if session.json {
-        say_json(&json!({ "total": total, "letters": letters }))?;
+        say_json(&json!({ "total": total, "letters": letters, "replaying": replaying }))?;
         return Ok(ExitCode::SUCCESS);
     }
     if letters.is_empty() {
         say("No dead letters here.");
+        tell_replaying(replaying);
         return Ok(ExitCode::SUCCESS);
     }
     say(&letters_table(&letters).to_string());
@@ -34,7 +36,23 @@ pub async fn letters(session: &Session, filter: &Filter, limit: i64) -> Result<E
             letters.len()
         )));
     }
+    tell_replaying(replaying);
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many more there are that a replay has in hand, where only others are shown.
+async fn replaying(session: &Session, filter: &Filter) -> Result<i64> {
+    if filter.states.contains(&State::Replaying) {
+        return Ok(0);
+    }
+    let filter = Filter { states: vec![State::Replaying], ..filter.clone() };
+    Ok(read::count(&session.pool, &filter).await?)
+}
+
+fn tell_replaying(count: i64) {
+    if count > 0 {
+        say(&Style::Dim.paint(&format!("{count} more are in replays: `bursar dlq replays`")));
+    }
 }
 
 fn letters_table(letters: &[LetterLine]) -> Table {
@@ -86,16 +104,19 @@ fn shown(reason: &str) -> String {
 
 pub async fn groups(session: &Session, filter: &Filter, limit: i64) -> Result<ExitCode> {
     let groups = read::groups(&session.pool, filter, limit).await?;
+    let replaying = replaying(session, filter).await?;
     if session.json {
-        say_json(&json!({ "groups": groups }))?;
+        say_json(&json!({ "groups": groups, "replaying": replaying }))?;
         return Ok(ExitCode::SUCCESS);
     }
     if groups.is_empty() {
         say("No dead letters here.");
+        tell_replaying(replaying);
         return Ok(ExitCode::SUCCESS);
     }
     say(&groups_table(&groups).to_string());
     say(&Style::Dim.paint("Next: `bursar dlq plan --group <fingerprint>` tells what a replay would change."));
+    tell_replaying(replaying);
     Ok(ExitCode::SUCCESS)
 }
 

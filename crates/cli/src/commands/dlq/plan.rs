@@ -1,6 +1,6 @@
 //! What a replay would change.
 
-use super::Which;
+use super::{Which, otherwise, refused};
 use crate::commands::{say, say_json};
 use crate::plan::{self, Replayed, Verdict};
 use crate::session::Session;
@@ -9,7 +9,7 @@ use anyhow::Result;
 use bus::queue;
 use clap::Args;
 use db::Doing;
-use dead_letters::read::{self, Filter, StoredMessage};
+use dead_letters::read::{self, Filter, State, StoredMessage};
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -26,6 +26,9 @@ const PLANNED: [&str; 4] = [queue::INGESTER, queue::GATE, queue::GATE_INBOUND, q
 pub struct Arguments {
     #[command(flatten)]
     which: Which,
+    /// All of them, as where nothing else is said
+    #[arg(long)]
+    all: bool,
     /// So many at most, the oldest
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=MAX))]
     max: i64,
@@ -36,6 +39,9 @@ pub struct Arguments {
 
 pub async fn plan(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
     let filter = arguments.which.filter();
+    if let Some(error) = otherwise(session, &filter.letters, State::Open).await? {
+        return refused(session, error);
+    }
     let found = read::count(&session.pool, &filter).await?;
     let (messages, nowhere) = messages(session, &filter, arguments.max).await?;
     let plan = plan::plan(session, &messages).await?;

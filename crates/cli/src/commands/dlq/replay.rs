@@ -1,8 +1,8 @@
 //! Starting a replay and watching it: the dead-letters worker carries it out.
 
-use super::{Which, agreed, refused};
+use super::{Chosen, agreed, done, refused};
 use crate::commands::act::reason;
-use crate::commands::bulk::Bulk;
+use crate::commands::bulk::{Bulk, Rate};
 use crate::commands::verify::ProgressLine;
 use crate::commands::{say, say_json};
 use crate::session::Session;
@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(100);
 #[derive(Args)]
 pub struct Arguments {
     #[command(flatten)]
-    which: Which,
+    which: Chosen,
     #[command(flatten)]
     bulk: Bulk,
     /// Why, for the audit
@@ -40,19 +40,23 @@ pub struct Arguments {
 }
 
 pub async fn start(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
-    let (filter, bulk) = (arguments.which.said()?, &arguments.bulk);
-    let Some(expected) = agreed(session, &filter, bulk, "Replay {} of them?").await? else {
+    let (filter, bulk) = (arguments.which.filter(), &arguments.bulk);
+    let by = bulk.agreement.by()?;
+    let Some(expected) = agreed(session, &filter, &bulk.agreement, "Replay {} of them?").await? else {
         return Ok(ExitCode::from(2));
     };
+    if expected == 0 {
+        return done(session, "Nothing to replay.", json!({ "replay": null, "total": 0 }));
+    }
     let order = Order {
-        by: bulk.by(),
+        by,
         reason: arguments.reason.clone(),
         filter,
         expected: Some(expected),
-        max: bulk.max.map(|max| max as i64),
+        max: bulk.agreement.max.map(|max| max as i64),
     };
-    let canary = bulk.canary.map(i32::try_from).transpose()?;
-    let pace = Pace { canary, rate: bulk.rate.map(|rate| rate.per_second()) };
+    let canary = bulk.speed.canary.map(i32::try_from).transpose()?;
+    let pace = Pace { canary, rate: bulk.speed.rate.map(|rate| rate.per_second()) };
     let started = acts::start_replay(&session.pool, &order, pace, OffsetDateTime::now_utc()).await;
     let (replay, total) = match started {
         Ok(started) => started,
@@ -67,7 +71,13 @@ pub async fn start(session: &Session, arguments: &Arguments) -> Result<ExitCode>
         }
         return Ok(ExitCode::SUCCESS);
     }
-    watch(session, replay, Some(bulk.wait)).await
+    watch(session, replay, Some(patience(session, bulk)?)).await
+}
+
+/// How long nothing may move where everything runs: until the next goes out, and until its worker gives up on it.
+fn patience(session: &Session, bulk: &Bulk) -> Result<Duration> {
+    let next = bulk.speed.rate.map_or(Duration::ZERO, Rate::interval);
+    Ok(bulk.speed.wait + next + session.config.rests()?)
 }
 
 /// Shows how far it is until it ends. `patience`: how long nothing may move.
@@ -94,14 +104,17 @@ pub async fn watch(session: &Session, replay: Uuid, patience: Option<Duration>) 
             () = tokio::time::sleep(LOOK) => {}
             _ = tokio::signal::ctrl_c() => {
                 progress.clear();
-                say(&format!("Replay {replay} goes on without you: `bursar dlq replays {replay}`, `bursar dlq cancel {replay}`."));
+                match session.json {
+                    true => say_json(&line)?,
+                    false => say(&format!("Replay {replay} goes on without you: `bursar dlq replays {replay}`, `bursar dlq cancel {replay}`.")),
+                }
                 return Ok(ExitCode::SUCCESS);
             }
         }
     }
 }
 
-async fn one(session: &Session, replay: Uuid) -> Result<ReplayLine> {
+pub async fn one(session: &Session, replay: Uuid) -> Result<ReplayLine> {
     let mut lines = read::replays(&session.pool, Some(replay), 1).await?;
     lines.pop().ok_or_else(|| anyhow!("expected the id of a replay, got {replay}: see `bursar dlq replays`"))
 }
@@ -109,7 +122,9 @@ async fn one(session: &Session, replay: Uuid) -> Result<ReplayLine> {
 fn tell(session: &Session, line: &ReplayLine, ended: bool) -> Result<ExitCode> {
     let good = ended && line.resolved == i64::from(line.total);
     if session.json {
-        say_json(line)?;
+        let mut document = serde_json::to_value(line)?;
+        document["stuck"] = json!(!ended);
+        say_json(&document)?;
     } else {
         say(&format!(
             "Replay {}, {}: {} of {} resolved, {} dead again, {} given back.",
@@ -184,7 +199,7 @@ pub async fn list(session: &Session, replay: Option<Uuid>, limit: i64) -> Result
                 line.dead_again.to_string(),
                 line.released.to_string(),
                 or_none(line.canary.map(|canary| canary.to_string()).as_deref()),
-                or_none(line.rate.map(|rate| format!("{rate}/s")).as_deref()),
+                or_none(line.rate.map(Rate::text).as_deref()),
                 or_none(line.reason.as_deref()),
             ],
         );

@@ -100,7 +100,7 @@ fn summary(view: &LetterView) -> String {
         ("came by", format!("{} {}", view.exchange, view.routing_key)),
         ("user", or_none(view.user_id.as_deref())),
         ("trace", or_none(view.traceparent.as_deref())),
-        ("came", format!("{} times", line.copies)),
+        ("came", if line.copies == 1 { "once".to_owned() } else { format!("{} times", line.copies) }),
     ];
     lines.extend(view.previous.map(|previous| ("before", format!("{previous}: this letter comes of it"))));
     lines.extend(view.next.iter().map(|next| ("now", format!("{next}: it goes on as this letter"))));

@@ -43,22 +43,26 @@ const LOOK: Duration = Duration::from_millis(20);
 /// So many of those that did not end well are named.
 const NAMED_MAX: usize = 20;
 
+/// What became of an act that nobody has settled.
+const NOT_KNOWN: &str = "not known yet: is the fleet running?";
+
 #[derive(Default)]
 struct Tally {
     delivered: usize,
     /// With what became of it instead.
     others: Vec<(PaymentId, String)>,
-    stopped: bool,
+    /// Why the rest was left alone.
+    stopped: Option<String>,
 }
 
 pub async fn deliver(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
     let bulk = &arguments.bulk;
     let payments = deliverable(session, &arguments.which, usize::MAX).await?;
-    let (found, now) = (payments.len(), bulk.of(payments.len()));
-    if found > 0 || bulk.is_expecting() {
+    let (found, now) = (payments.len(), bulk.agreement.of(payments.len()));
+    if found > 0 || bulk.agreement.is_expecting() {
         let question =
             format!("Found {found} that today's configuration would deliver. Deliver {now} of them?");
-        if let Consent::Refused(why) = bulk.consent(found, &question) {
+        if let Consent::Refused(why) = bulk.agreement.consent(found, &question) {
             match session.json {
                 true => say_json(&json!({ "found": found, "delivered": 0, "error": why }))?,
                 false => say(&format!("Nothing was delivered: {why}. Found {found}.")),
@@ -73,27 +77,37 @@ pub async fn deliver(session: &Session, arguments: &Arguments) -> Result<ExitCod
 /// The canary first; the rest only if all of it was delivered.
 async fn carry_out(session: &Session, arguments: &Arguments, payments: &[PaymentId]) -> Result<Tally> {
     let (bulk, mut tally) = (&arguments.bulk, Tally::default());
-    let (mut pace, mut line) = (Pace::new(bulk.rate), ProgressLine::new());
+    let by = bulk.agreement.by()?;
+    if payments.is_empty() {
+        return Ok(tally);
+    }
+    let (mut pace, mut line) = (Pace::new(bulk.speed.rate), ProgressLine::new());
     let broker = session.broker("deliver");
     let intake = session.intake(&broker, CONFIRM_TIMEOUT)?;
-    let (canary, rest) = payments.split_at(bulk.canary.unwrap_or(0).min(payments.len()));
+    let (canary, rest) = payments.split_at(bulk.speed.canary.unwrap_or(0).min(payments.len()));
     let portion = pace.portion(AT_ONCE);
     for portion in canary.chunks(portion).chain(rest.chunks(portion)) {
         let is_past_canary = tally.delivered + tally.others.len() >= canary.len();
         if !tally.others.is_empty() && !canary.is_empty() && is_past_canary {
-            tally.stopped = true;
+            tally.stopped = Some("not all of the canary was delivered".to_owned());
             break;
         }
         pace.wait_for(portion.len()).await;
         let acts: Vec<_> =
-            portion.iter().map(|payment| act(payment.clone(), &bulk.by(), &arguments.reason)).collect();
+            portion.iter().map(|payment| act(payment.clone(), &by, &arguments.reason)).collect();
         let causes: Vec<Cause> = acts.iter().map(|act| act.cause.clone()).collect();
         intake.make_durable(acts).await?;
-        for (payment, became) in portion.iter().zip(became(session, &causes, portion, bulk.wait).await?) {
+        let became = became(session, &causes, portion, bulk.speed.wait).await?;
+        let is_known = became.iter().any(|became| became.as_deref() != Some(NOT_KNOWN));
+        for (payment, became) in portion.iter().zip(became) {
             match became {
                 None => tally.delivered += 1,
                 Some(why) => tally.others.push((payment.clone(), why)),
             }
+        }
+        if !is_known && tally.others.len() + tally.delivered < payments.len() {
+            tally.stopped = Some("nothing is known of any of them yet; is the fleet running?".to_owned());
+            break;
         }
         let checked = (tally.delivered + tally.others.len()) as i64;
         line.show(Progress { rule: "payments delivered", checked, of: payments.len() as i64 });
@@ -123,7 +137,7 @@ async fn became(
         let of = |(cause, payment): (&Cause, &PaymentId)| match outcomes.get(cause) {
             _ if delivered.contains(payment) => None,
             Some(outcome) => Some(format!("{outcome}, and still undelivered")),
-            None => Some("not known yet: is the fleet running?".to_owned()),
+            None => Some(NOT_KNOWN.to_owned()),
         };
         return Ok(causes.iter().zip(payments).map(of).collect());
     }
@@ -142,8 +156,8 @@ fn tell(session: &Session, found: usize, tally: &Tally) -> Result<ExitCode> {
         others.for_each(|(payment, became)| {
             say(&format!("  {payment}: {became}; see bursar payment show {payment}"))
         });
-        if tally.stopped {
-            say("Stopped: not all of the canary was delivered, the rest was left alone.");
+        if let Some(why) = &tally.stopped {
+            say(&format!("Stopped: {why}; the rest was left alone."));
         }
     }
     Ok(if tally.others.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })

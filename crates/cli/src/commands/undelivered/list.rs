@@ -80,11 +80,16 @@ pub async fn list(session: &Session, which: &Which, each: bool, limit: usize) ->
     if each {
         return tell(session, "payments", &payments, payments_table(&payments), None);
     }
+    let deliverable: u64 = groups.values().map(|group| group.deliverable).sum();
+    let more = groups.len().saturating_sub(limit);
     let groups: Vec<Group> = groups.into_values().take(limit).collect();
-    let deliverable: u64 = groups.iter().map(|group| group.deliverable).sum();
     let next = match deliverable {
         0 => "Today's configuration would deliver none of them: see `bursar payment show`, `payment deliver --account --credits`.".to_owned(),
         count => format!("Today's configuration would deliver {count} of them: bursar payment undelivered plan"),
+    };
+    let next = match more {
+        0 => next,
+        more => format!("{more} more groups: --limit {}. {next}", groups.len() + more),
     };
     tell(session, "groups", &groups, groups_table(&groups), Some(next))
 }

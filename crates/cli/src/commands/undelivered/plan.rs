@@ -1,14 +1,15 @@
 //! `payment undelivered plan`.
 
 use super::{Which, act, deliverable};
-use crate::commands::act::operator;
 use crate::commands::{say, say_json};
-use crate::plan::{self, Replayed, Verdict};
+use crate::plan::{self, MESSAGES_MAX, Replayed, Verdict};
 use crate::session::Session;
+use crate::table::Style;
 use anyhow::Result;
-use bus::{Incoming, exchange, queue};
+use bus::exchange;
 use clap::Args;
-use domain::{Envelope, PaymentId, envelope};
+use domain::PaymentId;
+use serde_json::json;
 use std::process::ExitCode;
 
 #[derive(Args)]
@@ -16,7 +17,7 @@ pub struct Arguments {
     #[command(flatten)]
     which: Which,
     /// So many at most, the oldest
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=500))]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=MESSAGES_MAX as u64))]
     max: u64,
     /// Everything that each would change
     #[arg(long)]
@@ -24,32 +25,23 @@ pub struct Arguments {
 }
 
 pub async fn plan(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
-    let payments = deliverable(session, &arguments.which, arguments.max as usize).await?;
+    let payments = deliverable(session, &arguments.which, usize::MAX).await?;
     let exchange = session.namespace()?.name(exchange::VERIFIED);
-    let by = operator();
-    let message = |payment: &PaymentId| Replayed {
-        label: payment.to_string(),
-        queue: queue::GATE.to_owned(),
-        message: as_received(&exchange, &act(payment.clone(), &by, "planned")),
+    let message = |payment: &PaymentId| {
+        Replayed::of_fact(payment.to_string(), &exchange, &act(payment.clone(), "plan", "planned"))
     };
-    let messages: Vec<Replayed> = payments.iter().map(message).collect();
+    let messages: Vec<Replayed> = payments.iter().take(arguments.max as usize).map(message).collect();
+    let (found, planned) = (payments.len(), messages.len());
     let plan = plan::plan(session, &messages).await?;
     match session.json {
-        true => say_json(&plan)?,
+        true => say_json(&json!({ "found": found, "planned": planned, "plan": plan }))?,
         false if messages.is_empty() => say("Today's configuration would deliver none: nothing to plan."),
         false => say(&plan.text(arguments.details)),
     }
+    if found > planned && !session.json {
+        let more = format!("The oldest {planned} of {found}: --max plans more, up to {MESSAGES_MAX}.");
+        say(&Style::Dim.paint(&more));
+    }
     let fails = plan.messages.iter().any(|message| message.verdict == Verdict::WouldFail);
     Ok(if fails { ExitCode::from(1) } else { ExitCode::SUCCESS })
-}
-
-fn as_received(exchange: &str, envelope: &Envelope) -> Incoming {
-    Incoming {
-        exchange: exchange.to_owned(),
-        routing_key: envelope.fact.kind().as_str().to_owned(),
-        message_id: Some(envelope.cause.id.clone()),
-        content_type: Some(envelope::CONTENT_TYPE.to_owned()),
-        body: envelope.to_json().into_bytes(),
-        ..Incoming::default()
-    }
 }

@@ -10,10 +10,9 @@ use super::verify::ProgressLine;
 use crate::plan::Replayed;
 use crate::session::Session;
 use anyhow::Result;
-use bus::{Incoming, exchange, queue};
+use bus::exchange;
 use clap::{Args, Subcommand};
 use db::Doing;
-use domain::{Envelope, envelope};
 use gate::{Place, Today, UnrecognisedDelivery, UnrecognisedFilter};
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
@@ -139,25 +138,14 @@ async fn to_be_planned(session: &Session, which: &Which, max: usize) -> Result<T
         let fits = wanted.planned + 1 == wanted.found && wanted.messages.len() + envelopes.len() <= max;
         if fits {
             wanted.planned += 1;
-            wanted.messages.extend(envelopes.iter().map(|envelope| Replayed {
-                label: delivery.cause.to_string(),
-                queue: queue::GATE.to_owned(),
-                message: as_received(&exchange, envelope),
-            }));
+            wanted.messages.extend(
+                envelopes
+                    .iter()
+                    .map(|envelope| Replayed::of_fact(delivery.cause.to_string(), &exchange, envelope)),
+            );
         }
         ControlFlow::Continue(())
     })
     .await?;
     Ok(wanted)
-}
-
-fn as_received(exchange: &str, envelope: &Envelope) -> Incoming {
-    Incoming {
-        exchange: exchange.to_owned(),
-        routing_key: envelope.fact.kind().as_str().to_owned(),
-        message_id: Some(envelope.cause.id.clone()),
-        content_type: Some(envelope::CONTENT_TYPE.to_owned()),
-        body: envelope.to_json().into_bytes(),
-        ..Incoming::default()
-    }
 }

@@ -89,12 +89,13 @@ impl Found {
 
 pub async fn replay(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
     let bulk = &arguments.bulk;
+    let by = bulk.agreement.by()?;
     let found = find(session, &arguments.which).await?;
     let count = found.understood.len();
-    let now = bulk.of(count);
-    if count > 0 || bulk.is_expecting() {
+    let now = bulk.agreement.of(count);
+    if count > 0 || bulk.agreement.is_expecting() {
         let question = format!("Found {}\nReplay {now} of them?", found.text());
-        if let Consent::Refused(why) = bulk.consent(count, &question) {
+        if let Consent::Refused(why) = bulk.agreement.consent(count, &question) {
             return refuse(session, &found, &why);
         }
     }
@@ -102,7 +103,7 @@ pub async fn replay(session: &Session, arguments: &Arguments) -> Result<ExitCode
         0 => Tally::default(),
         _ => carry_out(session, arguments, &found.understood[..now]).await?,
     };
-    tally.show(session, &found, &bulk.by())
+    tally.show(session, &found, &by)
 }
 
 /// Replays, and writes into the audit what was done, also where it was broken off.
@@ -112,14 +113,14 @@ async fn carry_out(session: &Session, arguments: &Arguments, causes: &[Cause]) -
     let mut replay = Replay {
         session,
         intake: session.intake(&broker, CONFIRM_TIMEOUT)?,
-        wait: bulk.wait,
-        pace: Pace::new(bulk.rate),
+        wait: bulk.speed.wait,
+        pace: Pace::new(bulk.speed.rate),
         line: ProgressLine::new(),
         of: causes.len(),
         tally: Tally::default(),
     };
     let ended = tokio::select! {
-        ended = replay.run(causes, bulk.canary.unwrap_or(0)) => ended,
+        ended = replay.run(causes, bulk.speed.canary.unwrap_or(0)) => ended,
         _ = tokio::signal::ctrl_c() => Err(anyhow!("broken off; replay what is left")),
     };
     replay.line.clear();
@@ -134,7 +135,7 @@ async fn carry_out(session: &Session, arguments: &Arguments, causes: &[Cause]) -
 
 async fn record(session: &Session, arguments: &Arguments, tally: &Tally) -> Result<()> {
     let record = Record {
-        by: arguments.bulk.by(),
+        by: arguments.bulk.agreement.by()?,
         action: "readmit",
         filter: Some(arguments.which.document()),
         letters: Some(tally.replayed as i64),
