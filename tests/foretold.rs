@@ -345,7 +345,10 @@ fn expected_letters(plan: &Value) -> Vec<String> {
             let worker = if queue.starts_with("gate") { "gate" } else { queue };
             let letter = message["label"].as_str().unwrap();
             let parts: Vec<&Value> = list(&message["parts"]).collect();
-            let mut codes = parts.iter().filter_map(|part| part["failure"]["code"].as_str());
+            // Of several facts in a message the first is followed to its last reader, the others to the message's worker.
+            let is_followed = |number: usize, part: &Value| number == 0 || part["failure"]["worker"] == worker;
+            let followed = parts.iter().enumerate().filter(|(number, part)| is_followed(*number, part));
+            let mut codes = followed.filter_map(|(_, part)| part["failure"]["code"].as_str());
             let of = |worker: &str| -> BTreeSet<&str> {
                 let outcomes = parts.iter().flat_map(|part| list(&part["outcomes"]));
                 let of_worker = outcomes.filter(|outcome| outcome["worker"] == worker);
