@@ -800,6 +800,80 @@ fn the_audit_is_append_only_and_tells_who_did_what_and_why() {
 }
 
 #[test]
+fn an_act_on_many_is_in_the_audit_of_each_and_in_that_of_no_other() {
+    run(async |site| {
+        bury(&site, ["1", "2", "3"].map(|id| Dead::of(&spent(id, 1)))).await;
+        let letters = recorded(&site, 3).await;
+        let kind = letters[0].line.fingerprint.clone();
+        let ids: Vec<Uuid> = letters.iter().map(|letter| letter.line.letter).collect();
+        let now = OffsetDateTime::now_utc();
+        let of_kind = Filter { fingerprint: Some(kind.clone()), ..Filter::default() };
+        let two = Filter { letters: ids[..2].to_vec(), ..of_kind.clone() };
+        acts::discard(&site.pool, &order(two.clone()), now).await.unwrap();
+        acts::undo(&site.pool, &order(two), now).await.unwrap();
+        acts::discard(&site.pool, &order(Filter::letter(ids[2])), now).await.unwrap();
+        acts::start_replay(&site.pool, &order(of_kind), Pace::default(), now).await.unwrap();
+        let told = async |letter: Option<Uuid>, fingerprint: Option<String>| {
+            let filter = read::AuditFilter { letter, fingerprint, by: None };
+            let lines = read::audit(&site.pool, &filter, 100).await.unwrap();
+            lines.into_iter().rev().map(|line| line.action).collect::<Vec<_>>()
+        };
+        assert_eq!(told(Some(ids[0]), None).await, ["discard", "undo", "replay"]);
+        assert_eq!(told(Some(ids[2]), None).await, ["discard"]);
+        assert_eq!(told(None, Some(kind)).await, ["discard", "undo", "replay"]);
+        let shown = read::letter(&site.pool, ids[2]).await.unwrap().unwrap();
+        assert_eq!(shown.audit.len(), 1, "what was done with others is not its: {:?}", shown.audit);
+        let changed = sqlx::query("delete from dead_letter_audit_letters").execute(&site.pool).await;
+        assert!(changed.is_err(), "append-only");
+    });
+}
+
+#[test]
+fn nobody_does_nothing_and_a_replay_that_is_none_releases_nothing() {
+    run(async |site| {
+        bury(&site, [Dead::of(&spent("1", 1))]).await;
+        let id = recorded(&site, 1).await[0].line.letter;
+        let now = OffsetDateTime::now_utc();
+        for by in ["", " "] {
+            let order = Order { by: by.to_owned(), ..order(Filter::letter(id)) };
+            let replayed = acts::start_replay(&site.pool, &order, Pace::default(), now).await;
+            assert!(matches!(replayed, Err(acts::Error::Nobody)), "{replayed:?}");
+            let noted = acts::note(&site.pool, &About::Letter(id), by, "seen", now).await;
+            assert!(matches!(noted, Err(acts::Error::Nobody)), "{noted:?}");
+        }
+        let none = acts::release(&site.pool, Uuid::now_v7(), now, "ada", now).await;
+        assert!(matches!(none, Err(acts::Error::Replay { .. })), "{none:?}");
+        assert_eq!(site.number("select count(*) from dead_letter_audit").await, 0);
+    });
+}
+
+/// A replay that fails again makes another letter of it, with a new time of death.
+#[test]
+fn the_oldest_is_what_failed_first_however_late_it_died() {
+    run(async |site| {
+        let late = Dead { at: DEAD + Duration::from_secs(3_600), ..Dead::of(&spent("1", 1)) };
+        let mut young = Dead { at: DEAD, ..Dead::of(&spent("2", 1)) }.message(&site);
+        let failed_at = DEAD.format(&Rfc3339).unwrap();
+        young.headers.insert(header::FIRST_FAILED_AT.to_owned(), failed_at);
+        site.publisher.publish_all(vec![late.message(&site), young]).await.unwrap();
+        recorded(&site, 2).await;
+        let mut connection = site.pool.acquire().await.unwrap();
+        let stored = read::stored(&mut connection, &Filter::default(), 10).await.unwrap();
+        assert_eq!(stored[0].fact.as_deref(), Some("gateway/1"));
+        let rest = read::stored_after(&mut connection, &Filter::default(), Some(&stored[0]), 10).await;
+        assert_eq!(rest.unwrap().len(), 1);
+        let lines = read::letters(&site.pool, &Filter::default(), 10).await.unwrap();
+        assert_eq!(lines[0].fact.as_deref(), Some("gateway/1"));
+        let (open, _) = read::gauges(&mut connection).await.unwrap();
+        assert_eq!(open[0].oldest, FIRST);
+        drop(connection);
+        let first = Order { max: Some(1), ..order(Filter::default()) };
+        acts::discard(&site.pool, &first, OffsetDateTime::now_utc()).await.unwrap();
+        assert_eq!(site.texts("select id from dead_letters where state = 'discarded'").await, ["1"]);
+    });
+}
+
+#[test]
 fn an_act_on_letters_that_are_not_as_expected_writes_nothing() {
     run(async |site| {
         bury(&site, ["1", "2", "3"].map(|id| Dead::of(&spent(id, 1)))).await;

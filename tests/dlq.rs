@@ -221,13 +221,16 @@ fn operators_see_before_they_act_and_what_they_do_is_in_the_audit() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("letters.jsonl");
         let path = file.to_str().unwrap();
-        let exported =
-            Bursar::run(&site, &broken.settings(), &["dlq", "export", "--to", path, "--by", "ada"]).await;
-        assert!(exported.status.success(), "{exported:?}");
+        let exported = broken.done(&site, &["export", "--to", path, "--by", "ada"]).await;
+        assert_eq!(exported, json!({ "exported": 6, "file": path }));
         let lines = std::fs::read_to_string(&file).unwrap();
         assert_eq!(lines.lines().count(), 6);
         let document: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
         assert_eq!((&document["user_id"], &document["queue"]), (&json!("guest"), &json!("gate.inbound")));
+        assert!(document["fingerprint"] == kind && document["attempts"].is_array(), "{document}");
+        for told in ["dead_at", "first_failed_at", "account"] {
+            assert!(document[told].is_string(), "{told}: {document}");
+        }
         let again = Bursar::run(&site, &broken.settings(), &["dlq", "export", "--to", path]).await;
         assert_eq!(again.status.code(), Some(1), "a file that is there is not written over");
 
@@ -289,7 +292,7 @@ fn operators_see_before_they_act_and_what_they_do_is_in_the_audit() {
             .collect();
         assert_eq!(
             actions,
-            ["discard", "undo", "export", "replay", "replay_ended", "replay", "replay_ended"]
+            ["discard", "undo", "export", "export", "replay", "replay_ended", "replay", "replay_ended"]
         );
         let audit = mended.done(&site, &["audit", letter]).await;
         let actions: Vec<&str> = audit["audit"]
@@ -526,7 +529,7 @@ fn letters_leave_the_queue_without_postgres_and_come_back_whole() {
         let path = file.to_str().unwrap();
         let (status, said, why) =
             direct(&["drain", "--direct", "--to", path, "--worker", "gate", "--max", "3"]).await;
-        assert_eq!((status, &said["taken"], &said["left"]), (0, &json!(3), &json!(0)), "{why}");
+        assert_eq!((status, &said["taken"], &said["left"]), (0, &json!(3), &json!(4)), "{why}");
         site.until_depth(queue::DEAD_LETTERS, 4).await;
         let (status, said, why) = direct(&["drain", "--direct", "--to", &format!("{path}.2")]).await;
         assert_eq!((status, &said["taken"]), (0, &json!(4)), "{why}");
@@ -536,6 +539,22 @@ fn letters_leave_the_queue_without_postgres_and_come_back_whole() {
             let (status, _, why) = direct(&["import", &file]).await;
             assert_eq!(status, 0, "{why}");
         }
+        site.until_depth(queue::DEAD_LETTERS, 7).await;
+        let none = folder.path().join("none.jsonl");
+        let none = none.to_str().unwrap();
+        let (status, said, why) = direct(&["drain", "--direct", "--to", none, "--worker", "nobody"]).await;
+        assert_eq!((status, &said["taken"], &said["skipped"]), (0, &json!(0), &json!(7)), "{why}");
+        assert!(!std::fs::exists(none).unwrap(), "nothing was taken");
+        std::fs::write(none, "").unwrap();
+        let (status, said, why) = direct(&["import", none]).await;
+        assert_eq!((status, &said["imported"], why.contains("panicked")), (0, &json!(0), false), "{why}");
+        // One line that was never drained, and nothing of the file goes out.
+        let drained = std::fs::read_to_string(path).unwrap();
+        let exported = json!({ "letter": "x", "routing_key": "gate", "message_id": "g_1", "content_type": "",
+                               "headers": {}, "body_base64": "" });
+        std::fs::write(none, format!("{drained}{exported}\n")).unwrap();
+        let (status, _, why) = direct(&["import", none]).await;
+        assert!(status == 1 && why.contains("dlq replay"), "{why}");
         site.until_depth(queue::DEAD_LETTERS, 7).await;
 
         let keeper = Bursar::start(&site, &deployment.settings(), &["up", "--workers", "dead-letters"]).await;

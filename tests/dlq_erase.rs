@@ -6,6 +6,9 @@ use bus::exchange;
 use serde_json::json;
 use testkit::{Bursar, run};
 
+/// Letters that still say something of somebody; a cause without digits stands for a name that an attempt quotes.
+const QUOTING: &str = "select count(*) from dead_letters where reason like '%shown to Jane%' or attempts::text like '%shown to Jane%'";
+
 const SAYING: &str =
     "select count(*) from dead_letters where body <> '' or headers::text <> '{}' or diff is not null";
 
@@ -19,6 +22,14 @@ fn closed_letters_are_emptied_and_open_ones_are_left_and_named() {
         let old = the_open_letter(&site).await;
         let erase = ["delivery", "erase", "paddle/evt_1", "--by", "ada", "--json"];
 
+        sqlx::query(
+            r#"update dead_letters set reason = 'it failed over "shown to Jane"',
+                      attempts = '[{"at": "2026-11-20T10:00:00Z", "why": "it failed over \"shown to Jane\""}]'"#,
+        )
+        .execute(&site.pool)
+        .await
+        .unwrap();
+
         // Under another identity by an edit, it says the same of the same person.
         let change =
             ["--set", "data.reason=fraud", "--set", "id=evt_2", "--unlock", "identity", "--second", "grace"];
@@ -31,13 +42,17 @@ fn closed_letters_are_emptied_and_open_ones_are_left_and_named() {
             (&json!([old]), &json!([new])),
             "{report}"
         );
-        assert_eq!(site.number(SAYING).await, 1);
+        assert_eq!((site.number(SAYING).await, site.number(QUOTING).await), (1, 1));
 
         let discard = ["dlq", "discard", new, "--expect", "1", "--reason", "asked to", "--json"];
         assert!(json_of(&site, &settings, &discard).await.0.status.success());
         let (output, report) = json_of(&site, &settings, &erase).await;
         assert!(output.status.success() && report["letters_emptied"] == json!([new]), "{report}");
-        assert_eq!(site.number(SAYING).await, 0);
+        assert_eq!((site.number(SAYING).await, site.number(QUOTING).await), (0, 0));
+        assert_eq!(
+            site.texts("select reason || ' ' || (attempts -> 0 ->> 'why') from dead_letters").await,
+            ["it failed over * it failed over *", "it failed over * it failed over *"]
+        );
         let (_, shown) = json_of(&site, &settings, &["dlq", "show", new, "--json"]).await;
         assert!(shown["letter"]["erased_at"].is_string() && shown["letter"]["body"] == json!(""), "{shown}");
         assert_eq!(

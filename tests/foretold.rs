@@ -270,11 +270,13 @@ impl Books {
         let journal = posted.into_iter().map(|(posted, of)| format!("{posted}: {}", entries.text(&of.0)));
         let events = site
             .texts("select concat_ws(' ', account, sequence, type) from events where account is not null");
-        let unassigned: Vec<(String, i64)> =
-            sqlx::query_as("select type, count(*) from events where account is null and not starts_with(type, 'alert.') group by type")
-                .fetch_all(&site.pool)
-                .await
-                .unwrap();
+        // Alerts are told by whoever watches, when it looks, and no plan foretells them.
+        let unassigned: Vec<(String, i64)> = sqlx::query_as(
+            "select type, count(*) from events where account is null and type not like 'alert.%' group by type",
+        )
+        .fetch_all(&site.pool)
+        .await
+        .unwrap();
         // An account that was only looked up for a fact that changed nothing has a row, and nothing in it.
         let balances: Vec<(String, String)> = sqlx::query_as(
             "select account, concat_ws(' ', trim_scale(available), trim_scale(held), trim_scale(debt)) from accounts where sequence > 0",

@@ -257,7 +257,7 @@ fn a_fact_is_in_flight_for_a_while_after_it_was_recognised() {
         admitted_by_an_older_version(&site, std::slice::from_ref(&fact)).await;
         settle(&site, &[fact]).await;
         assert!(verified(&site).await.ok, "the ledger is about to read it");
-        change(&site, "update inbox set recognised_at = now() - interval '2 minutes'").await;
+        change(&site, "update inbox set recognised_at = now() - interval '6 minutes'").await;
         let report = verified(&site).await;
         let failed: Vec<&str> =
             report.checks.iter().filter(|check| !check.ok).map(|check| check.name).collect();

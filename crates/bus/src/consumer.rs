@@ -160,6 +160,8 @@ impl Health {
 
 /// Runs `lanes` lanes of a worker until the context's token is cancelled and their batches in hand are settled.
 pub async fn run<W: Worker>(worker: Arc<W>, lanes: usize, context: Context) {
+    // An increase is told of a counter only once it has been there before: the first panic is one, too.
+    metrics::counter!("bursar_panics_total", "worker" => W::NAME).increment(0);
     let shards: Arc<[Shard]> = (0..lanes).map(|_| Shard::default()).collect();
     let lanes = (0..lanes).map(|number| {
         let context = Context { publisher: context.publisher.sibling(), ..context.clone() };

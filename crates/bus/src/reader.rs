@@ -9,18 +9,25 @@ use lapin::options::{BasicAckOptions, BasicGetOptions};
 pub struct QueueReader {
     channel: Channel,
     queue: String,
+    unseen: u32,
 }
 
 impl QueueReader {
     /// `queue`: without the namespace.
     pub async fn open(broker: &Broker, namespace: &Namespace, queue: &str) -> Result<Self, BrokerError> {
-        Ok(Self { channel: broker.channel().await?, queue: namespace.name(queue) })
+        Ok(Self { channel: broker.channel().await?, queue: namespace.name(queue), unseen: 0 })
     }
 
     /// The next message as it lies there, and its tag; nothing once all have been seen.
     pub async fn next(&mut self) -> Result<Option<(u64, Incoming)>, BrokerError> {
         let got = self.channel.basic_get(self.queue.as_str().into(), BasicGetOptions::default()).await?;
+        self.unseen = got.as_ref().map_or(0, |got| got.message_count);
         Ok(got.map(|got| (got.delivery_tag, Incoming::from(got.delivery))))
+    }
+
+    /// How many lay behind the one that was seen last.
+    pub fn unseen(&self) -> u32 {
+        self.unseen
     }
 
     /// It is safe elsewhere: it leaves the queue.

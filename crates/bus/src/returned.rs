@@ -193,6 +193,18 @@ impl Incoming {
         Incoming { death: None, ..self.clone() }.on_its_way(to, part, &[], OffsetDateTime::now_utc())
     }
 
+    /// A dead letter's message as it may lie in a file and go back to the queue of dead letters: what the broker told in
+    /// headers of its own (which no message that is published may carry) it tells as a letter of the fleet does. Nothing
+    /// where it is none.
+    pub fn laid_aside(&self, namespace: &Namespace, now: OffsetDateTime) -> Option<Message> {
+        let mut restored = self.clone().restored(namespace);
+        let death = restored.death.as_mut()?;
+        death.at = death.at.or(Some(now));
+        let to = Address { exchange: namespace.name(exchange::DEAD), routing_key: death.worker.clone() };
+        let part = Part { content_type: None, body: restored.body.clone() };
+        Some(restored.on_its_way(to, part, restored.attempts(), now))
+    }
+
     pub(crate) fn attempts(&self) -> &[Attempt] {
         self.returned.as_ref().map_or(&[], |returned| &returned.attempts)
     }
@@ -358,5 +370,29 @@ mod tests {
         message.headers.extend(death.map(|(name, value)| (name.to_owned(), value.to_owned())));
         let death = message.restored(&namespace()).death.unwrap();
         assert_eq!((&*death.worker, &*death.queue, &*death.code), ("gate", "gate.inbound", "broker_maxlen"));
+    }
+
+    #[test]
+    fn what_was_laid_aside_comes_back_with_where_it_lay_and_how_it_came() {
+        let mut message = incoming();
+        message.exchange = "shop.dead".to_owned();
+        message.routing_key = "gate".to_owned();
+        let death = [
+            (header::DEATH_QUEUE, "shop.gate.inbound"),
+            (header::DEATH_REASON, "rejected"),
+            (header::DEATH_EXCHANGE, "shop.inbound"),
+            (header::DEATH_ROUTING_KEY, "fact.usage"),
+        ];
+        message.headers.extend(death.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let restored = message.clone().restored(&namespace());
+        let aside = message.laid_aside(&namespace(), NOW).unwrap();
+        assert!(aside.headers.keys().all(|name| !name.starts_with("x-")), "{aside:?}");
+        let back = delivered(aside).restored(&namespace());
+        assert_eq!(back.death, restored.death.map(|death| Death { at: Some(NOW), ..death }));
+        let came = |message: &Incoming| {
+            (message.exchange.clone(), message.routing_key.clone(), message.user_id.clone())
+        };
+        assert_eq!(came(&back), ("shop.inbound".into(), "fact.usage".into(), Some("gateway".into())));
+        assert_eq!(incoming().laid_aside(&namespace(), NOW), None, "no dead letter");
     }
 }

@@ -29,6 +29,8 @@ pub enum Error {
         "expected letters that still say something, {0} of them were erased: what they said is gone for good"
     )]
     Erased(i64),
+    #[error("expected who does it, got an empty name: see --by")]
+    Nobody,
     #[error("expected the id of a replay that is {wanted}, got {replay}, {found}: see `bursar dlq replays`")]
     Replay { replay: Uuid, wanted: &'static str, found: String },
 }
@@ -78,7 +80,8 @@ pub struct Erased {
     pub left: Vec<Uuid>,
 }
 
-/// Something done that changed no letter: a plan, an export.
+/// Something done that changed no letter: an export, what was drained, deliveries that were admitted again. What may be
+/// broken off is written down before it begins, without letters, and again with what came of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     pub by: String,

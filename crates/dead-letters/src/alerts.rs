@@ -203,9 +203,10 @@ impl Watcher {
         now: OffsetDateTime,
     ) -> Result<Option<Condition>, Error> {
         let longer = self.thresholds.oldest;
-        let oldest = store::oldest(connection).await?.filter(|dead_at| *dead_at < now - longer);
-        Ok(oldest.map(|dead_at| {
-            let details = json!({ "dead_at": time_text(dead_at), "longer_than_seconds": longer.as_secs() });
+        let oldest = store::oldest(connection).await?.filter(|failed_at| *failed_at < now - longer);
+        Ok(oldest.map(|failed_at| {
+            let details =
+                json!({ "first_failed_at": time_text(failed_at), "longer_than_seconds": longer.as_secs() });
             Condition::new(Alert::Oldest, details)
         }))
     }

@@ -50,6 +50,10 @@ enum Next {
 
 /// Runs until the token is cancelled. Any number of them may run.
 pub async fn carry_out(namespace: Namespace, pool: Pool, publisher: Publisher, stop: CancellationToken) {
+    // A rate is told of a counter only once it has been there before.
+    for result in ["resolved", "failed_again", "stopped"] {
+        metrics::counter!("bursar_replays_total", "result" => result).increment(0);
+    }
     let mut delays = Delays::for_servers();
     let topology = Topology::new(&namespace);
     let kinds_read: Vec<String> = topology.kinds_read(&namespace).map(str::to_owned).collect();

@@ -92,21 +92,36 @@ fn translated(message: &Incoming, settings: &processors::Settings, now: OffsetDa
     (processor.translate)(settings, &message.body, now).ok()?.into_iter().next()
 }
 
-/// Money that was paid or goes back, credits that are given or used. What a payment grants only the ledger can tell.
+/// Money that was paid or goes back, credits that are given or used: how much of them, so that what was stated with a sign
+/// it may not have takes nothing off what hangs on other letters. What a payment grants only the ledger can tell.
 fn at_stake(fact: &Fact) -> (Option<Money>, Option<Credits>) {
     match fact {
         Fact::Payment(payment) => (Some(payment.amount), None),
         Fact::Movement(movement) => (Some(movement.amount), None),
         Fact::Hold(hold) => (Some(hold.amount), None),
         Fact::Valuation(valuation) => (Some(valuation.amount), None),
-        Fact::Usage(usage) => (None, Some(usage.credits)),
-        Fact::Grant(grant) => (None, Some(grant.credits)),
+        Fact::Usage(usage) => (None, Some(usage.credits.abs())),
+        Fact::Grant(grant) => (None, Some(grant.credits.abs())),
         Fact::Adjustment(adjustment) => (None, Some(adjustment.credits.abs())),
-        Fact::Assignment(assignment) => (None, assignment.credits),
+        Fact::Assignment(assignment) => (None, assignment.credits.map(Credits::abs)),
         Fact::Dispute(_)
         | Fact::Customer(_)
         | Fact::RefundRequest(_)
         | Fact::Expiry(_)
         | Fact::Unrecognised(_) => (None, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::fact::Usage;
+
+    #[test]
+    fn what_a_sign_is_wrong_of_takes_nothing_off_what_is_at_stake() {
+        let account = AccountId::new("acct_1").unwrap();
+        let credits = -Credits::parse_positive("6", 0).unwrap();
+        let usage = Usage { account, credits, reference: None, description: None };
+        assert_eq!(at_stake(&Fact::Usage(usage)).1, Some(-credits));
     }
 }

@@ -1,7 +1,8 @@
 //! The gate: every delivery is admitted once.
 //!
 //! It reads what came through a door, inserts each fact's identity into the inbox and passes on those it had not seen.
-//! A repeat that says the same is counted and stopped; the same identity with other content is a dead letter with both.
+//! A repeat that says the same is counted and stopped; the same identity with other content is a dead letter that names the fields which
+//! differ: the inbox has what was admitted, the letter's body what came.
 //! Facts that no worker reads are kept in the inbox and passed to nobody: a worker added later finds them there.
 //! What was admitted as `fact.unrecognised` and is understood now is no repeat and no conflict: it is admitted anew, as what
 //! it was recognised as. Never the other way round.
@@ -9,6 +10,7 @@
 //! Order: insert, publish with confirms, commit, acknowledge. A crash in between repeats what was published, and the
 //! readers make repeats harmless; nothing is lost.
 
+mod difference;
 mod door;
 mod store;
 mod unrecognised;
@@ -142,8 +144,12 @@ impl Gate {
             Some(admitted) if !self.says_the_same(candidate, admitted) => Verdict::Dead {
                 code: "conflict",
                 reason: format!(
-                    "{} was admitted with another content. Admitted: {}. Came: {}",
-                    candidate.envelope.cause, admitted.fact, candidate.canonical
+                    "expected what was admitted under {}, got another {}",
+                    candidate.envelope.cause,
+                    difference::fields(
+                        (&admitted.kind, &admitted.fact),
+                        (candidate.envelope.fact.kind().as_str(), &candidate.canonical)
+                    )
                 ),
             },
             Some(_) | None => REPEATED,

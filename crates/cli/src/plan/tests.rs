@@ -238,7 +238,7 @@ fn what_would_fail_again_is_told_with_its_code_and_reason() {
             ]
         );
         let failure = plan.messages[0].failure.as_ref().unwrap();
-        assert!(failure.reason.contains("admitted with another content"), "{failure:?}");
+        assert!(failure.reason.contains("what was admitted under"), "{failure:?}");
         let codes = [("conflict", 1), ("forbidden", 1), ("malformed", 2), ("too_many_credits", 1)];
         assert_eq!(plan.sums.codes, BTreeMap::from(codes));
         assert!(plan.text(false).contains("too_many_credits: expected"), "{}", plan.text(false));

@@ -1,9 +1,11 @@
 //! SQL of what operators do.
 
 use super::{About, Edit, Erased, Error, Order, Pace, Record};
+use crate::fingerprint;
 use crate::letter::key;
 use crate::read::{Filter, State};
 use crate::replay::{end, release as give_back};
+use bus::Attempt;
 use db::{Doing, PgConnection, Pool};
 use domain::Cause;
 use serde_json::json;
@@ -24,23 +26,29 @@ async fn begin(pool: &Pool) -> Result<Tx, db::Error> {
     Ok(transaction)
 }
 
+/// An act without a name is nobody's, and the audit could not tell whose.
+fn somebody(by: &str) -> Result<(), Error> {
+    if by.trim().is_empty() { Err(Error::Nobody) } else { Ok(()) }
+}
+
 async fn commit(transaction: Tx) -> Result<(), db::Error> {
     transaction.commit().await.doing("committing an operator's act")
 }
 
 /// Takes the letters that an order means, in a state, into this transaction's hands: the oldest first.
 async fn take(connection: &mut PgConnection, order: &Order, wanted: State) -> Result<Vec<Uuid>, Error> {
+    somebody(&order.by)?;
     let filter = Filter { states: vec![wanted], ..order.filter.clone() };
     refuse_others(connection, &filter, wanted).await?;
     // Locked in the order of their ids, then looked at once more: who waited here may find them in another's hands.
     let taken = sqlx::query_scalar!(
         r#"with meant as materialized (
-               select letter from dead_letters_meant($1) order by dead_at, letter limit $2
+               select letter from dead_letters_meant($1) order by first_failed_at, dead_at, letter limit $2
            ), locked as materialized (
-               select letter, dead_at from dead_letters
+               select letter, first_failed_at, dead_at from dead_letters
                where letter in (select letter from meant) and state = $3 order by letter for update
            )
-           select letter as "letter!" from locked order by dead_at, letter"#,
+           select letter as "letter!" from locked order by first_failed_at, dead_at, letter"#,
         Json(&filter) as _,
         order.max,
         wanted.as_str(),
@@ -109,11 +117,12 @@ pub async fn start_replay(
     .doing("beginning a replay")?;
     let result = json!({ "canary": pace.canary, "rate": pace.rate, "max": order.max });
     sqlx::query!(
-        "insert into dead_letter_audit (at, by, action, replay, filter, letters, reason, result)
-         values ($1, $2, 'replay', $3, $4, $5, $6, $7)",
+        "insert into dead_letter_audit (at, by, action, replay, fingerprint, filter, letters, reason, result)
+         values ($1, $2, 'replay', $3, $4, $5, $6, $7, $8)",
         now,
         order.by,
         replay,
+        order.filter.fingerprint,
         Json(&order.filter) as _,
         total,
         order.reason,
@@ -141,6 +150,7 @@ async fn turn(
     (action, by): (&str, &str),
     now: OffsetDateTime,
 ) -> Result<(), Error> {
+    somebody(by)?;
     let mut transaction = begin(pool).await?;
     let turned = sqlx::query!(
         "update replays set state = $3, next_at = greatest(next_at, $4) where replay = $1 and state = $2",
@@ -196,6 +206,7 @@ async fn record_of_replay(
 
 /// Ends a replay: what has not gone out is open again, what has keeps its way. Returns how many are open again.
 pub async fn cancel(pool: &Pool, replay: Uuid, by: &str, now: OffsetDateTime) -> Result<i64, Error> {
+    somebody(by)?;
     let mut transaction = begin(pool).await?;
     let running = sqlx::query_scalar!(
         r#"select true as "running!" from replays where replay = $1 and state in ('running', 'paused') for update"#,
@@ -223,7 +234,15 @@ pub async fn release(
     by: &str,
     now: OffsetDateTime,
 ) -> Result<i64, Error> {
+    somebody(by)?;
     let mut transaction = begin(pool).await?;
+    let known = sqlx::query_scalar!(r#"select true as "known!" from replays where replay = $1"#, replay)
+        .fetch_optional(&mut *transaction)
+        .await
+        .doing("looking at a replay")?;
+    if known.is_none() {
+        return Err(not_so(&mut transaction, replay, "known").await?);
+    }
     let released = sqlx::query!(
         "with released as (
              update replay_letters set state = 'released', outcome = 'its outcome never came', settled_at = $3
@@ -289,7 +308,7 @@ pub async fn undo(pool: &Pool, order: &Order, now: OffsetDateTime) -> Result<i64
     Ok(letters.len() as i64)
 }
 
-/// Where it is a single letter the audit is found by it, too.
+/// Each of the letters finds the act in its audit.
 async fn record_of_letters(
     connection: &mut PgConnection,
     action: &str,
@@ -298,8 +317,11 @@ async fn record_of_letters(
     now: OffsetDateTime,
 ) -> Result<(), db::Error> {
     sqlx::query!(
-        "insert into dead_letter_audit (at, by, action, letter, fingerprint, filter, letters, reason)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "with act as (
+             insert into dead_letter_audit (at, by, action, letter, fingerprint, filter, letters, reason)
+             values ($1, $2, $3, $4, $5, $6, $7, $8) returning number
+         )
+         insert into dead_letter_audit_letters (letter, number) select letter, number from act, unnest($9::uuid[]) as l (letter)",
         now,
         order.by,
         action,
@@ -308,6 +330,7 @@ async fn record_of_letters(
         Json(&order.filter) as _,
         letters.len() as i32,
         order.reason,
+        letters,
     )
     .execute(connection)
     .await
@@ -323,6 +346,7 @@ pub async fn note(
     text: &str,
     now: OffsetDateTime,
 ) -> Result<(), Error> {
+    somebody(by)?;
     let (letter, fingerprint) = match about {
         About::Letter(letter) => (Some(*letter), None),
         About::Fingerprint(fingerprint) => (None, Some(fingerprint.as_str())),
@@ -349,6 +373,7 @@ pub async fn note(
 
 /// Writes down what changed no letter.
 pub async fn record(pool: &Pool, record: &Record, now: OffsetDateTime) -> Result<(), Error> {
+    somebody(&record.by)?;
     sqlx::query!(
         "insert into dead_letter_audit (at, by, action, filter, letters, reason, result) values ($1, $2, $3, $4, $5, $6, $7)",
         now,
@@ -441,8 +466,9 @@ pub async fn edit(
 }
 
 /// Empties the closed letters of a cause, and of what they were before or became by an edit or a replay, for good: bodies,
-/// headers, what an edit changed. The letters stay. Safe to repeat.
+/// headers, what an edit changed, and whatever a reason quotes. The letters stay. Safe to repeat.
 pub async fn erase(pool: &Pool, cause: &Cause, by: &str, now: OffsetDateTime) -> Result<Erased, Error> {
+    somebody(by)?;
     let mut transaction = begin(pool).await?;
     let rows = sqlx::query!(
         r#"with recursive meant as (
@@ -463,27 +489,62 @@ pub async fn erase(pool: &Pool, cause: &Cause, by: &str, now: OffsetDateTime) ->
     if erased == Erased::default() {
         return Ok(erased);
     }
+    let masked = masked(&mut transaction, &erased.emptied).await?;
     sqlx::query!(
-        "update dead_letters set body = '', headers = '{}', diff = null, erased_at = $2 where letter = any($1)",
-        &erased.emptied,
+        "update dead_letters l
+         set body = '', headers = '{}', diff = null, reason = m.reason, attempts = m.attempts, erased_at = $4
+         from unnest($1::uuid[], $2::text[], $3::json[]) as m (letter, reason, attempts) where l.letter = m.letter",
+        &masked.letters,
+        &masked.reasons,
+        &masked.attempts as _,
         now,
     )
     .execute(&mut *transaction)
     .await
     .doing("erasing letters")?;
     sqlx::query!(
-        "insert into dead_letter_audit (at, by, action, letter, filter, letters, result)
-         values ($1, $2, 'erase', $3, $4, $5, $6)",
+        "with act as (
+             insert into dead_letter_audit (at, by, action, letter, filter, letters, result)
+             values ($1, $2, 'erase', $3, $4, $5, $6) returning number
+         )
+         insert into dead_letter_audit_letters (letter, number) select letter, number from act, unnest($7::uuid[]) as l (letter)",
         now,
         by,
         erased.emptied.first().filter(|_| erased.emptied.len() == 1).copied(),
         json!({ "event": cause.to_string() }),
         erased.emptied.len() as i32,
         json!({ "emptied": erased.emptied, "left": erased.left }),
+        &erased.emptied,
     )
     .execute(&mut *transaction)
     .await
     .doing("recording an act")?;
     commit(transaction).await?;
     Ok(erased)
+}
+
+/// What stays of why letters died: the kind of failure, without what was quoted of the message.
+#[derive(Default)]
+struct Masked {
+    letters: Vec<Uuid>,
+    reasons: Vec<String>,
+    attempts: Vec<Json<Vec<Attempt>>>,
+}
+
+async fn masked(connection: &mut PgConnection, letters: &[Uuid]) -> Result<Masked, db::Error> {
+    let rows = sqlx::query!(
+        r#"select letter, reason, attempts as "attempts: Json<Vec<Attempt>>" from dead_letters where letter = any($1)"#,
+        letters,
+    )
+    .fetch_all(connection)
+    .await
+    .doing("reading why letters died")?;
+    let mut masked = Masked::default();
+    for row in rows {
+        let why = |attempt: Attempt| Attempt { why: fingerprint::masked(&attempt.why), ..attempt };
+        masked.letters.push(row.letter);
+        masked.reasons.push(fingerprint::masked(&row.reason));
+        masked.attempts.push(Json(row.attempts.0.into_iter().map(why).collect()));
+    }
+    Ok(masked)
 }

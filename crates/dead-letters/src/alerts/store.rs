@@ -58,11 +58,11 @@ pub(super) async fn recorded_since(
     .doing("counting letters that came in")
 }
 
-/// When the oldest died that is open. Both halves are the first of an index.
+/// When that failed first which is open still, however often it was replayed since. Both halves are the first of an index.
 pub(super) async fn oldest(connection: &mut PgConnection) -> Result<Option<OffsetDateTime>, Error> {
     sqlx::query_scalar!(
-        "select least((select min(dead_at) from dead_letters where state = 'open'),
-                      (select min(dead_at) from dead_letters where state = 'replaying')) as oldest",
+        "select least((select min(first_failed_at) from dead_letters where state = 'open'),
+                      (select min(first_failed_at) from dead_letters where state = 'replaying')) as oldest",
     )
     .fetch_one(connection)
     .await

@@ -44,7 +44,7 @@ pub async fn letters(pool: &Pool, filter: &Filter, limit: i64) -> Result<Vec<Let
                   left(reason, 500) as "reason!", fingerprint as "fingerprint!", source || '/' || id as fact, account, payment,
                   amount, currency, credits, json_array_length(attempts) as "attempts!", copies as "copies!",
                   dead_at as "dead_at!", outcome
-           from dead_letters_meant($1) order by dead_at, letter limit $2"#,
+           from dead_letters_meant($1) order by first_failed_at, dead_at, letter limit $2"#,
         Json(filter) as _,
         limit,
     )
@@ -167,8 +167,16 @@ pub struct StoredMessage {
     pub code: String,
     pub reason: String,
     pub fact: Option<String>,
+    pub fingerprint: String,
+    pub account: Option<String>,
+    pub payment: Option<String>,
+    pub traceparent: Option<String>,
+    pub attempts: Vec<Attempt>,
     pub first_failed_at: OffsetDateTime,
     pub dead_at: OffsetDateTime,
+    /// Which letter this one was before, and what an edit changed of it.
+    pub previous: Option<Uuid>,
+    pub diff: Option<Value>,
     pub message: Incoming,
 }
 
@@ -181,24 +189,28 @@ pub async fn stored(
     stored_after(connection, filter, None, limit).await
 }
 
-/// The messages of letters that died after this one.
+/// The messages of letters that are younger than this one.
 pub async fn stored_after(
     connection: &mut PgConnection,
     filter: &Filter,
-    after: Option<(OffsetDateTime, Uuid)>,
+    after: Option<&StoredMessage>,
     limit: i64,
 ) -> Result<Vec<StoredMessage>, Error> {
     let rows = sqlx::query!(
         r#"select letter as "letter!", state as "state!", queue as "queue!", worker as "worker!", code as "code!",
                   reason as "reason!", source || '/' || id as fact, dead_at as "dead_at!",
                   exchange as "exchange!", routing_key as "routing_key!", message_id as "message_id!", content_type, user_id,
-                  headers as "headers!: Json<BTreeMap<String, String>>", body as "body!", first_failed_at as "first_failed_at!"
-           from dead_letters_meant($1) where $3::timestamptz is null or (dead_at, letter) > ($3, $4::uuid)
-           order by dead_at, letter limit $2"#,
+                  headers as "headers!: Json<BTreeMap<String, String>>", body as "body!", first_failed_at as "first_failed_at!",
+                  fingerprint as "fingerprint!", account, payment, traceparent, attempts as "attempts!: Json<Vec<Attempt>>",
+                  previous, diff
+           from dead_letters_meant($1)
+           where $3::timestamptz is null or (first_failed_at, dead_at, letter) > ($3, $4::timestamptz, $5::uuid)
+           order by first_failed_at, dead_at, letter limit $2"#,
         Json(filter) as _,
         limit,
-        after.map(|(at, _)| at),
-        after.map(|(_, letter)| letter),
+        after.map(|after| after.first_failed_at),
+        after.map(|after| after.dead_at),
+        after.map(|after| after.letter),
     )
     .fetch_all(connection)
     .await
@@ -215,8 +227,15 @@ pub async fn stored_after(
                 code: row.code,
                 reason: row.reason,
                 fact: row.fact,
+                fingerprint: row.fingerprint,
+                account: row.account,
+                payment: row.payment,
+                traceparent: row.traceparent,
+                attempts: row.attempts.0,
                 dead_at: row.dead_at,
                 first_failed_at: row.first_failed_at,
+                previous: row.previous,
+                diff: row.diff,
                 message: Incoming {
                     exchange: row.exchange,
                     routing_key: row.routing_key,
@@ -413,14 +432,18 @@ pub struct AuditFilter {
     pub by: Option<String>,
 }
 
-/// The latest first. A letter's are also those of its kind, and of the replays that had it in hand.
+/// The latest first. A letter's are also those on many of which it was one, those of the replays that had it in hand, and, of
+/// its kind, the notes.
 pub async fn audit(pool: &Pool, filter: &AuditFilter, limit: i64) -> Result<Vec<AuditLine>, Error> {
     sqlx::query_as!(
         AuditLine,
         "select number, at, by, action, letter, fingerprint, replay, filter, letters, reason, result
          from dead_letter_audit
-         where ($1::uuid is null and $2::text is null or letter = $1 or fingerprint = $2
-                or replay in (select replay from replay_letters where letter = $1))
+         where ($1::uuid is null and $2::text is null
+                or letter = $1 or number in (select number from dead_letter_audit_letters where letter = $1)
+                or replay in (select replay from replay_letters where letter = $1)
+                or fingerprint = $2 and ($1 is null or action = 'note')
+                or $1 is null and replay in (select replay from dead_letter_audit where fingerprint = $2))
            and ($3::text is null or by = $3)
          order by number desc limit $4",
         filter.letter,
@@ -433,7 +456,7 @@ pub async fn audit(pool: &Pool, filter: &AuditFilter, limit: i64) -> Result<Vec<
     .doing("reading the audit")
 }
 
-/// Open letters of one worker and code, for metrics.
+/// Open letters of one worker and code, for metrics. The oldest is what failed first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gauge {
     pub worker: String,
@@ -450,7 +473,7 @@ pub async fn gauges(connection: &mut PgConnection) -> Result<(Vec<Gauge>, Vec<(S
 async fn open(connection: &mut PgConnection) -> Result<Vec<Gauge>, Error> {
     sqlx::query_as!(
         Gauge,
-        r#"select worker, code, count(*) as "open!", min(dead_at) as "oldest!"
+        r#"select worker, code, count(*) as "open!", min(first_failed_at) as "oldest!"
            from dead_letters where state in ('open', 'replaying') group by worker, code"#,
     )
     .fetch_all(connection)

@@ -1,6 +1,7 @@
 //! Dead letters straight from the queue: without Postgres.
 
 use super::export::new_file;
+use crate::commands::act::operator;
 use crate::commands::{say, say_json};
 use crate::session::{CONFIRM_TIMEOUT, Session};
 use anyhow::{Context, Result, bail};
@@ -8,12 +9,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bus::{Incoming, Message, Publisher, QueueReader, REPLAYED, exchange, queue};
 use clap::Args;
+use dead_letters::acts::{self, Record};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use time::OffsetDateTime;
 
 pub const HELP: &str = "\
 While Postgres is away dead letters wait in their queue, whole and safe: the dead-letters worker moves them once it is back, so there is seldom a need for this. `--to` writes each to a file (and to the disk) before it leaves the queue, for `bursar dlq import`; `--replay` puts each back into the queue it came from (confirmed, before it leaves this one), without plan, audit or outcome.";
@@ -33,13 +36,22 @@ pub struct Arguments {
     #[arg(long, value_name = "WORKER")]
     worker: Option<String>,
     /// So many at most
-    #[arg(long, value_name = "N", default_value_t = u32::MAX)]
-    max: u32,
+    #[arg(long, value_name = "N")]
+    max: Option<u32>,
+}
+
+/// Says what a line is: a letter that `export` wrote is one too, and must not be taken for one that left the queue.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Drained,
 }
 
 /// A message as it lies in the queue of dead letters.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Line {
+    kind: Kind,
     routing_key: String,
     message_id: String,
     content_type: String,
@@ -54,22 +66,28 @@ pub async fn drain(session: &Session, arguments: &Arguments) -> Result<ExitCode>
         Some(path) => Place::File(new_file(path)?),
         None => Place::Queues(Publisher::spawn(session.broker("drain publish"), CONFIRM_TIMEOUT)),
     };
-    let (mut taken, mut left) = (0_u64, 0_u64);
-    // What is left stays in the reader's hands until it is closed: so each is seen once.
-    while taken < arguments.max.into() {
+    let (mut taken, mut skipped) = (0_u64, 0_u64);
+    // What is skipped stays in the reader's hands until it is closed: so each is seen once.
+    while arguments.max.is_none_or(|max| taken < max.into()) {
         let Some((tag, message)) = reader.next().await? else { break };
         if !is_meant(arguments, &message, &session.namespace()?) || !place.put(session, message).await? {
-            left += 1;
+            skipped += 1;
             continue;
         }
         reader.done(tag).await?;
         taken += 1;
     }
+    let left = skipped + u64::from(reader.unseen());
     reader.close().await;
     broker.close().await;
+    if let Some(path) = arguments.to.as_ref().filter(|_| taken == 0) {
+        std::fs::remove_file(path).with_context(|| format!("removing {}, which is empty", path.display()))?;
+    }
     match session.json {
-        true => say_json(&json!({ "taken": taken, "left": left }))?,
-        false => say(&format!("Took {taken} out of the queue of dead letters, left {left}.")),
+        true => say_json(&json!({ "taken": taken, "skipped": skipped, "left": left }))?,
+        false => say(&format!(
+            "Took {taken} out of the queue of dead letters, skipped {skipped}; {left} are left in it."
+        )),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -91,7 +109,7 @@ impl Place {
     async fn put(&mut self, session: &Session, message: Incoming) -> Result<bool> {
         match self {
             Place::File(file) => {
-                let line = serde_json::to_string(&line(&message))?;
+                let line = serde_json::to_string(&line(&message, &session.namespace()?))?;
                 writeln!(file, "{line}").and_then(|()| file.sync_data()).context("writing a dead letter")?;
                 Ok(true)
             }
@@ -112,48 +130,105 @@ fn put_back(message: Incoming, namespace: &bus::Namespace) -> Option<Message> {
     (!is_outcome && !queue.is_empty()).then(|| restored.replay(namespace, &queue))
 }
 
-fn line(message: &Incoming) -> Line {
+fn line(message: &Incoming, namespace: &bus::Namespace) -> Line {
+    let is_outcome = message.routing_key == REPLAYED;
+    let aside = message.laid_aside(namespace, OffsetDateTime::now_utc()).filter(|_| !is_outcome);
+    let message = aside.unwrap_or_else(|| as_it_lies(message));
+    Line {
+        kind: Kind::Drained,
+        routing_key: message.routing_key,
+        message_id: message.message_id,
+        content_type: message.content_type,
+        headers: message.headers,
+        body_base64: BASE64.encode(&message.body),
+    }
+}
+
+/// What is no dead letter: the outcome of a replay, or what somebody put there.
+fn as_it_lies(message: &Incoming) -> Message {
     // The broker's own headers would make a message that goes around look like a cycle to it.
     let headers = message.headers.iter().filter(|(name, _)| !name.starts_with("x-"));
-    Line {
+    Message {
+        exchange: message.exchange.clone(),
         routing_key: message.routing_key.clone(),
         message_id: message.message_id.clone().unwrap_or_default(),
         content_type: message.content_type.clone().unwrap_or_default(),
         headers: headers.map(|(name, value)| (name.clone(), value.clone())).collect(),
-        body_base64: BASE64.encode(&message.body),
+        body: message.body.clone(),
     }
 }
 
 /// Lines published at a time.
 const AT_ONCE: usize = 200;
 
+/// Every line is read before the first is published: a file that is no drained one changes nothing.
 pub async fn import(session: &Session, file: &Path) -> Result<ExitCode> {
-    let at = || format!("reading {}", file.display());
-    let lines = BufReader::new(std::fs::File::open(file).with_context(at)?).lines();
-    let broker = session.broker("import");
-    let publisher = Publisher::spawn(broker.clone(), CONFIRM_TIMEOUT);
     let dead = session.namespace()?.name(exchange::DEAD);
-    let (mut messages, mut count) = (Vec::new(), 0);
-    for (number, line) in lines.enumerate() {
-        let text = line.with_context(at)?;
-        let line: Line = serde_json::from_str(&text).with_context(|| {
-            format!("{}:{}: expected a line of `bursar dlq drain --to`", file.display(), number + 1)
-        })?;
-        messages.push(read_back(&dead, line)?);
+    let mut count = 0_i64;
+    for message in messages(file, &dead)? {
+        message?;
         count += 1;
-        if messages.len() == AT_ONCE {
-            publisher.publish_all(std::mem::take(&mut messages)).await?;
-        }
     }
-    publisher.publish_all(messages).await?;
-    broker.close().await;
+    if count > 0 {
+        give_back(session, messages(file, &dead)?).await?;
+    }
+    let audited = match count {
+        0 => true,
+        _ => record(session, file, count).await,
+    };
     match session.json {
-        true => say_json(&json!({ "imported": count }))?,
+        true => say_json(&json!({ "imported": count, "audited": audited }))?,
         false => say(&format!(
             "Gave {count} back to the queue of dead letters; those that were recorded before count as copies."
         )),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn give_back(session: &Session, mut messages: impl Iterator<Item = Result<Message>>) -> Result<()> {
+    let broker = session.broker("import");
+    let publisher = Publisher::spawn(broker.clone(), CONFIRM_TIMEOUT);
+    loop {
+        let some = messages.by_ref().take(AT_ONCE).collect::<Result<Vec<Message>>>()?;
+        if some.is_empty() {
+            break;
+        }
+        publisher.publish_all(some).await.context("giving dead letters back")?;
+    }
+    broker.close().await;
+    Ok(())
+}
+
+/// What was drained while Postgres was away is in the audit once it is back. Where it is not back yet this is said, and the
+/// letters are no less safe.
+async fn record(session: &Session, file: &Path, count: i64) -> bool {
+    let record = Record {
+        by: operator(),
+        action: "drain",
+        filter: None,
+        letters: Some(count),
+        reason: None,
+        result: Some(json!({ "file": file.display().to_string(), "state": "given back" })),
+    };
+    let recorded = acts::record(&session.pool, &record, OffsetDateTime::now_utc()).await;
+    if let Err(error) = &recorded {
+        tracing::warn!(%error, "the audit does not have what was given back");
+    }
+    recorded.is_ok()
+}
+
+fn messages(file: &Path, dead: &str) -> Result<impl Iterator<Item = Result<Message>>> {
+    let at = format!("reading {}", file.display());
+    let lines = BufReader::new(std::fs::File::open(file).with_context(|| at.clone())?).lines();
+    Ok(lines.enumerate().map(move |(number, text)| {
+        let line: Line = serde_json::from_str(&text.with_context(|| at.clone())?).with_context(|| {
+            format!(
+                "{at}: line {}: expected one of `bursar dlq drain --to`; what `bursar dlq export` wrote never left Postgres, `bursar dlq replay` puts it back",
+                number + 1
+            )
+        })?;
+        read_back(dead, line)
+    }))
 }
 
 fn read_back(dead: &str, line: Line) -> Result<Message> {

@@ -1,6 +1,6 @@
 //! Letters whole, for another system or a later day.
 
-use crate::commands::say;
+use crate::commands::{say, say_json};
 use crate::session::Session;
 use anyhow::{Context, Result};
 use base64::Engine;
@@ -14,42 +14,56 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// Letters read at a time.
 const PAGE: i64 = 200;
 
+/// What is broken off leaves the row that was written before it began.
 pub async fn export(session: &Session, filter: &Filter, to: Option<PathBuf>, by: &str) -> Result<ExitCode> {
     let mut out: Box<dyn Write + Send> = match &to {
         Some(path) => Box::new(BufWriter::new(new_file(path)?)),
         None => Box::new(std::io::stdout()),
     };
-    let mut connection = session.pool.acquire().await.doing("taking a connection")?;
-    let mut count = 0;
-    let mut after = None;
-    loop {
-        let page = read::stored_after(&mut connection, filter, after, PAGE).await?;
-        let Some(last) = page.last() else { break };
-        after = Some((last.dead_at, last.letter));
-        count += page.len() as i64;
-        for stored in &page {
-            writeln!(out, "{}", document(stored)).context("writing a dead letter")?;
-        }
-    }
-    out.flush().context("writing dead letters")?;
     let file = to.as_ref().map(|path| path.display().to_string());
-    let record = Record {
-        by: by.to_owned(),
-        action: "export",
-        filter: Some(serde_json::to_value(filter)?),
-        letters: Some(count),
-        reason: None,
-        result: Some(json!({ "file": file })),
+    let record = async |letters: Option<i64>, result: Value| {
+        let filter = Some(serde_json::to_value(filter)?);
+        let by = by.to_owned();
+        let record = Record { by, action: "export", filter, letters, reason: None, result: Some(result) };
+        anyhow::Ok(acts::record(&session.pool, &record, OffsetDateTime::now_utc()).await?)
     };
-    acts::record(&session.pool, &record, OffsetDateTime::now_utc()).await?;
-    if let Some(file) = file {
-        say(&format!("Wrote {count} dead letters to {file}."));
+    record(None, json!({ "file": file, "state": "begun" })).await?;
+    let mut count = 0;
+    let written = write(session, filter, &mut out, &mut count).await;
+    let state = if written.is_ok() { "done" } else { "broken off" };
+    record(Some(count), json!({ "file": file, "state": state })).await?;
+    written?;
+    match file {
+        Some(file) if session.json => say_json(&json!({ "exported": count, "file": file }))?,
+        Some(file) => say(&format!("Wrote {count} dead letters to {file}.")),
+        None => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn write(
+    session: &Session,
+    filter: &Filter,
+    out: &mut (dyn Write + Send),
+    count: &mut i64,
+) -> Result<()> {
+    let mut connection = session.pool.acquire().await.doing("taking a connection")?;
+    let mut last = None;
+    loop {
+        let mut page = read::stored_after(&mut connection, filter, last.as_ref(), PAGE).await?;
+        for stored in &page {
+            writeln!(out, "{}", document(stored)).context("writing a dead letter")?;
+            *count += 1;
+        }
+        let Some(youngest) = page.pop() else { break };
+        last = Some(youngest);
+    }
+    out.flush().context("writing dead letters")
 }
 
 /// A file that was not there before; it may hold what webhooks say of people.
@@ -59,6 +73,10 @@ pub fn new_file(path: &Path) -> Result<std::fs::File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).with_context(|| format!("expected to make a new file {}", path.display()))
+}
+
+fn time(at: OffsetDateTime) -> Option<String> {
+    at.format(&Rfc3339).ok()
 }
 
 fn document(stored: &StoredMessage) -> Value {
@@ -71,6 +89,15 @@ fn document(stored: &StoredMessage) -> Value {
         "code": stored.code,
         "reason": stored.reason,
         "fact": stored.fact,
+        "fingerprint": stored.fingerprint,
+        "account": stored.account,
+        "payment": stored.payment,
+        "traceparent": stored.traceparent,
+        "attempts": stored.attempts,
+        "first_failed_at": time(stored.first_failed_at),
+        "dead_at": time(stored.dead_at),
+        "previous": stored.previous,
+        "diff": stored.diff,
         "exchange": message.exchange,
         "routing_key": message.routing_key,
         "message_id": message.message_id,

@@ -378,6 +378,7 @@ fn refused(session: &Session, error: acts::Error) -> Result<ExitCode> {
         acts::Error::Database(_)
         | acts::Error::Unknown(_)
         | acts::Error::Erased(_)
+        | acts::Error::Nobody
         | acts::Error::Replay { .. } => Err(error.into()),
     }
 }

@@ -59,6 +59,7 @@ fn text(view: &LetterView, known: &Known) -> String {
     let mut parts =
         vec![Style::Bold.paint(&format!("{}  {}", view.line.letter, view.line.state)), summary(view)];
     parts.push(format!("\n{}\n{}", Style::Bold.paint("Why"), view.line.reason));
+    parts.extend(both_sides(view));
     parts.extend(section("What was tried", timeline(view), 1));
     parts.push(format!("\n{}\n{}", Style::Bold.paint("What it says"), body(view)));
     parts.push(format!("\n{}\n{}", Style::Bold.paint("What the ledger knows"), knowledge(known)));
@@ -69,6 +70,14 @@ fn text(view: &LetterView, known: &Known) -> String {
         parts.extend(section("What was done", audit_table(&view.audit), view.audit.len() as i64));
     }
     parts.join("\n")
+}
+
+/// The gate names the fields in which two facts of one identity differ; who is to decide between them wants to see both.
+fn both_sides(view: &LetterView) -> Option<String> {
+    let fact = view.line.fact.as_ref().filter(|_| view.line.code == "conflict")?;
+    Some(format!(
+        "What was admitted is shown by `bursar fact show {fact}`; what came instead is below, under What it says."
+    ))
 }
 
 fn summary(view: &LetterView) -> String {
