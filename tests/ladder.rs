@@ -344,7 +344,9 @@ fn a_message_comes_back_as_it_first_came_whatever_its_publisher_forged() {
             message_id: Some("m-1".to_owned()),
             content_type: Some("text/x-script".to_owned()),
             user_id: Some(site.amqp_user()),
-            headers: headers(&[&forged[..], &own[..], &[("x-death", "forged")]].concat()),
+            headers: headers(
+                &[&forged[..], &own[..], &[("x-death", "forged"), ("x-delivery-count", "5")]].concat(),
+            ),
             body: b"unknown a 2".to_vec(),
         })
         .await;

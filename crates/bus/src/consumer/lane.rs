@@ -7,7 +7,7 @@ use super::{Announcement, BATCH_FACTS, Context, Decoded, Verdict, Worker};
 use crate::backoff::Delays;
 use crate::connection::{Broker, BrokerError};
 use crate::fate::{Fate, Fated, code};
-use crate::message::{self, Incoming};
+use crate::message::Incoming;
 use crate::publisher::PublishError;
 use crate::returned::Part;
 use db::Work;
@@ -52,6 +52,19 @@ enum Ended {
     Stopped,
     /// The consumer or its channel is gone.
     Lost(String),
+}
+
+/// A message that was taken and is in no batch yet.
+struct Received {
+    tag: u64,
+    message: Incoming,
+}
+
+impl Received {
+    /// Whether it is settled with nobody else beside it.
+    fn stands_alone(&self) -> bool {
+        came_back_often(self.message.returns)
+    }
 }
 
 /// A batch as it was taken: readable items with the message each came in, and the others.
@@ -139,7 +152,8 @@ impl<W: Worker> Lane<W> {
         tracing::info!(worker = W::NAME, lane = self.name, queue, "consuming");
         let ended = self.work_off(&channel, &mut consumer).await;
         if let Ok(Ended::Stopped) = ended {
-            // What was delivered and not taken up goes back with the closing channel, uncounted.
+            // What was delivered and not taken up goes back with the closing channel. RabbitMQ before 4 counts that as a
+            // return, as it does a crash: who is a suspect by it is only settled alone.
             drop(channel.basic_cancel(tag.as_str().into(), BasicCancelOptions::default()).await);
             Broker::close_channel(channel).await;
         }
@@ -147,7 +161,7 @@ impl<W: Worker> Lane<W> {
     }
 
     async fn work_off(&self, channel: &Channel, consumer: &mut Consumer) -> Result<Ended, BrokerError> {
-        // A delivery that was taken and did not belong into the batch before.
+        // A message that was taken and did not belong into the batch before.
         let mut waiting = None;
         loop {
             let batch = match self.take(consumer, &mut waiting).await {
@@ -166,18 +180,20 @@ impl<W: Worker> Lane<W> {
     async fn take(
         &self,
         consumer: &mut Consumer,
-        waiting: &mut Option<Delivery>,
+        waiting: &mut Option<Received>,
     ) -> Result<Batch<W::Item>, Ended> {
         let first = match waiting.take() {
-            Some(delivery) => delivery,
+            Some(received) => received,
             None => tokio::select! {
                 biased;
                 () = self.context.stop.cancelled() => return Err(Ended::Stopped),
-                first = consumer.next() => delivered(first)?,
+                first = consumer.next() => self.received(first)?,
             },
         };
         let mut batch = Batch::empty();
-        if self.add(&mut batch, first, None).await {
+        let is_alone = first.stands_alone();
+        self.add(&mut batch, first).await;
+        if is_alone {
             return Ok(batch);
         }
         let deadline = Instant::now() + LINGER;
@@ -190,30 +206,20 @@ impl<W: Worker> Lane<W> {
             && batch.bytes < BATCH_BYTES
         {
             let Ok(next) = tokio::time::timeout_at(deadline, consumer.next()).await else { break };
-            self.add(&mut batch, delivered(next)?, Some(waiting)).await;
-            if waiting.is_some() {
+            let next = self.received(next)?;
+            if next.stands_alone() {
+                *waiting = Some(next);
                 break;
             }
+            self.add(&mut batch, next).await;
         }
         Ok(batch)
     }
 
-    /// Reads a delivery into the batch, or leaves it `waiting` where it must be settled by itself and others are there.
-    /// Tells whether it is such a one.
-    async fn add(
-        &self,
-        batch: &mut Batch<W::Item>,
-        delivery: Delivery,
-        waiting: Option<&mut Option<Delivery>>,
-    ) -> bool {
-        if let Some(waiting) = waiting.filter(|_| came_back_often(message::returns(&delivery.properties))) {
-            *waiting = Some(delivery);
-            return false;
-        }
-        let tag = delivery.delivery_tag;
-        let mut message = Incoming::from(delivery).restored(&self.context.namespace);
+    /// Reads a message into the batch.
+    async fn add(&self, batch: &mut Batch<W::Item>, received: Received) {
+        let Received { tag, mut message } = received;
         let suspect = Suspect::of(W::NAME, &message);
-        let is_suspect = suspect.is_some();
         let decoded = match suspect {
             None => self.decode(&message),
             Some(suspect) => match suspect.begin(&self.context.pool).await {
@@ -245,7 +251,12 @@ impl<W: Worker> Lane<W> {
             message.body = Vec::new();
         }
         batch.messages.push(message);
-        is_suspect
+    }
+
+    fn received(&self, delivery: Option<lapin::Result<Delivery>>) -> Result<Received, Ended> {
+        let delivery = delivered(delivery)?;
+        let tag = delivery.delivery_tag;
+        Ok(Received { tag, message: Incoming::from(delivery).restored(&self.context.namespace) })
     }
 
     /// A message that makes its decoder panic is a dead letter like any other.
