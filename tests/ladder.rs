@@ -69,6 +69,11 @@ impl<const PREFETCH: u16, const GIVES_UP: bool> Steps<PREFETCH, GIVES_UP> {
         .execute(&site.pool)
         .await
         .unwrap();
+        Self::again()
+    }
+
+    /// On a site that has its table.
+    fn again() -> Arc<Self> {
         Arc::new(Self {
             attempts: Mutex::default(),
             read: Mutex::default(),
@@ -684,6 +689,98 @@ impl Worker for Survivor {
                 .await
                 .doing("noting an item")?;
         }
+        Ok(Settled { verdicts: vec![Verdict::Done("seen"); items.len()], ..Settled::default() })
+    }
+}
+
+/// Makes suspects of the messages in the worker's queue: it is killed so often while it has all of them in hand.
+async fn kill_with_all_in_hand(site: &Site, steps: &Arc<Steps<50>>, lanes: usize, count: u32) {
+    for _ in 0..3 {
+        site.until_depth(queue::LEDGER, count).await;
+        let mortal = site.start_mortal(steps.clone(), lanes);
+        eventually("all to be read", async || {
+            let in_hand = site.depth(queue::LEDGER).await == 0 && steps.entered.available_permits() > 0;
+            in_hand.then_some(())
+        })
+        .await;
+        mortal.kill();
+        while let Ok(permit) = steps.entered.try_acquire() {
+            permit.forget();
+        }
+    }
+    site.until_depth(queue::LEDGER, count).await;
+}
+
+#[test]
+fn a_suspect_that_waits_for_its_turn_goes_back_when_the_fleet_stops() {
+    run(async |site| {
+        let steps = Steps::<50, true>::on(&site).await;
+        send(&site, &["wait 1", "wait 2"]).await;
+        kill_with_all_in_hand(&site, &steps, 1, 2).await;
+        let steps = Steps::<1, true>::again();
+        let running = site.start_with(steps.clone(), 2, site.context());
+        steps.entered.acquire().await.unwrap().forget();
+        site.until_depth(queue::LEDGER, 0).await;
+        let stopping = tokio::spawn(running.stop());
+        site.until_depth(queue::LEDGER, 1).await;
+        steps.pass.add_permits(1);
+        stopping.await.unwrap();
+        assert_eq!(site.number(SEEN_COUNT).await, 1);
+    });
+}
+
+/// A worker that needs no database goes on without it, and its suspects too.
+#[test]
+fn suspects_do_not_stand_in_a_queue_for_a_database_that_is_away() {
+    run(async |site| {
+        let steps = Steps::<50, true>::on(&site).await;
+        let mut items: Vec<String> = (0..20).map(|number| format!("idle {number}")).collect();
+        items[0] = "wait 0".to_owned();
+        send(&site, &items.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        kill_with_all_in_hand(&site, &steps, 1, 20).await;
+        let relay = Relay::to(site.database_url.expose_secret(), 5432).await;
+        let by_relay: secrecy::SecretString = relay.url(site.database_url.expose_secret()).into();
+        relay.close();
+        let context = Context { pool: db::pool(&by_relay, 2, "by the relay").unwrap(), ..site.context() };
+        let idle = Arc::new(Idle(AtomicU32::new(0)));
+        let running = site.start_with(idle.clone(), 1, context);
+        within(Duration::from_secs(30), "all to be settled", async || {
+            (idle.0.load(Ordering::Relaxed) == 20).then_some(())
+        })
+        .await;
+        running.stop().await;
+        site.until_depth(queue::LEDGER, 0).await;
+    });
+}
+
+/// Counts what comes, and needs no database.
+struct Idle(AtomicU32);
+
+impl Worker for Idle {
+    const NAME: &'static str = "ledger";
+    const PREFETCH: u16 = 50;
+
+    type Item = String;
+    type Error = Failed;
+
+    fn queue(&self) -> &'static str {
+        queue::LEDGER
+    }
+
+    fn decode(&self, message: &Incoming, now: OffsetDateTime) -> Vec<Decoded<String>> {
+        Survivor.decode(message, now)
+    }
+
+    fn encode(&self, item: &String) -> (&'static str, Vec<u8>) {
+        Survivor.encode(item)
+    }
+
+    fn received_at(&self, _: &String) -> Option<OffsetDateTime> {
+        None
+    }
+
+    async fn handle(&self, _: &mut Work, items: &[String]) -> Result<Settled, Failed> {
+        self.0.fetch_add(items.len() as u32, Ordering::Relaxed);
         Ok(Settled { verdicts: vec![Verdict::Done("seen"); items.len()], ..Settled::default() })
     }
 }

@@ -192,7 +192,7 @@ impl<W: Worker> Lane<W> {
         };
         let mut batch = Batch::empty();
         let is_alone = first.stands_alone();
-        self.add(&mut batch, first).await;
+        self.add(&mut batch, first).await?;
         if is_alone {
             return Ok(batch);
         }
@@ -211,18 +211,18 @@ impl<W: Worker> Lane<W> {
                 *waiting = Some(next);
                 break;
             }
-            self.add(&mut batch, next).await;
+            self.add(&mut batch, next).await?;
         }
         Ok(batch)
     }
 
-    /// Reads a message into the batch.
-    async fn add(&self, batch: &mut Batch<W::Item>, received: Received) {
+    /// Reads a message into the batch. Fails where it waited for its turn, and the lane was asked to stop.
+    async fn add(&self, batch: &mut Batch<W::Item>, received: Received) -> Result<(), Stop> {
         let Received { tag, mut message } = received;
         let suspect = Suspect::of(W::NAME, &message);
         let decoded = match suspect {
             None => self.decode(&message),
-            Some(suspect) => match suspect.begin(&self.context.pool).await {
+            Some(suspect) => match suspect.begin(&self.context.pool, &self.context.stop).await? {
                 Ok(tried) => {
                     batch.tried = Some(tried);
                     self.decode(&message)
@@ -251,6 +251,7 @@ impl<W: Worker> Lane<W> {
             message.body = Vec::new();
         }
         batch.messages.push(message);
+        Ok(())
     }
 
     fn received(&self, delivery: Option<lapin::Result<Delivery>>) -> Result<Received, Ended> {
@@ -381,7 +382,7 @@ impl<W: Worker> Lane<W> {
                         () = tokio::time::sleep(delay) => {}
                     }
                     if let Some(tried) = tried {
-                        tried.resume().await;
+                        tried.resume(&self.context.stop).await?;
                     }
                 }
                 Err(failure) if part.len() == 1 => rulings.push(Ruling::Failed(failure)),
@@ -464,6 +465,12 @@ impl<W: Worker> Lane<W> {
 
 /// The lane was asked to stop before it could settle: nothing is acknowledged, everything comes again.
 pub(super) struct Stop;
+
+impl From<Stop> for Ended {
+    fn from(Stop: Stop) -> Self {
+        Ended::Stopped
+    }
+}
 
 struct Failure {
     fate: Fate,
