@@ -1,7 +1,7 @@
 //! One consumer on one channel: it takes a batch, settles it, acknowledges it, and is built anew whenever it is lost.
 
 use super::stage::Stage;
-use super::suspect::{Suspect, Tried, came_back_often};
+use super::suspect::{Begun, Suspect, Tried, accusation, came_back_often};
 use super::undelivered::{ReplayOutcomes, Undelivered};
 use super::{Announcement, BATCH_FACTS, Context, Decoded, Verdict, Worker};
 use crate::backoff::Delays;
@@ -61,9 +61,12 @@ struct Received {
 }
 
 impl Received {
-    /// Whether it is settled with nobody else beside it.
+    /// Whether it is settled with nobody else beside it: a suspect, and what failed before, which others would wait for. The
+    /// attempts of a dead letter are of its past.
     fn stands_alone(&self) -> bool {
-        came_back_often(self.message.returns)
+        let message = &self.message;
+        let has_failed = message.death.is_none() && !message.attempts().is_empty();
+        has_failed || came_back_often(message.returns)
     }
 }
 
@@ -223,11 +226,16 @@ impl<W: Worker> Lane<W> {
         let decoded = match suspect {
             None => self.decode(&message),
             Some(suspect) => match suspect.begin(&self.context.pool, &self.context.stop).await? {
-                Ok(tried) => {
+                Begun::Tried(tried) => {
                     batch.tried = Some(tried);
                     self.decode(&message)
                 }
-                Err(why) => vec![whole(&message, code::CRASH, why)],
+                Begun::Accused(reading) => {
+                    batch.bad = self.take_apart(&message);
+                    reading.end(&self.context.pool).await;
+                    Vec::new()
+                }
+                Begun::Unreadable => vec![whole(&message, code::CRASH, accusation())],
             },
         };
         let origin = batch.messages.len();
@@ -252,6 +260,31 @@ impl<W: Worker> Lane<W> {
         }
         batch.messages.push(message);
         Ok(())
+    }
+
+    /// A message that ends the process, the first of its batch. Of several items one may do so: each is put back by itself
+    /// and tried so. Who is alone in it is given up on.
+    fn take_apart(&self, message: &Incoming) -> Vec<Undelivered> {
+        let mut entries = self.decode(message);
+        if entries.len() < 2 {
+            entries = vec![whole(message, code::CRASH, accusation())];
+        }
+        entries.into_iter().map(|entry| self.apart(entry)).collect()
+    }
+
+    fn apart(&self, entry: Decoded<W::Item>) -> Undelivered {
+        let origin = 0;
+        match entry {
+            Decoded::Item(item) => {
+                let (content_type, body) = self.worker.encode(&item);
+                let part = Part { content_type: Some(content_type), body };
+                Undelivered { origin, part, code: code::CRASH, why: accusation(), again: true }
+            }
+            Decoded::Bad { body, content_type, code, reason } => {
+                let part = Part { content_type, body };
+                Undelivered { origin, part, code, why: reason, again: false }
+            }
+        }
     }
 
     fn received(&self, delivery: Option<lapin::Result<Delivery>>) -> Result<Received, Ended> {
@@ -386,7 +419,7 @@ impl<W: Worker> Lane<W> {
                     }
                 }
                 Err(failure) if part.len() == 1 => rulings.push(Ruling::Failed(failure)),
-                Err(Failure { fate: Fate::Poison(_) | Fate::Unknown, why, .. }) => {
+                Err(Failure { fate: Fate::Poison(_) | Fate::Hung | Fate::Unknown, why, .. }) => {
                     tracing::warn!(worker = W::NAME, why, facts = part.len(), "batch split");
                     let (first, second) = part.split_at(part.len() / 2);
                     parts.extend([second, first]);
@@ -410,9 +443,12 @@ impl<W: Worker> Lane<W> {
             Ok(Ok(Ok(settled))) => settled,
             Ok(Ok(Err(error))) => {
                 work.abandon().await;
-                return Err(Failure::of(&error));
+                return Err(self.failure(&error).await);
             }
-            Ok(Err(_)) => return Err(self.hung().await),
+            Ok(Err(_)) => {
+                drop(work);
+                return Err(self.hung(format!("it took longer than {:?}", self.context.time_limit)).await);
+            }
             Err(panic) => return Err(Failure::panic::<W>(&*panic)),
         };
         if settled.verdicts.len() != items.len() {
@@ -426,7 +462,9 @@ impl<W: Worker> Lane<W> {
         }
         stage.ends("forward");
         metrics::counter!("bursar_statements_total", "worker" => W::NAME).increment(work.statements());
-        work.commit().await.map_err(|error| Failure::of(&error))?;
+        if let Err(error) = work.commit().await {
+            return Err(self.failure(&error).await);
+        }
         drop(turn);
         stage.ends("commit");
         if let Some(announcement) = settled.announce {
@@ -436,9 +474,17 @@ impl<W: Worker> Lane<W> {
         Ok(settled.verdicts)
     }
 
+    async fn failure(&self, error: &impl Fated) -> Failure {
+        let why = chain(error);
+        match error.fate() {
+            Fate::Poison(code) => Failure { fate: Fate::Poison(code), code, why },
+            Fate::Hung => self.hung(why).await,
+            fate @ (Fate::Transient | Fate::Unknown) => Failure { fate, code: code::UNKNOWN, why },
+        }
+    }
+
     /// A batch that took too long: nobody's fault but the database's where that does not answer either.
-    async fn hung(&self) -> Failure {
-        let why = format!("it took longer than {:?}", self.context.time_limit);
+    async fn hung(&self, why: String) -> Failure {
         match db::answers(&self.context.pool, DATABASE_PATIENCE).await {
             true => Failure { fate: Fate::Unknown, code: code::TIME_LIMIT, why },
             false => {
@@ -480,15 +526,6 @@ struct Failure {
 }
 
 impl Failure {
-    fn of(error: &impl Fated) -> Self {
-        let fate = error.fate();
-        let code = match fate {
-            Fate::Poison(code) => code,
-            Fate::Transient | Fate::Unknown => code::UNKNOWN,
-        };
-        Self { fate, code, why: chain(error) }
-    }
-
     fn panic<W: Worker>(panic: &(dyn std::any::Any + Send)) -> Self {
         metrics::counter!("bursar_panics_total", "worker" => W::NAME).increment(1);
         let why = format!("it panicked: {}", panic_text(panic));

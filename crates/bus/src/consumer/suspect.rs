@@ -4,6 +4,9 @@
 //! the process had in hand, the culprit and its innocent neighbours alike, and counts it for all of them. So that count
 //! accuses nobody: whoever was taken back often is only settled with care, by itself, one in the process at a time; and
 //! that it is being tried is written down before. What is found so too often, with nobody else in hand, is the culprit.
+//!
+//! A message may hold several items, and one of them be it: then each is put back as a message of its own, and the search
+//! begins anew among them.
 
 use super::lane::Stop;
 use crate::message::Incoming;
@@ -24,6 +27,9 @@ const TRIES_MAX: i32 = 4;
 /// So long a try waits for its count. All suspects of the process wait for one another: while the database is away they
 /// must not stand in a queue for it.
 const COUNT_PATIENCE: Duration = Duration::from_millis(300);
+
+/// The reading of a message that is accused ended the process so often: it is given up on unread.
+const READINGS_MAX: i32 = 2;
 
 /// Held while one is tried.
 static ALONE: Mutex<()> = Mutex::const_new(());
@@ -47,6 +53,19 @@ pub(super) struct Tried {
     alone: std::sync::Mutex<Option<MutexGuard<'static, ()>>>,
 }
 
+/// What is to be done with a suspect.
+pub(super) enum Begun {
+    Tried(Tried),
+    /// It was tried too often. It may be read, to see whether it holds several items; this is the count of that.
+    Accused(Tried),
+    /// That it is read is what ends the process.
+    Unreadable,
+}
+
+pub(super) fn accusation() -> String {
+    format!("the process ended {TRIES_MAX} times while it settled this message and no other")
+}
+
 impl Suspect {
     pub fn of(worker: &'static str, message: &Incoming) -> Option<Self> {
         if !came_back_often(message.returns) {
@@ -61,22 +80,27 @@ impl Suspect {
         Some(Self { key: hash.finalize().into(), worker })
     }
 
-    /// Waits for its turn and writes the try down; the inner error says that it was tried too often. While the database is
-    /// away it is tried without: a worker that needs the database fails by itself.
-    pub async fn begin(
-        self,
-        pool: &db::Pool,
-        stop: &CancellationToken,
-    ) -> Result<Result<Tried, String>, Stop> {
+    /// Waits for its turn and writes the try down; one that was tried too often is accused. While the database is away
+    /// it is tried without: a worker that needs the database fails by itself.
+    pub async fn begin(self, pool: &db::Pool, stop: &CancellationToken) -> Result<Begun, Stop> {
         let alone = turn(stop).await?;
         let tries = self.count(pool).await;
-        if tries.is_some_and(|tries| tries > TRIES_MAX) {
-            // The count stays: it is the culprit also in parts, and after a replay by the same code.
-            let why =
-                format!("the process ended {TRIES_MAX} times while it settled this message and no other");
-            return Ok(Err(why));
+        if tries.is_none_or(|tries| tries <= TRIES_MAX) {
+            return Ok(Begun::Tried(Tried::new(self, tries, alone)));
         }
-        Ok(Ok(Tried { suspect: self, is_counted: tries.is_some(), alone: Some(alone).into() }))
+        // Its count stays, for it is accused also after a replay by the same code; that of its reading is another.
+        let reading = self.reading();
+        let readings = reading.count(pool).await;
+        Ok(match readings.is_some_and(|readings| readings > READINGS_MAX) {
+            true => Begun::Unreadable,
+            false => Begun::Accused(Tried::new(reading, readings, alone)),
+        })
+    }
+
+    /// A count beside its own.
+    fn reading(&self) -> Self {
+        let key = Sha256::new().chain_update(self.key).chain_update(b"reading").finalize();
+        Self { key: key.into(), worker: self.worker }
     }
 
     /// How many tries there were, this one included; none where the database did not say whether it counted this one, and
@@ -119,6 +143,10 @@ async fn turn(stop: &CancellationToken) -> Result<MutexGuard<'static, ()>, Stop>
 }
 
 impl Tried {
+    fn new(suspect: Suspect, tries: Option<i32>, alone: MutexGuard<'static, ()>) -> Self {
+        Self { suspect, is_counted: tries.is_some(), alone: Some(alone).into() }
+    }
+
     /// While a server is away nothing is tried: others may be. The count stays as it is, so that an outage adds nothing.
     pub fn pause(&self) {
         self.hold(None);
