@@ -389,6 +389,61 @@ fn facts_that_wait_long_for_the_database_are_not_dead_lettered() {
     });
 }
 
+/// A pool whose statements end soon.
+async fn impatient(site: &Site) -> db::Pool {
+    let options: sqlx::postgres::PgConnectOptions = site.database_url.expose_secret().parse().unwrap();
+    let options = options.options([("statement_timeout", "500ms")]);
+    sqlx::postgres::PgPoolOptions::new().max_connections(2).connect_with(options).await.unwrap()
+}
+
+#[test]
+fn an_item_whose_statement_never_ends_is_found_out_and_its_neighbours_are_settled() {
+    run(async |site| {
+        let script = prepare(&site).await;
+        for statement in [
+            "create function linger() returns trigger language plpgsql as
+             $$ begin perform pg_sleep(60); return new; end $$",
+            "create trigger linger before insert on seen for each row when (new.item = 'slow')
+             execute function linger()",
+        ] {
+            sqlx::query(statement).execute(&site.pool).await.unwrap();
+        }
+        send(&site, &["a\nslow\nb", "c"]).await;
+        let context = bus::Context { pool: impatient(&site).await, ..site.context() };
+        let running = site.start_with(script, 1, context);
+        let letter = site.dead_lettered(1).await.remove(0);
+        running.stop().await;
+        assert_eq!((letter.code.as_str(), letter.body.as_str()), ("time_limit", "slow"));
+        assert!(letter.reason.contains("statement timeout"), "{}", letter.reason);
+        assert_eq!(site.texts(SEEN).await, ["a", "b", "c"]);
+    });
+}
+
+/// Its memory still answers a question, its disk takes nothing.
+#[test]
+fn while_the_database_takes_no_change_nobody_is_blamed_for_a_hang() {
+    run(async |site| {
+        let script = prepare(&site).await;
+        let mut holder = site.pool.begin().await.unwrap();
+        sqlx::query("lock table suspects").execute(&mut *holder).await.unwrap();
+        send(&site, &["wait"]).await;
+        let context = bus::Context {
+            time_limit: Duration::from_millis(300),
+            ladder: bus::Ladder::new(&[Duration::from_secs(60)]).unwrap(),
+            ..site.context()
+        };
+        let running = site.start_with(script.clone(), 1, context);
+        // Tried again at once, without a rest.
+        script.entered().await;
+        script.entered().await;
+        holder.rollback().await.unwrap();
+        script.pass.add_permits(10);
+        site.until(SEEN_COUNT, 1).await;
+        running.stop().await;
+        assert_eq!(site.dead_letters().await, []);
+    });
+}
+
 #[test]
 fn nothing_is_acknowledged_before_its_dead_letter_is_confirmed() {
     run(async |site| {

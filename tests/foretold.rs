@@ -348,7 +348,8 @@ fn expected_letters(plan: &Value) -> Vec<String> {
             let letter = message["label"].as_str().unwrap();
             let parts: Vec<&Value> = list(&message["parts"]).collect();
             // Of several facts in a message the first is followed to its last reader, the others to the message's worker.
-            let is_followed = |number: usize, part: &Value| number == 0 || part["failure"]["worker"] == worker;
+            let is_followed =
+                |number: usize, part: &Value| number == 0 || part["failure"]["worker"] == worker;
             let followed = parts.iter().enumerate().filter(|(number, part)| is_followed(*number, part));
             let mut codes = followed.filter_map(|(_, part)| part["failure"]["code"].as_str());
             let of = |worker: &str| -> BTreeSet<&str> {

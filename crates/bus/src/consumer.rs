@@ -7,13 +7,14 @@
 //!
 //! After every batch: each fact in it is committed, or dead-lettered and confirmed, and only then is the delivery that
 //! brought it acknowledged, all of the batch with one `multiple` acknowledgement. A crash at any point repeats, never
-//! loses. Errors are treated by their [`Fate`](crate::Fate); a panic and a time limit exceeded count as unknown.
+//! loses. Errors are treated by their [`Fate`](crate::Fate); a panic counts as unknown, and a time limit exceeded where the
+//! database takes changes meanwhile.
 //!
 //! | a batch fails, its error is | |
 //! | --- | --- |
 //! | transient | the same batch again after a pause, for as long as it takes; no attempt is counted |
 //! | poison | split until the culprit stands alone; it is dead-lettered at once |
-//! | unknown | split until the culprit stands alone; it rests on the retry ladder, climbs it, and is dead-lettered at its end |
+//! | unknown | split until the culprit stands alone; it rests on the retry ladder, climbs it with nobody beside it, and is dead-lettered at its end |
 //! | the end of the process | see [`suspect`]: what came back too often is settled alone, and each try is counted before it |
 
 mod lane;

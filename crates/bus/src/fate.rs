@@ -1,6 +1,6 @@
 //! What becomes of a batch that a worker could not carry out.
 
-/// The three fates of an error (design, "Never twice, never lost").
+/// The fates of an error (design, "Never twice, never lost").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// The database or the broker is away, two transactions collided: pause and try the same batch again. No attempt is
@@ -8,6 +8,8 @@ pub enum Fate {
     Transient,
     /// It cannot ever work: a dead letter at once, with this machine-readable code.
     Poison(&'static str),
+    /// It took too long: as [`Fate::Unknown`] where the database answers, else as [`Fate::Transient`].
+    Hung,
     /// Nobody foresaw it (a panic among them): the batch is split, each part tried again, until the culprit stands alone,
     /// which then is a dead letter.
     Unknown,
@@ -31,6 +33,10 @@ pub trait Fated: std::error::Error + Send + Sync + 'static {
 
 impl Fated for db::Error {
     fn fate(&self) -> Fate {
-        if self.is_transient() { Fate::Transient } else { Fate::Unknown }
+        match (self.is_hung(), self.is_transient()) {
+            (true, _) => Fate::Hung,
+            (false, true) => Fate::Transient,
+            (false, false) => Fate::Unknown,
+        }
     }
 }

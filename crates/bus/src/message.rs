@@ -115,7 +115,7 @@ impl From<Delivery> for Incoming {
         Self {
             returned: None,
             death: None,
-            returns: returns(properties),
+            returns: returns(delivery.redelivered, properties),
             exchange: delivery.exchange.as_str().to_owned(),
             routing_key: delivery.routing_key.as_str().to_owned(),
             message_id: text(properties.message_id()),
@@ -128,10 +128,10 @@ impl From<Delivery> for Incoming {
 }
 
 /// How often the broker took a message back. RabbitMQ 4.3 counts in the second header what earlier releases count in the
-/// first; neither is there before it happened.
-pub(crate) fn returns(properties: &BasicProperties) -> u64 {
-    let Some(headers) = properties.headers() else { return 0 };
-    let count = |name: &str| headers.inner().get(name).and_then(readable_value)?.parse().ok();
+/// first. What stands there when it is delivered for the first time is its publisher's, and a text never is the broker's.
+fn returns(is_redelivered: bool, properties: &BasicProperties) -> u64 {
+    let Some(headers) = properties.headers().as_ref().filter(|_| is_redelivered) else { return 0 };
+    let count = |name: &str| headers.inner().get(name).and_then(number);
     ["x-delivery-count", "x-acquired-count"].into_iter().filter_map(count).max().unwrap_or(0)
 }
 
@@ -177,4 +177,33 @@ fn readable_value(value: &AMQPValue) -> Option<String> {
         AMQPValue::Timestamp(number) => number.to_string(),
         _ => return None,
     })
+}
+
+/// A count, in whichever width it came.
+fn number(value: &AMQPValue) -> Option<u64> {
+    match value {
+        AMQPValue::LongString(_) | AMQPValue::ShortString(_) => None,
+        value => readable_value(value)?.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_broker_itself_counted_is_a_return() {
+        let with = |name: &str, value: AMQPValue| {
+            let mut headers = FieldTable::default();
+            headers.insert(name.into(), value);
+            BasicProperties::default().with_headers(headers)
+        };
+        let counted = with("x-delivery-count", AMQPValue::LongLongInt(5));
+        assert_eq!(returns(true, &counted), 5);
+        assert_eq!(returns(true, &with("x-acquired-count", AMQPValue::ShortShortUInt(4))), 4);
+        assert_eq!(returns(false, &counted), 0, "its publisher says so");
+        assert_eq!(returns(true, &with("x-delivery-count", AMQPValue::LongString("5".into()))), 0, "a text");
+        assert_eq!(returns(true, &with("x-delivery-count", AMQPValue::LongLongInt(-5))), 0);
+        assert_eq!(returns(true, &BasicProperties::default()), 0);
+    }
 }

@@ -67,7 +67,16 @@ impl Error {
             }
         }
     }
+
+    /// A statement took longer than `statement_timeout`. It may pass, and it may be what the statement was to do.
+    pub fn is_hung(&self) -> bool {
+        let Error::Sql { source: sqlx::Error::Database(error), .. } = self else { return false };
+        error.code().as_deref() == Some(QUERY_CANCELED)
+    }
 }
+
+/// SQLSTATE of a statement that was ended over its time.
+const QUERY_CANCELED: &str = "57014";
 
 /// Says what was being done when a statement failed.
 pub trait Doing<T> {
@@ -130,7 +139,12 @@ fn options(url: &SecretString, name: &str) -> Result<PgConnectOptions, Error> {
         .application_name(name)
         // A worker that hangs in a transaction would hold back vacuum for everybody. A statement that waits for a lock must
         // end, and be tried again, before the loop takes its batch for one that hangs (30 s) and gives up on its facts.
-        .options([("idle_in_transaction_session_timeout", "60s"), ("statement_timeout", "15s")])
+        // The wait for a lock ends first, and by a code of its own: it is somebody else's fault.
+        .options([
+            ("idle_in_transaction_session_timeout", "60s"),
+            ("lock_timeout", "10s"),
+            ("statement_timeout", "15s"),
+        ])
         .disable_statement_logging())
 }
 
@@ -160,10 +174,21 @@ pub async fn is_ready(pool: &Pool) -> Result<bool, Error> {
     Ok(applied >= MIGRATIONS.iter().count() as i64)
 }
 
-/// Whether the database answers at all, within `patience`.
+/// Whether the database takes a change within `patience`, until it is on disk: one whose disk does not answer still reads.
 pub async fn answers(pool: &Pool, patience: Duration) -> bool {
-    let asked = sqlx::query("select 1").execute(pool);
-    matches!(tokio::time::timeout(patience, asked).await, Ok(Ok(_)))
+    matches!(tokio::time::timeout(patience, change(pool)).await, Ok(Ok(())))
+}
+
+/// A row under a key that nobody else has, written and taken away.
+async fn change(pool: &Pool) -> Result<(), Error> {
+    let mut key = [0; 32];
+    let (first, second) = key.split_at_mut(16);
+    first.copy_from_slice(uuid::Uuid::now_v7().as_bytes());
+    second.copy_from_slice(uuid::Uuid::now_v7().as_bytes());
+    let mut transaction = pool.begin().await.map_err(Error::Away)?;
+    suspects::tried(&mut transaction, &key, "nobody").await?;
+    suspects::survived(&mut transaction, &key).await?;
+    transaction.commit().await.doing("writing a change")
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Messages that the fleet settles with care, because the process may end by them: how often each was tried.
 
-use crate::{Doing, Error, Pool};
+use crate::{Doing, Error};
+use sqlx::PgConnection;
 
 /// Counts a try before it is made; durable when this returns. Returns how many there were, this one included.
-pub async fn tried(pool: &Pool, key: &[u8; 32], worker: &str) -> Result<i32, Error> {
+pub async fn tried(connection: &mut PgConnection, key: &[u8; 32], worker: &str) -> Result<i32, Error> {
     sqlx::query_scalar!(
         "insert into suspects (key, worker, tries, since) values ($1, $2, 1, now())
          on conflict (key) do update set tries = suspects.tries + 1
@@ -11,15 +12,15 @@ pub async fn tried(pool: &Pool, key: &[u8; 32], worker: &str) -> Result<i32, Err
         key.as_slice(),
         worker,
     )
-    .fetch_one(pool)
+    .fetch_one(connection)
     .await
     .doing("counting a try")
 }
 
 /// The try has ended, and the process has not.
-pub async fn survived(pool: &Pool, key: &[u8; 32]) -> Result<(), Error> {
+pub async fn survived(connection: &mut PgConnection, key: &[u8; 32]) -> Result<(), Error> {
     sqlx::query!("delete from suspects where key = $1", key.as_slice())
-        .execute(pool)
+        .execute(connection)
         .await
         .doing("forgetting a try")?;
     Ok(())

@@ -1,13 +1,13 @@
 //! One consumer on one channel: it takes a batch, settles it, acknowledges it, and is built anew whenever it is lost.
 
 use super::stage::Stage;
-use super::suspect::{Suspect, Tried, came_back_often};
+use super::suspect::{Begun, Suspect, Tried, accusation, came_back_often};
 use super::undelivered::{ReplayOutcomes, Undelivered};
 use super::{Announcement, BATCH_FACTS, Context, Decoded, Verdict, Worker};
 use crate::backoff::Delays;
 use crate::connection::{Broker, BrokerError};
 use crate::fate::{Fate, Fated, code};
-use crate::message::{self, Incoming};
+use crate::message::Incoming;
 use crate::publisher::PublishError;
 use crate::returned::Part;
 use db::Work;
@@ -52,6 +52,22 @@ enum Ended {
     Stopped,
     /// The consumer or its channel is gone.
     Lost(String),
+}
+
+/// A message that was taken and is in no batch yet.
+struct Received {
+    tag: u64,
+    message: Incoming,
+}
+
+impl Received {
+    /// Whether it is settled with nobody else beside it: a suspect, and what failed before, which others would wait for. The
+    /// attempts of a dead letter are of its past.
+    fn stands_alone(&self) -> bool {
+        let message = &self.message;
+        let has_failed = message.death.is_none() && !message.attempts().is_empty();
+        has_failed || came_back_often(message.returns)
+    }
 }
 
 /// A batch as it was taken: readable items with the message each came in, and the others.
@@ -139,7 +155,8 @@ impl<W: Worker> Lane<W> {
         tracing::info!(worker = W::NAME, lane = self.name, queue, "consuming");
         let ended = self.work_off(&channel, &mut consumer).await;
         if let Ok(Ended::Stopped) = ended {
-            // What was delivered and not taken up goes back with the closing channel, uncounted.
+            // What was delivered and not taken up goes back with the closing channel. RabbitMQ before 4 counts that as a
+            // return, as it does a crash: who is a suspect by it is only settled alone.
             drop(channel.basic_cancel(tag.as_str().into(), BasicCancelOptions::default()).await);
             Broker::close_channel(channel).await;
         }
@@ -147,7 +164,7 @@ impl<W: Worker> Lane<W> {
     }
 
     async fn work_off(&self, channel: &Channel, consumer: &mut Consumer) -> Result<Ended, BrokerError> {
-        // A delivery that was taken and did not belong into the batch before.
+        // A message that was taken and did not belong into the batch before.
         let mut waiting = None;
         loop {
             let batch = match self.take(consumer, &mut waiting).await {
@@ -166,18 +183,20 @@ impl<W: Worker> Lane<W> {
     async fn take(
         &self,
         consumer: &mut Consumer,
-        waiting: &mut Option<Delivery>,
+        waiting: &mut Option<Received>,
     ) -> Result<Batch<W::Item>, Ended> {
         let first = match waiting.take() {
-            Some(delivery) => delivery,
+            Some(received) => received,
             None => tokio::select! {
                 biased;
                 () = self.context.stop.cancelled() => return Err(Ended::Stopped),
-                first = consumer.next() => delivered(first)?,
+                first = consumer.next() => self.received(first)?,
             },
         };
         let mut batch = Batch::empty();
-        if self.add(&mut batch, first, None).await {
+        let is_alone = first.stands_alone();
+        self.add(&mut batch, first).await?;
+        if is_alone {
             return Ok(batch);
         }
         let deadline = Instant::now() + LINGER;
@@ -190,38 +209,33 @@ impl<W: Worker> Lane<W> {
             && batch.bytes < BATCH_BYTES
         {
             let Ok(next) = tokio::time::timeout_at(deadline, consumer.next()).await else { break };
-            self.add(&mut batch, delivered(next)?, Some(waiting)).await;
-            if waiting.is_some() {
+            let next = self.received(next)?;
+            if next.stands_alone() {
+                *waiting = Some(next);
                 break;
             }
+            self.add(&mut batch, next).await?;
         }
         Ok(batch)
     }
 
-    /// Reads a delivery into the batch, or leaves it `waiting` where it must be settled by itself and others are there.
-    /// Tells whether it is such a one.
-    async fn add(
-        &self,
-        batch: &mut Batch<W::Item>,
-        delivery: Delivery,
-        waiting: Option<&mut Option<Delivery>>,
-    ) -> bool {
-        if let Some(waiting) = waiting.filter(|_| came_back_often(message::returns(&delivery.properties))) {
-            *waiting = Some(delivery);
-            return false;
-        }
-        let tag = delivery.delivery_tag;
-        let mut message = Incoming::from(delivery).restored(&self.context.namespace);
+    /// Reads a message into the batch. Fails where it waited for its turn, and the lane was asked to stop.
+    async fn add(&self, batch: &mut Batch<W::Item>, received: Received) -> Result<(), Stop> {
+        let Received { tag, mut message } = received;
         let suspect = Suspect::of(W::NAME, &message);
-        let is_suspect = suspect.is_some();
         let decoded = match suspect {
             None => self.decode(&message),
-            Some(suspect) => match suspect.begin(&self.context.pool).await {
-                Ok(tried) => {
+            Some(suspect) => match suspect.begin(&self.context.pool, &self.context.stop).await? {
+                Begun::Tried(tried) => {
                     batch.tried = Some(tried);
                     self.decode(&message)
                 }
-                Err(why) => vec![whole(&message, code::CRASH, why)],
+                Begun::Accused(reading) => {
+                    batch.bad = self.take_apart(&message);
+                    reading.end(&self.context.pool).await;
+                    Vec::new()
+                }
+                Begun::Unreadable => vec![whole(&message, code::CRASH, accusation())],
             },
         };
         let origin = batch.messages.len();
@@ -245,7 +259,38 @@ impl<W: Worker> Lane<W> {
             message.body = Vec::new();
         }
         batch.messages.push(message);
-        is_suspect
+        Ok(())
+    }
+
+    /// A message that ends the process, the first of its batch. Of several items one may do so: each is put back by itself
+    /// and tried so. Who is alone in it is given up on.
+    fn take_apart(&self, message: &Incoming) -> Vec<Undelivered> {
+        let mut entries = self.decode(message);
+        if entries.len() < 2 {
+            entries = vec![whole(message, code::CRASH, accusation())];
+        }
+        entries.into_iter().map(|entry| self.apart(entry)).collect()
+    }
+
+    fn apart(&self, entry: Decoded<W::Item>) -> Undelivered {
+        let origin = 0;
+        match entry {
+            Decoded::Item(item) => {
+                let (content_type, body) = self.worker.encode(&item);
+                let part = Part { content_type: Some(content_type), body };
+                Undelivered { origin, part, code: code::CRASH, why: accusation(), again: true }
+            }
+            Decoded::Bad { body, content_type, code, reason } => {
+                let part = Part { content_type, body };
+                Undelivered { origin, part, code, why: reason, again: false }
+            }
+        }
+    }
+
+    fn received(&self, delivery: Option<lapin::Result<Delivery>>) -> Result<Received, Ended> {
+        let delivery = delivered(delivery)?;
+        let tag = delivery.delivery_tag;
+        Ok(Received { tag, message: Incoming::from(delivery).restored(&self.context.namespace) })
     }
 
     /// A message that makes its decoder panic is a dead letter like any other.
@@ -370,11 +415,11 @@ impl<W: Worker> Lane<W> {
                         () = tokio::time::sleep(delay) => {}
                     }
                     if let Some(tried) = tried {
-                        tried.resume().await;
+                        tried.resume(&self.context.stop).await?;
                     }
                 }
                 Err(failure) if part.len() == 1 => rulings.push(Ruling::Failed(failure)),
-                Err(Failure { fate: Fate::Poison(_) | Fate::Unknown, why, .. }) => {
+                Err(Failure { fate: Fate::Poison(_) | Fate::Hung | Fate::Unknown, why, .. }) => {
                     tracing::warn!(worker = W::NAME, why, facts = part.len(), "batch split");
                     let (first, second) = part.split_at(part.len() / 2);
                     parts.extend([second, first]);
@@ -398,9 +443,12 @@ impl<W: Worker> Lane<W> {
             Ok(Ok(Ok(settled))) => settled,
             Ok(Ok(Err(error))) => {
                 work.abandon().await;
-                return Err(Failure::of(&error));
+                return Err(self.failure(&error).await);
             }
-            Ok(Err(_)) => return Err(self.hung().await),
+            Ok(Err(_)) => {
+                drop(work);
+                return Err(self.hung(format!("it took longer than {:?}", self.context.time_limit)).await);
+            }
             Err(panic) => return Err(Failure::panic::<W>(&*panic)),
         };
         if settled.verdicts.len() != items.len() {
@@ -414,7 +462,9 @@ impl<W: Worker> Lane<W> {
         }
         stage.ends("forward");
         metrics::counter!("bursar_statements_total", "worker" => W::NAME).increment(work.statements());
-        work.commit().await.map_err(|error| Failure::of(&error))?;
+        if let Err(error) = work.commit().await {
+            return Err(self.failure(&error).await);
+        }
         drop(turn);
         stage.ends("commit");
         if let Some(announcement) = settled.announce {
@@ -424,9 +474,17 @@ impl<W: Worker> Lane<W> {
         Ok(settled.verdicts)
     }
 
+    async fn failure(&self, error: &impl Fated) -> Failure {
+        let why = chain(error);
+        match error.fate() {
+            Fate::Poison(code) => Failure { fate: Fate::Poison(code), code, why },
+            Fate::Hung => self.hung(why).await,
+            fate @ (Fate::Transient | Fate::Unknown) => Failure { fate, code: code::UNKNOWN, why },
+        }
+    }
+
     /// A batch that took too long: nobody's fault but the database's where that does not answer either.
-    async fn hung(&self) -> Failure {
-        let why = format!("it took longer than {:?}", self.context.time_limit);
+    async fn hung(&self, why: String) -> Failure {
         match db::answers(&self.context.pool, DATABASE_PATIENCE).await {
             true => Failure { fate: Fate::Unknown, code: code::TIME_LIMIT, why },
             false => {
@@ -454,6 +512,12 @@ impl<W: Worker> Lane<W> {
 /// The lane was asked to stop before it could settle: nothing is acknowledged, everything comes again.
 pub(super) struct Stop;
 
+impl From<Stop> for Ended {
+    fn from(Stop: Stop) -> Self {
+        Ended::Stopped
+    }
+}
+
 struct Failure {
     fate: Fate,
     /// Machine-readable: the code of the dead letter that may come of it.
@@ -462,15 +526,6 @@ struct Failure {
 }
 
 impl Failure {
-    fn of(error: &impl Fated) -> Self {
-        let fate = error.fate();
-        let code = match fate {
-            Fate::Poison(code) => code,
-            Fate::Transient | Fate::Unknown => code::UNKNOWN,
-        };
-        Self { fate, code, why: chain(error) }
-    }
-
     fn panic<W: Worker>(panic: &(dyn std::any::Any + Send)) -> Self {
         metrics::counter!("bursar_panics_total", "worker" => W::NAME).increment(1);
         let why = format!("it panicked: {}", panic_text(panic));

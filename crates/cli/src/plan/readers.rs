@@ -163,6 +163,7 @@ async fn take_item<W: Worker>(worker: &W, work: &mut Work, item: &W::Item) -> Re
         Ok(Ok(Err(error))) => match error.fate() {
             Fate::Transient => return Err(Trouble::Passing(error.to_string())),
             Fate::Poison(code) => (code, error.to_string()),
+            Fate::Hung => (code::TIME_LIMIT, error.to_string()),
             Fate::Unknown => (code::UNKNOWN, error.to_string()),
         },
         Ok(Err(_)) => (code::TIME_LIMIT, format!("it took longer than {} s", ITEM_TIME_LIMIT.as_secs())),

@@ -1,7 +1,6 @@
 //! Dead letters straight from the queue: without Postgres.
 
 use super::export::new_file;
-use crate::commands::act::operator;
 use crate::commands::{say, say_json};
 use crate::session::{CONFIRM_TIMEOUT, Session};
 use anyhow::{Context, Result, bail};
@@ -162,7 +161,7 @@ fn as_it_lies(message: &Incoming) -> Message {
 const AT_ONCE: usize = 200;
 
 /// Every line is read before the first is published: a file that is no drained one changes nothing.
-pub async fn import(session: &Session, file: &Path) -> Result<ExitCode> {
+pub async fn import(session: &Session, file: &Path, by: &str) -> Result<ExitCode> {
     let dead = session.namespace()?.name(exchange::DEAD);
     let mut count = 0_i64;
     for message in messages(file, &dead)? {
@@ -174,7 +173,7 @@ pub async fn import(session: &Session, file: &Path) -> Result<ExitCode> {
     }
     let audited = match count {
         0 => true,
-        _ => record(session, file, count).await,
+        _ => record(session, file, by, count).await,
     };
     match session.json {
         true => say_json(&json!({ "imported": count, "audited": audited }))?,
@@ -201,9 +200,9 @@ async fn give_back(session: &Session, mut messages: impl Iterator<Item = Result<
 
 /// What was drained while Postgres was away is in the audit once it is back. Where it is not back yet this is said, and the
 /// letters are no less safe.
-async fn record(session: &Session, file: &Path, count: i64) -> bool {
+async fn record(session: &Session, file: &Path, by: &str, count: i64) -> bool {
     let record = Record {
-        by: operator(),
+        by: by.to_owned(),
         action: "drain",
         filter: None,
         letters: Some(count),

@@ -148,6 +148,8 @@ pub enum DlqCommand {
     Import {
         /// A file that `drain --to` wrote
         file: PathBuf,
+        #[command(flatten)]
+        by: By,
     },
 }
 
@@ -348,7 +350,7 @@ pub async fn run(session: &Session, command: DlqCommand) -> Result<ExitCode> {
         }
         DlqCommand::Audit { about, by, limit } => list::audit(session, about.as_deref(), by, limit).await,
         DlqCommand::Drain(arguments) => direct::drain(session, &arguments).await,
-        DlqCommand::Import { file } => direct::import(session, &file).await,
+        DlqCommand::Import { file, by } => direct::import(session, &file, &by.name()?).await,
     }
 }
 
