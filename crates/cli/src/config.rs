@@ -574,6 +574,14 @@ mod tests {
     "#;
 
     #[test]
+    fn what_the_readme_shows_can_be_read() {
+        let readme = include_str!("../../../README.md");
+        let block = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+        let read: Result<Config, _> = toml::from_str(block.expect("an example"));
+        read.expect("every key once, and known");
+    }
+
+    #[test]
     fn the_documented_configuration_is_read() {
         let config = Config::parse(CONTRACT).unwrap();
         let catalog = config.catalog().unwrap();

@@ -50,18 +50,14 @@ enum Next {
 
 /// Runs until the token is cancelled. Any number of them may run.
 pub async fn carry_out(namespace: Namespace, pool: Pool, publisher: Publisher, stop: CancellationToken) {
-    // A rate is told of a counter only once it has been there before.
-    for result in ["resolved", "failed_again", "stopped"] {
-        metrics::counter!("bursar_replays_total", "result" => result).increment(0);
-    }
+    tokio::join!(put_back(&namespace, &pool, &publisher, &stop), follow(&namespace, &pool, &stop));
+}
+
+/// Puts back what is due.
+async fn put_back(namespace: &Namespace, pool: &Pool, publisher: &Publisher, stop: &CancellationToken) {
     let mut delays = Delays::for_servers();
-    let topology = Topology::new(&namespace);
-    let kinds_read: Vec<String> = topology.kinds_read(&namespace).map(str::to_owned).collect();
-    loop {
-        if let Err(error) = store::follow(&pool, &kinds_read, OffsetDateTime::now_utc()).await {
-            tracing::warn!(%error, "replayed facts cannot be followed");
-        }
-        let pause = match step(&namespace, &pool, &publisher).await {
+    while !stop.is_cancelled() {
+        let pause = match step(namespace, pool, publisher).await {
             Ok(true) => {
                 delays.reset();
                 continue;
@@ -72,10 +68,34 @@ pub async fn carry_out(namespace: Namespace, pool: Pool, publisher: Publisher, s
                 delays.next_delay()
             }
         };
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
-        }
+        rest(pause, stop).await;
+    }
+}
+
+/// Follows the facts of what was put back and passed on, to their last reader.
+async fn follow(namespace: &Namespace, pool: &Pool, stop: &CancellationToken) {
+    let mut delays = Delays::for_servers();
+    let topology = Topology::new(namespace);
+    let kinds_read: Vec<String> = topology.kinds_read(namespace).map(str::to_owned).collect();
+    while !stop.is_cancelled() {
+        let pause = match store::follow(pool, &kinds_read, OffsetDateTime::now_utc()).await {
+            Ok(_) => {
+                delays.reset();
+                WATCH
+            }
+            Err(error) => {
+                tracing::warn!(%error, "replayed facts cannot be followed");
+                delays.next_delay()
+            }
+        };
+        rest(pause, stop).await;
+    }
+}
+
+async fn rest(pause: Duration, stop: &CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(pause) => {}
     }
 }
 
