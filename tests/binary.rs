@@ -229,7 +229,7 @@ fn verify_names_who_tampered_with_the_journal_of_the_ledger() {
 #[test]
 fn a_fleet_whose_servers_come_late_is_ready_once_they_are_there() {
     run(async |site| {
-        let relay = testkit::Relay::to(secrecy::ExposeSecret::expose_secret(&site.amqp_url), 5672).await;
+        let relay = testkit::Relay::to(secrecy::ExposeSecret::expose_secret(&site.amqp_url), 5672);
         let configuration = Configuration::new("live");
         let by_relay = relay.url(secrecy::ExposeSecret::expose_secret(&site.amqp_url));
         let settings = settings(&configuration).with("BURSAR_AMQP_URL", by_relay);

@@ -158,7 +158,7 @@ fn stray(site: &Site, number: usize) -> Message {
 
 async fn relay(site: &Site) -> (Relay, bus::Broker) {
     let url = site.amqp_url.expose_secret();
-    let relay = Relay::to(url, 5672).await;
+    let relay = Relay::to(url, 5672);
     let broker = bus::Broker::new(relay.url(url).into(), "by the relay");
     (relay, broker)
 }

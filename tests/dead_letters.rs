@@ -494,7 +494,7 @@ async fn reject(site: &Site, queue: &str) {
 fn while_postgres_is_away_the_queue_keeps_the_letters() {
     run(async |site| {
         let url = site.database_url.expose_secret().to_owned();
-        let relay = Relay::to(&url, 5432).await;
+        let relay = Relay::to(&url, 5432);
         let pool = db::pool(&relay.url(&url).into(), 2, "by the relay").unwrap();
         relay.close();
         bury(&site, (0..30).map(|number| Dead::of(&spent(&format!("use_{number}"), 1)))).await;

@@ -344,7 +344,7 @@ struct Away {
 impl Away {
     async fn open(site: &Site) -> Self {
         let (amqp, database) = (site.amqp_url.expose_secret(), site.database_url.expose_secret());
-        let (rabbitmq, postgres) = (Relay::to(amqp, 5672).await, Relay::to(database, 5432).await);
+        let (rabbitmq, postgres) = (Relay::to(amqp, 5672), Relay::to(database, 5432));
         let broker = Broker::new(rabbitmq.url(amqp).into(), "by the relay");
         let publisher = Publisher::spawn(broker, Duration::from_secs(1));
         let pool = db::pool(&postgres.url(database).into(), 4, "by the relay").unwrap();

@@ -48,8 +48,12 @@ fn no_fault_loses_or_doubles_anything_and_the_fleet_recovers_by_itself() {
         if let Some(path) = std::env::var_os("BURSAR_FAULTS_TABLE") {
             std::fs::write(path, &table).unwrap();
         }
-        let broken: Vec<&str> = rows.iter().filter(|row| !row.holds()).map(|row| row.fault).collect();
-        assert!(broken.is_empty(), "see the table above: {broken:?}");
+        let broken: Vec<String> = rows.iter().filter(|row| !row.holds()).map(Row::to_string).collect();
+        assert!(
+            broken.is_empty(),
+            "expected the table above to hold, these rows do not:\n{}",
+            broken.join("\n")
+        );
     });
 }
 

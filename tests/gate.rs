@@ -63,7 +63,7 @@ fn a_delivery_is_admitted_once_however_many_gates_and_lanes_there_are() {
 #[test]
 fn a_gate_that_lost_its_broker_after_the_commit_admits_nothing_twice() {
     run(async |site| {
-        let relay = Relay::to(secrecy::ExposeSecret::expose_secret(&site.amqp_url), 5672).await;
+        let relay = Relay::to(secrecy::ExposeSecret::expose_secret(&site.amqp_url), 5672);
         let url = relay.url(secrecy::ExposeSecret::expose_secret(&site.amqp_url));
         let consume = bus::Broker::new(url.into(), "by the relay");
         // Whoever holds the table holds up the gate in the middle of its batch.

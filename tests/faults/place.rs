@@ -86,8 +86,8 @@ impl Place {
 
     /// Ends everything. Where the faults ended by a panic, that is the last row. The site goes with the servers.
     pub async fn close_after(mut self, what: &'static str, outcome: std::thread::Result<()>) -> Vec<Row> {
-        if outcome.is_err() {
-            self.rows.push(Row::given_up(what));
+        if let Err(panic) = outcome {
+            self.rows.push(Row::given_up(what, &*panic));
         }
         self.kill_fleet().await;
         self.site.over.cancel();

@@ -3,13 +3,16 @@
 use super::load::Sent;
 use bus::{exchange, queue};
 use futures_util::StreamExt;
-use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Consumer};
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use testkit::{Bursar, Settings, Site};
+use testkit::{Bursar, Settings, Site, eventually};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -254,17 +257,16 @@ impl Told {
     /// How many stored events never came.
     async fn missing(&mut self, site: &Site) -> usize {
         let stored: Vec<String> = site.texts("select id::text from events").await;
-        let channel = site.broker.channel().await.unwrap();
-        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
-        let mut consumer = channel
-            .basic_consume(self.queue.as_str().into(), "".into(), options, FieldTable::default())
-            .await
-            .unwrap();
         let missing = |ids: &BTreeSet<String>| stored.iter().filter(|id| !ids.contains(*id)).count();
+        // The queue may still be looking for its leader.
+        let (channel, mut consumer) =
+            eventually("the subscriber's queue to be read", async || self.subscribed(site).await.ok()).await;
         // Everything is published by now: what does not come within this does not come.
         while let Ok(Some(Ok(delivery))) = tokio::time::timeout(PATIENCE, consumer.next()).await {
             let id = delivery.properties.message_id().as_ref().expect("an event has an id");
             self.ids.insert(id.as_str().to_owned());
+            // What is told from now on stays in the queue for the next time.
+            drop(delivery.acker.ack(BasicAckOptions::default()).await);
             if self.ids.len() >= stored.len() && missing(&self.ids) == 0 {
                 break;
             }
@@ -272,6 +274,14 @@ impl Told {
         drop(channel.close(200, "done".into()).await);
         missing(&self.ids)
     }
+
+    async fn subscribed(&self, site: &Site) -> Result<(Channel, Consumer), Box<dyn std::error::Error>> {
+        let channel = site.broker.channel().await?;
+        channel.basic_qos(500, BasicQosOptions::default()).await?;
+        let (queue, options) = (self.queue.as_str().into(), BasicConsumeOptions::default());
+        let consumer = channel.basic_consume(queue, "".into(), options, FieldTable::default()).await?;
+        Ok((channel, consumer))
+    }
 }
 
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(5);

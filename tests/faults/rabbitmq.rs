@@ -25,7 +25,7 @@ pub async fn killed(place: &mut Place, load: &Load) -> Aftermath {
 /// A batch stands in the middle of its transaction whenever the line is cut.
 pub async fn connection_cut_within_a_batch(place: &mut Place, _: &Load) -> Aftermath {
     let url = place.site.amqp_url.expose_secret().to_owned();
-    let relay = Relay::to(&url, 5672).await;
+    let relay = Relay::to(&url, 5672);
     place.kill_fleet().await;
     place.start_fleet_by(relay.url(&url)).await;
     for _ in 0..CUTS {

@@ -34,7 +34,7 @@ async fn row<const PREFETCH: u16>(fault: &'static str, act: &str, culprits: usiz
     let site = Site::open().await;
     let told = AssertUnwindSafe(tell::<PREFETCH>(&site, fault, act, culprits)).catch_unwind().await;
     site.remove().await;
-    told.unwrap_or_else(|_| Row::given_up(fault))
+    told.unwrap_or_else(|panic| Row::given_up(fault, &*panic))
 }
 
 async fn tell<const PREFETCH: u16>(site: &Site, fault: &'static str, act: &str, culprits: usize) -> Row {

@@ -1,6 +1,7 @@
 //! What the fault matrix shows.
 
 use super::proof::Proof;
+use std::any::Any;
 use std::fmt;
 use std::time::Duration;
 
@@ -19,9 +20,9 @@ pub struct Row {
 }
 
 impl Row {
-    /// What could not be gone through to its end; why was printed.
-    pub fn given_up(what: &'static str) -> Self {
-        let wrong = vec!["given up by a panic, see above".to_owned()];
+    /// What could not be gone through to its end.
+    pub fn given_up(what: &'static str, panic: &(dyn Any + Send)) -> Self {
+        let wrong = vec![format!("given up: {}", bus::panic_text(panic))];
         Self { fault: what, proof: Proof { wrong, ..Proof::default() }, ..Self::default() }
     }
 

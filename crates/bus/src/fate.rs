@@ -1,5 +1,7 @@
 //! What becomes of a batch that a worker could not carry out.
 
+use std::any::Any;
+
 /// The fates of an error (design, "Never twice, never lost").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
@@ -39,4 +41,10 @@ impl Fated for db::Error {
             (false, false) => Fate::Unknown,
         }
     }
+}
+
+/// What a panic said, for people.
+pub fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
 }

@@ -23,7 +23,7 @@ pub use consumer::{
     Announcement, BATCH_FACTS, Context, Decoded, Health, REPLAYED, ReplayOutcome, Settled, TIME_LIMIT,
     Verdict, Worker, run,
 };
-pub use fate::{Fate, Fated, code};
+pub use fate::{Fate, Fated, code, panic_text};
 pub use message::{Incoming, Message, header};
 pub use publisher::{PublishError, Publisher};
 pub use reader::QueueReader;

@@ -150,6 +150,11 @@ pub async fn claim(
     .fetch_all(connection)
     .await
     .doing("reading the events of an outbox row")?;
+    // The row must not go while one of them was not told.
+    if events.len() != row.events.len() {
+        let why = format!("expected {} events of row {}, found {}", row.events.len(), row.id, events.len());
+        return Err(Error::Stored { what: "the outbox", why });
+    }
     Ok(Some((row.id, events)))
 }
 

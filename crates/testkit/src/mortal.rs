@@ -1,11 +1,13 @@
 //! Workers that die: at a given step of a batch's way, or wherever they happen to be.
 
 use crate::Site;
+use crate::relay::Relay;
 use crate::site::{CONFIRM_TIMEOUT, ladder};
 use crate::wait::eventually;
 use bus::{Announcement, Broker, Context, Decoded, Health, Incoming, Message, Publisher, Settled, Worker};
 use db::Work;
 use lapin::options::BasicGetOptions;
+use secrecy::{ExposeSecret, SecretString};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -149,16 +151,19 @@ impl Site {
             .enable_all()
             .build()
             .expect("a test may start threads");
+        let (amqp_url, database_url) = (self.amqp_url.expose_secret(), self.database_url.expose_secret());
+        let lines = [Relay::to(amqp_url, 5672), Relay::to(database_url, 5432)];
+        let [amqp_url, database_url] = [(&lines[0], amqp_url), (&lines[1], database_url)]
+            .map(|(line, url)| SecretString::from(line.url(url)));
         let site = self.clone();
         runtime.spawn(async move {
-            let broker = |what: &str| {
-                Broker::new(site.amqp_url.clone(), &format!("{} {what}", site.namespace.as_str()))
-            };
+            let broker =
+                |what: &str| Broker::new(amqp_url.clone(), &format!("{} {what}", site.namespace.as_str()));
             let context = Context {
                 namespace: site.namespace.clone(),
                 consume: broker("mortal consume"),
                 publisher: Publisher::spawn(broker("mortal publish"), CONFIRM_TIMEOUT),
-                pool: db::pool(&site.database_url, lanes as u32 + 1, site.namespace.as_str())
+                pool: db::pool(&database_url, lanes as u32 + 1, site.namespace.as_str())
                     .expect("the site's own URL"),
                 health: Health::default(),
                 ladder: ladder(),
@@ -168,7 +173,7 @@ impl Site {
             };
             bus::run(worker, lanes, change(context)).await;
         });
-        Mortal { runtime: Some(runtime) }
+        Mortal { runtime: Some(runtime), lines }
     }
 }
 
@@ -190,11 +195,14 @@ async fn answered<F: Future>(future: F, answers: u32) -> Option<F::Output> {
 /// A worker that can be killed.
 pub struct Mortal {
     runtime: Option<Runtime>,
+    /// To RabbitMQ and to Postgres.
+    lines: [Relay; 2],
 }
 
 impl Mortal {
-    /// Ends everything it does, between any two steps: tasks, connections, transactions. The broker's client says of its
-    /// threads that they panicked, which is how they die.
+    /// Ends everything it does, between any two steps: tasks, connections, transactions. Its connections end first, as
+    /// those of a process do: its threads may live a little longer, and nobody hears of what they do. The broker's client
+    /// says of its own that they panicked, which is how they die.
     pub fn kill(self) {
         drop(self);
     }
@@ -202,6 +210,7 @@ impl Mortal {
 
 impl Drop for Mortal {
     fn drop(&mut self) {
+        self.lines.iter().for_each(Relay::close);
         // A runtime may not be dropped where tasks run, it waits for its threads.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();

@@ -29,12 +29,14 @@ pub struct Relay {
 
 impl Relay {
     /// A relay to the server of a URL.
-    pub async fn to(url: &str, default_port: u16) -> Self {
+    pub fn to(url: &str, default_port: u16) -> Self {
         let url: Url = url.parse().expect("a URL of a server");
         let server =
             (url.host_str().expect("a URL with a host").to_owned(), url.port().unwrap_or(default_port));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
+        listener.set_nonblocking(true).expect("a socket may wait");
+        let listener = TcpListener::from_std(listener).expect("a test runs in a runtime");
         let (line, watching) = watch::channel(Line { flow: Flow::Open, cuts: 0 });
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {

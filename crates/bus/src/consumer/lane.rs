@@ -6,7 +6,7 @@ use super::undelivered::{ReplayOutcomes, Undelivered};
 use super::{Announcement, BATCH_FACTS, Context, Decoded, Verdict, Worker};
 use crate::backoff::Delays;
 use crate::connection::{Broker, BrokerError};
-use crate::fate::{Fate, Fated, code};
+use crate::fate::{Fate, Fated, code, panic_text};
 use crate::message::Incoming;
 use crate::publisher::PublishError;
 use crate::returned::Part;
@@ -581,9 +581,4 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
 }

@@ -7,7 +7,7 @@ use super::Trouble;
 use crate::fleet::WorkerName;
 use crate::session::{CONFIRM_TIMEOUT, Session};
 use anyhow::Result;
-use bus::{Decoded, Fate, Fated, Incoming, Message, Verdict, Worker, code};
+use bus::{Decoded, Fate, Fated, Incoming, Message, Verdict, Worker, code, panic_text};
 use db::Work;
 use domain::{Cause, Envelope, Fact, FactKind, envelope};
 use futures_util::FutureExt;
@@ -15,7 +15,6 @@ use futures_util::future::BoxFuture;
 use ingester::{Intake, RawQueue};
 use ledger::Ledger;
 use ledger::read::{BalanceChange, Posted, TransactionView};
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice;
 use std::time::Duration;
@@ -203,9 +202,4 @@ async fn posted(work: &mut Work, named: &Named, publish: &[Message]) -> Result<P
     let at = work.now;
     let told = publish.iter().filter_map(|message| super::Event::read(&message.body)?.account).collect();
     Ok(ledger::read::posted(work.connection().await?, &named.cause, &named.fact, told, at).await?)
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
 }
