@@ -13,6 +13,7 @@ use processors::Mode;
 use rust_decimal::Decimal;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -272,6 +273,16 @@ fn env(name: &str) -> Option<String> {
 }
 
 impl Config {
+    /// Names what decides about facts: these settings, and the version. Short, and no secret can be told from it.
+    pub fn digest(&self) -> String {
+        let Self { mode, credits, accounts, webhook_secrets, catalog, rate, publishers, .. } = self;
+        let doors: Vec<&String> = webhook_secrets.keys().collect();
+        let version = env!("CARGO_PKG_VERSION");
+        let deciding = (version, mode, credits, accounts, doors, catalog, rate, publishers);
+        let text = serde_json::to_vec(&deciding).expect("settings are plain data");
+        Sha256::digest(text).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Reads the file that `BURSAR_CONFIG` names, else `bursar.toml` where there is one, then the environment.
     pub fn load() -> Result<Self> {
         let named = env("BURSAR_CONFIG").map(PathBuf::from);

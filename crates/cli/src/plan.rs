@@ -23,7 +23,9 @@ use crate::session::Session;
 use anyhow::{Result, anyhow, bail};
 use bus::{Delays, Incoming, Message, Namespace, Topology, queue};
 use db::Work;
-use domain::{Envelope, envelope};
+use dead_letters::read::GivenUp;
+use domain::{Cause, Envelope, envelope};
+use gate::Gate;
 use ledger::read::{BalanceChange, TransactionView};
 use readers::{NAMELESS, Taken};
 use serde::Serialize;
@@ -32,6 +34,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 /// Messages of one plan, unless the caller says otherwise: some 5 ms of the accounts' locks for each.
 pub const MESSAGES_MAX: usize = 500;
@@ -78,17 +81,21 @@ pub enum Verdict {
     AlreadyApplied,
     /// It would go through, and change what is shown beside it.
     WouldApply,
+    /// It says nothing new, and what it says was never applied: a later worker gave up on the fact, or has not read it yet.
+    KnownNotApplied,
     /// A worker would give up on it again.
     WouldFail,
 }
 
 impl Verdict {
-    pub const ALL: [Verdict; 3] = [Verdict::AlreadyApplied, Verdict::WouldApply, Verdict::WouldFail];
+    pub const ALL: [Verdict; 4] =
+        [Verdict::AlreadyApplied, Verdict::WouldApply, Verdict::KnownNotApplied, Verdict::WouldFail];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Verdict::AlreadyApplied => "already_applied",
             Verdict::WouldApply => "would_apply",
+            Verdict::KnownNotApplied => "known_not_applied",
             Verdict::WouldFail => "would_fail",
         }
     }
@@ -100,6 +107,18 @@ pub struct Failure {
     pub worker: &'static str,
     pub code: &'static str,
     pub reason: String,
+}
+
+/// What has become of a fact that was admitted and not applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum Pending {
+    /// Its own letter is what an operator must look at.
+    GivenUp { letter: Uuid, worker: String, code: String, reason: String },
+    /// An earlier message of this plan says the same, and would fail.
+    WouldFail(Failure),
+    /// It lies in a queue, or has just been taken from one.
+    InFlight,
 }
 
 /// What a worker would make of a fact, in the words by which it is counted.
@@ -131,6 +150,8 @@ pub struct Publication {
 /// What would become of one fact of a message, by everybody who reads it; or of what cannot be read as a fact.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Part {
+    #[serde(skip)]
+    cause: Option<Cause>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fact: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,6 +159,9 @@ pub struct Part {
     pub verdict: Verdict,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// Where it is known and was not applied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Pending>,
     /// In the order in which workers would read it.
     pub outcomes: Vec<Outcome>,
     pub transactions: Vec<TransactionView>,
@@ -164,6 +188,8 @@ pub struct Plan {
     /// The moment that everything was decided for.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
+    /// Workers are at work that decide by another configuration, or are of another version: they may do otherwise.
+    pub fleet_differs: bool,
     pub messages: Vec<PlannedMessage>,
     pub sums: Sums,
 }
@@ -172,7 +198,8 @@ pub struct Plan {
 pub async fn plan(session: &Session, messages: &[Replayed]) -> Result<Plan> {
     let intake = readers::intake(session)?;
     let make = || readers(session, &intake);
-    Planner::new(session.worker_pool()?, session.namespace()?).plan(make, messages).await
+    let plan = Planner::new(session.worker_pool()?, session.namespace()?).plan(make, messages).await?;
+    Ok(Plan { fleet_differs: session.fleet_differs().await?, ..plan })
 }
 
 /// Plans with whatever readers it is given.
@@ -241,7 +268,7 @@ impl Planner {
         let planned = rehearsal.play(&mut work, messages).await;
         work.abandon().await;
         let messages = planned?;
-        Ok(Plan { at, sums: Sums::of(&messages), messages })
+        Ok(Plan { at, fleet_differs: false, sums: Sums::of(&messages), messages })
     }
 }
 
@@ -274,9 +301,30 @@ impl<'a> Rehearsal<'a> {
     async fn play(&self, work: &mut Work, messages: &[Replayed]) -> Result<Vec<PlannedMessage>, Trouble> {
         let mut planned = Vec::with_capacity(messages.len());
         for message in messages {
-            planned.push(self.follow(work, message).await?);
+            let parts = self.follow(work, message).await?;
+            planned.push(self.look_after(work, parts, &planned).await?.into_message(message));
         }
         Ok(planned)
+    }
+
+    /// Finds out how facts stand that the gate would stop: that it knows them does not say that they were applied.
+    async fn look_after(
+        &self,
+        work: &mut Work,
+        mut parts: Parts,
+        earlier: &[PlannedMessage],
+    ) -> Result<Parts, Trouble> {
+        let is_read = |kind| self.topology.is_read(&self.planner.namespace, kind);
+        for part in parts.0.iter_mut().filter(|part| part.is_stopped_at_the_gate()) {
+            if !part.kind.is_some_and(is_read) {
+                continue;
+            }
+            part.pending = part.pending(work, earlier).await?;
+            if part.pending.is_some() {
+                part.verdict = Verdict::KnownNotApplied;
+            }
+        }
+        Ok(parts)
     }
 
     fn check_time(&self) -> Result<(), Trouble> {
@@ -291,7 +339,7 @@ impl<'a> Rehearsal<'a> {
     }
 
     /// Follows a message, and what it leads to, until nobody reads on.
-    async fn follow(&self, work: &mut Work, replayed: &Replayed) -> Result<PlannedMessage, Trouble> {
+    async fn follow(&self, work: &mut Work, replayed: &Replayed) -> Result<Parts, Trouble> {
         let first = Delivery {
             reader: self.reader(&replayed.queue)?,
             message: replayed.message.clone(),
@@ -312,7 +360,7 @@ impl<'a> Rehearsal<'a> {
                 deliveries.extend(self.hand_on(&delivery, taken, &mut parts));
             }
         }
-        Ok(parts.into_message(replayed))
+        Ok(parts)
     }
 
     /// Notes what became of a part of a delivery, and finds who reads on.
@@ -418,17 +466,19 @@ impl Parts {
     }
 
     fn place(&mut self, before: &[Outcome], taken: &Taken) -> usize {
-        let (fact, kind) = match &taken.fact {
-            Some(named) => (Some(named.cause.to_string()), Some(named.kind.as_str())),
+        let (cause, kind) = match &taken.fact {
+            Some(named) => (Some(&named.cause), Some(named.kind.as_str())),
             None => (None, None),
         };
-        let known = self.0.iter().position(|part| fact.is_some() && part.fact == fact);
+        let known = self.0.iter().position(|part| cause.is_some() && part.cause.as_ref() == cause);
         known.unwrap_or_else(|| {
             self.0.push(Part {
-                fact,
+                fact: cause.map(Cause::to_string),
+                cause: cause.cloned(),
                 kind,
                 verdict: Verdict::AlreadyApplied,
                 failure: None,
+                pending: None,
                 outcomes: before.to_vec(),
                 transactions: Vec::new(),
                 balances: Vec::new(),
@@ -455,6 +505,37 @@ impl Part {
     /// What the fact is called where people read it.
     pub fn name(&self) -> &str {
         self.fact.as_deref().unwrap_or(NAMELESS)
+    }
+
+    /// It would be stopped as a repeat, and nobody would read on.
+    fn is_stopped_at_the_gate(&self) -> bool {
+        let last = self.outcomes.last();
+        self.verdict == Verdict::AlreadyApplied
+            && last.is_some_and(|last| {
+                last.worker == <Gate as bus::Worker>::NAME && last.outcome == gate::REPEATED
+            })
+    }
+
+    /// Nothing where the fact was applied.
+    async fn pending(&self, work: &mut Work, earlier: &[PlannedMessage]) -> Result<Option<Pending>, Trouble> {
+        let Some(cause) = &self.cause else { return Ok(None) };
+        let settled = ledger::read::fact_outcome(work.connection().await?, cause).await?;
+        if settled.is_some_and(|outcome| outcome != ledger::REFUSED) {
+            return Ok(None);
+        }
+        let parts = earlier.iter().flat_map(|message| &message.parts);
+        let would_fail = parts.filter(|part| part.cause == self.cause).find_map(|part| part.failure.clone());
+        if let Some(failure) = would_fail {
+            return Ok(Some(Pending::WouldFail(failure)));
+        }
+        let stopped_by: Vec<&str> = self.outcomes.iter().map(|outcome| outcome.worker).collect();
+        let given_up = dead_letters::read::given_up(work.connection().await?, cause, &stopped_by).await?;
+        Ok(Some(match given_up {
+            Some(GivenUp { letter, worker, code, reason }) => {
+                Pending::GivenUp { letter, worker, code, reason }
+            }
+            None => Pending::InFlight,
+        }))
     }
 
     fn note_balances(&mut self, changes: Vec<BalanceChange>) {

@@ -11,6 +11,9 @@ use std::time::Duration;
 /// A publisher of the fleet's own hops waits this long for a confirm before it leaves its channel.
 pub const CONFIRM_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// What workers call themselves at the database, before the digest of what they decide by.
+const WORKERS: &str = "bursar workers ";
+
 pub struct Session {
     pub config: Config,
     /// One JSON document on stdout instead of text for people.
@@ -27,7 +30,15 @@ impl Session {
     /// The pool of the fleet's workers; the commands' own may read whole tables.
     pub fn worker_pool(&self) -> Result<db::Pool> {
         let config = &self.config;
-        Ok(db::worker_pool(&config.database_url.0, config.limits.database_connections, "bursar workers")?)
+        let name = format!("{WORKERS}{}", config.digest());
+        Ok(db::worker_pool(&config.database_url.0, config.limits.database_connections, &name)?)
+    }
+
+    /// Whether workers are at work that decide by another configuration, or are of another version, than this command.
+    pub async fn fleet_differs(&self) -> Result<bool> {
+        let digest = self.config.digest();
+        let names = db::processes::connected(&self.pool, WORKERS).await?;
+        Ok(names.iter().any(|name| name[WORKERS.len()..] != digest))
     }
 
     pub fn namespace(&self) -> Result<Namespace> {

@@ -5,6 +5,7 @@
 
 pub mod kept;
 pub mod outbox;
+pub mod processes;
 pub mod suspects;
 mod work;
 

@@ -4,8 +4,8 @@ mod store;
 
 pub(crate) use store::at_stake;
 pub use store::{
-    AuditFilter, AuditLine, Gauge, LetterLine, LetterView, ReplayLine, StoredMessage, Try, audit, copies,
-    count, gauges, groups, letter, letters, replays, stored, stored_after,
+    AuditFilter, AuditLine, Gauge, GivenUp, LetterLine, LetterView, ReplayLine, StoredMessage, Try, audit,
+    copies, count, gauges, given_up, groups, letter, letters, replays, stored, stored_after,
 };
 
 use domain::Money;

@@ -42,8 +42,10 @@ const ADMITTED: Verdict = Verdict::Done("admitted");
 /// Admitted, and no worker reads its kind.
 const KEPT: Verdict = Verdict::Done("kept");
 
-/// It says what was admitted before: counted, and stopped.
-const REPEATED: Verdict = Verdict::Done("repeated");
+/// It says what was admitted before: counted, and stopped. That it was applied this does not say.
+pub const REPEATED: &str = "repeated";
+
+const REPEAT: Verdict = Verdict::Done(REPEATED);
 
 /// It was admitted when nobody understood it, and now it is understood.
 const RECOGNISED: Verdict = Verdict::Done("recognised");
@@ -152,7 +154,7 @@ impl Gate {
                     )
                 ),
             },
-            Some(_) | None => REPEATED,
+            Some(_) | None => REPEAT,
         }
     }
 
@@ -262,7 +264,7 @@ impl bus::Worker for Gate {
 
         let verdicts = self.judge(candidates, &is_new, known);
         store::recognise(work, &judged(candidates, &verdicts, &[RECOGNISED])).await?;
-        store::count_repeats(work, &judged(candidates, &verdicts, &[REPEATED])).await?;
+        store::count_repeats(work, &judged(candidates, &verdicts, &[REPEAT])).await?;
         let mut passed_on = judged(candidates, &verdicts, &[ADMITTED, RECOGNISED]);
         passed_on.retain(|candidate| self.is_read(candidate));
         let forward = self.forward(&passed_on, work.now);

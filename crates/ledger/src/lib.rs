@@ -38,6 +38,9 @@ use tokio::sync::RwLock;
 use uuid::Uuid;
 use whereabouts::Whereabouts;
 
+/// The outcome of a fact that the ledger gave up on: its dead letter says why, and a replay tries it again.
+pub const REFUSED: &str = "refused";
+
 pub struct Ledger {
     namespace: Namespace,
     /// Every catalog known so far. One is read from the database when a payment granted by another turns up.
@@ -233,7 +236,7 @@ fn settle(
     let (decision, payment) = match decided {
         Ok(decided) => decided,
         Err(refusal) => {
-            shelf.facts.push(store::SettledFact::new(envelope, "refused", None));
+            shelf.facts.push(store::SettledFact::new(envelope, REFUSED, None));
             return Verdict::Dead { code: code(&refusal), reason: refusal.to_string() };
         }
     };

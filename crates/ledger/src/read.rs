@@ -32,7 +32,7 @@ use db::{Doing, Error, PgConnection, Pool};
 use domain::{Cause, Money};
 use rust_decimal::Decimal;
 use serde::Serialize;
-use sqlx::{Postgres, Transaction};
+use sqlx::{PgExecutor, Postgres, Transaction};
 use time::OffsetDateTime;
 
 /// A transaction that sees one moment of the database, changes nothing and holds nobody up: it can run beside a live
@@ -42,13 +42,13 @@ pub async fn snapshot(pool: &Pool) -> Result<Transaction<'static, Postgres>, Err
 }
 
 /// What became of a fact; nothing as long as the ledger has not read it.
-pub async fn fact_outcome(pool: &Pool, cause: &Cause) -> Result<Option<String>, Error> {
+pub async fn fact_outcome(executor: impl PgExecutor<'_>, cause: &Cause) -> Result<Option<String>, Error> {
     sqlx::query_scalar!(
         "select outcome from ledger_facts where source = $1 and id = $2",
         cause.source,
         cause.id,
     )
-    .fetch_optional(pool)
+    .fetch_optional(executor)
     .await
     .doing("asking what became of a fact")
 }

@@ -1,10 +1,12 @@
 //! Plans on a real Postgres, by the fleet's own workers: what they tell, and that they change nothing.
 
-use super::{Part, Plan, Planner, Reader, Replayed, Verdict, plan};
+use super::{Part, Pending, Plan, Planner, Reader, Replayed, Verdict, plan};
 use crate::config::{CatalogEntry, Config, Masked};
 use crate::session::Session;
 use bus::{Decoded, Incoming, Settled, Worker, exchange, header, queue};
 use db::{Doing, Work};
+use dead_letters::DeadLetters;
+use dead_letters::read::Filter;
 use domain::envelope::CONTENT_TYPE_BATCH;
 use domain::fact::{Assignment, AssignmentAct, Item, Payment};
 use domain::{Credits, Envelope, Fact, FactKind, envelope};
@@ -209,6 +211,78 @@ fn what_was_settled_before_is_already_applied_at_whatever_door_it_comes() {
         );
         assert!(plan.messages.iter().all(|message| message.parts[0].transactions.is_empty()));
         assert_eq!(plan.sums.verdicts, BTreeMap::from([("already_applied", 3)]));
+    });
+}
+
+/// The gate knows it, and that is all: a replay at the door would bring nothing about.
+#[test]
+fn a_fact_that_is_known_and_was_given_up_on_is_not_called_applied() {
+    run(async |site| {
+        let session = session(&site);
+        let nearly = 999_999_999_999_999;
+        settle(&site, &session, vec![spent("use_1", "acct_1", nearly), spent("use_2", "acct_1", nearly)])
+            .await;
+        let letters = site.start(DeadLetters::new(processors::Settings::default()), 1);
+        site.until("select count(*) from dead_letters", 1).await;
+        letters.stop().await;
+        let [line] = &dead_letters::read::letters(&site.pool, &Filter::default(), 10).await.unwrap()[..]
+        else {
+            panic!("expected one letter")
+        };
+        let refused = line.fact.as_deref().unwrap().strip_prefix("gateway/").unwrap().to_owned();
+        let applied = if refused == "use_1" { "use_2" } else { "use_1" };
+        site.state_each(exchange::VERIFIED, vec![spent("use_3", "acct_2", 1)]).await;
+        let [gate, _] = session.gates().unwrap();
+        let gate = site.start(gate, 1);
+        site.until("select count(*) from inbox", 3).await;
+        gate.stop().await;
+        drop(site.take(queue::LEDGER).await);
+
+        let again = [
+            letter(queue::GATE, &spent(&refused, "acct_1", nearly)),
+            letter(queue::GATE, &spent(applied, "acct_1", nearly)),
+            letter(queue::GATE, &spent("use_3", "acct_2", 1)),
+            letter(queue::LEDGER, &spent("use_4", "acct_1", nearly)),
+            letter(queue::GATE, &spent("use_4", "acct_1", nearly)),
+        ];
+        let plan = planned(&site, &session, &again).await;
+        assert_eq!(
+            told(&plan),
+            [
+                format!("known_not_applied gateway/{refused}: gate repeated"),
+                format!("already_applied gateway/{applied}: gate repeated"),
+                "known_not_applied gateway/use_3: gate repeated".to_owned(),
+                "would_fail gateway/use_4: ; ledger too_many_credits".to_owned(),
+                "would_fail gateway/use_4: gate admitted; ledger too_many_credits".to_owned(),
+            ]
+        );
+        let pending: Vec<_> = plan.messages.iter().map(|message| message.parts[0].pending.clone()).collect();
+        let Some(Pending::GivenUp { letter, worker, code, .. }) = &pending[0] else { panic!("{pending:?}") };
+        assert_eq!((*letter, worker.as_str(), code.as_str()), (line.letter, "ledger", "too_many_credits"));
+        assert_eq!(pending[1..3], [None, Some(Pending::InFlight)]);
+        let text = plan.text(false);
+        assert!(
+            text.contains(&format!("ledger gave up on it (too_many_credits): see letter {letter}")),
+            "{text}"
+        );
+    });
+}
+
+/// A plan speaks for its own configuration, and says where the fleet has another.
+#[test]
+fn a_plan_says_that_the_fleet_has_another_configuration() {
+    run(async |site| {
+        let session = session(&site);
+        let fleets = |config: Config| Session::new(config, false).unwrap().worker_pool().unwrap();
+        let same = fleets(session.config.clone()).acquire().await.unwrap();
+        let fact = [letter(queue::GATE, &spent("use_1", "acct_1", 1))];
+        let plan = planned(&site, &session, &fact).await;
+        assert!(!plan.fleet_differs && !plan.text(false).contains("another configuration"));
+        let other = fleets(Config { catalog: Vec::new(), ..session.config.clone() });
+        let connected = other.acquire().await.unwrap();
+        let plan = planned(&site, &session, &fact).await;
+        assert!(plan.fleet_differs && plan.text(false).contains("another configuration"));
+        drop((same, connected));
     });
 }
 

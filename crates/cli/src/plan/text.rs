@@ -1,12 +1,15 @@
 //! A plan as people read it: a line for each message, then each in detail where that is asked for, then what it comes to.
 
-use super::{Event, Failure, Outcome, Part, Plan, PlannedMessage, Publication, Sums, Verdict};
+use super::{Event, Failure, Outcome, Part, Pending, Plan, PlannedMessage, Publication, Sums, Verdict};
 use crate::commands::account::{journal, moved, section};
 use crate::table::{Column, Style, Table, or_none};
 use domain::Credits;
 use domain::event::Balances;
 use ledger::read::BalanceChange;
 use std::collections::BTreeMap;
+
+const FLEET_DIFFERS: &str = "\nWorkers are running with another configuration or version than this command's: they may do otherwise than planned \
+                             here. Restart them with this one first.";
 
 /// Accounts that the sums name: those with the greatest change.
 const ACCOUNTS_SHOWN: usize = 20;
@@ -27,6 +30,9 @@ impl Plan {
             parts.extend(self.messages.iter().map(message_text));
         }
         parts.push(self.sums.text());
+        if self.fleet_differs {
+            parts.push(Style::Bad.paint(FLEET_DIFFERS));
+        }
         parts.push(Style::Dim.paint("\nThis is a plan: nothing was changed and nothing was published."));
         parts.join("\n")
     }
@@ -37,6 +43,7 @@ impl Verdict {
         match self {
             Verdict::AlreadyApplied => "already applied",
             Verdict::WouldApply => "would apply",
+            Verdict::KnownNotApplied => "known, not applied",
             Verdict::WouldFail => "would fail",
         }
     }
@@ -45,7 +52,7 @@ impl Verdict {
         match self {
             Verdict::AlreadyApplied => Style::Dim,
             Verdict::WouldApply => Style::Plain,
-            Verdict::WouldFail => Style::Bad,
+            Verdict::KnownNotApplied | Verdict::WouldFail => Style::Bad,
         }
     }
 }
@@ -94,6 +101,7 @@ fn line(message: &PlannedMessage, part: &Part) -> Vec<String> {
     let moved = (!part.transactions.is_empty()).then(|| moved(change));
     let why =
         part.failure.as_ref().map(|failure| format!("{}: {}", failure.code, beginning(&failure.reason)));
+    let why = why.or_else(|| part.pending.as_ref().map(Pending::text));
     vec![
         message.label.clone(),
         part.verdict.words().to_owned(),
@@ -131,11 +139,26 @@ fn part_text(part: &Part) -> String {
     let path = if path.is_empty() { String::new() } else { format!(": {}", path.join(", ")) };
     let mut parts = vec![format!("  {}{kind}{path}", part.name())];
     parts.extend(part.failure.as_ref().map(failure_text));
+    parts.extend(part.pending.as_ref().map(|pending| format!("  {}", Style::Bad.paint(&pending.text()))));
     parts.extend(whole("Journal", journal(&part.transactions)));
     parts.extend(whole("Balances", balances(&part.balances)));
     parts.extend(whole("Events", events(&part.events)));
     parts.extend(whole("Published", publications(&part.publications)));
     parts.join("\n")
+}
+
+impl Pending {
+    fn text(&self) -> String {
+        match self {
+            Pending::GivenUp { letter, worker, code, .. } => {
+                format!("{worker} gave up on it ({code}): see letter {letter}")
+            }
+            Pending::WouldFail(failure) => {
+                format!("{} would give up on it ({}), as above", failure.worker, failure.code)
+            }
+            Pending::InFlight => "on its way: nobody has settled it yet".to_owned(),
+        }
+    }
 }
 
 fn failure_text(failure: &Failure) -> String {

@@ -81,6 +81,34 @@ pub async fn count(pool: &Pool, filter: &Filter) -> Result<i64, Error> {
         .doing("counting dead letters")
 }
 
+/// A letter of a fact, as far as it says why nothing came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenUp {
+    pub letter: Uuid,
+    pub worker: String,
+    pub code: String,
+    pub reason: String,
+}
+
+/// The newest letter of a fact, by others than `workers`.
+pub async fn given_up(
+    connection: &mut PgConnection,
+    cause: &Cause,
+    workers: &[&str],
+) -> Result<Option<GivenUp>, Error> {
+    sqlx::query_as!(
+        GivenUp,
+        "select letter, worker, code, reason from dead_letters
+         where source = $1 and id = $2 and worker <> all($3) order by recorded_at desc limit 1",
+        cause.source,
+        cause.id,
+        workers as _,
+    )
+    .fetch_optional(connection)
+    .await
+    .doing("looking for a fact's letter")
+}
+
 /// How often each of these facts has come as a dead letter so far; those that never did are left out.
 pub async fn copies(pool: &Pool, causes: &[Cause]) -> Result<BTreeMap<Cause, i64>, Error> {
     let sources: Vec<&str> = causes.iter().map(|cause| cause.source.as_str()).collect();

@@ -41,7 +41,7 @@ pub async fn letters(session: &Session, filter: &Filter, limit: i64) -> Result<E
 }
 
 /// How many more there are that a replay has in hand, where only others are shown.
-async fn replaying(session: &Session, filter: &Filter) -> Result<i64> {
+pub async fn replaying(session: &Session, filter: &Filter) -> Result<i64> {
     if filter.states.contains(&State::Replaying) {
         return Ok(0);
     }
@@ -49,7 +49,7 @@ async fn replaying(session: &Session, filter: &Filter) -> Result<i64> {
     Ok(read::count(&session.pool, &filter).await?)
 }
 
-fn tell_replaying(count: i64) {
+pub fn tell_replaying(count: i64) {
     if count > 0 {
         say(&Style::Dim.paint(&format!("{count} more are in replays: `bursar dlq replays`")));
     }

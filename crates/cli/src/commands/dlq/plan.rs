@@ -1,5 +1,6 @@
 //! What a replay would change.
 
+use super::list::{replaying, tell_replaying};
 use super::{Which, otherwise, refused};
 use crate::commands::{say, say_json};
 use crate::plan::{self, Replayed, Verdict};
@@ -14,7 +15,7 @@ use serde_json::json;
 use std::process::ExitCode;
 
 pub const HELP: &str = "\
-The letters are decided one after the other, oldest first, by the workers of this binary with this command's configuration: what they post, tell and publish is shown, then everything is rolled back. The live fleet waits for the rows a plan holds, at most for some seconds. Exit status 1 if one of them would fail again.";
+The letters are decided one after the other, oldest first, by the workers of this binary with this command's configuration: what they post, tell and publish is shown, then everything is rolled back. The live fleet waits for the rows a plan holds, at most for some seconds. A fact that the gate knows already and that was never applied is called so, with its own letter. Exit status 1 if one of them would not be applied.";
 
 /// A plan holds the rows that it looks at until it ends.
 const MAX: i64 = 500;
@@ -45,8 +46,8 @@ pub async fn plan(session: &Session, arguments: &Arguments) -> Result<ExitCode> 
     let found = read::count(&session.pool, &filter).await?;
     let (messages, nowhere) = messages(session, &filter, arguments.max).await?;
     let plan = plan::plan(session, &messages).await?;
-    let fails =
-        !nowhere.is_empty() || plan.messages.iter().any(|message| message.verdict == Verdict::WouldFail);
+    let fails = !nowhere.is_empty()
+        || plan.messages.iter().any(|message| message.verdict >= Verdict::KnownNotApplied);
     if session.json {
         say_json(
             &json!({ "found": found, "planned": messages.len(), "without_queue": nowhere, "plan": plan }),
@@ -55,6 +56,7 @@ pub async fn plan(session: &Session, arguments: &Arguments) -> Result<ExitCode> 
     }
     if messages.is_empty() && nowhere.is_empty() {
         say("No open dead letters here: nothing to plan.");
+        tell_replaying(replaying(session, &filter).await?);
         return Ok(ExitCode::SUCCESS);
     }
     say(&plan.text(arguments.details));
@@ -65,6 +67,7 @@ pub async fn plan(session: &Session, arguments: &Arguments) -> Result<ExitCode> 
         say(&Style::Dim
             .paint(&format!("The oldest {} of {found}: --max plans more, up to {MAX}.", messages.len())));
     }
+    tell_replaying(replaying(session, &filter).await?);
     Ok(if fails { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
