@@ -106,8 +106,11 @@ fn a_letter_of_the_gate_counts_where_it_came_after_the_message_was_put_back() {
         carry_out(&site, site.publisher.clone());
         passed_on(&site, letters[0].line.letter, queue::INGESTER, "translated").await;
         site.until("select count(*) from replay_letters where outcome is not null", 1).await;
+        let version = "select xmin::text from replays";
+        let before = site.texts(version).await;
         tokio::time::sleep(Duration::from_millis(300)).await;
         assert_eq!(states(&site).await, ["replaying", "open"], "an old one says nothing");
+        assert_eq!(site.texts(version).await, before, "a replay that waits writes nothing");
         // The same comes again, with the time of a clock that is days behind.
         bury(&site, [of_gate]).await;
         site.until("select count(*) from replays where state = 'finished'", 1).await;

@@ -125,7 +125,8 @@ async fn step(
     let mut transaction = pool.begin().await.doing("beginning a step of a replay")?;
     let connection = &mut *transaction;
     let Some(claimed) = store::claim(connection, replay, now).await? else { return Ok(false) };
-    let enough = claimed.canary.map_or(0, i64::from).max(IN_HAND_MAX) + 1;
+    let canary = claimed.canary.map_or(0, i64::from);
+    let enough = (STEP, canary.max(IN_HAND_MAX) + 1, canary.saturating_add(1));
     let counts = store::counts(connection, claimed.replay, enough).await?;
     match next(&claimed, counts) {
         Next::Publish(count, pause) => {

@@ -87,20 +87,31 @@ pub(super) async fn is_running(connection: &mut PgConnection, replay: Uuid) -> R
     Ok(running.is_some())
 }
 
-/// How many there are, counted up to `limit` of each: who decides about the next step need not know of every one.
-pub(super) async fn counts(connection: &mut PgConnection, replay: Uuid, limit: i64) -> Result<Counts, Error> {
+/// How many there are, as far as the next step depends on it: up to `at_once` that wait, `in_hand` that are on their way or died
+/// again, and `canary` that were resolved. Those are looked for before the first that waits: however large a replay is, a step
+/// of it costs the same.
+pub(super) async fn counts(
+    connection: &mut PgConnection,
+    replay: Uuid,
+    (at_once, in_hand, canary): (i64, i64, i64),
+) -> Result<Counts, Error> {
     sqlx::query_as!(
         Counts,
         r#"select (select count(*) from (select from replay_letters where replay = $1 and state = 'waiting' limit $2) l)
                     as "waiting!",
-                  (select count(*) from (select from replay_letters where replay = $1 and state = 'published' limit $2) l)
+                  (select count(*) from (select from replay_letters where replay = $1 and state = 'published' limit $3) l)
                     as "published!",
-                  (select count(*) from (select from replay_letters where replay = $1 and state = 'resolved' limit $2) l)
+                  (select count(*) from (select from replay_letters where replay = $1 and state = 'resolved'
+                       and place < (select place from replay_letters where replay = $1 and state = 'waiting'
+                                    order by place limit 1)
+                       order by place limit $4) l)
                     as "resolved!",
-                  (select count(*) from (select from replay_letters where replay = $1 and state = 'dead_again' limit $2) l)
+                  (select count(*) from (select from replay_letters where replay = $1 and state = 'dead_again' limit $3) l)
                     as "dead_again!""#,
         replay,
-        limit,
+        at_once,
+        in_hand,
+        canary,
     )
     .fetch_one(connection)
     .await
@@ -247,8 +258,19 @@ pub(crate) async fn end(
         .execute(&mut *connection)
         .await
         .doing("ending a replay")?;
-    let Counts { waiting, published, resolved, dead_again } = counts(connection, replay, i64::MAX).await?;
-    let result = json!({ "state": state, "why": why, "waiting": waiting, "published": published, "resolved": resolved, "dead_again": dead_again });
+    let counts = sqlx::query!(
+        r#"select count(*) filter (where state = 'waiting') as "waiting!",
+                  count(*) filter (where state = 'published') as "published!",
+                  count(*) filter (where state = 'resolved') as "resolved!",
+                  count(*) filter (where state = 'dead_again') as "dead_again!"
+           from replay_letters where replay = $1"#,
+        replay,
+    )
+    .fetch_one(&mut *connection)
+    .await
+    .doing("counting a replay's letters")?;
+    let result = json!({ "state": state, "why": why, "waiting": counts.waiting, "published": counts.published,
+                         "resolved": counts.resolved, "dead_again": counts.dead_again });
     sqlx::query!(
         "insert into dead_letter_audit (at, by, action, replay, letters, result)
          select $2, by, 'replay_ended', replay, total, $3 from replays where replay = $1",
