@@ -21,7 +21,7 @@ use time::macros::datetime;
 use uuid::Uuid;
 
 pub const FIRST: OffsetDateTime = datetime!(2026-11-20 10:00:00.25 UTC);
-const DEAD: OffsetDateTime = datetime!(2026-11-20 10:01:11.5 UTC);
+pub const DEAD: OffsetDateTime = datetime!(2026-11-20 10:01:11.5 UTC);
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const LETTERS: &str = "select count(*) from dead_letters";
 const OPEN: &str = "select count(*) from dead_letters where state = 'open'";
@@ -96,7 +96,7 @@ impl Dead {
     }
 }
 
-fn spent(id: &str, credits: i64) -> Envelope {
+pub fn spent(id: &str, credits: i64) -> Envelope {
     envelope(&format!("gateway/{id}"), usage("acct_1", credits))
 }
 
@@ -114,7 +114,7 @@ fn start(site: &Site) -> Running {
 }
 
 /// Every letter, the oldest first, once the queue is empty and so many are there.
-async fn recorded(site: &Site, count: i64) -> Vec<LetterView> {
+pub async fn recorded(site: &Site, count: i64) -> Vec<LetterView> {
     loop {
         let running = start(site);
         site.until(LETTERS, count).await;
@@ -618,12 +618,12 @@ fn a_letter_that_could_not_be_recorded_for_a_while_is_recorded_whole() {
     });
 }
 
-fn order(filter: Filter) -> Order {
+pub fn order(filter: Filter) -> Order {
     Order { by: "ada".to_owned(), reason: Some("mended".to_owned()), filter, expected: None, max: None }
 }
 
 /// As the loop tells that a replayed message was settled.
-fn resolved(site: &Site, replay: Uuid, letter: Uuid) -> Message {
+pub fn resolved(site: &Site, replay: Uuid, letter: Uuid) -> Message {
     let outcome =
         json!([{ "replay": replay, "letter": letter, "outcome": "applied", "at": "2026-11-20T11:00:00Z" }]);
     Message::new(
@@ -637,14 +637,14 @@ fn resolved(site: &Site, replay: Uuid, letter: Uuid) -> Message {
 }
 
 /// As the loop writes a message that died again in a replay.
-fn died_again(site: &Site, dead: Dead, replay: Uuid, letter: Uuid) -> Message {
+pub fn died_again(site: &Site, dead: Dead, replay: Uuid, letter: Uuid) -> Message {
     let mut message = dead.message(site);
     message.headers.insert(header::REPLAY.to_owned(), replay.to_string());
     message.headers.insert(header::LETTER.to_owned(), letter.to_string());
     message
 }
 
-async fn states(site: &Site) -> Vec<String> {
+pub async fn states(site: &Site) -> Vec<String> {
     site.texts("select state || coalesce(' ' || outcome, '') from dead_letters order by message_id, letter")
         .await
 }

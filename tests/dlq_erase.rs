@@ -24,7 +24,7 @@ fn closed_letters_are_emptied_and_open_ones_are_left_and_named() {
 
         sqlx::query(
             r#"update dead_letters set reason = 'it failed over "shown to Jane"',
-                      attempts = '[{"at": "2026-11-20T10:00:00Z", "why": "it failed over \"shown to Jane\""}]'"#,
+                      attempts = '[{"at": "2026-11-20T10:00:00Z", "why": "it failed over `shown to Jane`"}]'"#,
         )
         .execute(&site.pool)
         .await

@@ -13,6 +13,8 @@ mod dead_letters;
 mod dlq;
 mod dlq_edit;
 mod dlq_erase;
+mod dlq_follow;
+mod dlq_kept;
 mod door;
 mod faults;
 mod fixtures;

@@ -43,7 +43,7 @@ pub const CREDITS: &str = "credits";
 /// Its text is a public name, in metrics, events and the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Alert {
-    /// A kind of failures that was never seen before; one for each kind, for good.
+    /// A kind of failures of which no letter is kept; told of once, as long as one is.
     NewKind,
     /// Many letters come in.
     Inflow,

@@ -20,17 +20,24 @@ pub(crate) fn masked(reason: &str) -> String {
     let mut masked = String::new();
     let mut rest = reason;
     while let Some(first) = rest.chars().next() {
+        let before = masked.chars().next_back();
         let length = match first {
-            '"' => quoted(rest),
-            '{' => bracketed(rest),
+            '"' | '`' => Some(quoted(rest)),
+            // Not an apostrophe.
+            '\'' if !before.is_some_and(is_word) => Some(quoted(rest)),
+            '{' => Some(bracketed(rest)),
             // A list; not a name in brackets.
             '[' if rest[1..].starts_with(|c: char| matches!(c, '{' | '"' | '-' | '0'..='9')) => {
-                bracketed(rest)
+                Some(bracketed(rest))
             }
             _ => None,
         };
         if let Some(length) = length {
-            masked.push(MASK);
+            // A field that is missing: its name is ours.
+            match first == '`' && masked.ends_with("missing field ") {
+                true => masked.push_str(&rest[..length]),
+                false => masked.push(MASK),
+            }
             rest = &rest[length..];
             continue;
         }
@@ -53,22 +60,25 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '/' | '+')
 }
 
-/// The length of a quoted text with its quotes.
-fn quoted(text: &str) -> Option<usize> {
+/// The length of a quoted text with its quotes; one that was cut off goes as far as the text.
+fn quoted(text: &str) -> usize {
+    let quote = text.chars().next();
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {
         match c {
             _ if escaped => escaped = false,
             '\\' => escaped = true,
-            '"' => return Some(at + 1),
+            // An apostrophe ends nothing.
+            '\'' if text[at + 1..].starts_with(is_word) => {}
+            _ if Some(c) == quote => return at + 1,
             _ => {}
         }
     }
-    None
+    text.len()
 }
 
 /// The length of an object or list with its brackets; without an end it goes as far as the text.
-fn bracketed(text: &str) -> Option<usize> {
+fn bracketed(text: &str) -> usize {
     let mut depth = 0_usize;
     for (at, c) in text.char_indices() {
         match c {
@@ -76,13 +86,13 @@ fn bracketed(text: &str) -> Option<usize> {
             '}' | ']' => {
                 depth = depth.saturating_sub(1);
                 if depth == 0 {
-                    return Some(at + 1);
+                    return at + 1;
                 }
             }
             _ => {}
         }
     }
-    Some(text.len())
+    text.len()
 }
 
 #[cfg(test)]
@@ -105,7 +115,12 @@ mod tests {
         check("paddle/evt_01 was admitted. Came: {\"a\":{\"b\":[1]}}", "* was admitted. Came: *");
         check("Came: {\"cut", "Came: *");
         check("see [[publishers]] of [1,2]", "see [[publishers]] of *");
-        check("an open \" quote", "an open \" quote");
+        check("unknown variant `cccc`, expected `a` or `b`", "unknown variant *, expected * or *");
+        check("unknown field `Jane`", "unknown field *");
+        check("missing field `account` at line 1", "missing field `account` at line *");
+        check("a name that was cut: \"Jane D", "a name that was cut: *");
+        check("a name that was cut: `Jane D", "a name that was cut: *");
+        check("it's the ledger's, not 'Jane O'Hara', nor 'Jim'", "it's the ledger's, not *, nor *");
         check("übel at 12.50 (ünd)", "übel at * (ünd)");
         check("item7", "*");
     }

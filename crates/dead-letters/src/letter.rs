@@ -2,8 +2,10 @@
 
 use crate::fingerprint;
 use crate::subject::Subject;
-use bus::{Attempt, Death, Incoming, Replayed, code};
+use bus::{Attempt, Death, Incoming, Replayed, Returned, code};
+use domain::fact::FactKind;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use time::OffsetDateTime;
 
@@ -65,23 +67,59 @@ impl Letter {
 
     /// The kind of failure it is one of.
     pub fn fingerprint(&self) -> String {
-        fingerprint::of(&self.worker, self.subject.fact_type.as_deref(), &self.code, &self.reason)
+        fingerprint::of(&self.worker, self.fact_kind(), &self.code, &self.reason)
+    }
+
+    /// The type of its fact as far as it is one of ours: what anybody makes up is no kind of failure of its own.
+    pub fn fact_kind(&self) -> Option<&'static str> {
+        let told = self.subject.fact_type.as_deref()?;
+        let known = FactKind::ALL.into_iter().map(FactKind::as_str);
+        Some(known.into_iter().find(|kind| *kind == told).unwrap_or("unknown"))
     }
 }
 
-/// What the message is about. What made its worker panic may do so here, and what ended a process is not read at all:
-/// such a letter is kept, too.
+/// What the message is about. What made its worker panic may do so here; what ended a process is not decoded again, only
+/// looked at: such a letter is kept, too, and is found by its fact.
 fn subject(
     death: &Death,
     message: &Incoming,
     settings: &processors::Settings,
     now: OffsetDateTime,
 ) -> Subject {
-    if death.code == code::CRASH {
-        return Subject::default();
-    }
-    let read = AssertUnwindSafe(|| Subject::of(&death.queue, message, settings, now));
+    let read = AssertUnwindSafe(|| match death.code == code::CRASH {
+        true => Subject::looked_at(&death.queue, message),
+        false => Subject::of(&death.queue, message, settings, now),
+    });
     catch_unwind(read).unwrap_or_default()
+}
+
+/// A message as it is stored in a letter's row.
+pub(crate) struct Stored {
+    pub exchange: String,
+    pub routing_key: String,
+    pub message_id: String,
+    pub content_type: Option<String>,
+    pub user_id: Option<String>,
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+impl Stored {
+    /// As it first came, but for what its worker takes for now.
+    pub fn message(self, first_failed_at: OffsetDateTime, replayed: Option<Replayed>) -> Incoming {
+        Incoming {
+            exchange: self.exchange,
+            routing_key: self.routing_key,
+            message_id: Some(self.message_id).filter(|id| !id.is_empty()),
+            content_type: self.content_type,
+            user_id: self.user_id,
+            headers: self.headers,
+            returned: Some(Returned { first_failed_at, attempts: Vec::new(), replayed }),
+            death: None,
+            returns: 0,
+            body: self.body,
+        }
+    }
 }
 
 pub(crate) fn key(parts: &[&[u8]]) -> [u8; 32] {

@@ -1,19 +1,21 @@
 //! Carrying replays out: messages go back into the queues they came from, oldest first, at the rate that was asked for.
 //!
-//! An operator only says what is to be replayed; any number of processes carry it out, one step at a time. A step locks
-//! the replay's row, publishes, waits for the confirms and commits: a crash in between publishes a message twice, which
-//! its worker makes harmless, and never forgets one. The outcome of each message comes back by the queue of dead letters.
+//! An operator only says what is to be replayed; any number of processes carry it out, one step at a time. A step takes
+//! the replay in hand, publishes, waits for the confirms and commits: a crash in between publishes a message twice, which
+//! its worker makes harmless, and never forgets one. Who pauses or cancels the replay does not wait for it: a broker that
+//! confirms nothing is when they want to. The outcome of each message comes back by the queue of dead letters.
 
 mod store;
 
-use bus::{Delays, Message, Namespace, PublishError, Publisher, Replayed, Topology};
+use bus::{Delays, Message, Namespace, PublishError, Publisher, Topology};
 use db::{Doing, Pool};
 use std::time::Duration;
-use store::{Claimed, Counts};
+use store::{Claimed, Counts, Followed};
 
 pub(crate) use store::{end, release};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// How often to look for what is due, and for outcomes while nothing may be published without them.
 const WATCH: Duration = Duration::from_millis(100);
@@ -57,7 +59,7 @@ pub async fn carry_out(namespace: Namespace, pool: Pool, publisher: Publisher, s
 async fn put_back(namespace: &Namespace, pool: &Pool, publisher: &Publisher, stop: &CancellationToken) {
     let mut delays = Delays::for_servers();
     while !stop.is_cancelled() {
-        let pause = match step(namespace, pool, publisher).await {
+        let pause = match turn(namespace, pool, publisher).await {
             Ok(true) => {
                 delays.reset();
                 continue;
@@ -72,16 +74,29 @@ async fn put_back(namespace: &Namespace, pool: &Pool, publisher: &Publisher, sto
     }
 }
 
-/// Follows the facts of what was put back and passed on, to their last reader.
+/// One step of each replay that is due; tells whether one of them went on.
+async fn turn(namespace: &Namespace, pool: &Pool, publisher: &Publisher) -> Result<bool, Error> {
+    let mut goes_on = false;
+    for replay in store::due(pool, OffsetDateTime::now_utc()).await? {
+        goes_on |= step(namespace, pool, publisher, replay).await?;
+    }
+    Ok(goes_on)
+}
+
+/// Follows the facts of what was put back and passed on, to their last reader: from one end to the other, and again, so that
+/// those whose outcome does not come hide none of the others.
 async fn follow(namespace: &Namespace, pool: &Pool, stop: &CancellationToken) {
     let mut delays = Delays::for_servers();
     let topology = Topology::new(namespace);
     let kinds_read: Vec<String> = topology.kinds_read(namespace).map(str::to_owned).collect();
+    let mut after = None;
     while !stop.is_cancelled() {
-        let pause = match store::follow(pool, &kinds_read, OffsetDateTime::now_utc()).await {
-            Ok(_) => {
+        let pause = match store::follow(pool, &kinds_read, after, OffsetDateTime::now_utc()).await {
+            Ok(Followed { last, closed }) => {
                 delays.reset();
-                WATCH
+                after = last;
+                // What one end of them tells is no reason to rest before the other.
+                if last.is_some() && closed > 0 { Duration::ZERO } else { WATCH }
             }
             Err(error) => {
                 tracing::warn!(%error, "replayed facts cannot be followed");
@@ -99,22 +114,25 @@ async fn rest(pause: Duration, stop: &CancellationToken) {
     }
 }
 
-/// One step of the replay that has been due longest; tells whether one was.
-async fn step(namespace: &Namespace, pool: &Pool, publisher: &Publisher) -> Result<bool, Error> {
+/// One step of a replay; tells whether it went on. While nothing can be done before some outcome is known, nothing is written.
+async fn step(
+    namespace: &Namespace,
+    pool: &Pool,
+    publisher: &Publisher,
+    replay: Uuid,
+) -> Result<bool, Error> {
     let now = OffsetDateTime::now_utc();
     let mut transaction = pool.begin().await.doing("beginning a step of a replay")?;
     let connection = &mut *transaction;
-    let Some(claimed) = store::claim(connection, now).await? else { return Ok(false) };
-    let enough = claimed.canary.map_or(0, i64::from).max(IN_HAND_MAX) + 1;
+    let Some(claimed) = store::claim(connection, replay, now).await? else { return Ok(false) };
+    let canary = claimed.canary.map_or(0, i64::from);
+    let enough = (STEP, canary.max(IN_HAND_MAX) + 1, canary.saturating_add(1));
     let counts = store::counts(connection, claimed.replay, enough).await?;
     match next(&claimed, counts) {
         Next::Publish(count, pause) => {
             let letters = store::waiting(connection, claimed.replay, count).await?;
-            let messages = letters.iter().map(|letter| {
-                let replayed = Some(Replayed { replay: claimed.replay, letter: letter.letter });
-                letter.message(replayed).replay(namespace, &letter.queue)
-            });
-            let messages: Vec<Message> = messages.collect();
+            let messages: Vec<Message> =
+                letters.iter().map(|letter| letter.message.replay(namespace, &letter.queue)).collect();
             let (mut published, mut nowhere, mut away) = (Vec::new(), Vec::new(), None);
             for (letter, outcome) in letters.iter().zip(publisher.publish(messages).await) {
                 match outcome {
@@ -123,22 +141,20 @@ async fn step(namespace: &Namespace, pool: &Pool, publisher: &Publisher) -> Resu
                     Err(error @ (PublishError::Unavailable(_) | PublishError::Refused)) => away = Some(error),
                 }
             }
-            store::published(connection, claimed.replay, &published, now).await?;
+            store::published(connection, claimed.replay, &published).await?;
             release(connection, claimed.replay, Some(&nowhere), "its queue is not there", now).await?;
             // What a late step missed the next ones make up for, but not more than a second of it.
             let due = claimed.next_at.max(now - Duration::from_secs(1)) + pause;
-            store::pause(connection, claimed.replay, due).await?;
+            store::due_at(connection, claimed.replay, due).await?;
             transaction.commit().await.doing("committing a step of a replay")?;
             match away {
                 Some(error) => Err(error.into()),
                 None => Ok(true),
             }
         }
-        Next::Wait => {
-            store::pause(connection, claimed.replay, now + WATCH).await?;
-            transaction.commit().await.doing("committing a step of a replay")?;
-            Ok(true)
-        }
+        Next::Wait => Ok(false),
+        // Cancelled meanwhile.
+        Next::Stop | Next::Finish if !store::is_running(connection, replay).await? => Ok(false),
         Next::Stop => {
             let why = "a canary failed again";
             release(connection, claimed.replay, None, why, now).await?;
@@ -191,7 +207,6 @@ fn at_rate(rate: Option<f64>) -> (i64, Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use uuid::Uuid;
 
     #[test]
     fn the_canary_goes_first_and_the_rest_only_after_it_succeeded() {

@@ -1,4 +1,4 @@
-//! Closed letters are kept for a time; open ones for good.
+//! Closed letters are kept for a time, and with them their replays and the kinds of failures they are of; open ones for good.
 
 mod store;
 

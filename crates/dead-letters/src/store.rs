@@ -55,31 +55,57 @@ fn attempts_of(letter: &Letter) -> Vec<Attempt> {
     letter.attempts.iter().map(|made| Attempt { at: made.at, why: text(&made.why).into_owned() }).collect()
 }
 
+/// What a death says that may be another the next time, by column.
+struct Deaths<'a> {
+    keys: Vec<&'a [u8]>,
+    dead: Vec<OffsetDateTime>,
+    codes: Vec<Cow<'a, str>>,
+    reasons: Vec<Cow<'a, str>>,
+    fingerprints: Vec<String>,
+    attempts: Vec<Json<Vec<Attempt>>>,
+    headers: Vec<Json<BTreeMap<Cow<'a, str>, Cow<'a, str>>>>,
+    bodies: Vec<&'a [u8]>,
+}
+
+impl<'a> Deaths<'a> {
+    fn of(letters: &'a Distinct<'a>) -> Self {
+        Self {
+            keys: letters.0.keys().map(<[u8; 32]>::as_slice).collect(),
+            dead: letters.column(|letter| letter.dead_at),
+            codes: letters.column(|letter| text(&letter.code)),
+            reasons: letters.column(|letter| text(&letter.reason)),
+            fingerprints: letters.column(Letter::fingerprint),
+            attempts: letters.column(|letter| Json(attempts_of(letter))),
+            headers: letters.column(|letter| Json(headers_of(letter))),
+            bodies: letters.column(|letter| letter.message.body.as_slice()),
+        }
+    }
+}
+
 /// Opens letters again that were closed and have died since, whatever for this time: those that were resolved, and those
-/// that went on as other letters of which none is left to be dealt with. A copy of a death that is known says nothing, and
-/// what was discarded stays so: it says nothing new.
+/// that went on as other letters, and those as others, of which none is left to be dealt with. What was discarded stays so: it
+/// says nothing new. Nor does a copy of a death that is known: it is of the same moment. Another is another death, also an
+/// earlier one: which of two machines' clocks is ahead nobody knows, and rather one letter too many than a death unseen.
 pub(crate) async fn reopen(work: &mut Work, letters: &Distinct<'_>) -> Result<(), Error> {
     if letters.0.is_empty() {
         return Ok(());
     }
-    let keys: Vec<&[u8]> = letters.0.keys().map(<[u8; 32]>::as_slice).collect();
-    let dead = letters.column(|letter| letter.dead_at);
-    let codes = letters.column(|letter| text(&letter.code));
-    let reasons = letters.column(|letter| text(&letter.reason));
-    let fingerprints = letters.column(Letter::fingerprint);
-    let attempts = letters.column(|letter| Json(attempts_of(letter)));
-    let headers = letters.column(|letter| Json(headers_of(letter)));
-    let bodies = letters.column(|letter| letter.message.body.as_slice());
+    let Deaths { keys, dead, codes, reasons, fingerprints, attempts, headers, bodies } = Deaths::of(letters);
     sqlx::query!(
         "update dead_letters d
          set state = 'open', closed_at = null, closed_by = null, outcome = null, replay = null, erased_at = null,
-             code = n.code, reason = n.reason, fingerprint = n.fingerprint, attempts = n.attempts, headers = n.headers,
-             body = n.body
+             dead_at = n.dead_at, code = n.code, reason = n.reason, fingerprint = n.fingerprint, attempts = n.attempts,
+             headers = n.headers, body = n.body
          from unnest($1::bytea[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::json[], $7::json[], $8::bytea[])
            as n (key, dead_at, code, reason, fingerprint, attempts, headers, body)
-         where d.key = n.key and d.state || '' in ('resolved', 'dead_again', 'edited') and n.dead_at > d.dead_at
-           and not exists (select from dead_letters s where s.previous = d.letter
-                           and s.state || '' in ('open', 'replaying', 'discarded'))",
+         where d.key = n.key and d.state in ('resolved', 'dead_again', 'edited') and n.dead_at <> d.dead_at
+           and not exists (
+               with recursive later as (
+                   select letter, state from dead_letters where previous = d.letter
+                   union
+                   select s.letter, s.state from dead_letters s join later on s.previous = later.letter
+               )
+               select from later where state in ('open', 'replaying', 'discarded'))",
         &keys as _,
         &dead,
         &codes as _,
@@ -103,24 +129,17 @@ pub(crate) async fn record(work: &mut Work, letters: &Distinct<'_>) -> Result<()
     record_fingerprints(work, letters).await?;
     let now = work.now;
     // Sorted by key, as every batch is: two that meet do not wait for each other in a circle.
-    let keys: Vec<&[u8]> = letters.0.keys().map(<[u8; 32]>::as_slice).collect();
+    let Deaths { keys, dead, codes, reasons, fingerprints, attempts, headers, bodies } = Deaths::of(letters);
     let copies: Vec<i32> = letters.0.values().map(|counted| counted.copies).collect();
     let ids = letters.column(|_| Uuid::now_v7());
     let workers = letters.column(|letter| text(&letter.worker));
     let queues = letters.column(|letter| text(&letter.queue));
-    let codes = letters.column(|letter| text(&letter.code));
-    let reasons = letters.column(|letter| text(&letter.reason));
-    let fingerprints = letters.column(Letter::fingerprint);
-    let attempts = letters.column(|letter| Json(attempts_of(letter)));
     let first_failed = letters.column(|letter| letter.first_failed_at);
-    let dead = letters.column(|letter| letter.dead_at);
     let exchanges = letters.column(|letter| text(&letter.message.exchange));
     let routing_keys = letters.column(|letter| text(&letter.message.routing_key));
     let message_ids = letters.column(|letter| text(letter.message.message_id.as_deref().unwrap_or("")));
     let content_types = letters.column(|letter| text_of(letter.message.content_type.as_ref()));
     let users = letters.column(|letter| text_of(letter.message.user_id.as_ref()));
-    let headers = letters.column(|letter| Json(headers_of(letter)));
-    let bodies = letters.column(|letter| letter.message.body.as_slice());
     let traces = letters.column(|letter| letter.subject.traceparent.as_deref());
     let types = letters.column(|letter| text_of(letter.subject.fact_type.as_ref()));
     let sources = letters.column(|letter| letter.subject.cause.as_ref().map(|cause| text(&cause.source)));
@@ -149,7 +168,7 @@ pub(crate) async fn record(work: &mut Work, letters: &Distinct<'_>) -> Result<()
                  routing_key, message_id, content_type, user_id, headers, body, traceparent, fact_type, source, id, account,
                  payment, amount, currency, credits, previous, replay)
          on conflict (key) do update set
-             copies = dead_letters.copies + excluded.copies,
+             copies = dead_letters.copies + excluded.copies, told_at = clock_timestamp(),
              dead_at = greatest(dead_letters.dead_at, excluded.dead_at)",
         &ids,
         &keys as _,
@@ -193,7 +212,7 @@ async fn record_fingerprints(work: &mut Work, letters: &Distinct<'_>) -> Result<
     let now = work.now;
     let fingerprints = letters.column(Letter::fingerprint);
     let workers = letters.column(|letter| text(&letter.worker));
-    let types = letters.column(|letter| text_of(letter.subject.fact_type.as_ref()));
+    let types = letters.column(Letter::fact_kind);
     let codes = letters.column(|letter| text(&letter.code));
     let reasons = letters.column(|letter| text(&crate::fingerprint::masked(&letter.reason)).into_owned());
     sqlx::query!(
@@ -244,8 +263,6 @@ pub(crate) async fn settle_replays(
     let states: Vec<&str> = settled.values().map(|(state, ..)| *state).collect();
     let results: Vec<&str> = settled.values().map(|(_, outcome, _)| outcome.as_str()).collect();
     let times: Vec<OffsetDateTime> = settled.values().map(|(.., at)| *at).collect();
-    // Rows are found by their letter. Their states are no way to find them, though an index has them: nearly all of a large
-    // replay are in the same.
     sqlx::query!(
         "with settled as (
              select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[])
@@ -255,12 +272,12 @@ pub(crate) async fn settle_replays(
              set state = s.state, outcome = s.outcome, closed_at = s.at, closed_by = 'replay ' || s.replay
              from settled s
              where l.letter = s.letter and l.replay = s.replay
-               and (l.state || '' in ('replaying', 'open') or l.state || '' = 'resolved' and s.state = 'dead_again')
+               and (l.state in ('replaying', 'open') or l.state = 'resolved' and s.state = 'dead_again')
          )
          update replay_letters r set state = s.state, outcome = s.outcome, settled_at = s.at
          from settled s
-         where r.letter = s.letter and r.replay::text = s.replay::text
-           and (r.state || '' in ('waiting', 'published', 'released') or s.state = 'dead_again')",
+         where r.letter = s.letter and r.replay = s.replay
+           and (r.state in ('waiting', 'published', 'released') or s.state = 'dead_again')",
         &letters,
         &replays,
         &states as _,
@@ -287,7 +304,7 @@ async fn note_passed_on(work: &mut Work, outcomes: &[&ReplayOutcome]) -> Result<
     sqlx::query!(
         "update replay_letters r set outcome = o.outcome
          from unnest($1::uuid[], $2::uuid[], $3::text[]) as o (letter, replay, outcome)
-         where r.letter = o.letter and r.replay::text = o.replay::text and r.state || '' in ('waiting', 'published')",
+         where r.letter = o.letter and r.replay = o.replay and r.state in ('waiting', 'published')",
         &letters,
         &replays,
         &results as _,

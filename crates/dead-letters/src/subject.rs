@@ -28,13 +28,35 @@ impl Subject {
             queue::INGESTER => translated(message, settings, now),
             _ => stated(message, now),
         };
-        let mut subject = match envelope {
+        let subject = match envelope {
             Some(envelope) => Self::of_envelope(&envelope),
             None => Self::guessed(&message.body),
         };
+        subject.traced(message)
+    }
+
+    /// What can be told without the code by which workers read messages: of one that ended a process.
+    pub fn looked_at(queue: &str, message: &Incoming) -> Self {
+        let processor = message.routing_key.strip_prefix("raw.").filter(|_| queue == queue::INGESTER);
+        let subject = match processor {
+            Some(processor) => Self::delivered(processor, &message.body),
+            None => Self::guessed(&message.body),
+        };
+        subject.traced(message)
+    }
+
+    /// Of a webhook only which one it is: its other words are its processor's.
+    fn delivered(processor: &str, body: &[u8]) -> Self {
+        let guess = Guess::of(body);
+        let source = short(Some(processor.to_owned()));
+        let cause = source.zip(short(guess.event_id.or(guess.id))).map(|(source, id)| Cause { source, id });
+        Self { cause, ..Self::default() }
+    }
+
+    fn traced(mut self, message: &Incoming) -> Self {
         let trace = message.headers.get(bus::header::TRACEPARENT).filter(|text| is_traceparent(text));
-        subject.traceparent = subject.traceparent.or_else(|| trace.cloned());
-        subject
+        self.traceparent = self.traceparent.or_else(|| trace.cloned());
+        self
     }
 
     fn of_envelope(envelope: &Envelope) -> Self {
@@ -53,11 +75,14 @@ impl Subject {
 
     /// What a message that is no fact still says of itself.
     fn guessed(body: &[u8]) -> Self {
-        let guess: Guess = serde_json::from_slice(body).unwrap_or_default();
-        let short = |text: Option<String>| text.filter(|text| text.len() <= GUESS_MAX);
+        let guess = Guess::of(body);
         let cause = short(guess.source).zip(short(guess.id)).map(|(source, id)| Cause { source, id });
         Self { fact_type: short(guess.kind), cause, account: short(guess.data.account), ..Self::default() }
     }
+}
+
+fn short(text: Option<String>) -> Option<String> {
+    text.filter(|text| text.len() <= GUESS_MAX)
 }
 
 /// What of a CloudEvent is looked at where it is none of ours.
@@ -68,6 +93,8 @@ struct Guess {
     kind: Option<String>,
     source: Option<String>,
     id: Option<String>,
+    /// As one processor calls the id of what it delivers.
+    event_id: Option<String>,
     data: GuessedData,
 }
 
@@ -75,6 +102,14 @@ struct Guess {
 #[serde(default)]
 struct GuessedData {
     account: Option<String>,
+}
+
+impl Guess {
+    /// Of a batch the first one. serde_json reads no deeper than 128 levels, whatever it is given.
+    fn of(body: &[u8]) -> Self {
+        let first = || serde_json::from_slice::<Vec<Self>>(body).ok()?.into_iter().next();
+        serde_json::from_slice(body).ok().or_else(first).unwrap_or_default()
+    }
 }
 
 /// The first fact of a message.

@@ -31,6 +31,25 @@ fn somebody(by: &str) -> Result<(), Error> {
     if by.trim().is_empty() { Err(Error::Nobody) } else { Ok(()) }
 }
 
+/// So often an act is begun.
+const TRIES: usize = 5;
+
+/// Workers lock letters as they come, and where an act wants the same ones Postgres may have to end it. Nothing was done then.
+async fn again<T>(act: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
+    for _ in 1..TRIES {
+        match act().await {
+            Err(Error::Database(error)) if is_deadlock(&error) => {}
+            done => return done,
+        }
+    }
+    act().await
+}
+
+fn is_deadlock(error: &db::Error) -> bool {
+    let db::Error::Sql { source, .. } = error else { return false };
+    source.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "40P01")
+}
+
 async fn commit(transaction: Tx) -> Result<(), db::Error> {
     transaction.commit().await.doing("committing an operator's act")
 }
@@ -89,12 +108,13 @@ pub async fn start_replay(
     pace: Pace,
     now: OffsetDateTime,
 ) -> Result<(Uuid, i64), Error> {
-    let replay = Uuid::now_v7();
-    let mut transaction = begin(pool).await?;
-    let letters = take(&mut transaction, order, State::Open).await?;
-    let total = letters.len() as i32;
-    sqlx::query!(
-        "with taken as (
+    again(async || {
+        let replay = Uuid::now_v7();
+        let mut transaction = begin(pool).await?;
+        let letters = take(&mut transaction, order, State::Open).await?;
+        let total = letters.len() as i32;
+        sqlx::query!(
+            "with taken as (
              update dead_letters set state = 'replaying', replay = $1 where letter = any($2)
          ), replay as (
              insert into replays (replay, state, by, reason, filter, total, canary, rate, started_at, next_at)
@@ -102,21 +122,21 @@ pub async fn start_replay(
          )
          insert into replay_letters (replay, place, letter, state)
          select $1, place, letter, 'waiting' from unnest($2::uuid[]) with ordinality as l (letter, place)",
-        replay,
-        &letters,
-        order.by,
-        order.reason,
-        Json(&order.filter) as _,
-        total,
-        pace.canary,
-        pace.rate,
-        now,
-    )
-    .execute(&mut *transaction)
-    .await
-    .doing("beginning a replay")?;
-    let result = json!({ "canary": pace.canary, "rate": pace.rate, "max": order.max });
-    sqlx::query!(
+            replay,
+            &letters,
+            order.by,
+            order.reason,
+            Json(&order.filter) as _,
+            total,
+            pace.canary,
+            pace.rate,
+            now,
+        )
+        .execute(&mut *transaction)
+        .await
+        .doing("beginning a replay")?;
+        let result = json!({ "canary": pace.canary, "rate": pace.rate, "max": order.max });
+        sqlx::query!(
         "insert into dead_letter_audit (at, by, action, replay, fingerprint, filter, letters, reason, result)
          values ($1, $2, 'replay', $3, $4, $5, $6, $7, $8)",
         now,
@@ -128,11 +148,13 @@ pub async fn start_replay(
         order.reason,
         result,
     )
-    .execute(&mut *transaction)
+        .execute(&mut *transaction)
+        .await
+        .doing("recording an act")?;
+        commit(transaction).await?;
+        Ok((replay, total.into()))
+    })
     .await
-    .doing("recording an act")?;
-    commit(transaction).await?;
-    Ok((replay, total.into()))
 }
 
 pub async fn pause(pool: &Pool, replay: Uuid, by: &str, now: OffsetDateTime) -> Result<(), Error> {
@@ -206,6 +228,7 @@ async fn record_of_replay(
 
 /// Ends a replay: what has not gone out is open again, what has keeps its way. Returns how many are open again.
 pub async fn cancel(pool: &Pool, replay: Uuid, by: &str, now: OffsetDateTime) -> Result<i64, Error> {
+    again(async || {
     somebody(by)?;
     let mut transaction = begin(pool).await?;
     let running = sqlx::query_scalar!(
@@ -223,6 +246,8 @@ pub async fn cancel(pool: &Pool, replay: Uuid, by: &str, now: OffsetDateTime) ->
     end(&mut transaction, replay, "cancelled", None, now).await?;
     commit(transaction).await?;
     Ok(released)
+    })
+    .await
 }
 
 /// Opens letters again that a replay put back long ago and whose outcome never came: somebody purged their queue. Safe in
@@ -234,37 +259,41 @@ pub async fn release(
     by: &str,
     now: OffsetDateTime,
 ) -> Result<i64, Error> {
-    somebody(by)?;
-    let mut transaction = begin(pool).await?;
-    let known = sqlx::query_scalar!(r#"select true as "known!" from replays where replay = $1"#, replay)
-        .fetch_optional(&mut *transaction)
-        .await
-        .doing("looking at a replay")?;
-    if known.is_none() {
-        return Err(not_so(&mut transaction, replay, "known").await?);
-    }
-    let released = sqlx::query!(
-        "with released as (
+    again(async || {
+        somebody(by)?;
+        let mut transaction = begin(pool).await?;
+        let known = sqlx::query_scalar!(r#"select true as "known!" from replays where replay = $1"#, replay)
+            .fetch_optional(&mut *transaction)
+            .await
+            .doing("looking at a replay")?;
+        if known.is_none() {
+            return Err(not_so(&mut transaction, replay, "known").await?);
+        }
+        let released = sqlx::query!(
+            "with released as (
              update replay_letters set state = 'released', outcome = 'its outcome never came', settled_at = $3
              where replay = $1 and state = 'published' and published_at < $2 returning letter
          )
          update dead_letters set state = 'open'
          where letter in (select letter from released) and state = 'replaying' and replay = $1",
-        replay,
-        published_before,
-        now,
-    )
-    .execute(&mut *transaction)
+            replay,
+            published_before,
+            now,
+        )
+        .execute(&mut *transaction)
+        .await
+        .doing("opening letters again")?
+        .rows_affected() as i64;
+        record_of_replay(&mut transaction, replay, ("release", by), released, now).await?;
+        commit(transaction).await?;
+        Ok(released)
+    })
     .await
-    .doing("opening letters again")?
-    .rows_affected() as i64;
-    record_of_replay(&mut transaction, replay, ("release", by), released, now).await?;
-    commit(transaction).await?;
-    Ok(released)
 }
 
 /// Closes letters that nothing is to be done about. Returns how many.
 pub async fn discard(pool: &Pool, order: &Order, now: OffsetDateTime) -> Result<i64, Error> {
+    again(async || {
     let mut transaction = begin(pool).await?;
     let letters = take(&mut transaction, order, State::Open).await?;
     sqlx::query!(
@@ -280,10 +309,13 @@ pub async fn discard(pool: &Pool, order: &Order, now: OffsetDateTime) -> Result<
     record_of_letters(&mut transaction, "discard", order, &letters, now).await?;
     commit(transaction).await?;
     Ok(letters.len() as i64)
+    })
+    .await
 }
 
 /// Opens discarded letters again. Returns how many. What was erased has nothing left to be put back.
 pub async fn undo(pool: &Pool, order: &Order, now: OffsetDateTime) -> Result<i64, Error> {
+    again(async || {
     let mut transaction = begin(pool).await?;
     let letters = take(&mut transaction, order, State::Discarded).await?;
     let erased = sqlx::query_scalar!(
@@ -306,6 +338,8 @@ pub async fn undo(pool: &Pool, order: &Order, now: OffsetDateTime) -> Result<i64
     record_of_letters(&mut transaction, "undo", order, &letters, now).await?;
     commit(transaction).await?;
     Ok(letters.len() as i64)
+    })
+    .await
 }
 
 /// Each of the letters finds the act in its audit.
@@ -398,6 +432,7 @@ pub async fn edit(
     subject: &crate::Subject,
     now: OffsetDateTime,
 ) -> Result<Uuid, Error> {
+    again(async || {
     let mut transaction = begin(pool).await?;
     let order = Order {
         by: edit.by.clone(),
@@ -463,11 +498,14 @@ pub async fn edit(
     }
     commit(transaction).await?;
     Ok(new)
+    })
+    .await
 }
 
 /// Empties the closed letters of a cause, and of what they were before or became by an edit or a replay, for good: bodies,
 /// headers, what an edit changed, and whatever a reason quotes. The letters stay. Safe to repeat.
 pub async fn erase(pool: &Pool, cause: &Cause, by: &str, now: OffsetDateTime) -> Result<Erased, Error> {
+    again(async || {
     somebody(by)?;
     let mut transaction = begin(pool).await?;
     let rows = sqlx::query!(
@@ -521,6 +559,8 @@ pub async fn erase(pool: &Pool, cause: &Cause, by: &str, now: OffsetDateTime) ->
     .doing("recording an act")?;
     commit(transaction).await?;
     Ok(erased)
+    })
+    .await
 }
 
 /// What stays of why letters died: the kind of failure, without what was quoted of the message.

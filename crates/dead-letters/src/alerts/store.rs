@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use sqlx::types::Json;
 use std::collections::BTreeSet;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 /// New kinds told of by one look; the next takes the rest.
 const KINDS_AT_ONCE: i64 = 500;
@@ -28,7 +29,7 @@ pub(super) async fn new_kinds(connection: &mut PgConnection) -> Result<Vec<Condi
          union all
          select fingerprint, worker, fact_type, code, first_seen from fingerprints f
          where exists (select from alerts a where a.alert = $1 and a.about = f.fingerprint and a.cleared_at is null)
-           and exists (select from dead_letters l where l.fingerprint = f.fingerprint and l.state in ('open', 'replaying'))",
+           and exists (select from dead_letters l where l.fingerprint = f.fingerprint and l.closed_at is null)",
         Alert::NewKind.as_str(),
         KINDS_AT_ONCE,
     )
@@ -44,29 +45,28 @@ pub(super) async fn new_kinds(connection: &mut PgConnection) -> Result<Vec<Condi
     Ok(condition.collect())
 }
 
-/// How many letters were recorded since then. Those that an edit opened did not come in.
+/// How many letters were recorded since then: letters are numbered in time. Those that an edit opened did not come in.
 pub(super) async fn recorded_since(
     connection: &mut PgConnection,
     since: OffsetDateTime,
 ) -> Result<i64, Error> {
+    let milliseconds = u128::try_from(since.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
     sqlx::query_scalar!(
-        r#"select count(*) as "count!" from dead_letters where recorded_at > $1 and diff is null"#,
+        r#"select count(*) as "count!" from dead_letters where letter >= $2 and recorded_at > $1 and diff is null"#,
         since,
+        Uuid::from_u128(milliseconds << 80),
     )
     .fetch_one(connection)
     .await
     .doing("counting letters that came in")
 }
 
-/// When that failed first which is open still, however often it was replayed since. Both halves are the first of an index.
+/// When that failed first which is open still, however often it was replayed since.
 pub(super) async fn oldest(connection: &mut PgConnection) -> Result<Option<OffsetDateTime>, Error> {
-    sqlx::query_scalar!(
-        "select least((select min(first_failed_at) from dead_letters where state = 'open'),
-                      (select min(first_failed_at) from dead_letters where state = 'replaying')) as oldest",
-    )
-    .fetch_one(connection)
-    .await
-    .doing("looking for the oldest letter")
+    sqlx::query_scalar!("select min(first_failed_at) as oldest from dead_letters where closed_at is null")
+        .fetch_one(connection)
+        .await
+        .doing("looking for the oldest letter")
 }
 
 /// Replays that go on, or ended since then, of which so many letters died again.
@@ -76,11 +76,11 @@ pub(super) async fn replays_failing(
     ended_since: OffsetDateTime,
 ) -> Result<Vec<Condition>, Error> {
     let replays = sqlx::query!(
-        r#"select r.replay, r.state, r.by, r.total, c.dead_again as "dead_again!"
-           from replays r
+        r#"select r.replay as "replay!", r.state as "state!", r.by as "by!", r.total as "total!", c.dead_again as "dead_again!"
+           from (select * from replays where ended_at is null union all select * from replays where ended_at > $2) r
            cross join lateral (select count(*) as dead_again from replay_letters l
                                where l.replay = r.replay and l.state = 'dead_again') c
-           where (r.ended_at is null or r.ended_at > $2) and c.dead_again >= $1
+           where c.dead_again >= $1
            order by r.replay"#,
         at_least,
         ended_since,

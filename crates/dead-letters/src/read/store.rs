@@ -1,7 +1,8 @@
 //! SQL of what operators see.
 
 use super::{Amount, Filter, Group, State};
-use bus::{Attempt, Incoming, Returned};
+use crate::letter::Stored;
+use bus::{Attempt, Incoming};
 use db::{Doing, Error, PgConnection, Pool};
 use domain::Cause;
 use rust_decimal::Decimal;
@@ -245,8 +246,6 @@ pub async fn stored_after(
     .doing("reading the messages of dead letters")?;
     rows.into_iter()
         .map(|row| {
-            let returned =
-                Returned { first_failed_at: row.first_failed_at, attempts: Vec::new(), replayed: None };
             Ok(StoredMessage {
                 letter: row.letter,
                 state: row.state.parse().map_err(|why: String| Error::stored("a letter's state", why))?,
@@ -264,18 +263,16 @@ pub async fn stored_after(
                 first_failed_at: row.first_failed_at,
                 previous: row.previous,
                 diff: row.diff,
-                message: Incoming {
+                message: Stored {
                     exchange: row.exchange,
                     routing_key: row.routing_key,
-                    message_id: Some(row.message_id).filter(|id| !id.is_empty()),
+                    message_id: row.message_id,
                     content_type: row.content_type,
                     user_id: row.user_id,
                     headers: row.headers.0,
-                    returned: Some(returned),
-                    death: None,
-                    returns: 0,
                     body: row.body,
-                },
+                }
+                .message(row.first_failed_at, None),
             })
         })
         .collect()
@@ -502,7 +499,7 @@ async fn open(connection: &mut PgConnection) -> Result<Vec<Gauge>, Error> {
     sqlx::query_as!(
         Gauge,
         r#"select worker, code, count(*) as "open!", min(first_failed_at) as "oldest!"
-           from dead_letters where state in ('open', 'replaying') group by worker, code"#,
+           from dead_letters where closed_at is null group by worker, code"#,
     )
     .fetch_all(connection)
     .await
@@ -513,10 +510,10 @@ async fn open(connection: &mut PgConnection) -> Result<Vec<Gauge>, Error> {
 pub(crate) async fn at_stake(connection: &mut PgConnection) -> Result<Vec<(String, Decimal)>, Error> {
     let at_stake = sqlx::query!(
         r#"select currency as "unit!", sum(amount) as "sum!" from dead_letters
-           where state in ('open', 'replaying') and currency is not null group by currency
+           where closed_at is null and currency is not null group by currency
            union all
            select 'credits', sum(credits) from dead_letters
-           where state in ('open', 'replaying') and credits is not null having count(*) > 0"#,
+           where closed_at is null and credits is not null having count(*) > 0"#,
     )
     .fetch_all(connection)
     .await

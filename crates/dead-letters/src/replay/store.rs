@@ -1,15 +1,20 @@
 //! SQL of a replay's steps.
 
-use bus::{Incoming, Replayed, Returned};
+use crate::letter::Stored;
+use bus::{Incoming, Replayed, queue};
 use db::{Doing, Error, PgConnection, Pool};
 use serde_json::json;
 use sqlx::types::Json;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// Letters whose facts are looked for at a time.
 const FOLLOWED_AT_ONCE: i64 = 2_000;
+
+/// After this nobody expects an outcome any more. A worker may be down for a night; what comes later finds an open letter.
+const FOLLOWED_FOR: Duration = Duration::from_secs(86_400);
 
 /// Bodies in one step together, beyond the first.
 const BYTES_MAX: i64 = 8 * 1024 * 1024;
@@ -32,14 +37,37 @@ pub(super) struct Counts {
     pub dead_again: i64,
 }
 
+/// Replays that something may be due of, the one that has been due longest first.
+pub(super) async fn due(pool: &Pool, now: OffsetDateTime) -> Result<Vec<Uuid>, Error> {
+    sqlx::query_scalar!(
+        "select replay from replays where state = 'running' and next_at <= $1 order by next_at, replay",
+        now,
+    )
+    .fetch_all(pool)
+    .await
+    .doing("looking for replays")
+}
+
+/// Takes a replay in hand until the transaction ends, if nobody else has it and it is still due. Its row is not locked: who
+/// pauses or cancels it does not wait for a step that waits for the broker.
 pub(super) async fn claim(
     connection: &mut PgConnection,
+    replay: Uuid,
     now: OffsetDateTime,
 ) -> Result<Option<Claimed>, Error> {
+    // Half of a random id: nobody else's lock, but for one in 2^62.
+    let lock = replay.as_u64_pair().1 as i64;
+    let is_ours = sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock($1) as "is_ours!""#, lock)
+        .fetch_one(&mut *connection)
+        .await
+        .doing("claiming a replay")?;
+    if !is_ours {
+        return Ok(None);
+    }
     sqlx::query_as!(
         Claimed,
-        "select replay, canary, rate, next_at from replays where state = 'running' and next_at <= $1
-         order by next_at limit 1 for update skip locked",
+        "select replay, canary, rate, next_at from replays where replay = $1 and state = 'running' and next_at <= $2",
+        replay,
         now,
     )
     .fetch_optional(connection)
@@ -47,20 +75,43 @@ pub(super) async fn claim(
     .doing("claiming a replay")
 }
 
-/// How many there are, counted up to `limit` of each: who decides about the next step need not know of every one.
-pub(super) async fn counts(connection: &mut PgConnection, replay: Uuid, limit: i64) -> Result<Counts, Error> {
+/// Locks a replay's row, if it still runs.
+pub(super) async fn is_running(connection: &mut PgConnection, replay: Uuid) -> Result<bool, Error> {
+    let running = sqlx::query_scalar!(
+        r#"select true as "running!" from replays where replay = $1 and state = 'running' for update"#,
+        replay,
+    )
+    .fetch_optional(connection)
+    .await
+    .doing("looking at a replay")?;
+    Ok(running.is_some())
+}
+
+/// How many there are, as far as the next step depends on it: up to `at_once` that wait, `in_hand` that are on their way or died
+/// again, and `canary` that were resolved. Those are looked for before the first that waits: however large a replay is, a step
+/// of it costs the same.
+pub(super) async fn counts(
+    connection: &mut PgConnection,
+    replay: Uuid,
+    (at_once, in_hand, canary): (i64, i64, i64),
+) -> Result<Counts, Error> {
     sqlx::query_as!(
         Counts,
         r#"select (select count(*) from (select from replay_letters where replay = $1 and state = 'waiting' limit $2) l)
                     as "waiting!",
-                  (select count(*) from (select from replay_letters where replay = $1 and state = 'published' limit $2) l)
+                  (select count(*) from (select from replay_letters where replay = $1 and state = 'published' limit $3) l)
                     as "published!",
-                  (select count(*) from (select from replay_letters where replay = $1 and state = 'resolved' limit $2) l)
+                  (select count(*) from (select from replay_letters where replay = $1 and state = 'resolved'
+                       and place < (select place from replay_letters where replay = $1 and state = 'waiting'
+                                    order by place limit 1)
+                       order by place limit $4) l)
                     as "resolved!",
-                  (select count(*) from (select from replay_letters where replay = $1 and state = 'dead_again' limit $2) l)
+                  (select count(*) from (select from replay_letters where replay = $1 and state = 'dead_again' limit $3) l)
                     as "dead_again!""#,
         replay,
-        limit,
+        at_once,
+        in_hand,
+        canary,
     )
     .fetch_one(connection)
     .await
@@ -70,19 +121,12 @@ pub(super) async fn counts(connection: &mut PgConnection, replay: Uuid, limit: i
 pub(super) struct Waiting {
     pub letter: Uuid,
     pub queue: String,
-    first_failed_at: OffsetDateTime,
-    message: Incoming,
+    /// As it goes out.
+    pub message: Incoming,
 }
 
-impl Waiting {
-    pub fn message(&self, replayed: Option<Replayed>) -> Incoming {
-        let returned = Returned { first_failed_at: self.first_failed_at, attempts: Vec::new(), replayed };
-        Incoming { returned: Some(returned), ..self.message.clone() }
-    }
-}
-
-/// The next letters to go. They stay locked until the transaction ends, so that an outcome which comes at once waits
-/// until they count as published.
+/// The next letters to go. They are not locked: an outcome that comes before they count as published is noted all the same,
+/// and one that is given back meanwhile is told of by [`published`].
 pub(super) async fn waiting(
     connection: &mut PgConnection,
     replay: Uuid,
@@ -91,7 +135,7 @@ pub(super) async fn waiting(
     let rows = sqlx::query!(
         r#"with next as (
                select letter, place from replay_letters where replay = $1 and state = 'waiting'
-               order by place limit $2 for update
+               order by place limit $2
            ), sized as (
                select l.letter, n.place, queue, first_failed_at, exchange, routing_key, message_id, content_type, user_id,
                       headers, body, sum(length(body)) over (order by n.place) - length(body) as before
@@ -113,39 +157,53 @@ pub(super) async fn waiting(
         .map(|row| Waiting {
             letter: row.letter,
             queue: row.queue,
-            first_failed_at: row.first_failed_at,
-            message: Incoming {
+            message: Stored {
                 exchange: row.exchange,
                 routing_key: row.routing_key,
-                message_id: Some(row.message_id).filter(|id| !id.is_empty()),
+                message_id: row.message_id,
                 content_type: row.content_type,
                 user_id: row.user_id,
                 headers: row.headers.0,
-                returned: None,
-                death: None,
-                returns: 0,
                 body: row.body,
-            },
+            }
+            .message(row.first_failed_at, Some(Replayed { replay, letter: row.letter })),
         })
         .collect())
 }
 
+/// Notes what went out, as of the beginning of the transaction: what comes of it was told later. A letter whose outcome has
+/// come already keeps that; one that a cancelled replay gave back meanwhile is in its hands again.
 pub(super) async fn published(
     connection: &mut PgConnection,
     replay: Uuid,
     letters: &[Uuid],
-    now: OffsetDateTime,
 ) -> Result<(), Error> {
-    sqlx::query!(
-        "update replay_letters set state = 'published', published_at = $3
-         where replay = $1 and letter = any($2) and state = 'waiting'",
+    let noted = sqlx::query!(
+        "update replay_letters set state = 'published', published_at = now()
+         where letter = any($2) and replay = $1 and state = 'waiting'",
         replay,
         letters,
-        now,
+    )
+    .execute(&mut *connection)
+    .await
+    .doing("noting what was published")?
+    .rows_affected();
+    if noted == letters.len() as u64 {
+        return Ok(());
+    }
+    sqlx::query!(
+        "with again as (
+             update dead_letters set state = 'replaying' where letter = any($2) and replay = $1 and state = 'open'
+             returning letter
+         )
+         update replay_letters set state = 'published', published_at = now(), outcome = null, settled_at = null
+         where letter in (select letter from again) and replay = $1 and state = 'released'",
+        replay,
+        letters,
     )
     .execute(connection)
     .await
-    .doing("noting what was published")?;
+    .doing("taking back what went out while it was given back")?;
     Ok(())
 }
 
@@ -176,7 +234,7 @@ pub(crate) async fn release(
     Ok(released.rows_affected())
 }
 
-pub(super) async fn pause(
+pub(super) async fn due_at(
     connection: &mut PgConnection,
     replay: Uuid,
     until: OffsetDateTime,
@@ -184,7 +242,7 @@ pub(super) async fn pause(
     sqlx::query!("update replays set next_at = $2 where replay = $1", replay, until)
         .execute(connection)
         .await
-        .doing("pausing a replay")?;
+        .doing("setting a replay's next step")?;
     Ok(())
 }
 
@@ -200,8 +258,19 @@ pub(crate) async fn end(
         .execute(&mut *connection)
         .await
         .doing("ending a replay")?;
-    let Counts { waiting, published, resolved, dead_again } = counts(connection, replay, i64::MAX).await?;
-    let result = json!({ "state": state, "why": why, "waiting": waiting, "published": published, "resolved": resolved, "dead_again": dead_again });
+    let counts = sqlx::query!(
+        r#"select count(*) filter (where state = 'waiting') as "waiting!",
+                  count(*) filter (where state = 'published') as "published!",
+                  count(*) filter (where state = 'resolved') as "resolved!",
+                  count(*) filter (where state = 'dead_again') as "dead_again!"
+           from replay_letters where replay = $1"#,
+        replay,
+    )
+    .fetch_one(&mut *connection)
+    .await
+    .doing("counting a replay's letters")?;
+    let result = json!({ "state": state, "why": why, "waiting": counts.waiting, "published": counts.published,
+                         "resolved": counts.resolved, "dead_again": counts.dead_again });
     sqlx::query!(
         "insert into dead_letter_audit (at, by, action, replay, letters, result)
          select $2, by, 'replay_ended', replay, total, $3 from replays where replay = $1",
@@ -215,47 +284,97 @@ pub(crate) async fn end(
     Ok(())
 }
 
-/// Letters whose message was passed on to another worker, and that became of their fact: settled there, or dead again as a
-/// letter of that worker, which is linked then. `kinds_read`: facts of others are kept, and that is all. Returns how many.
-pub(super) async fn follow(pool: &Pool, kinds_read: &[String], now: OffsetDateTime) -> Result<u64, Error> {
-    let followed = sqlx::query!(
-        "with passed_on as (
-             select r.replay, r.letter, r.outcome, r.published_at, l.source, l.id
-             from replay_letters r join dead_letters l using (letter)
-             where r.state = 'published' and r.outcome is not null
-             order by r.letter limit $1 for update of r skip locked
+/// Queues of workers that pass on what they settle; the first passes it on to the others.
+const PASSING_ON: [&str; 3] = [queue::INGESTER, queue::GATE, queue::GATE_INBOUND];
+
+/// What one look at letters whose message was passed on has found.
+pub(super) struct Followed {
+    pub closed: i64,
+    /// The last that was looked at, if there may be more.
+    pub last: Option<(Uuid, Uuid)>,
+}
+
+/// Looks at up to [`FOLLOWED_AT_ONCE`] letters whose message was passed on to another worker, beginning behind `after`, and
+/// closes those of which it is known what became of their fact:
+///
+/// - it died, since the message was put back, in a later queue: that letter is linked;
+/// - it is settled;
+/// - it was given up on before, and nobody decides about it again: a letter of the gate may still be overtaken by what was
+///   put back, one of a worker behind it not, for the gate lets each fact through once;
+/// - nobody reads facts of its kind (those in `kinds_read` are read), or its letter was purged;
+/// - nothing was heard for [`FOLLOWED_FOR`]: the letter is open again.
+pub(super) async fn follow(
+    pool: &Pool,
+    kinds_read: &[String],
+    after: Option<(Uuid, Uuid)>,
+    now: OffsetDateTime,
+) -> Result<Followed, Error> {
+    let (replay, letter) = after.unwrap_or_default();
+    let row = sqlx::query!(
+        r#"with passed_on as materialized (
+             select replay, letter, outcome, published_at from replay_letters
+             where state = 'published' and outcome is not null and (replay, letter) > ($4, $5)
+             order by replay, letter limit $1 for update skip locked
          ), found as (
-             select p.*, d.letter as next, d.code, f.outcome as settled, i.kind
+             select p.*, l.source, i.kind, f.outcome as settled, n.letter as next, n.code, n.outcome as next_outcome,
+                    n.state = 'resolved' as is_next_resolved, n.told_at > p.published_at as is_next_new,
+                    exists (select from forgone_facts g where g.source = l.source and g.id = l.id) as is_forgone
              from passed_on p
+             left join dead_letters l using (letter)
              left join lateral (
-                 select letter, code from dead_letters d
-                 where d.source = p.source and d.id = p.id and d.letter <> p.letter and d.dead_at >= p.published_at
-                   and d.state || '' = 'open' order by d.dead_at limit 1) d on true
+                 select outcome from ledger_facts f where f.source = l.source and f.id = l.id limit 1) f on true
+             left join lateral (select kind from inbox i where i.source = l.source and i.id = l.id limit 1) i on true
              left join lateral (
-                 select outcome from ledger_facts f where f.source = p.source and f.id = p.id limit 1) f on true
-             left join lateral (select kind from inbox i where i.source = p.source and i.id = p.id limit 1) i on true
-         ), closed as (
-             select replay, letter, next, case when next is null then 'resolved' else 'dead_again' end as state,
-                    case when next is null then concat_ws(',', outcome, settled) else code end as outcome
+                 select letter, code, state, outcome, told_at from dead_letters n
+                 where n.source = l.source and n.id = l.id and n.letter <> l.letter and n.queue <> ''
+                   and (n.queue <> all ($6) or n.queue <> $6[1] and l.queue = $6[1] and n.told_at > p.published_at)
+                 order by n.state in ('dead_again', 'edited'), n.told_at desc limit 1) n on true
+         ), judged as (
+             select replay, letter, next, code,
+                    case when next is not null and not is_next_resolved and (is_next_new or coalesce(settled, 'refused') = 'refused')
+                         then 'dead_again'
+                         when settled <> 'refused' or next is not null or is_forgone or source is null or kind <> all ($2)
+                         then 'resolved'
+                         when published_at < now() - make_interval(secs => $7) then 'released' end as state,
+                    concat_ws(',', outcome, coalesce(nullif(settled, 'refused'), next_outcome,
+                                                     case when is_forgone then 'given_up' end)) as resolution
              from found
-             where next is not null or settled <> 'refused' or kind <> all ($2) or source is null
-         ), linked as (
-             update dead_letters d set previous = coalesce(d.previous, c.letter), replay = c.replay
-             from closed c where d.letter = c.next
+         ), closed as (
+             select replay, letter, next, state,
+                    case state when 'dead_again' then code when 'released' then 'its outcome never came' else resolution end
+                      as outcome
+             from judged where state is not null
+         ), replays as (
+             update replay_letters r set state = c.state, outcome = c.outcome, settled_at = $3
+             from closed c where r.letter = c.letter and r.replay = c.replay
          ), letters as (
              update dead_letters l
-             set state = c.state, outcome = c.outcome, closed_at = $3, closed_by = 'replay ' || c.replay
+             set state = case c.state when 'released' then 'open' else c.state end,
+                 outcome = case c.state when 'released' then null else c.outcome end,
+                 closed_at = case c.state when 'released' then null else $3::timestamptz end,
+                 closed_by = case c.state when 'released' then null else 'replay ' || c.replay end
              from closed c
-             where l.letter = c.letter and l.replay = c.replay and l.state || '' in ('replaying', 'open')
+             where l.letter = c.letter and l.replay = c.replay and l.state in ('replaying', 'open')
+         ), linked as (
+             update dead_letters d
+             set previous = c.letter, replay = case d.state when 'open' then c.replay else d.replay end
+             from closed c where d.letter = c.next and c.state = 'dead_again' and d.previous is null
          )
-         update replay_letters r set state = c.state, outcome = c.outcome, settled_at = $3
-         from closed c where r.letter = c.letter and r.replay::text = c.replay::text",
+         select count(*) as "looked_at!", (select count(*) from closed) as "closed!",
+                (select replay from passed_on order by replay desc, letter desc limit 1) as replay,
+                (select letter from passed_on order by replay desc, letter desc limit 1) as letter
+         from passed_on"#,
         FOLLOWED_AT_ONCE,
         kinds_read,
         now,
+        replay,
+        letter,
+        &PASSING_ON as _,
+        FOLLOWED_FOR.as_secs_f64(),
     )
-    .execute(pool)
+    .fetch_one(pool)
     .await
     .doing("following replayed facts")?;
-    Ok(followed.rows_affected())
+    let last = row.replay.zip(row.letter).filter(|_| row.looked_at == FOLLOWED_AT_ONCE);
+    Ok(Followed { closed: row.closed, last })
 }

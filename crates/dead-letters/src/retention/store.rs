@@ -1,10 +1,12 @@
 //! SQL: deleting what was closed long ago.
 
 use super::Retention;
+use crate::alerts::Alert;
 use db::{Doing, Error, Pool};
 use time::OffsetDateTime;
 
-/// Deletes up to `limit` letters whose retention is over, and says so in the audit; returns how many. One that went on as
+/// Deletes up to `limit` letters whose retention is over, and says so in the audit; returns how many. With them goes what was
+/// kept of them elsewhere: their replays, their kinds, and alerts of either. One that went on as
 /// another letter stays until that is gone too: the chain of what was tried is not cut. A fact that nothing more is to come of
 /// is remembered, so that it is not missed when its letter is gone.
 pub async fn purge(pool: &Pool, retention: Retention, now: OffsetDateTime, limit: i64) -> Result<u64, Error> {
@@ -23,6 +25,8 @@ pub async fn purge(pool: &Pool, retention: Retention, now: OffsetDateTime, limit
                from deleted where state in ('discarded', 'edited') and source is not null and id is not null
                order by worker, source, id, closed_at desc
                on conflict do nothing
+           ), tries as (
+               delete from replay_letters where letter in (select letter from deleted)
            )
            select count(*) as "deleted!" from deleted"#,
         now - retention.discarded,
@@ -47,5 +51,67 @@ pub async fn purge(pool: &Pool, retention: Retention, now: OffsetDateTime, limit
         .await
         .doing("purging suspects")?;
     transaction.commit().await.doing("committing a purge")?;
+    forget_replays(pool, now - retention.resolved, limit).await?;
+    forget_kinds(pool, now - retention.resolved, limit).await?;
     Ok(deleted as u64)
+}
+
+/// Replays of which no letter is left, and what was told of them. The audit tells for good that they were.
+async fn forget_replays(pool: &Pool, before: OffsetDateTime, limit: i64) -> Result<(), Error> {
+    sqlx::query!(
+        "with forgotten as (
+             delete from replays where replay in (
+                 select replay from replays r
+                 where ended_at < $1 and not exists (select from replay_letters l where l.replay = r.replay)
+                 order by ended_at limit $2 for update skip locked)
+             returning replay
+         )
+         delete from alerts where alert = $3 and about in (select replay::text from forgotten)",
+        before,
+        limit,
+        Alert::ReplayFailing.as_str(),
+    )
+    .execute(pool)
+    .await
+    .doing("purging replays")?;
+    Ok(())
+}
+
+/// Kinds of failures of which no letter is left, if it is not told of any more: when one of them comes again, it is new. None
+/// can come meanwhile that takes its kind for known: who records one waits for the lock, and what it recorded is seen.
+async fn forget_kinds(pool: &Pool, before: OffsetDateTime, limit: i64) -> Result<(), Error> {
+    let kinds = sqlx::query_scalar!(
+        "select fingerprint from fingerprints f
+         where first_seen < $1 and not exists (select from dead_letters l where l.fingerprint = f.fingerprint)
+           and not exists (select from alerts a where a.alert = $3 and a.about = f.fingerprint and a.cleared_at is null)
+         limit $2",
+        before,
+        limit,
+        Alert::NewKind.as_str(),
+    )
+    .fetch_all(pool)
+    .await
+    .doing("looking for kinds of failures that are gone")?;
+    if kinds.is_empty() {
+        return Ok(());
+    }
+    let mut transaction = pool.begin().await.doing("beginning a purge")?;
+    sqlx::query!("lock table fingerprints in share row exclusive mode")
+        .execute(&mut *transaction)
+        .await
+        .doing("waiting for letters that are being recorded")?;
+    sqlx::query!(
+        "with forgotten as (
+             delete from fingerprints f where fingerprint = any($1)
+               and not exists (select from dead_letters l where l.fingerprint = f.fingerprint)
+             returning fingerprint
+         )
+         delete from alerts where alert = $2 and about in (select fingerprint from forgotten)",
+        &kinds,
+        Alert::NewKind.as_str(),
+    )
+    .execute(&mut *transaction)
+    .await
+    .doing("purging kinds of failures")?;
+    transaction.commit().await.doing("committing a purge")
 }
