@@ -67,7 +67,7 @@ async fn publish_some(intake: &Intake, publisher: &Publisher) -> Result<usize, E
     for (id, outcome) in ids.into_iter().zip(outcomes) {
         match outcome {
             Ok(()) => published.push(id),
-            Err(error @ PublishError::Unavailable(_)) => away = Some(error),
+            Err(error @ (PublishError::Unavailable(_) | PublishError::Objected(_))) => away = Some(error),
             Err(PublishError::Unroutable { .. } | PublishError::Refused) => refused.push(id),
         }
     }
