@@ -12,13 +12,18 @@ const IDLE: Duration = Duration::from_secs(1);
 /// Messages in one go; a webhook's body may have a megabyte.
 const AT_ONCE: i64 = 50;
 
+/// Publishing so many hangs where it takes longer.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+
 /// Runs until the token is cancelled. Any number of them may run.
 pub async fn sweep(intake: Intake, stop: CancellationToken) {
     let mut delays = Delays::for_servers();
     // On a channel of its own: what it meets must not close the channel under live webhooks.
     let publisher = intake.publisher.sibling();
     loop {
-        let pause = match publish_some(&intake, &publisher).await {
+        let some = tokio::time::timeout(TIME_LIMIT, publish_some(&intake, &publisher)).await;
+        let silent = db::Error::Silent { doing: "publishing what was kept", limit: TIME_LIMIT };
+        let pause = match some.unwrap_or_else(|_| Err(silent.into())) {
             Ok(0) => IDLE,
             Ok(count) => {
                 tracing::info!(messages = count, "published what was kept in Postgres");
