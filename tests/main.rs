@@ -22,6 +22,7 @@ mod foretold;
 mod gate;
 mod histories;
 mod ladder;
+mod lanes;
 mod ledger;
 mod mistakes;
 mod payloads;

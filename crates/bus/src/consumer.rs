@@ -17,6 +17,7 @@
 //! | unknown | split until the culprit stands alone; it rests on the retry ladder, climbs it with nobody beside it, and is dead-lettered at its end |
 //! | the end of the process | see [`suspect`]: what came back too often is settled alone, and each try is counted before it |
 
+mod health;
 mod lane;
 mod stage;
 mod suspect;
@@ -29,14 +30,14 @@ use crate::publisher::Publisher;
 use crate::topology::{Ladder, Namespace};
 use db::Work;
 use lane::{Lane, Shard};
-use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+pub use health::Health;
 pub use undelivered::{REPLAYED, ReplayOutcome};
 
 /// A batch is taken up once it holds this many facts for each of its transactions. Larger batches gain little and double the
@@ -136,27 +137,6 @@ pub struct Context {
     /// See [`TIME_LIMIT`]; a test is less patient.
     pub time_limit: Duration,
     pub stop: CancellationToken,
-}
-
-/// Which lanes have a consumer now; readiness is all of them.
-#[derive(Clone, Default)]
-pub struct Health(Arc<Mutex<BTreeMap<String, bool>>>);
-
-impl Health {
-    pub(crate) fn set(&self, lane: &str, consuming: bool) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(lane.to_owned(), consuming);
-    }
-
-    /// Whether any lane has ever had a consumer.
-    pub fn has_started(&self) -> bool {
-        !self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
-    }
-
-    /// The lanes that have no consumer.
-    pub fn idle(&self) -> Vec<String> {
-        let lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.iter().filter(|(_, consuming)| !**consuming).map(|(lane, _)| lane.clone()).collect()
-    }
 }
 
 /// Runs `lanes` lanes of a worker until the context's token is cancelled and their batches in hand are settled.

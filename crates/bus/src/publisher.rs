@@ -10,7 +10,8 @@ use crate::connection::{Broker, BrokerError};
 use crate::message::Message;
 use futures_util::future::{MaybeDone, maybe_done};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{Channel, Confirmation};
+use lapin::protocol::{AMQPErrorKind, AMQPHardError};
+use lapin::{Channel, Confirmation, ErrorKind};
 use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -31,6 +32,9 @@ pub enum PublishError {
     /// It may or may not have arrived.
     #[error("RabbitMQ is away: {0}")]
     Unavailable(String),
+    /// One of the messages that shared the connection just then is at fault. It may or may not have arrived.
+    #[error("RabbitMQ ended the connection over what was published: {0}")]
+    Objected(String),
     /// The broker took it and had no queue for it: the topology is not what it should be.
     #[error("no queue is bound to {exchange} for {routing_key}: run `bursar topology --check`")]
     Unroutable { exchange: String, routing_key: String },
@@ -166,14 +170,18 @@ impl Task {
     }
 
     async fn publish_window(&mut self, window: &[&Message]) -> Vec<Outcome> {
-        let away = |why: String| vec![Err(PublishError::Unavailable(why)); window.len()];
+        let all = |error: PublishError| vec![Err(error); window.len()];
+        let away = |why: String| all(PublishError::Unavailable(why));
         let Some(channel) = &self.channel else { return away("not connected".to_owned()) };
         let outcome = tokio::time::timeout(self.confirm_timeout, confirm_window(channel, window)).await;
         match outcome {
             Ok(Ok(outcomes)) => outcomes,
             Ok(Err(error)) => {
                 self.leave_channel();
-                away(error.to_string())
+                match is_objection(&error) {
+                    true => all(PublishError::Objected(error.to_string())),
+                    false => away(error.to_string()),
+                }
             }
             // Confirms that nobody awaits any more would pile up in the channel: it is left with them.
             Err(_) => {
@@ -189,6 +197,12 @@ impl Task {
             tokio::spawn(Broker::close_channel(channel));
         }
     }
+}
+
+/// An error that ends the connection and is not an operator's wish.
+fn is_objection(error: &lapin::Error) -> bool {
+    let ErrorKind::ProtocolError(error) = error.kind() else { return false };
+    matches!(error.kind(), AMQPErrorKind::Hard(hard) if *hard != AMQPHardError::CONNECTIONFORCED)
 }
 
 async fn confirm_window(channel: &Channel, window: &[&Message]) -> lapin::Result<Vec<Outcome>> {

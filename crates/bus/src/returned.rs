@@ -14,9 +14,13 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-/// Headers travel in one frame of 128 KiB, and the broker ends the connection over a larger one: what is taken over from
-/// the message itself stays below this.
-const HEADERS_MAX: usize = 48 * 1024;
+/// Headers travel in one frame of 128 KiB, and the broker ends the connection over a larger one. So much of it is theirs, as
+/// they are written there; the rest is left to the other properties and to what the broker adds on a rung. Those of the
+/// fleet itself take less than 64 KiB: a reason, and some attempts.
+const HEADERS_MAX: usize = 112 * 1024;
+
+/// What a header takes in a frame besides its name and its text: the length of the one, a type, the length of the other.
+const HEADER_FRAMING: usize = 1 + 1 + 4;
 
 /// Of why an attempt failed this much is kept.
 const WHY_MAX: usize = 1024;
@@ -63,6 +67,19 @@ pub struct Death {
     pub code: String,
     pub reason: String,
     pub at: Option<OffsetDateTime>,
+}
+
+impl Death {
+    fn stamps(&self) -> Vec<(String, String)> {
+        let told = [
+            (header::DEAD_WORKER, Some(self.worker.clone())),
+            (header::DEAD_QUEUE, Some(self.queue.clone())),
+            (header::DEAD_CODE, Some(self.code.clone())),
+            (header::DEAD_REASON, Some(self.reason.clone())),
+            (header::DEAD_AT, self.at.map(time_text)),
+        ];
+        told.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    }
 }
 
 impl Incoming {
@@ -126,19 +143,48 @@ impl Incoming {
         })
     }
 
-    /// Its own headers, and how it came: what goes along when it is put back or given up on.
-    pub(crate) fn passport(&self, attempts: &[Attempt], now: OffsetDateTime) -> BTreeMap<String, String> {
-        let mut room = HEADERS_MAX;
-        let mut headers = self.headers.clone();
-        headers.retain(|name, value| {
-            let size = name.len() + value.len();
+    /// How it came, and its own headers as far as they fit: what goes along when it is put back or given up on.
+    fn passport(
+        &self,
+        attempts: &[Attempt],
+        death: Option<&Death>,
+        now: OffsetDateTime,
+    ) -> BTreeMap<String, String> {
+        let mut headers = self.stamps(attempts, now);
+        headers.extend(death.into_iter().flat_map(Death::stamps));
+        let size = |name: &str, value: &str| HEADER_FRAMING + name.len() + value.len();
+        let taken: usize = headers.iter().map(|(name, value)| size(name, value)).sum();
+        let mut room = HEADERS_MAX.saturating_sub(taken);
+        let mut dropped = 0;
+        for (name, value) in &self.headers {
             // The broker's own would make a message that goes around look like a cycle to it.
-            let fits = !name.starts_with("x-") && !name.starts_with(header::OWN) && size <= room;
-            room -= if fits { size } else { 0 };
-            fits
-        });
+            if name.starts_with("x-") || name.starts_with(header::OWN) {
+                continue;
+            }
+            let size = size(name, value);
+            if size > room {
+                dropped += 1;
+                continue;
+            }
+            room -= size;
+            headers.insert(name.clone(), value.clone());
+        }
+        if dropped > 0 {
+            let message_id = self.message_id.as_deref();
+            tracing::warn!(
+                message_id,
+                dropped,
+                "headers of a message that failed do not fit and are dropped"
+            );
+        }
+        headers
+    }
+
+    /// How it came, and what was tried since.
+    fn stamps(&self, attempts: &[Attempt], now: OffsetDateTime) -> BTreeMap<String, String> {
         let first_failed_at = self.returned.as_ref().map_or(now, |returned| returned.first_failed_at);
-        let mut set = |name: &str, value: String| headers.insert(name.to_owned(), value);
+        let mut stamps = BTreeMap::new();
+        let mut set = |name: &str, value: String| stamps.insert(name.to_owned(), value);
         set(header::EXCHANGE, self.exchange.clone());
         set(header::ROUTING_KEY, self.routing_key.clone());
         set(header::FIRST_FAILED_AT, time_text(first_failed_at));
@@ -146,29 +192,20 @@ impl Incoming {
         if let Some(user) = &self.user_id {
             set(header::USER, user.clone());
         }
-        // A letter that rests, because it could not be recorded yet, goes on saying why it died.
-        if let Some(death) = &self.death {
-            set(header::DEAD_WORKER, death.worker.clone());
-            set(header::DEAD_QUEUE, death.queue.clone());
-            set(header::DEAD_CODE, death.code.clone());
-            set(header::DEAD_REASON, death.reason.clone());
-            if let Some(at) = death.at {
-                set(header::DEAD_AT, time_text(at));
-            }
-        }
         if let Some(Replayed { replay, letter }) = self.replayed() {
             set(header::REPLAY, replay.to_string());
             set(header::LETTER, letter.to_string());
         }
-        headers
+        stamps
     }
 
-    /// The message as it goes on in the fleet's own hands.
+    /// The message as it goes on in the fleet's own hands; with why it died, where it has.
     pub(crate) fn on_its_way(
         &self,
         to: Address,
         part: Part,
         attempts: &[Attempt],
+        death: Option<&Death>,
         now: OffsetDateTime,
     ) -> Message {
         Message {
@@ -180,7 +217,7 @@ impl Incoming {
                 .map(str::to_owned)
                 .or_else(|| self.content_type.clone())
                 .unwrap_or_else(|| "application/octet-stream".to_owned()),
-            headers: self.passport(attempts, now),
+            headers: self.passport(attempts, death, now),
             body: part.body,
         }
     }
@@ -190,7 +227,7 @@ impl Incoming {
     pub fn replay(&self, namespace: &Namespace, queue: &str) -> Message {
         let to = Address { exchange: String::new(), routing_key: namespace.name(queue) };
         let part = Part { content_type: None, body: self.body.clone() };
-        Incoming { death: None, ..self.clone() }.on_its_way(to, part, &[], OffsetDateTime::now_utc())
+        self.on_its_way(to, part, &[], None, OffsetDateTime::now_utc())
     }
 
     /// A dead letter's message as it may lie in a file and go back to the queue of dead letters: what the broker told in
@@ -198,11 +235,11 @@ impl Incoming {
     /// where it is none.
     pub fn laid_aside(&self, namespace: &Namespace, now: OffsetDateTime) -> Option<Message> {
         let mut restored = self.clone().restored(namespace);
-        let death = restored.death.as_mut()?;
+        let mut death = restored.death.take()?;
         death.at = death.at.or(Some(now));
         let to = Address { exchange: namespace.name(exchange::DEAD), routing_key: death.worker.clone() };
-        let part = Part { content_type: None, body: restored.body.clone() };
-        Some(restored.on_its_way(to, part, restored.attempts(), now))
+        let part = Part { content_type: None, body: std::mem::take(&mut restored.body) };
+        Some(restored.on_its_way(to, part, restored.attempts(), Some(&death), now))
     }
 
     pub(crate) fn attempts(&self) -> &[Attempt] {
@@ -322,7 +359,7 @@ mod tests {
         let failed = [Attempt { at: NOW, why: "no luck".to_owned() }];
         let part = Part { content_type: None, body: first.body.clone() };
         let to = Address { exchange: String::new(), routing_key: "shop.gate".to_owned() };
-        let again = delivered(first.on_its_way(to, part, &failed, NOW)).restored(&namespace());
+        let again = delivered(first.on_its_way(to, part, &failed, None, NOW)).restored(&namespace());
         let returned = again.returned.clone().unwrap();
         assert_eq!(returned, Returned { first_failed_at: NOW, attempts: failed.to_vec(), replayed: None });
         assert_eq!(
@@ -336,6 +373,30 @@ mod tests {
         let letter = Incoming { returned: Some(Returned { replayed: Some(replayed), ..returned }), ..again };
         let replay = delivered(letter.replay(&namespace(), "gate")).restored(&namespace()).returned.unwrap();
         assert_eq!(replay, Returned { first_failed_at: NOW, attempts: vec![], replayed: Some(replayed) });
+    }
+
+    /// A publisher may fill a frame with small headers. What goes on has more to say than that.
+    #[test]
+    fn what_goes_on_fits_a_frame_however_many_headers_it_had() {
+        let mut message = incoming();
+        message.headers = (0..14_540).map(|number| (format!("{number:x}"), String::new())).collect();
+        let why = "\"".repeat(40_000);
+        let attempts: Vec<Attempt> = (0..11).map(|_| Attempt::new(NOW, &why)).collect();
+        let death = Death {
+            worker: "gate".to_owned(),
+            queue: "gate".to_owned(),
+            code: "unknown".to_owned(),
+            reason: shortened(why, 32 * 1024),
+            at: Some(NOW),
+        };
+        let part = Part { content_type: None, body: message.body.clone() };
+        let to = Address { exchange: "shop.dead".to_owned(), routing_key: "gate".to_owned() };
+        let letter = message.on_its_way(to, part, &attempts, Some(&death), NOW);
+        let size: usize = letter.headers.iter().map(|(name, value)| 6 + name.len() + value.len()).sum();
+        assert!((100 * 1024..=HEADERS_MAX).contains(&size), "{size}");
+        let back = delivered(letter).restored(&namespace());
+        assert_eq!(back.attempts(), attempts);
+        assert_eq!(back.death, Some(death));
     }
 
     #[test]

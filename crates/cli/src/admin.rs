@@ -35,8 +35,7 @@ pub struct Admin {
 
 pub fn routes(admin: Admin) -> Router {
     Router::new()
-        // Live says nothing about the servers: a broker's outage must not restart the fleet.
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(live))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .with_state(admin)
@@ -44,6 +43,18 @@ pub fn routes(admin: Admin) -> Router {
 
 async fn within<T>(probe: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(PROBE_TIMEOUT, probe).await.ok()
+}
+
+/// Says nothing about the servers: a broker's outage must not restart the fleet. A lane that no limit frees is freed by a new
+/// start alone, and a message that is the reason of it is found out by some of them.
+async fn live(State(admin): State<Admin>) -> Response {
+    match &admin.health.stuck()[..] {
+        [] => (StatusCode::OK, "ok\n".to_owned()).into_response(),
+        stuck => {
+            let body = format!("stuck: {}\n", stuck.join(", "));
+            (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
+        }
+    }
 }
 
 async fn ready(State(admin): State<Admin>) -> Response {
@@ -57,16 +68,25 @@ async fn ready(State(admin): State<Admin>) -> Response {
         true => "ready",
         false => "not connected",
     };
-    let idle = admin.health.idle();
-    let ready = database == "ready" && broker == "ready" && admin.health.has_started() && idle.is_empty();
-    let ready = ready && !admin.stop.is_cancelled();
+    let (idle, stuck) = (admin.health.idle(), admin.health.stuck());
+    let ready = database == "ready" && broker == "ready" && admin.health.has_started();
+    let ready = ready && idle.is_empty() && stuck.is_empty() && !admin.stop.is_cancelled();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = json!({ "ready": ready, "database": database, "broker": broker, "without_consumer": idle });
+    let body = json!({
+        "ready": ready,
+        "database": database,
+        "broker": broker,
+        "without_consumer": idle,
+        "stuck": stuck,
+    });
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }
 
 /// Counters come from the process; depths are asked for now, and left out where a server does not answer.
 async fn metrics(State(admin): State<Admin>) -> Response {
+    for (lane, busy) in admin.health.busy() {
+        metrics::gauge!("bursar_lane_busy_seconds", "lane" => lane).set(busy.as_secs_f64());
+    }
     within(measure_queues(&admin)).await;
     within(measure_database(&admin)).await;
     admin.metrics.run_upkeep();

@@ -70,6 +70,11 @@ fn describe() {
         Unit::Seconds,
         "What a batch spends its time on: decide, forward, commit, announce"
     );
+    describe_gauge!(
+        "bursar_lane_busy_seconds",
+        Unit::Seconds,
+        "How long a lane has had its batch in hand, pauses and all"
+    );
     describe_gauge!("bursar_queue_messages", "Messages ready in a queue");
     describe_gauge!("bursar_unpublished_events", "Events committed and not known to be published");
     describe_gauge!("bursar_kept_messages", "Messages kept in Postgres and not yet published");

@@ -260,7 +260,7 @@ impl Planner {
 
     /// One transaction, rolled back whatever came of it.
     async fn attempt(&self, readers: &[Box<dyn Reader>], messages: &[Replayed]) -> Result<Plan, Trouble> {
-        let mut work = Work::giving_way(self.pool.clone(), OffsetDateTime::now_utc()).await?;
+        let mut work = Work::giving_way(self.pool.clone(), OffsetDateTime::now_utc());
         let at = work.now;
         let topology = Topology::new(&self.namespace);
         let deadline = Instant::now() + self.time_limit;

@@ -13,8 +13,10 @@ pub use sqlx::PgConnection;
 pub use work::Work;
 
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
+use sqlx::{ConnectOptions, Connection};
+use std::future::Future;
+use std::io;
 use std::time::Duration;
 
 pub type Pool = sqlx::PgPool;
@@ -25,6 +27,10 @@ pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 /// How long a statement waits for a connection of the pool. Below the 4 s in which a webhook must have its answer.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// A connection that is given back answers within this, or it is closed: its statement may have been left without an
+/// answer, and the driver would wait for that as long as the socket lives.
+const RETURN_TIMEOUT: Duration = Duration::from_secs(5);
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the database URL: expected postgres://user:password@host:port/database: {0}")]
@@ -34,6 +40,9 @@ pub enum Error {
     Away(#[source] sqlx::Error),
     #[error("the database, while {doing}: {source}")]
     Sql { doing: &'static str, source: sqlx::Error },
+    /// Nothing came back, not even an error: the answer is lost, and whether it was done is not known.
+    #[error("the database did not answer within {limit:?}, while {doing}")]
+    Silent { doing: &'static str, limit: Duration },
     #[error("the migrations: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error("what is stored as {what} cannot be read: {why}")]
@@ -48,7 +57,7 @@ impl Error {
     /// The server or the way to it is away, or two transactions collided: the same work can succeed a little later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Error::Away(_) => true,
+            Error::Away(_) | Error::Silent { .. } => true,
             Error::Sql { source, .. } => is_transient(source),
             Error::Migrate(sqlx::migrate::MigrateError::Execute(source)) => is_transient(source),
             Error::Url(_) | Error::Migrate(_) | Error::Stored { .. } => false,
@@ -63,9 +72,12 @@ impl Error {
             Error::Sql { source: sqlx::Error::Database(error), .. } => {
                 error.code().is_some_and(|code| matches!(&*code, "42883" | "42P01" | "42703"))
             }
-            Error::Sql { .. } | Error::Away(_) | Error::Url(_) | Error::Migrate(_) | Error::Stored { .. } => {
-                false
-            }
+            Error::Sql { .. }
+            | Error::Away(_)
+            | Error::Silent { .. }
+            | Error::Url(_)
+            | Error::Migrate(_)
+            | Error::Stored { .. } => false,
         }
     }
 
@@ -78,6 +90,17 @@ impl Error {
 
 /// SQLSTATE of a statement that was ended over its time.
 const QUERY_CANCELED: &str = "57014";
+
+/// Waits for the database no longer than `limit`. The driver has no limit of its own and sqlx knows no TCP keepalive: an
+/// answer that is lost on the way (a firewall that forgot the connection, a failover) would be awaited for ever. What was
+/// being asked is dropped, and its connection is closed unless it answers soon.
+pub async fn within<T>(
+    limit: Duration,
+    doing: &'static str,
+    asked: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::time::timeout(limit, asked).await.unwrap_or(Err(Error::Silent { doing, limit }))
+}
 
 /// Says what was being done when a statement failed.
 pub trait Doing<T> {
@@ -153,6 +176,14 @@ fn pool_with(options: PgConnectOptions, connections_max: u32) -> Pool {
     PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                let answered = tokio::time::timeout(RETURN_TIMEOUT, connection.ping()).await;
+                answered
+                    .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+                    .map(|()| true)
+            })
+        })
         .connect_lazy_with(options)
 }
 

@@ -108,6 +108,13 @@ pub async fn put(work: &mut Work, events: &[StoredEvent]) -> Result<Option<Uuid>
     Ok(Some(id))
 }
 
+/// A batch of events that are committed and not known to be published.
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub id: Uuid,
+    pub events: Vec<Uuid>,
+}
+
 /// The events of that outbox row are published and confirmed. Safe to repeat.
 pub async fn settled(connection: &mut PgConnection, row: Uuid) -> Result<(), Error> {
     // Not worth waiting for the disk: a row that a crash brings back is published once more, and that is allowed.
@@ -122,20 +129,27 @@ pub async fn settled(connection: &mut PgConnection, row: Uuid) -> Result<(), Err
     Ok(())
 }
 
-/// The oldest row that was made before `before` and that nobody else has claimed, with its events in the order they
-/// were emitted. The row stays locked until the transaction ends.
+/// The oldest row that was made before `before`, that nobody else has claimed, and that is none of `others`. It stays locked
+/// until the transaction ends.
 pub async fn claim(
     connection: &mut PgConnection,
     before: OffsetDateTime,
-) -> Result<Option<(Uuid, Vec<StoredEvent>)>, Error> {
-    let row = sqlx::query!(
-        "select id, events from outbox where created_at < $1 order by created_at limit 1 for update skip locked",
+    others: &[Uuid],
+) -> Result<Option<Row>, Error> {
+    sqlx::query_as!(
+        Row,
+        "select id, events from outbox where created_at < $1 and id <> all($2)
+         order by created_at limit 1 for update skip locked",
         before,
+        others,
     )
-    .fetch_optional(&mut *connection)
+    .fetch_optional(connection)
     .await
-    .doing("claiming an outbox row")?;
-    let Some(row) = row else { return Ok(None) };
+    .doing("claiming an outbox row")
+}
+
+/// A row's events in the order they were emitted.
+pub async fn events(connection: &mut PgConnection, row: &Row) -> Result<Vec<StoredEvent>, Error> {
     // Ids of one batch were made in one moment and lie together: their range is what the block-range index finds.
     let events = sqlx::query_as!(
         StoredEvent,
@@ -155,7 +169,7 @@ pub async fn claim(
         let why = format!("expected {} events of row {}, found {}", row.events.len(), row.id, events.len());
         return Err(Error::Stored { what: "the outbox", why });
     }
-    Ok(Some((row.id, events)))
+    Ok(events)
 }
 
 /// How many events are committed and not known to be published.

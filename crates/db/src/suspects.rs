@@ -17,6 +17,19 @@ pub async fn tried(connection: &mut PgConnection, key: &[u8; 32], worker: &str) 
     .doing("counting a try")
 }
 
+/// The try was none: one less.
+pub async fn taken_back(connection: &mut PgConnection, key: &[u8; 32]) -> Result<(), Error> {
+    sqlx::query!(
+        "with last as (delete from suspects where key = $1 and tries = 1)
+         update suspects set tries = tries - 1 where key = $1 and tries > 1",
+        key.as_slice(),
+    )
+    .execute(connection)
+    .await
+    .doing("taking back a try")?;
+    Ok(())
+}
+
 /// The try has ended, and the process has not.
 pub async fn survived(connection: &mut PgConnection, key: &[u8; 32]) -> Result<(), Error> {
     sqlx::query!("delete from suspects where key = $1", key.as_slice())

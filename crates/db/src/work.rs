@@ -14,6 +14,7 @@ pub struct Work {
     pool: Pool,
     transaction: Option<Transaction<'static, Postgres>>,
     statements: u64,
+    gives_way: bool,
     /// The batch's time, to the microsecond that Postgres keeps. Workers read no clock of their own.
     pub now: OffsetDateTime,
 }
@@ -21,7 +22,7 @@ pub struct Work {
 impl Work {
     pub fn new(pool: Pool, now: OffsetDateTime) -> Self {
         let now = now.replace_nanosecond(now.microsecond() * 1000).unwrap_or(now);
-        Self { pool, transaction: None, statements: 0, now }
+        Self { pool, transaction: None, statements: 0, gives_way: false, now }
     }
 
     /// Works in a transaction that has begun.
@@ -29,19 +30,22 @@ impl Work {
         Self { transaction: Some(transaction), ..Self::new(pool, now) }
     }
 
-    /// Works in a transaction of its own beside whoever works for real, and gives way to them: a row that somebody else holds
-    /// is an error that passes, after a moment. For work that is abandoned in the end.
-    pub async fn giving_way(pool: Pool, now: OffsetDateTime) -> Result<Self, Error> {
-        let mut work = Self::new(pool, now);
-        work.execute(GIVING_WAY, "limiting the wait for locks").await?;
-        Ok(work)
+    /// Gives way to whoever else works: a row that somebody else holds is an error that passes, after a moment. For work
+    /// that is abandoned in the end, and for what must not be met in the middle of a wait.
+    pub fn giving_way(pool: Pool, now: OffsetDateTime) -> Self {
+        Self { gives_way: true, ..Self::new(pool, now) }
     }
 
     /// The connection for one statement; the first call begins the transaction.
     pub async fn connection(&mut self) -> Result<&mut PgConnection, Error> {
         self.statements += 1;
         if self.transaction.is_none() {
-            self.transaction = Some(self.pool.begin().await.map_err(Error::Away)?);
+            let mut transaction = self.pool.begin().await.map_err(Error::Away)?;
+            if self.gives_way {
+                let limited = sqlx::raw_sql(GIVING_WAY).execute(&mut *transaction).await;
+                limited.doing("limiting the wait for locks")?;
+            }
+            self.transaction = Some(transaction);
         }
         Ok(self.transaction.as_mut().expect("it was begun just above"))
     }

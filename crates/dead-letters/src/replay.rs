@@ -138,7 +138,11 @@ async fn step(
                 match outcome {
                     Ok(()) => published.push(letter.letter),
                     Err(PublishError::Unroutable { .. }) => nowhere.push(letter.letter),
-                    Err(error @ (PublishError::Unavailable(_) | PublishError::Refused)) => away = Some(error),
+                    Err(
+                        error @ (PublishError::Unavailable(_)
+                        | PublishError::Objected(_)
+                        | PublishError::Refused),
+                    ) => away = Some(error),
                 }
             }
             store::published(connection, claimed.replay, &published).await?;

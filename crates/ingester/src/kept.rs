@@ -12,13 +12,18 @@ const IDLE: Duration = Duration::from_secs(1);
 /// Messages in one go; a webhook's body may have a megabyte.
 const AT_ONCE: i64 = 50;
 
+/// Publishing so many hangs where it takes longer.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+
 /// Runs until the token is cancelled. Any number of them may run.
 pub async fn sweep(intake: Intake, stop: CancellationToken) {
     let mut delays = Delays::for_servers();
     // On a channel of its own: what it meets must not close the channel under live webhooks.
     let publisher = intake.publisher.sibling();
     loop {
-        let pause = match publish_some(&intake, &publisher).await {
+        let some = tokio::time::timeout(TIME_LIMIT, publish_some(&intake, &publisher)).await;
+        let silent = db::Error::Silent { doing: "publishing what was kept", limit: TIME_LIMIT };
+        let pause = match some.unwrap_or_else(|_| Err(silent.into())) {
             Ok(0) => IDLE,
             Ok(count) => {
                 tracing::info!(messages = count, "published what was kept in Postgres");
@@ -67,7 +72,7 @@ async fn publish_some(intake: &Intake, publisher: &Publisher) -> Result<usize, E
     for (id, outcome) in ids.into_iter().zip(outcomes) {
         match outcome {
             Ok(()) => published.push(id),
-            Err(error @ PublishError::Unavailable(_)) => away = Some(error),
+            Err(error @ (PublishError::Unavailable(_) | PublishError::Objected(_))) => away = Some(error),
             Err(PublishError::Unroutable { .. } | PublishError::Refused) => refused.push(id),
         }
     }

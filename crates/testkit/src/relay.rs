@@ -20,6 +20,8 @@ struct Line {
     flow: Flow,
     /// How often it was cut; a connection made before a cut ends by it.
     cuts: u64,
+    /// How often the answers were lost; a connection made before gets none any more.
+    losses: u64,
 }
 
 pub struct Relay {
@@ -37,7 +39,7 @@ impl Relay {
         let port = listener.local_addr().expect("it is bound").port();
         listener.set_nonblocking(true).expect("a socket may wait");
         let listener = TcpListener::from_std(listener).expect("a test runs in a runtime");
-        let (line, watching) = watch::channel(Line { flow: Flow::Open, cuts: 0 });
+        let (line, watching) = watch::channel(Line { flow: Flow::Open, cuts: 0, losses: 0 });
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 tokio::spawn(join(client, server.clone(), watching.clone()));
@@ -61,12 +63,18 @@ impl Relay {
 
     /// Ends every connection and takes no more.
     pub fn close(&self) {
-        self.line.send_modify(|line| *line = Line { flow: Flow::Closed, cuts: line.cuts + 1 });
+        self.line.send_modify(|line| *line = Line { flow: Flow::Closed, cuts: line.cuts + 1, ..*line });
     }
 
     /// Lets nothing pass, and ends nothing.
     pub fn hold(&self) {
         self.line.send_modify(|line| line.flow = Flow::Held);
+    }
+
+    /// Loses what the server answers on the connections that are there, and ends none of them; what they ask arrives.
+    /// New ones are taken.
+    pub fn lose_answers(&self) {
+        self.line.send_modify(|line| line.losses += 1);
     }
 
     pub fn open(&self) {
@@ -83,25 +91,32 @@ async fn join(client: TcpStream, server: (String, u16), line: watch::Receiver<Li
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {
-        () = pass(from_client, to_server, line.clone(), made.cuts) => {}
-        () = pass(from_server, to_client, line, made.cuts) => {}
+        () = pass(from_client, to_server, line.clone(), made.cuts, None) => {}
+        () = pass(from_server, to_client, line, made.cuts, Some(made.losses)) => {}
     }
 }
 
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut line: watch::Receiver<Line>, cuts: u64) {
+async fn pass(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut line: watch::Receiver<Line>,
+    cuts: u64,
+    losses: Option<u64>,
+) {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let now = *line.borrow_and_update();
         if now.cuts != cuts || now.flow == Flow::Closed {
             return;
         }
+        let is_open = now.flow == Flow::Open && losses.is_none_or(|losses| losses == now.losses);
         tokio::select! {
             changed = line.changed() => {
                 if changed.is_err() {
                     return;
                 }
             }
-            read = from.read(&mut buffer), if now.flow == Flow::Open => match read {
+            read = from.read(&mut buffer), if is_open => match read {
                 Ok(count @ 1..) if to.write_all(&buffer[..count]).await.is_ok() => {}
                 _ => return,
             },

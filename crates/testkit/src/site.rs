@@ -290,6 +290,11 @@ impl Running {
     pub fn idle(&self) -> Vec<String> {
         self.health.idle()
     }
+
+    /// The lanes that have met something that no limit ends.
+    pub fn stuck(&self) -> Vec<String> {
+        self.health.stuck()
+    }
 }
 
 impl Drop for Running {

@@ -1,5 +1,6 @@
 //! One consumer on one channel: it takes a batch, settles it, acknowledges it, and is built anew whenever it is lost.
 
+use super::health::InHand;
 use super::stage::Stage;
 use super::suspect::{Begun, Suspect, Tried, accusation, came_back_often};
 use super::undelivered::{ReplayOutcomes, Undelivered};
@@ -34,6 +35,10 @@ const LINGER: Duration = Duration::from_millis(5);
 
 /// A database that does not answer the simplest question within this is away.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// A step has limits of its own, for what it waits for. One that takes so many times as long as its batch may has met something
+/// that no limit ends: a loop that never waits, for one.
+const STEP_LIMITS: u32 = 4;
 
 /// Held while a part of the shard is in the database.
 pub(super) type Shard = tokio::sync::Mutex<()>;
@@ -82,10 +87,12 @@ struct Batch<I> {
     last_tag: u64,
     /// Set where the batch is a single message that came back too often, and is tried now.
     tried: Option<Tried>,
+    /// Says that the lane has it in hand.
+    in_hand: InHand,
 }
 
 impl<I> Batch<I> {
-    fn empty() -> Self {
+    fn of(in_hand: InHand) -> Self {
         Self {
             messages: Vec::new(),
             sizes: Vec::new(),
@@ -95,6 +102,7 @@ impl<I> Batch<I> {
             bytes: 0,
             last_tag: 0,
             tried: None,
+            in_hand,
         }
     }
 }
@@ -117,7 +125,7 @@ impl<W: Worker> Lane<W> {
         while !self.context.stop.is_cancelled() {
             let started = Instant::now();
             let ended = self.consume().await;
-            self.context.health.set(&self.name, false);
+            self.context.health.consumes(&self.name, false);
             let why = match ended {
                 Ok(Ended::Stopped) => return,
                 Ok(Ended::Lost(why)) => why,
@@ -151,7 +159,7 @@ impl<W: Worker> Lane<W> {
         let mut consumer = channel
             .basic_consume(queue.as_str().into(), tag.as_str().into(), options, FieldTable::default())
             .await?;
-        self.context.health.set(&self.name, true);
+        self.context.health.consumes(&self.name, true);
         tracing::info!(worker = W::NAME, lane = self.name, queue, "consuming");
         let ended = self.work_off(&channel, &mut consumer).await;
         if let Ok(Ended::Stopped) = ended {
@@ -193,7 +201,7 @@ impl<W: Worker> Lane<W> {
                 first = consumer.next() => self.received(first)?,
             },
         };
-        let mut batch = Batch::empty();
+        let mut batch = Batch::of(self.context.health.batch(&self.name));
         let is_alone = first.stands_alone();
         self.add(&mut batch, first).await?;
         if is_alone {
@@ -298,6 +306,7 @@ impl<W: Worker> Lane<W> {
         let came_at = message.returned.as_ref().map(|returned| returned.first_failed_at);
         let now = came_at.unwrap_or_else(OffsetDateTime::now_utc);
         let decode = AssertUnwindSafe(|| self.worker.decode(message, now));
+        let _step = self.context.health.step(&self.name, STEP_LIMITS * self.context.time_limit);
         std::panic::catch_unwind(decode).unwrap_or_else(|panic| {
             let failure = Failure::panic::<W>(&*panic);
             vec![whole(message, failure.code, format!("decoding it: {}", failure.why))]
@@ -311,7 +320,8 @@ impl<W: Worker> Lane<W> {
             Some(_) => vec![(None, batch.items.len())],
             None => self.split(&mut batch),
         };
-        let Batch { messages, sizes, items, origins, bad: mut undelivered, tried, .. } = batch;
+        let Batch { messages, sizes, items, origins, bad: mut undelivered, tried, in_hand: _in_hand, .. } =
+            batch;
         let decided = self.decide_all(&items, &parts, tried.as_ref()).await;
         if let Some(tried) = tried {
             tried.end(&self.context.pool).await;
@@ -398,7 +408,7 @@ impl<W: Worker> Lane<W> {
         let mut parts = vec![items];
         let mut delays = Delays::for_servers();
         while let Some(part) = parts.pop().filter(|part| !part.is_empty()) {
-            match self.attempt(shard, part).await {
+            match self.attempt(shard, part, tried.is_some()).await {
                 Ok(verdicts) => {
                     delays.reset();
                     rulings.extend(verdicts.into_iter().map(Ruling::from));
@@ -408,14 +418,14 @@ impl<W: Worker> Lane<W> {
                     tracing::warn!(worker = W::NAME, why, retry_ms = delay.as_millis() as u64, "paused");
                     parts.push(part);
                     if let Some(tried) = tried {
-                        tried.pause();
+                        tried.pause(&self.context.pool).await;
                     }
                     tokio::select! {
                         () = self.context.stop.cancelled() => return Err(Stop),
                         () = tokio::time::sleep(delay) => {}
                     }
                     if let Some(tried) = tried {
-                        tried.resume(&self.context.stop).await?;
+                        tried.resume(&self.context.pool, &self.context.stop).await?;
                     }
                 }
                 Err(failure) if part.len() == 1 => rulings.push(Ruling::Failed(failure)),
@@ -430,19 +440,28 @@ impl<W: Worker> Lane<W> {
     }
 
     /// One transaction: decide, publish what must be out before it, commit, publish what was stored.
-    async fn attempt(&self, shard: Option<usize>, items: &[W::Item]) -> Result<Vec<Verdict>, Failure> {
+    /// What is tried gives way: a wait for somebody's lock is none of its doing, and a process that is ended meanwhile must
+    /// not be counted against it.
+    async fn attempt(
+        &self,
+        shard: Option<usize>,
+        items: &[W::Item],
+        is_tried: bool,
+    ) -> Result<Vec<Verdict>, Failure> {
         let turn = match shard {
             Some(shard) => Some(self.shards[shard].lock().await),
             None => None,
         };
-        let mut work = Work::new(self.context.pool.clone(), OffsetDateTime::now_utc());
+        let _step = self.context.health.step(&self.name, STEP_LIMITS * self.context.time_limit);
+        let begin = if is_tried { Work::giving_way } else { Work::new };
+        let mut work = begin(self.context.pool.clone(), OffsetDateTime::now_utc());
         let mut stage = Stage::start::<W>();
         let limited = tokio::time::timeout(self.context.time_limit, self.worker.handle(&mut work, items));
         let handled = AssertUnwindSafe(limited);
         let settled = match handled.catch_unwind().await {
             Ok(Ok(Ok(settled))) => settled,
             Ok(Ok(Err(error))) => {
-                work.abandon().await;
+                self.abandon(work).await;
                 return Err(self.failure(&error).await);
             }
             Ok(Err(_)) => {
@@ -457,12 +476,13 @@ impl<W: Worker> Lane<W> {
         }
         stage.ends("decide");
         if let Err(error) = self.context.publisher.publish_all(settled.forward).await {
-            work.abandon().await;
+            self.abandon(work).await;
             return Err(Failure::transient(error));
         }
         stage.ends("forward");
         metrics::counter!("bursar_statements_total", "worker" => W::NAME).increment(work.statements());
-        if let Err(error) = work.commit().await {
+        // Whether it holds is not known where no answer comes: it is done again, and whatever did hold is a repeat.
+        if let Err(error) = db::within(self.context.time_limit, "committing", work.commit()).await {
             return Err(self.failure(&error).await);
         }
         drop(turn);
@@ -472,6 +492,16 @@ impl<W: Worker> Lane<W> {
         }
         stage.ends("announce");
         Ok(settled.verdicts)
+    }
+
+    async fn abandon(&self, work: Work) {
+        let abandoned = async {
+            work.abandon().await;
+            Ok(())
+        };
+        if let Err(error) = db::within(self.context.time_limit, "rolling back", abandoned).await {
+            tracing::warn!(worker = W::NAME, %error, "a transaction is left to the server");
+        }
     }
 
     async fn failure(&self, error: &impl Fated) -> Failure {
@@ -499,7 +529,9 @@ impl<W: Worker> Lane<W> {
         let published = self.context.publisher.publish_all(announcement.messages).await;
         let settled = match published {
             Ok(()) => {
-                settle_outbox(&self.context.pool, announcement.row).await.map_err(|error| chain(&error))
+                let settled = settle_outbox(&self.context.pool, announcement.row);
+                let settled = db::within(self.context.time_limit, "deleting an outbox row", settled).await;
+                settled.map_err(|error| chain(&error))
             }
             Err(error) => Err(error.to_string()),
         };

@@ -48,9 +48,17 @@ pub(super) fn came_back_often(returns: u64) -> bool {
 /// after. It is written down; nobody else in the process is tried meanwhile.
 pub(super) struct Tried {
     suspect: Suspect,
-    /// Perhaps: the database may have taken it and not said so in time.
-    is_counted: bool,
+    counted: Mutex<Counted>,
     alone: std::sync::Mutex<Option<MutexGuard<'static, ()>>>,
+}
+
+/// Whether a try is written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    No,
+    Yes(i32),
+    /// The database may have taken it and not said so in time.
+    Perhaps,
 }
 
 /// What is to be done with a suspect.
@@ -64,6 +72,12 @@ pub(super) enum Begun {
 
 pub(super) fn accusation() -> String {
     format!("the process ended {TRIES_MAX} times while it settled this message and no other")
+}
+
+impl Counted {
+    fn exceeds(self, tries_max: i32) -> bool {
+        matches!(self, Counted::Yes(tries) if tries > tries_max)
+    }
 }
 
 impl Suspect {
@@ -84,16 +98,16 @@ impl Suspect {
     /// it is tried without: a worker that needs the database fails by itself.
     pub async fn begin(self, pool: &db::Pool, stop: &CancellationToken) -> Result<Begun, Stop> {
         let alone = turn(stop).await?;
-        let tries = self.count(pool).await;
-        if tries.is_none_or(|tries| tries <= TRIES_MAX) {
-            return Ok(Begun::Tried(Tried::new(self, tries, alone)));
+        let counted = self.count(pool).await;
+        if !counted.exceeds(TRIES_MAX) {
+            return Ok(Begun::Tried(Tried::new(self, counted, alone)));
         }
         // Its count stays, for it is accused also after a replay by the same code; that of its reading is another.
         let reading = self.reading();
-        let readings = reading.count(pool).await;
-        Ok(match readings.is_some_and(|readings| readings > READINGS_MAX) {
+        let counted = reading.count(pool).await;
+        Ok(match counted.exceeds(READINGS_MAX) {
             true => Begun::Unreadable,
-            false => Begun::Accused(Tried::new(reading, readings, alone)),
+            false => Begun::Accused(Tried::new(reading, counted, alone)),
         })
     }
 
@@ -103,22 +117,30 @@ impl Suspect {
         Self { key: key.into(), worker: self.worker }
     }
 
-    /// How many tries there were, this one included; none where the database did not say whether it counted this one, and
-    /// nothing where it did not.
-    async fn count(&self, pool: &db::Pool) -> Option<i32> {
+    /// Writes a try down.
+    async fn count(&self, pool: &db::Pool) -> Counted {
         let deadline = Instant::now() + COUNT_PATIENCE;
         let Ok(Ok(mut connection)) = timeout_at(deadline, pool.acquire()).await else {
             tracing::warn!(worker = self.worker, "a message that came back often is tried uncounted");
-            return None;
+            return Counted::No;
         };
         let tried = db::suspects::tried(&mut connection, &self.key, self.worker);
         match timeout_at(deadline, tried).await {
-            Ok(Ok(tries)) => Some(tries),
+            Ok(Ok(tries)) => Counted::Yes(tries),
             Ok(Err(_)) | Err(_) => {
                 tracing::warn!(worker = self.worker, "whether a try was counted is not known");
-                Some(0)
+                Counted::Perhaps
             }
         }
+    }
+
+    /// Takes a try back, where the database answers.
+    async fn take_back(&self, pool: &db::Pool) -> bool {
+        let taken_back = async {
+            let mut connection = pool.acquire().await.map_err(db::Error::Away)?;
+            db::suspects::taken_back(&mut connection, &self.key).await
+        };
+        matches!(timeout_at(Instant::now() + COUNT_PATIENCE, taken_back).await, Ok(Ok(())))
     }
 
     async fn forget(&self, pool: &db::Pool) {
@@ -143,17 +165,26 @@ async fn turn(stop: &CancellationToken) -> Result<MutexGuard<'static, ()>, Stop>
 }
 
 impl Tried {
-    fn new(suspect: Suspect, tries: Option<i32>, alone: MutexGuard<'static, ()>) -> Self {
-        Self { suspect, is_counted: tries.is_some(), alone: Some(alone).into() }
+    fn new(suspect: Suspect, counted: Counted, alone: MutexGuard<'static, ()>) -> Self {
+        Self { suspect, counted: counted.into(), alone: Some(alone).into() }
     }
 
-    /// While a server is away nothing is tried: others may be. The count stays as it is, so that an outage adds nothing.
-    pub fn pause(&self) {
+    /// What it waits for may take long, and the process may be ended meanwhile for any reason: nothing is tried then, others
+    /// may be, and what was is no try. Where the database does not answer the count stays, so that an outage adds nothing.
+    pub async fn pause(&self, pool: &db::Pool) {
         self.hold(None);
+        let mut counted = self.counted.lock().await;
+        if matches!(*counted, Counted::Yes(_)) && self.suspect.take_back(pool).await {
+            *counted = Counted::No;
+        }
     }
 
-    pub async fn resume(&self, stop: &CancellationToken) -> Result<(), Stop> {
+    pub async fn resume(&self, pool: &db::Pool, stop: &CancellationToken) -> Result<(), Stop> {
         self.hold(Some(turn(stop).await?));
+        let mut counted = self.counted.lock().await;
+        if *counted == Counted::No {
+            *counted = self.suspect.count(pool).await;
+        }
         Ok(())
     }
 
@@ -163,7 +194,7 @@ impl Tried {
 
     /// The process has survived it.
     pub async fn end(self, pool: &db::Pool) {
-        if self.is_counted {
+        if self.counted.into_inner() != Counted::No {
             self.suspect.forget(pool).await;
         }
     }

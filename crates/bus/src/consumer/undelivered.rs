@@ -4,15 +4,20 @@ use super::lane::{Lane, Stop};
 use super::{Context, Worker};
 use crate::backoff::Delays;
 use crate::message::{Incoming, Message, header};
-use crate::returned::{Address, Attempt, Part, Replayed, shortened, time_text};
+use crate::publisher::PublishError;
+use crate::returned::{Address, Attempt, Death, Part, Replayed, shortened};
 use crate::topology::exchange;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use time::OffsetDateTime;
 
-/// Together with the headers that a letter takes over from its message this stays below what a frame can hold.
+/// Headers travel in one frame: those of the message itself must find room beside it.
 const REASON_MAX: usize = 32 * 1024;
+
+/// A message that goes by itself, and over which the broker ended the connection so often, goes without the headers of its
+/// publisher. More than once, for the connection is shared with others.
+const OBJECTIONS_MAX: u32 = 3;
 
 /// An item, or a whole message, that was not settled.
 #[derive(Debug, Clone)]
@@ -62,19 +67,36 @@ impl<W: Worker> Lane<W> {
         self.publish_until_confirmed(parcels).await
     }
 
-    async fn publish_until_confirmed(&self, mut parcels: Vec<Message>) -> Result<(), Stop> {
+    /// All together as long as that goes well. An error may belong to one of them and take the connection of all with it:
+    /// after one each goes by itself, and who fails waits behind the others.
+    async fn publish_until_confirmed(&self, parcels: Vec<Message>) -> Result<(), Stop> {
         let mut delays = Delays::for_servers();
+        let mut parcels: VecDeque<Parcel> = parcels.into_iter().map(Parcel::from).collect();
+        let mut at_once = parcels.len();
         while !parcels.is_empty() {
-            let outcomes = self.context.publisher.publish(parcels.clone()).await;
-            let mut kept = outcomes.iter().map(Result::is_err);
-            parcels.retain(|_| kept.next().unwrap_or(true));
-            if let Some(error) = outcomes.into_iter().find_map(Result::err) {
-                let delay = delays.next_delay();
-                tracing::error!(worker = W::NAME, %error, retry_ms = delay.as_millis() as u64, "cannot hand over what failed");
-                tokio::select! {
-                    () = self.context.stop.cancelled() => return Err(Stop),
-                    () = tokio::time::sleep(delay) => {}
+            let sent: Vec<Parcel> = parcels.drain(..at_once).collect();
+            let messages = sent.iter().map(|parcel| parcel.message.clone()).collect();
+            let outcomes = self.context.publisher.publish(messages).await;
+            let mut failure = None;
+            for (mut parcel, outcome) in sent.into_iter().zip(outcomes) {
+                let Err(error) = outcome else { continue };
+                if at_once == 1 {
+                    parcel.failed::<W>(&error);
                 }
+                parcels.push_back(parcel);
+                failure = Some(error);
+            }
+            at_once = 1;
+            let Some(error) = failure else {
+                delays.reset();
+                continue;
+            };
+            let delay = delays.next_delay();
+            let (left, retry_ms) = (parcels.len(), delay.as_millis() as u64);
+            tracing::error!(worker = W::NAME, %error, left, retry_ms, "cannot hand over what failed");
+            tokio::select! {
+                () = self.context.stop.cancelled() => return Err(Stop),
+                () = tokio::time::sleep(delay) => {}
             }
         }
         Ok(())
@@ -115,7 +137,7 @@ impl<W: Worker> Lane<W> {
                 let exchange = self.context.namespace.name(&rung.name());
                 let routing_key = self.context.namespace.name(self.worker.queue());
                 let to = Address { exchange, routing_key };
-                origin.on_its_way(to, undelivered.part, &attempts[latest], now)
+                origin.on_its_way(to, undelivered.part, &attempts[latest], origin.death.as_ref(), now)
             }
             None => {
                 metrics::counter!("bursar_dead_lettered_total", "worker" => worker, "code" => code)
@@ -123,15 +145,40 @@ impl<W: Worker> Lane<W> {
                 tracing::error!(worker, code, message_id, "dead letter");
                 let exchange = self.context.namespace.name(exchange::DEAD);
                 let to = Address { exchange, routing_key: worker.to_owned() };
-                let mut letter = origin.on_its_way(to, undelivered.part, &attempts, now);
-                let mut set = |name: &str, value: String| letter.headers.insert(name.to_owned(), value);
-                set(header::DEAD_WORKER, worker.to_owned());
-                set(header::DEAD_QUEUE, self.worker.queue().to_owned());
-                set(header::DEAD_CODE, code.to_owned());
-                set(header::DEAD_REASON, shortened(undelivered.why, REASON_MAX));
-                set(header::DEAD_AT, time_text(now));
-                letter
+                let death = Death {
+                    worker: worker.to_owned(),
+                    queue: self.worker.queue().to_owned(),
+                    code: code.to_owned(),
+                    reason: shortened(undelivered.why, REASON_MAX),
+                    at: Some(now),
+                };
+                origin.on_its_way(to, undelivered.part, &attempts, Some(&death), now)
             }
+        }
+    }
+}
+
+/// A message that must be handed over.
+struct Parcel {
+    message: Message,
+    objections: u32,
+}
+
+impl From<Message> for Parcel {
+    fn from(message: Message) -> Self {
+        Self { message, objections: 0 }
+    }
+}
+
+impl Parcel {
+    /// It was sent with no other.
+    fn failed<W: Worker>(&mut self, error: &PublishError) {
+        let PublishError::Objected(_) = error else { return };
+        self.objections += 1;
+        if self.objections == OBJECTIONS_MAX {
+            self.message.headers.retain(|name, _| name.starts_with(header::OWN));
+            let message_id = self.message.message_id.as_str();
+            tracing::error!(worker = W::NAME, message_id, "goes on without the headers of its publisher");
         }
     }
 }

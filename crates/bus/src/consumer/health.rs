@@ -1,0 +1,94 @@
+//! What is known of the lanes: which consume, how long each has its batch in hand, and which have met something that no
+//! limit ends.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The lanes of a process.
+#[derive(Clone, Default)]
+pub struct Health(Arc<Mutex<BTreeMap<String, Lane>>>);
+
+#[derive(Default)]
+struct Lane {
+    is_consuming: bool,
+    /// Batches and steps that are not over.
+    in_hand: BTreeMap<u64, Doing>,
+    begun: u64,
+}
+
+struct Doing {
+    since: Instant,
+    /// Of a step: what it takes at most. A batch has none, for it waits as long as a server is away.
+    limit: Option<Duration>,
+}
+
+/// Something that a lane has in hand until this is dropped.
+pub(super) struct InHand {
+    health: Health,
+    lane: String,
+    number: u64,
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        if let Some(lane) = self.health.lanes().get_mut(&self.lane) {
+            lane.in_hand.remove(&self.number);
+        }
+    }
+}
+
+impl Health {
+    fn lanes(&self) -> MutexGuard<'_, BTreeMap<String, Lane>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn consumes(&self, lane: &str, is_consuming: bool) {
+        self.lanes().entry(lane.to_owned()).or_default().is_consuming = is_consuming;
+    }
+
+    /// A batch, from its first message until it is settled, with every pause.
+    pub(super) fn batch(&self, lane: &str) -> InHand {
+        self.begin(lane, None)
+    }
+
+    /// A step of a batch that pauses for nobody.
+    pub(super) fn step(&self, lane: &str, limit: Duration) -> InHand {
+        self.begin(lane, Some(limit))
+    }
+
+    fn begin(&self, name: &str, limit: Option<Duration>) -> InHand {
+        let mut lanes = self.lanes();
+        let lane = lanes.entry(name.to_owned()).or_default();
+        lane.begun += 1;
+        lane.in_hand.insert(lane.begun, Doing { since: Instant::now(), limit });
+        InHand { health: self.clone(), lane: name.to_owned(), number: lane.begun }
+    }
+
+    /// Whether any lane has ever had a consumer.
+    pub fn has_started(&self) -> bool {
+        !self.lanes().is_empty()
+    }
+
+    /// The lanes that have no consumer.
+    pub fn idle(&self) -> Vec<String> {
+        self.which(|lane| !lane.is_consuming)
+    }
+
+    /// The lanes that stand still though nothing is away: a step of theirs takes far longer than all its limits allow.
+    pub fn stuck(&self) -> Vec<String> {
+        let is_over = |doing: &Doing| doing.limit.is_some_and(|limit| doing.since.elapsed() > limit);
+        self.which(|lane| lane.in_hand.values().any(is_over))
+    }
+
+    fn which(&self, holds: impl Fn(&Lane) -> bool) -> Vec<String> {
+        self.lanes().iter().filter(|(_, lane)| holds(lane)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// How long each lane has had its batch in hand, whatever it waits for; none is zero.
+    pub fn busy(&self) -> Vec<(String, Duration)> {
+        let busy = |lane: &Lane| lane.in_hand.values().map(|doing| doing.since.elapsed()).max();
+        self.lanes().iter().map(|(name, lane)| (name.clone(), busy(lane).unwrap_or_default())).collect()
+    }
+}
