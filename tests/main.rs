@@ -22,6 +22,7 @@ mod histories;
 mod ladder;
 mod ledger;
 mod mistakes;
+mod operators;
 mod payloads;
 mod proof;
 mod runbook;

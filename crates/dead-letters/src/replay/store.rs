@@ -201,7 +201,16 @@ pub(crate) async fn end(
         .await
         .doing("ending a replay")?;
     let Counts { waiting, published, resolved, dead_again } = counts(connection, replay, i64::MAX).await?;
-    let result = json!({ "state": state, "why": why, "waiting": waiting, "published": published, "resolved": resolved, "dead_again": dead_again });
+    let released = sqlx::query!(
+        r#"select coalesce(sum(count), 0)::bigint as "count!", json_object_agg(outcome, count) as why
+           from (select outcome, count(*) from replay_letters where replay = $1 and state = 'released' group by outcome) w"#,
+        replay,
+    )
+    .fetch_one(&mut *connection)
+    .await
+    .doing("counting what a replay gave back")?;
+    let result = json!({ "state": state, "why": why, "waiting": waiting, "published": published, "resolved": resolved,
+                         "dead_again": dead_again, "released": released.count, "released_why": released.why });
     sqlx::query!(
         "insert into dead_letter_audit (at, by, action, replay, letters, result)
          select $2, by, 'replay_ended', replay, total, $3 from replays where replay = $1",
