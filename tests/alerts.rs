@@ -317,6 +317,7 @@ fn the_dead_letters_worker_alone_tells_measures_and_sweeps() {
             "bursar_dead_letters_open{worker=\"ledger\",code=\"unknown\"} 1\n",
             "bursar_dead_letters_at_stake{unit=\"credits\"} 7\n",
             "bursar_alerts{alert=\"dead_letters_new_kind\"} 1\n",
+            "bursar_dead_letters_kinds 1\n",
             "bursar_alerts{alert=\"replay_failing\"} 0\n",
         ] {
             assert!(measured.contains(line), "{line} in {measured}");

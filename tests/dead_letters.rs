@@ -238,7 +238,7 @@ fn a_letter_is_kept_with_everything_that_is_known_of_it() {
         let headers: Vec<_> =
             letter.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(headers, [("colour", "blue"), ("traceparent", TRACE)]);
-        assert_eq!(letter.body, envelope("shop/g_1", grant("acct_2", 70)).to_json());
+        assert_eq!(letter.body, envelope("shop/g_1", grant("acct_2", 70)).to_json().into_bytes());
         assert_eq!((letter.previous, letter.next.len(), letter.delivery_stored), (None, 0, false));
         assert_eq!(line.fingerprint.len(), 12);
     });
@@ -396,7 +396,7 @@ fn a_letter_is_kept_however_odd_it_is() {
         .await
         .unwrap();
         assert_eq!(bodies, [vec![0xff, 0xfe, 0x00, 0x80], Vec::new(), mega]);
-        let stray = letters.iter().find(|letter| letter.body == "stray").unwrap();
+        let stray = letters.iter().find(|letter| letter.body == b"stray").unwrap();
         assert_eq!((stray.line.code.as_str(), stray.queue.as_str()), ("unexplained", ""));
         // All of it can be listed, searched and grouped.
         assert_eq!(read::letters(&site.pool, &Filter::default(), 100).await.unwrap().len(), 17);
@@ -814,7 +814,7 @@ fn an_act_on_many_is_in_the_audit_of_each_and_in_that_of_no_other() {
         acts::discard(&site.pool, &order(Filter::letter(ids[2])), now).await.unwrap();
         acts::start_replay(&site.pool, &order(of_kind), Pace::default(), now).await.unwrap();
         let told = async |letter: Option<Uuid>, fingerprint: Option<String>| {
-            let filter = read::AuditFilter { letter, fingerprint, by: None };
+            let filter = read::AuditFilter { id: letter, fingerprint, by: None };
             let lines = read::audit(&site.pool, &filter, 100).await.unwrap();
             lines.into_iter().rev().map(|line| line.action).collect::<Vec<_>>()
         };

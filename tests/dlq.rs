@@ -185,6 +185,8 @@ fn operators_see_before_they_act_and_what_they_do_is_in_the_audit() {
             (1, &["replay", "019123aa-0000-7000-8000-000000000000", "--expect", "1"][..]),
             (1, &["list", "019123aa-0000-7000-8000-000000000000"][..]),
             (1, &["export", "019123aa-0000-7000-8000-000000000000"][..]),
+            (1, &["audit", "019123aa-0000-7000-8000-000000000000"][..]),
+            (1, &["audit", "000000000000"][..]),
             (1, &["plan", "019123aa-0000-7000-8000-000000000000"][..]),
             (2, &["discard", "--all", "--expect", "6", "--reason", "no", "--canary", "1"][..]),
             (2, &["undo", "--all", "--expect", "6", "--rate", "1/s"][..]),
@@ -533,11 +535,13 @@ fn letters_leave_the_queue_without_postgres_and_come_back_whole() {
         site.until_depth(queue::DEAD_LETTERS, 4).await;
         let (status, said, why) = direct(&["drain", "--direct", "--to", &format!("{path}.2")]).await;
         assert_eq!((status, &said["taken"]), (0, &json!(4)), "{why}");
+        assert!(why.contains("The audit does not have this yet"), "{why}");
         assert_eq!(site.depth(queue::DEAD_LETTERS).await, 0);
         assert_eq!(direct(&["drain", "--direct", "--to", path]).await.0, 1, "the file is there already");
         for file in [path.to_owned(), format!("{path}.2")] {
-            let (status, _, why) = direct(&["import", &file]).await;
-            assert_eq!(status, 0, "{why}");
+            let (status, said, why) = direct(&["import", &file]).await;
+            assert_eq!((status, &said["audited"]), (0, &json!(false)), "{why}");
+            assert!(why.contains("the audit does not have that tester gave"), "{why}");
         }
         site.until_depth(queue::DEAD_LETTERS, 7).await;
         let none = folder.path().join("none.jsonl");

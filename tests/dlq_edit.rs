@@ -76,7 +76,7 @@ fn error(output: &Output) -> String {
 /// It ends with this status, says this, and has changed nothing.
 #[track_caller]
 fn refused(output: &Output, code: i32, expect: &str) {
-    let error = error(output);
+    let error = error(output) + &String::from_utf8_lossy(&output.stdout);
     assert!(output.status.code() == Some(code) && error.contains(expect), "{:?} {error}", output.status);
 }
 
@@ -196,12 +196,12 @@ fn a_second_operator_unlocks_and_is_somebody_else() {
         let with = async |more: &[&str]| edit(&site, &settings, &old, &[&change, more].concat()).await;
         refused(&with(&[]).await, 2, "--second");
         for same in ["ada", " ADA ", ""] {
-            refused(&with(&["--second", same]).await, 1, "another operator");
+            refused(&with(&["--second", same]).await, 2, "another operator");
         }
         refused(
             &with(&["--second", "grace", "--set", "data.credits=\"1\""]).await,
             1,
-            "data.credits (money)",
+            "data.credits (money). With a second operator who agrees: --unlock identity --unlock money --second",
         );
         let edited = document(&with(&["--second", "grace"]).await);
         assert_eq!(edited["agreed_by"], json!("grace"));
@@ -240,7 +240,7 @@ fn what_was_resolved_meanwhile_is_not_edited_and_of_two_edits_one_is() {
             let closed = if state == "resolved" { "now()" } else { "null" };
             let statement = format!("update dead_letters set state = '{state}', closed_at = {closed}");
             sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&site.pool).await.unwrap();
-            refused(&edit(&site, &settings, &old, &cut).await, 1, state);
+            refused(&edit(&site, &settings, &old, &cut).await, 2, state);
             let late =
                 acts::edit(&site.pool, &prepared, &Default::default(), OffsetDateTime::now_utc()).await;
             assert!(matches!(late, Err(acts::Error::Otherwise { .. })), "{late:?}");

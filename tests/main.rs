@@ -25,6 +25,7 @@ mod ladder;
 mod lanes;
 mod ledger;
 mod mistakes;
+mod operators;
 mod payloads;
 mod proof;
 mod runbook;

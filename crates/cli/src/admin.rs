@@ -1,5 +1,6 @@
 //! The admin address: live, ready, metrics.
 
+use crate::fleet::WorkerName;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -8,6 +9,7 @@ use axum::routing::get;
 use bus::{Broker, Health, Topology};
 use db::{Doing, PgConnection};
 use dead_letters::alerts::Alert;
+use dead_letters::read::Gauge;
 use metrics::Label;
 use metrics_exporter_prometheus::PrometheusHandle;
 use rust_decimal::prelude::ToPrimitive;
@@ -119,11 +121,7 @@ async fn measure_dead_letters(admin: &Admin, connection: &mut PgConnection) -> R
     let oldest = open.iter().map(|gauge| gauge.oldest).min();
     let waiting = oldest.map_or(0.0, |since| (OffsetDateTime::now_utc() - since).as_seconds_f64());
     metrics::gauge!("bursar_dead_letters_oldest_seconds").set(waiting);
-    let open = open.into_iter().map(|gauge| {
-        let labels = vec![Label::new("worker", gauge.worker), Label::new("code", gauge.code)];
-        (labels, gauge.open as f64)
-    });
-    admin.measured.set("bursar_dead_letters_open", open.collect());
+    admin.measured.set("bursar_dead_letters_open", by_worker_and_code(&open));
     let at_stake = at_stake.into_iter().map(|(unit, sum)| {
         // What a dashboard shows; the exact sum is in the database.
         (vec![Label::new("unit", unit)], sum.to_f64().unwrap_or(f64::MAX))
@@ -131,10 +129,27 @@ async fn measure_dead_letters(admin: &Admin, connection: &mut PgConnection) -> R
     admin.measured.set("bursar_dead_letters_at_stake", at_stake.collect());
     let raised = dead_letters::alerts::which(connection).await?;
     for alert in Alert::ALL {
-        let is_raised = if raised.contains(&alert) { 1.0 } else { 0.0 };
-        metrics::gauge!("bursar_alerts", "alert" => alert.as_str()).set(is_raised);
+        let count = raised.get(&alert).copied().unwrap_or(0);
+        metrics::gauge!("bursar_alerts", "alert" => alert.as_str()).set(count as f64);
     }
+    let kinds = dead_letters::alerts::kinds(connection).await?;
+    metrics::gauge!("bursar_dead_letters_kinds").set(kinds as f64);
     Ok(())
+}
+
+/// A letter that is not the fleet's own says what it likes of who gave up on it and why: it counts as `other`, so that nobody
+/// who may publish to the exchange of dead letters makes up labels.
+fn by_worker_and_code(open: &[Gauge]) -> BTreeMap<Labels, f64> {
+    let mut counts: BTreeMap<Labels, i64> = BTreeMap::new();
+    for gauge in open {
+        let (worker, code) = match gauge.worker.parse::<WorkerName>() {
+            Ok(worker) => (worker.as_str(), gauge.code.as_str()),
+            Err(_) => ("other", "other"),
+        };
+        let labels = vec![Label::new("worker", worker), Label::new("code", code.to_owned())];
+        *counts.entry(labels).or_default() += gauge.open;
+    }
+    counts.into_iter().map(|(labels, count)| (labels, count as f64)).collect()
 }
 
 /// What tells a gauge from others of its name.
@@ -153,5 +168,29 @@ impl Measured {
             metrics::gauge!(name, labels.clone()).set(value);
             measured.insert((name, labels));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_fleets_own_workers_are_labels() {
+        let gauge = |worker: &str, code: &str| Gauge {
+            worker: worker.to_owned(),
+            code: code.to_owned(),
+            open: 2,
+            oldest: OffsetDateTime::UNIX_EPOCH,
+        };
+        let open = [gauge("gate", "forbidden"), gauge("evil\x1b[2J", "unexplained"), gauge("evil2", "x")];
+        let counts: Vec<String> = by_worker_and_code(&open)
+            .into_iter()
+            .map(|(labels, count)| {
+                let labels: Vec<&str> = labels.iter().map(Label::value).collect();
+                format!("{} {count}", labels.join(" "))
+            })
+            .collect();
+        assert_eq!(counts, ["gate forbidden 2", "other other 4"]);
     }
 }

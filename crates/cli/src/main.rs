@@ -8,9 +8,11 @@ mod fleet;
 mod observe;
 mod plan;
 mod scratch;
+mod servers;
 mod session;
 mod subscriber;
 mod table;
+mod visible;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -38,12 +40,12 @@ fn main() -> ExitCode {
 fn fail(error: &anyhow::Error) -> ExitCode {
     use std::io::Write;
     // Where even stderr is gone there is nobody left to tell.
-    drop(writeln!(std::io::stderr(), "bursar: {}", told(error)));
-    ExitCode::from(1)
+    drop(writeln!(std::io::stderr(), "bursar: {}", visible::printed(&told(error))));
+    ExitCode::from(if error.is::<commands::Usage>() { 2 } else { 1 })
 }
 
 /// An error and what it came of, each said once: many say their source themselves.
-fn told(error: &anyhow::Error) -> String {
+pub(crate) fn told(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if text.is_empty() {

@@ -6,13 +6,16 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// Logs go to stderr: text, or JSON with `BURSAR_LOG_FORMAT=json`. `BURSAR_LOG` filters, for example
-/// `info,bus=debug`; a command that is not the fleet is quiet unless asked.
+/// `info,bus=debug`; a command that is not the fleet is quiet unless asked. Where stderr takes nothing (its reader is gone, its
+/// disk is full) lines are lost, and that is all.
 pub fn start_logs(default_filter: &str) -> Result<()> {
     let filter = std::env::var("BURSAR_LOG").ok().filter(|text| !text.is_empty());
     let filter = EnvFilter::try_new(filter.as_deref().unwrap_or(default_filter))
         .context("BURSAR_LOG: expected a filter such as info or info,bus=debug")?;
     let format = std::env::var("BURSAR_LOG_FORMAT").unwrap_or_default();
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written would be reported on stderr, and where that fails, too, by a panic in whoever logged it.
+    let logs = tracing_subscriber::fmt().log_internal_errors(false);
+    let logs = logs.with_env_filter(filter).with_writer(std::io::stderr);
     match format.as_str() {
         "" | "text" => logs.with_ansi(std::io::stderr().is_terminal()).init(),
         "json" => logs.json().flatten_event(true).with_ansi(false).init(),
@@ -87,5 +90,6 @@ fn describe() {
     );
     describe_gauge!("bursar_dead_letters_oldest_seconds", Unit::Seconds, "Age of the oldest of them");
     describe_gauge!("bursar_dead_letters_at_stake", "Money and credits that hang on them, by unit");
-    describe_gauge!("bursar_alerts", "Whether an alert is raised, by alert");
+    describe_gauge!("bursar_dead_letters_kinds", "Kinds of failures that were ever seen");
+    describe_gauge!("bursar_alerts", "For how many things an alert is raised, by alert");
 }

@@ -1,6 +1,7 @@
 //! What every command works with.
 
 use crate::config::Config;
+use crate::servers::Servers;
 use anyhow::Result;
 use bus::{Broker, Namespace, Publisher, Topology};
 use gate::{Door, Gate};
@@ -25,6 +26,10 @@ impl Session {
     pub fn new(config: Config, json: bool) -> Result<Self> {
         let pool = db::pool(&config.database_url.0, config.limits.database_connections, "bursar")?;
         Ok(Self { config, json, pool })
+    }
+
+    pub fn servers(&self) -> Servers {
+        Servers { database_url: self.config.database_url.0.clone(), amqp_url: self.config.amqp_url.0.clone() }
     }
 
     /// The pool of the fleet's workers; the commands' own may read whole tables.

@@ -2,6 +2,7 @@
 //!
 //! Cells are never wrapped or cut: an id that is broken in two cannot be copied.
 
+use crate::visible;
 use comfy_table::{CellAlignment, LineStyle, TableStyle};
 use std::fmt;
 use std::io::IsTerminal;
@@ -24,10 +25,10 @@ impl Style {
     pub fn paint(self, text: &str) -> String {
         match (self, *COLOURS) {
             (Style::Plain, _) | (_, false) => text.to_owned(),
-            (Style::Bold, true) => format!("\x1b[1m{text}\x1b[0m"),
-            (Style::Dim, true) => format!("\x1b[2m{text}\x1b[0m"),
-            (Style::Good, true) => format!("\x1b[32m{text}\x1b[0m"),
-            (Style::Bad, true) => format!("\x1b[31m{text}\x1b[0m"),
+            (Style::Bold, true) => visible::styled(1, text),
+            (Style::Dim, true) => visible::styled(2, text),
+            (Style::Good, true) => visible::styled(32, text),
+            (Style::Bad, true) => visible::styled(31, text),
         }
     }
 }
@@ -80,7 +81,8 @@ impl Table {
 
     /// A row of one line that stands out as a whole.
     pub fn styled_row(&mut self, style: Style, cells: Vec<String>) {
-        self.rows.push((style, cells));
+        // Before it is laid out: what stands for a character is wider than it.
+        self.rows.push((style, cells.iter().map(|cell| visible::on_a_line(cell)).collect()));
     }
 
     pub fn is_empty(&self) -> bool {
@@ -170,6 +172,13 @@ b      12.5        10
 c      -0.333333  100";
         let lines: Vec<String> = table.lines();
         assert_eq!(lines.join("\n"), expect);
+    }
+
+    #[test]
+    fn a_cell_cannot_break_out_of_its_row() {
+        let mut table = Table::new(&[Column::Text("worker"), Column::Text("code")]);
+        table.row(vec!["evil\x1b[2J\nok".to_owned(), "c".to_owned()]);
+        assert_eq!(table.lines()[2], "evil\\u{1b}[2J\\nok  c");
     }
 
     #[test]

@@ -8,7 +8,7 @@
 
 mod store;
 
-pub use store::{Raised, raised, which};
+pub use store::{Raised, kinds, raised, which};
 
 use bus::{Context, queue};
 use db::{Doing, Error, PgConnection, Work};

@@ -5,7 +5,7 @@ mod store;
 pub(crate) use store::at_stake;
 pub use store::{
     AuditFilter, AuditLine, Gauge, GivenUp, LetterLine, LetterView, ReplayLine, StoredMessage, Try, audit,
-    copies, count, gauges, given_up, groups, letter, letters, replays, stored, stored_after,
+    copies, count, count_groups, gauges, given_up, groups, letter, letters, replays, stored, stored_after,
 };
 
 use domain::Money;
@@ -119,6 +119,12 @@ impl Default for Filter {
 impl Filter {
     pub fn letter(letter: Uuid) -> Self {
         Self { letters: vec![letter], ..Self::default() }
+    }
+
+    /// As the audit keeps it for good: without the text that was looked for, which may name a person.
+    pub fn audited(&self) -> Self {
+        let text = self.text.as_ref().map(|text| format!("({} bytes)", text.len()));
+        Self { text, ..self.clone() }
     }
 
     /// Whether it says which letters, beyond where they stand.

@@ -11,9 +11,9 @@ pub const ID_LENGTH_MAX: usize = 200;
 /// Why a text cannot serve as an identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidId {
-    #[error("expected a {what} of 1 to {ID_LENGTH_MAX} characters, got {length}")]
+    #[error("{what}: expected 1 to {ID_LENGTH_MAX} characters, got {length}")]
     Length { what: &'static str, length: usize },
-    #[error("expected a {what} of printable characters without spaces, got a control character or a space")]
+    #[error("{what}: expected printable characters without spaces, got a control character or a space")]
     Character { what: &'static str },
     #[error("expected <processor>:<id>, for example paddle:txn_01h8, got no colon or an empty part")]
     NotQualified,

@@ -55,10 +55,11 @@ fn address(message: &Incoming, now: OffsetDateTime) -> Result<(&'static Processo
         format!("expected a routing key of {known}, got {:?}", message.routing_key)
     })?;
     let stamp = message.headers.get(header::RECEIVED_AT);
+    let found = || stamp.map_or_else(|| "none".to_owned(), |text| format!("{text:?}"));
     let received_at = stamp
         .and_then(|text| text.parse().ok())
         .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
-        .ok_or_else(|| format!("expected the header received_at in Unix seconds, got {stamp:?}"))?;
+        .ok_or_else(|| format!("expected the header received_at in Unix seconds, got {}", found()))?;
     if now - received_at > AGE_MAX || received_at - now > AHEAD_MAX {
         return Err(format!("expected received_at within the last 3 days, got {received_at}"));
     }

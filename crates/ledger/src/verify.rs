@@ -16,7 +16,8 @@ use bus::{Namespace, Topology, queue};
 use db::{Error, PgConnection, Pool};
 use domain::AccountId;
 use serde::Serialize;
-use set::{Conservation, Size};
+pub use set::Conservation;
+use set::Size;
 use std::time::Duration;
 
 /// Culprits named for each check; where there are more, the check says so.

@@ -61,17 +61,31 @@ impl Bursar {
         settings: &Settings,
         arguments: &[&str],
     ) -> Self {
-        let child = command(site, settings, arguments)
-            .env("BURSAR_HTTP_ADDR", &addresses.http)
-            .env("BURSAR_ADMIN_ADDR", &addresses.admin)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the binary can be started");
+        let child = fleet(&addresses, site, settings, arguments).spawn().expect("the binary can be started");
         let mut bursar = Self { child, addresses };
         bursar.until_ready().await;
         bursar
+    }
+
+    /// As [`Bursar::start`], with a standard error that nobody reads any more.
+    pub async fn start_unheard(site: &Site, settings: &Settings, arguments: &[&str]) -> Self {
+        let addresses = Addresses::free();
+        let mut fleet = fleet(&addresses, site, settings, arguments);
+        let mut child = fleet.stderr(Stdio::piped()).spawn().expect("the binary can be started");
+        drop(child.stderr.take());
+        let mut bursar = Self { child, addresses };
+        bursar.until_ready().await;
+        bursar
+    }
+
+    /// As [`Bursar::run`], with a standard error that nobody reads any more.
+    pub async fn run_unheard(site: &Site, settings: &Settings, arguments: &[&str]) -> Output {
+        let mut command = command(site, settings, arguments);
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.kill_on_drop(true).spawn().expect("the binary can be started");
+        drop(child.stderr.take());
+        let ended = tokio::time::timeout(crate::DEADLINE, child.wait_with_output()).await;
+        ended.expect("it ends").expect("its output")
     }
 
     async fn until_ready(&mut self) {
@@ -111,6 +125,17 @@ impl Bursar {
     pub async fn run(site: &Site, settings: &Settings, arguments: &[&str]) -> Output {
         command(site, settings, arguments).output().await.expect("the binary can be started")
     }
+}
+
+fn fleet(addresses: &Addresses, site: &Site, settings: &Settings, arguments: &[&str]) -> Command {
+    let mut command = command(site, settings, arguments);
+    command
+        .env("BURSAR_HTTP_ADDR", &addresses.http)
+        .env("BURSAR_ADMIN_ADDR", &addresses.admin)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .kill_on_drop(true);
+    command
 }
 
 fn command(site: &Site, settings: &Settings, arguments: &[&str]) -> Command {

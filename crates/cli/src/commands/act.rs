@@ -4,7 +4,7 @@
 //! went through repeats it with the same `--id`.
 
 use super::account::journal;
-use super::{say, say_json};
+use super::{Usage, say, say_json};
 use crate::config::duration;
 use crate::session::{CONFIRM_TIMEOUT, Session};
 use anyhow::{Context, Result, anyhow, bail};
@@ -44,10 +44,9 @@ pub struct By {
 impl By {
     pub fn name(&self) -> Result<String> {
         let user = || std::env::var("USER").ok().filter(|user| !user.trim().is_empty());
-        self.by
-            .clone()
-            .or_else(user)
-            .ok_or_else(|| anyhow!("expected who does it: say so with --by, for USER is not set"))
+        self.by.clone().or_else(user).ok_or_else(|| {
+            Usage("expected who does it: say so with --by, for USER is not set".to_owned()).into()
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::act::By;
 use crate::config::duration;
+use crate::visible;
 use anyhow::Result;
 use clap::Args;
 use std::io::{BufRead, IsTerminal, Write};
@@ -40,7 +41,7 @@ pub struct Speed {
     /// This many first; the rest only if every one of them ends well
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub canary: Option<usize>,
-    /// How long to wait for what becomes of each
+    /// How long to wait for what becomes of each; of a dead letter longer, by its rests between attempts ([retries] delays)
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub wait: Duration,
 }
@@ -79,6 +80,8 @@ impl Agreement {
     pub fn consent(&self, found: usize, question: &str) -> Consent {
         match (self.expect, std::io::stdin().is_terminal()) {
             (Some(expect), _) => expected(expect, found),
+            // Nothing to agree to.
+            (None, true) if found == 0 => Consent::Given,
             (None, true) => asked(question, &mut std::io::stdin().lock()),
             (None, false) => Consent::Refused(
                 "nobody can be asked here: say with --expect how many there should be".to_owned(),
@@ -105,7 +108,7 @@ pub fn agreed_where_asked(question: &str) -> Consent {
 fn asked(question: &str, answers: &mut dyn BufRead) -> Consent {
     let mut stderr = std::io::stderr().lock();
     let mut answer = String::new();
-    let said = write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush());
+    let said = write!(stderr, "{} [y/N] ", visible::printed(question)).and_then(|()| stderr.flush());
     let heard = said.and_then(|()| answers.read_line(&mut answer));
     match heard.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
         true => Consent::Given,

@@ -3,11 +3,13 @@
 use super::act::By;
 use super::{say, say_json};
 use crate::session::Session;
+use crate::visible;
 use anyhow::{Result, anyhow};
 use clap::Subcommand;
 use db::Doing;
 use dead_letters::acts::{self, Erased};
 use domain::Cause;
+use serde::de::IgnoredAny;
 use serde_json::json;
 use std::process::ExitCode;
 use time::OffsetDateTime;
@@ -37,6 +39,8 @@ pub async fn run(session: &Session, command: DeliveryCommand) -> Result<ExitCode
             let body = String::from_utf8_lossy(&raw.body).into_owned();
             match session.json {
                 true => say_json(&json!({ "cause": cause.to_string(), "body": body }))?,
+                // A document stays one: what is hidden in it is escaped in its own way.
+                false if serde_json::from_str::<IgnoredAny>(&body).is_ok() => say(&visible::json(&body)),
                 false => say(&body),
             }
         }

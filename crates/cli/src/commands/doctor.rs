@@ -33,9 +33,14 @@ pub async fn examine(session: &Session) -> Result<ExitCode> {
     let mut findings = vec![finding("configuration", State::Ok, "readable, every key known")];
     findings.extend(secrets(session)?);
     findings.push(catalog(session)?);
-    findings.push(database(session).await);
-    findings.push(backlog(session).await);
-    findings.extend(dead_letters(session).await);
+    match session.servers().postgres().await {
+        Err(why) => findings.push(finding("Postgres", State::Failed, why.to_string())),
+        Ok(()) => {
+            findings.push(database(session).await);
+            findings.push(backlog(session).await);
+            findings.extend(dead_letters(session).await);
+        }
+    }
     findings.extend(broker(session).await?);
     let failed = findings.iter().any(|finding| finding.state == State::Failed);
     if session.json {
@@ -116,8 +121,8 @@ async fn backlog(session: &Session) -> Finding {
     }
 }
 
-/// Alerts that one look at the screen holds.
-const ALERTS_SHOWN: i64 = 20;
+/// Among so many of the latest is one of each sort, but in a flood of new kinds; then it is told without its details.
+const ALERTS_READ: i64 = 500;
 
 async fn dead_letters(session: &Session) -> Vec<Finding> {
     let asked = async {
@@ -128,10 +133,11 @@ async fn dead_letters(session: &Session) -> Vec<Finding> {
         Ok::<_, db::Error>((
             open,
             replaying,
-            dead_letters::alerts::raised(&mut connection, ALERTS_SHOWN).await?,
+            dead_letters::alerts::raised(&mut connection, ALERTS_READ).await?,
+            dead_letters::alerts::which(&mut connection).await?,
         ))
     };
-    let (open, replaying, raised) = match asked.await {
+    let (open, replaying, raised, counts) = match asked.await {
         Ok(found) => found,
         Err(error) => return vec![finding("dead letters", State::Failed, error.to_string())],
     };
@@ -150,10 +156,13 @@ async fn dead_letters(session: &Session) -> Vec<Finding> {
     if raised.is_empty() {
         findings.push(finding("alerts", State::Ok, "none is raised"));
     }
-    findings.extend(raised.into_iter().map(|raised| {
-        let since = raised.raised_at.format(&Rfc3339).unwrap_or_default();
-        let says = format!("{} since {since}: {}", raised.alert, raised.details);
-        finding("alert", State::Warning, says)
+    findings.extend(counts.into_iter().map(|(alert, count)| {
+        let latest = raised.iter().find(|raised| raised.alert == alert);
+        let latest = latest.map(|raised| {
+            format!(" since {}: {}", raised.raised_at.format(&Rfc3339).unwrap_or_default(), raised.details)
+        });
+        let several = if count > 1 { format!(", {count} of them, the latest") } else { String::new() };
+        finding("alert", State::Warning, format!("{alert}{several}{}", latest.unwrap_or_default()))
     }));
     findings
 }
@@ -163,7 +172,7 @@ async fn broker(session: &Session) -> Result<Vec<Finding>> {
     let broker = session.broker("doctor");
     let differences = match topology.check(&broker).await {
         Err(error) => {
-            let says = format!("{error}; is BURSAR_AMQP_URL right?");
+            let says = session.servers().rabbitmq_says(&error).to_string();
             return Ok(vec![finding("RabbitMQ", State::Failed, says)]);
         }
         Ok(differences) => differences,

@@ -3,6 +3,7 @@
 use super::say;
 use crate::session::Session;
 use crate::subscriber::{From, Subscriber};
+use crate::visible;
 use anyhow::Result;
 use clap::Subcommand;
 use serde_json::Value;
@@ -43,7 +44,7 @@ pub async fn run(session: &Session, command: EventsCommand) -> Result<ExitCode> 
         };
         if is("subject", &account) && is("type", &kind) {
             shown += 1;
-            say(&if session.json { event.to_string() } else { line(&event) });
+            say(&if session.json { visible::json(&event.to_string()) } else { line(&event) });
         }
     }
     broker.close().await;

@@ -31,7 +31,8 @@ use crate::config::Config;
 use crate::fleet::WorkerName;
 use crate::observe;
 use crate::session::Session;
-use anyhow::Result;
+use crate::visible;
+use anyhow::{Result, anyhow};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -54,13 +55,15 @@ const AFTER_HELP: &str = "Configuration: environment first (BURSAR_DATABASE_URL,
 enum Command {
     /// Migrate, declare the topology and run the workers in one process, until SIGTERM
     Up {
-        /// Which workers, separated by commas (all by default)
-        #[arg(long, value_delimiter = ',')]
+        #[arg(long, value_delimiter = ',', help = format!(
+            "Which workers, separated by commas (all by default): {}",
+            WorkerName::ALL.map(WorkerName::as_str).join(", ")
+        ))]
         workers: Vec<WorkerName>,
     },
     /// Run one worker until SIGTERM
     Run {
-        /// ingester, gate or ledger
+        #[arg(help = WorkerName::ALL.map(WorkerName::as_str).join(", "))]
         worker: WorkerName,
     },
     /// Bring the database's tables to what this version needs
@@ -114,12 +117,55 @@ enum Command {
 
 pub async fn run(cli: Cli) -> Result<ExitCode> {
     let is_fleet = matches!(cli.command, Command::Up { .. } | Command::Run { .. });
-    observe::start_logs(if is_fleet { "info" } else { "error" })?;
+    // lapin reports as errors what a command merely asks, such as whether a queue is there.
+    observe::start_logs(if is_fleet { "info" } else { "error,lapin=off" })?;
     if let Command::Token(arguments) = &cli.command {
         return token::make(arguments, cli.json);
     }
     let session = Session::new(Config::load()?, cli.json)?;
-    match cli.command {
+    let servers = session.servers();
+    if cli.command.needs_postgres() {
+        servers.expect_postgres().await?;
+    }
+    match carry_out(session, cli.command).await {
+        Err(error) if !is_fleet => Err(match servers.why(&error).await {
+            Some(why) => anyhow!("{}. {why}", crate::told(&error)),
+            None => error,
+        }),
+        ended => ended,
+    }
+}
+
+impl Command {
+    /// Whether it can do nothing at all without Postgres: then it is said at once why that is not there.
+    fn needs_postgres(&self) -> bool {
+        match self {
+            Command::Account(_)
+            | Command::Payment(_)
+            | Command::Grant(_)
+            | Command::Fact(_)
+            | Command::Ledger(_)
+            | Command::Delivery(_)
+            | Command::Unrecognised(_)
+            | Command::Migrate => true,
+            Command::Dlq(command) => command.needs_postgres(),
+            // The fleet waits for its servers, and some look for themselves.
+            Command::Up { .. }
+            | Command::Run { .. }
+            | Command::Topology(_)
+            | Command::Demo { .. }
+            | Command::Send(_)
+            | Command::Events(_)
+            | Command::Bench(_)
+            | Command::Doctor
+            | Command::Config(_)
+            | Command::Token(_) => false,
+        }
+    }
+}
+
+async fn carry_out(session: Session, command: Command) -> Result<ExitCode> {
+    match command {
         Command::Up { workers } if workers.is_empty() => up::run(session, &WorkerName::ALL, true).await,
         Command::Up { workers } => up::run(session, &workers, true).await,
         Command::Run { worker } => up::run(session, &[worker], false).await,
@@ -143,17 +189,36 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
     }
 }
 
-/// Writes to stdout; a reader that has gone away is a normal end.
+/// Writes to stdout, whatever is hidden in it visible; a reader that has gone away is a normal end.
 pub fn say(text: &str) {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
-    if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
+    if writeln!(out, "{}", visible::printed(text)).and_then(|()| out.flush()).is_err() {
         std::process::exit(0);
     }
 }
 
 /// One JSON document on stdout.
 pub fn say_json(document: &impl serde::Serialize) -> Result<()> {
-    say(&serde_json::to_string_pretty(document)?);
+    say(&visible::json(&serde_json::to_string_pretty(document)?));
     Ok(())
+}
+
+/// The command line asks for what cannot be: exit status 2, as where it cannot be read.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// What somebody has to know beside the result, on stderr in either form.
+pub fn warn(text: &str) {
+    use std::io::Write;
+    // Where stderr is gone there is nobody left to tell.
+    drop(writeln!(std::io::stderr(), "bursar: {}", visible::printed(text)));
 }

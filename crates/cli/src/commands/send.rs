@@ -23,7 +23,7 @@ pub struct Arguments {
     #[arg(long, env = "BURSAR_SEND_SECRET", hide_env_values = true)]
     secret: Option<String>,
     /// Post it this many times, as a processor that repeats itself
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     times: u32,
     /// Where to, instead of the configured address
     #[arg(long, value_name = "URL")]

@@ -9,7 +9,7 @@ use anyhow::Result;
 use clap::Subcommand;
 use domain::AccountId;
 use ledger::read::ActFilter;
-use ledger::verify::{Check, Progress, Report, verify};
+use ledger::verify::{Check, Conservation, Progress, Report, verify};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -152,7 +152,7 @@ fn report_text(report: &Report) -> String {
     }
     let mut parts = vec![table.to_string()];
     parts.extend(report.checks.iter().filter(|check| !check.ok).map(culprits));
-    parts.extend(report.checks.iter().filter_map(counts));
+    parts.extend(report.checks.iter().filter_map(|check| check.counts.as_ref()).map(counts));
     parts.push(verdict(report));
     parts.join("\n\n")
 }
@@ -175,8 +175,8 @@ fn culprits(check: &Check) -> String {
     lines.join("\n")
 }
 
-fn counts(check: &Check) -> Option<String> {
-    let counts = check.counts?;
+/// Where the facts are. An equation only where it is one.
+fn counts(counts: &Conservation) -> String {
     let settled = [
         ("applied", counts.applied),
         ("nothing new", counts.no_op),
@@ -193,13 +193,22 @@ fn counts(check: &Check) -> Option<String> {
         .filter(|(_, count)| *count > 0)
         .map(|(name, count)| format!("{count} {name}"))
         .collect();
-    let parts = if parts.is_empty() { String::new() } else { format!(" = {}", parts.join(" + ")) };
+    let accounted: i64 = settled.iter().map(|(_, count)| count).sum();
+    let parts = match (parts.is_empty(), accounted - counts.admitted) {
+        (true, _) => String::new(),
+        (false, 0) => format!(" = {}", parts.join(" + ")),
+        (false, over @ 1..) => format!(
+            ", {}: {over} more than were admitted. The ledger has facts that the gate never saw: who else publishes to its queue?",
+            parts.join(" + ")
+        ),
+        (false, less) => format!(", {}: {} are not accounted for", parts.join(" + "), -less),
+    };
     let kept = if counts.kept > 0 {
         format!("; {} deliveries kept at the front door", counts.kept)
     } else {
         String::new()
     };
-    Some(format!("Facts: {} admitted{parts}; {} repeats stopped{kept}.", counts.admitted, counts.repeats))
+    format!("Facts: {} admitted{parts}; {} repeats stopped{kept}.", counts.admitted, counts.repeats)
 }
 
 fn verdict(report: &Report) -> String {
@@ -214,6 +223,31 @@ fn verdict(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn facts_are_told_as_an_equation_only_where_it_is_one() {
+        let check = |admitted, applied, expect: &str| {
+            let found = Conservation {
+                admitted,
+                repeats: 0,
+                unread: 0,
+                dead_lettered: 0,
+                in_flight: 0,
+                kept: 0,
+                applied,
+                no_op: 1,
+                waiting: 0,
+                ignored: 0,
+                contradicts: 0,
+                refused: 0,
+            };
+            let told = counts(&found);
+            assert!(told.starts_with(expect), "{told}");
+        };
+        check(17, 16, "Facts: 17 admitted = 16 applied + 1 nothing new;");
+        check(16, 16, "Facts: 16 admitted, 16 applied + 1 nothing new: 1 more than were admitted.");
+        check(18, 16, "Facts: 18 admitted, 16 applied + 1 nothing new: 1 are not accounted for;");
+    }
 
     #[test]
     fn what_has_just_begun_is_not_shown_as_done() {

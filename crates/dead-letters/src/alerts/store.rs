@@ -4,7 +4,7 @@ use super::{Alert, Condition, Findings, time_text};
 use db::{Doing, Error, PgConnection};
 use serde_json::{Value, json};
 use sqlx::types::Json;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -190,11 +190,21 @@ pub async fn raised(connection: &mut PgConnection, limit: i64) -> Result<Vec<Rai
         .collect()
 }
 
-/// Which alerts are raised, each once however many it is raised for.
-pub async fn which(connection: &mut PgConnection) -> Result<BTreeSet<Alert>, Error> {
-    let names = sqlx::query_scalar!("select distinct alert from alerts where cleared_at is null")
-        .fetch_all(connection)
+/// Which alerts are raised, and for how many things each.
+pub async fn which(connection: &mut PgConnection) -> Result<BTreeMap<Alert, i64>, Error> {
+    let rows = sqlx::query!(
+        r#"select alert, count(*) as "count!" from alerts where cleared_at is null group by alert"#
+    )
+    .fetch_all(connection)
+    .await
+    .doing("reading which alerts are raised")?;
+    rows.iter().map(|row| Ok((parse(&row.alert)?, row.count))).collect()
+}
+
+/// How many kinds of failures there ever were.
+pub async fn kinds(connection: &mut PgConnection) -> Result<i64, Error> {
+    sqlx::query_scalar!(r#"select count(*) as "count!" from fingerprints"#)
+        .fetch_one(connection)
         .await
-        .doing("reading which alerts are raised")?;
-    names.iter().map(|name| parse(name)).collect()
+        .doing("counting kinds of failures")
 }

@@ -185,6 +185,17 @@ pub async fn groups(pool: &Pool, filter: &Filter, limit: i64) -> Result<Vec<Grou
         .collect())
 }
 
+/// How many kinds of failures there are.
+pub async fn count_groups(pool: &Pool, filter: &Filter) -> Result<i64, Error> {
+    sqlx::query_scalar!(
+        r#"select count(distinct fingerprint) as "count!" from dead_letters_meant($1)"#,
+        Json(filter) as _,
+    )
+    .fetch_one(pool)
+    .await
+    .doing("counting kinds of dead letters")
+}
+
 /// A letter as it is put back into its queue, or planned as if it were.
 #[derive(Debug, Clone)]
 pub struct StoredMessage {
@@ -296,8 +307,9 @@ pub struct LetterView {
     pub content_type: Option<String>,
     pub user_id: Option<String>,
     pub headers: BTreeMap<String, String>,
-    /// Whatever is no UTF-8 in it is replaced; `dlq export` has it whole.
-    pub body: String,
+    /// As it came; JSON has it as text, in the words of whoever shows it.
+    #[serde(skip)]
+    pub body: Vec<u8>,
     pub traceparent: Option<String>,
     /// The stored delivery that it came from is there: see `bursar delivery show`.
     pub delivery_stored: bool,
@@ -353,7 +365,7 @@ pub async fn letter(pool: &Pool, letter: Uuid) -> Result<Option<LetterView>, Err
     .doing("reading a letter's replays")?;
     let audit = audit(
         pool,
-        &AuditFilter { letter: Some(letter), by: None, fingerprint: Some(line.fingerprint.clone()) },
+        &AuditFilter { id: Some(letter), by: None, fingerprint: Some(line.fingerprint.clone()) },
         100,
     )
     .await?;
@@ -369,7 +381,7 @@ pub async fn letter(pool: &Pool, letter: Uuid) -> Result<Option<LetterView>, Err
         content_type: row.content_type,
         user_id: row.user_id,
         headers: row.headers.0,
-        body: String::from_utf8_lossy(&row.body).into_owned(),
+        body: row.body,
         traceparent: row.traceparent,
         delivery_stored: row.delivery_stored,
         previous: row.previous,
@@ -405,8 +417,10 @@ pub struct ReplayLine {
     pub published: i64,
     pub resolved: i64,
     pub dead_again: i64,
-    /// Given back, because the replay was stopped or cancelled.
+    /// Given back: open again without an outcome.
     pub released: i64,
+    /// Why, and how many for each reason.
+    pub released_why: Option<Value>,
 }
 
 /// The latest replays first, or the one.
@@ -415,7 +429,7 @@ pub async fn replays(pool: &Pool, replay: Option<Uuid>, limit: i64) -> Result<Ve
         ReplayLine,
         r#"select r.replay, r.state, r.by, r.reason, r.filter, r.total, r.canary, r.rate, r.started_at, r.ended_at,
                   c.waiting as "waiting!", c.published as "published!", c.resolved as "resolved!", c.dead_again as "dead_again!",
-                  c.released as "released!"
+                  c.released as "released!", w.why as released_why
            from (select * from replays where $1::uuid is null or replay = $1 order by replay desc limit $2) r
            cross join lateral (
                select count(*) filter (where state = 'waiting') as waiting,
@@ -424,6 +438,10 @@ pub async fn replays(pool: &Pool, replay: Option<Uuid>, limit: i64) -> Result<Ve
                       count(*) filter (where state = 'dead_again') as dead_again,
                       count(*) filter (where state = 'released') as released
                from replay_letters l where l.replay = r.replay) c
+           cross join lateral (
+               select json_object_agg(outcome, count) as why
+               from (select outcome, count(*) from replay_letters l
+                     where l.replay = r.replay and state = 'released' group by outcome) w) w
            order by r.replay desc"#,
         replay,
         limit,
@@ -452,7 +470,8 @@ pub struct AuditLine {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditFilter {
-    pub letter: Option<Uuid>,
+    /// A letter's, or a replay's.
+    pub id: Option<Uuid>,
     pub fingerprint: Option<String>,
     pub by: Option<String>,
 }
@@ -465,13 +484,13 @@ pub async fn audit(pool: &Pool, filter: &AuditFilter, limit: i64) -> Result<Vec<
         "select number, at, by, action, letter, fingerprint, replay, filter, letters, reason, result
          from dead_letter_audit
          where ($1::uuid is null and $2::text is null
-                or letter = $1 or number in (select number from dead_letter_audit_letters where letter = $1)
+                or letter = $1 or replay = $1 or number in (select number from dead_letter_audit_letters where letter = $1)
                 or replay in (select replay from replay_letters where letter = $1)
                 or fingerprint = $2 and ($1 is null or action = 'note')
                 or $1 is null and replay in (select replay from dead_letter_audit where fingerprint = $2))
            and ($3::text is null or by = $3)
          order by number desc limit $4",
-        filter.letter,
+        filter.id,
         filter.fingerprint,
         filter.by,
         limit,

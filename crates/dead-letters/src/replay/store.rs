@@ -262,7 +262,11 @@ pub(crate) async fn end(
         r#"select count(*) filter (where state = 'waiting') as "waiting!",
                   count(*) filter (where state = 'published') as "published!",
                   count(*) filter (where state = 'resolved') as "resolved!",
-                  count(*) filter (where state = 'dead_again') as "dead_again!"
+                  count(*) filter (where state = 'dead_again') as "dead_again!",
+                  count(*) filter (where state = 'released') as "released!",
+                  (select json_object_agg(outcome, count) from (
+                       select outcome, count(*) from replay_letters where replay = $1 and state = 'released' group by outcome) w)
+                    as released_why
            from replay_letters where replay = $1"#,
         replay,
     )
@@ -270,7 +274,8 @@ pub(crate) async fn end(
     .await
     .doing("counting a replay's letters")?;
     let result = json!({ "state": state, "why": why, "waiting": counts.waiting, "published": counts.published,
-                         "resolved": counts.resolved, "dead_again": counts.dead_again });
+                         "resolved": counts.resolved, "dead_again": counts.dead_again, "released": counts.released,
+                         "released_why": counts.released_why });
     sqlx::query!(
         "insert into dead_letter_audit (at, by, action, replay, letters, result)
          select $2, by, 'replay_ended', replay, total, $3 from replays where replay = $1",

@@ -15,6 +15,7 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use secrecy::SecretString;
+use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
 pub const ID: &str = "webhook-id";
@@ -44,14 +45,16 @@ pub fn verify(
     if any_matches(&keys, &signed, &signatures) { Ok(()) } else { Err(Refused::Mismatch) }
 }
 
-/// The message's id is the event's, a batch's that of its first event, with a `_` for what an id may not contain.
+/// The message's id is the event's, a batch's that of its first event, with a `_` for what an id may not contain. What has
+/// none is named by its bytes: a sender may sign whatever it likes, and the front door says what it thinks of it.
 pub fn sign(
     secret: &SecretString,
     body: &[u8],
     at: OffsetDateTime,
 ) -> Result<Vec<(&'static str, String)>, Refused> {
     let key = keys(usable_one(secret)?).into_iter().next().ok_or(Refused::NoSecret)?;
-    let id = super::translate::first_event_id(body).ok_or(malformed(ID, "the body's event id", "none"))?;
+    let by_bytes = || format!("body_{}", &hex::encode(Sha256::digest(body))[..32]);
+    let id = super::translate::first_event_id(body).unwrap_or_else(by_bytes);
     let id: String = id.chars().map(|c| if c.is_ascii() && is_id_byte(c as u8) { c } else { '_' }).collect();
     let timestamp = at.unix_timestamp().to_string();
     let signature = hmac_sha256(&key, &[id.as_bytes(), b".", timestamp.as_bytes(), b".", body]);

@@ -1,7 +1,7 @@
 //! Dead letters straight from the queue: without Postgres.
 
 use super::export::new_file;
-use crate::commands::{say, say_json};
+use crate::commands::{say, say_json, warn};
 use crate::session::{CONFIRM_TIMEOUT, Session};
 use anyhow::{Context, Result, bail};
 use base64::Engine;
@@ -83,10 +83,19 @@ pub async fn drain(session: &Session, arguments: &Arguments) -> Result<ExitCode>
         std::fs::remove_file(path).with_context(|| format!("removing {}, which is empty", path.display()))?;
     }
     match session.json {
-        true => say_json(&json!({ "taken": taken, "skipped": skipped, "left": left }))?,
+        true => say_json(&json!({ "taken": taken, "skipped": skipped, "left": left, "audited": false }))?,
         false => say(&format!(
             "Took {taken} out of the queue of dead letters, skipped {skipped}; {left} are left in it."
         )),
+    }
+    match (taken, arguments.replay) {
+        (0, _) => {}
+        (_, true) => warn(
+            "The audit does not have this: nothing was asked of Postgres. Once it is there write it down, with `bursar dlq note <fingerprint>`.",
+        ),
+        (_, false) => warn(
+            "The audit does not have this yet: nothing was asked of Postgres. `bursar dlq import` writes it down.",
+        ),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -211,7 +220,9 @@ async fn record(session: &Session, file: &Path, by: &str, count: i64) -> bool {
     };
     let recorded = acts::record(&session.pool, &record, OffsetDateTime::now_utc()).await;
     if let Err(error) = &recorded {
-        tracing::warn!(%error, "the audit does not have what was given back");
+        warn(&format!(
+            "{error}. So the audit does not have that {by} gave {count} back: once Postgres is there write it down, with `bursar dlq note <fingerprint>`"
+        ));
     }
     recorded.is_ok()
 }

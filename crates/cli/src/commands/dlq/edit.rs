@@ -3,11 +3,11 @@
 //! Only facts can be edited. A delivery as it came is signed, and nobody but its processor can change what it says.
 
 use super::document::{self, Change};
-use super::done;
 use super::locks::{self, Lock};
+use super::{done, refused};
 use crate::commands::act::{By, reason};
 use crate::commands::bulk::{Consent, agreed_where_asked};
-use crate::commands::say_json;
+use crate::commands::{Usage, say_json};
 use crate::session::Session;
 use crate::table::Style;
 use anyhow::{Context, Result, anyhow, bail};
@@ -63,9 +63,10 @@ impl Arguments {
     fn second(&self, by: &str) -> Result<Option<String>> {
         let Some(second) = self.second.as_deref().map(str::trim) else { return Ok(None) };
         if second.is_empty() || second.to_lowercase() == by.to_lowercase() {
-            bail!(
+            return Err(Usage(format!(
                 "--second: expected another operator than {by:?}, got {second:?}: two people agree to what is locked"
-            );
+            ))
+            .into());
         }
         Ok(Some(second.to_owned()))
     }
@@ -93,7 +94,7 @@ impl Arguments {
         }
         for set in &self.set {
             let (path, value) = set.split_once('=').ok_or_else(|| {
-                anyhow!("--set: expected <path>=<value> such as data.account=acct_42, got {set:?}")
+                Usage(format!("--set: expected <path>=<value> such as data.account=acct_42, got {set:?}"))
             })?;
             document::set(&mut new, path.trim(), document::value(value))?;
         }
@@ -118,7 +119,10 @@ pub async fn edit(session: &Session, arguments: &Arguments) -> Result<ExitCode> 
     }
     let by = arguments.by.name()?;
     let agreed_by = arguments.second(&by)?;
-    let stored = find(session, arguments.letter).await?;
+    let stored = match find(session, arguments.letter).await {
+        Ok(stored) => stored,
+        Err(error) => return refused(session, error),
+    };
     let old = Old::read(&stored)?;
     let now = OffsetDateTime::now_utc();
     let edited = Edited::new(&old, arguments.applied(&old)?, session.config.credits.scale, now)?;
@@ -136,18 +140,21 @@ pub async fn edit(session: &Session, arguments: &Arguments) -> Result<ExitCode> 
     let edit = edited.act(arguments, by, agreed_by)?;
     let message = Incoming { body: edit.body.clone(), ..stored.message };
     let subject = Subject::of(&stored.queue, &message, &session.config.settings(), stored.first_failed_at);
-    let new = acts::edit(&session.pool, &edit, &subject, now).await?;
+    let new = match acts::edit(&session.pool, &edit, &subject, now).await {
+        Ok(new) => new,
+        Err(error) => return refused(session, error),
+    };
     tell(session, &edited, &edit, new)
 }
 
-async fn find(session: &Session, letter: Uuid) -> Result<StoredMessage> {
+async fn find(session: &Session, letter: Uuid) -> Result<StoredMessage, acts::Error> {
     let mut connection = session.pool.acquire().await.doing("taking a connection")?;
     let filter = Filter { states: State::ALL.to_vec(), ..Filter::letter(letter) };
     let stored =
         read::stored(&mut connection, &filter, 1).await?.pop().ok_or(acts::Error::Unknown(letter))?;
     match stored.state {
         State::Open => Ok(stored),
-        state => Err(acts::Error::Otherwise { letter, wanted: State::Open, state: state.to_string() }.into()),
+        state => Err(acts::Error::Otherwise { letter, wanted: State::Open, state: state.to_string() }),
     }
 }
 
@@ -257,6 +264,7 @@ impl Edited {
         if needed.is_empty() {
             return Ok(());
         }
+        needed.extend(unlocked);
         let unlock: Vec<String> = needed.iter().map(|lock| format!("--unlock {lock}")).collect();
         bail!(
             "expected changes to what is free, these are locked: {}. With a second operator who agrees: {} --second <name>",

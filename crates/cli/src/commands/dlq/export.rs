@@ -2,6 +2,7 @@
 
 use crate::commands::{say, say_json};
 use crate::session::Session;
+use crate::visible;
 use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -27,18 +28,24 @@ pub async fn export(session: &Session, filter: &Filter, to: Option<PathBuf>, by:
     };
     let file = to.as_ref().map(|path| path.display().to_string());
     let record = async |letters: Option<i64>, result: Value| {
-        let filter = Some(serde_json::to_value(filter)?);
+        let filter = Some(serde_json::to_value(filter.audited())?);
         let by = by.to_owned();
         let record = Record { by, action: "export", filter, letters, reason: None, result: Some(result) };
         anyhow::Ok(acts::record(&session.pool, &record, OffsetDateTime::now_utc()).await?)
     };
     record(None, json!({ "file": file, "state": "begun" })).await?;
     let mut count = 0;
-    let written = write(session, filter, &mut out, &mut count).await;
+    let form = if session.json && to.is_none() { Form::Array } else { Form::Lines };
+    let written = write(session, filter, form, &mut out, &mut count).await;
     let state = if written.is_ok() { "done" } else { "broken off" };
     record(Some(count), json!({ "file": file, "state": state })).await?;
     written?;
-    match file {
+    if let Some(path) = to.as_ref().filter(|_| count == 0) {
+        std::fs::remove_file(path).with_context(|| format!("removing {}, which is empty", path.display()))?;
+    }
+    match file.filter(|_| count > 0) {
+        None if to.is_some() && session.json => say_json(&json!({ "exported": 0, "file": null }))?,
+        None if to.is_some() => say("No dead letters here: nothing was written."),
         Some(file) if session.json => say_json(&json!({ "exported": count, "file": file }))?,
         Some(file) => say(&format!("Wrote {count} dead letters to {file}.")),
         None => {}
@@ -46,9 +53,18 @@ pub async fn export(session: &Session, filter: &Filter, to: Option<PathBuf>, by:
     Ok(ExitCode::SUCCESS)
 }
 
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    /// For files: whatever was broken off can be read up to there.
+    Lines,
+    /// One document, as every command writes with `--json`.
+    Array,
+}
+
 async fn write(
     session: &Session,
     filter: &Filter,
+    form: Form,
     out: &mut (dyn Write + Send),
     count: &mut i64,
 ) -> Result<()> {
@@ -57,13 +73,24 @@ async fn write(
     loop {
         let mut page = read::stored_after(&mut connection, filter, last.as_ref(), PAGE).await?;
         for stored in &page {
-            writeln!(out, "{}", document(stored)).context("writing a dead letter")?;
+            let before = match form {
+                Form::Lines => "",
+                Form::Array if *count == 0 => "[\n",
+                Form::Array => ",",
+            };
+            let document = visible::json(&document(stored).to_string());
+            writeln!(out, "{before}{document}").context("writing a dead letter")?;
             *count += 1;
         }
         let Some(youngest) = page.pop() else { break };
         last = Some(youngest);
     }
-    out.flush().context("writing dead letters")
+    let end = match form {
+        Form::Lines => "",
+        Form::Array if *count == 0 => "[]\n",
+        Form::Array => "]\n",
+    };
+    out.write_all(end.as_bytes()).and_then(|()| out.flush()).context("writing dead letters")
 }
 
 /// A file that was not there before; it may hold what webhooks say of people.

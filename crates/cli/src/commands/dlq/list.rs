@@ -1,12 +1,10 @@
-//! Letters, their kinds, and what was done with them, as tables.
+//! Letters and their kinds, as tables.
 
-use super::subject;
 use crate::commands::{say, say_json};
 use crate::session::Session;
 use crate::table::{Column, Style, Table, moment, or_none};
 use anyhow::Result;
-use dead_letters::acts::About;
-use dead_letters::read::{self, Amount, AuditFilter, AuditLine, Filter, Group, LetterLine, State};
+use dead_letters::read::{self, Amount, Filter, Group, LetterLine, State};
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -104,9 +102,13 @@ fn shown(reason: &str) -> String {
 
 pub async fn groups(session: &Session, filter: &Filter, limit: i64) -> Result<ExitCode> {
     let groups = read::groups(&session.pool, filter, limit).await?;
+    let total = match groups.len() as i64 == limit {
+        true => read::count_groups(&session.pool, filter).await?,
+        false => groups.len() as i64,
+    };
     let replaying = replaying(session, filter).await?;
     if session.json {
-        say_json(&json!({ "groups": groups, "replaying": replaying }))?;
+        say_json(&json!({ "total": total, "groups": groups, "replaying": replaying }))?;
         return Ok(ExitCode::SUCCESS);
     }
     if groups.is_empty() {
@@ -115,6 +117,12 @@ pub async fn groups(session: &Session, filter: &Filter, limit: i64) -> Result<Ex
         return Ok(ExitCode::SUCCESS);
     }
     say(&groups_table(&groups).to_string());
+    if total > groups.len() as i64 {
+        say(&Style::Dim.paint(&format!("{} of {total} kinds: --limit shows more", groups.len())));
+    }
+    if groups.iter().any(|group| group.notes > 0) {
+        say(&Style::Dim.paint("Notes about a kind: `bursar dlq audit <fingerprint>` shows them."));
+    }
     say(&Style::Dim.paint("Next: `bursar dlq plan --group <fingerprint>` tells what a replay would change."));
     tell_replaying(replaying);
     Ok(ExitCode::SUCCESS)
@@ -147,56 +155,6 @@ fn groups_table(groups: &[Group]) -> Table {
             group.code.clone(),
             shown(&group.reason),
             group.notes.to_string(),
-        ]);
-    }
-    table
-}
-
-pub async fn audit(
-    session: &Session,
-    about: Option<&str>,
-    by: Option<String>,
-    limit: i64,
-) -> Result<ExitCode> {
-    let filter = match about.map(subject) {
-        Some(About::Letter(letter)) => AuditFilter { letter: Some(letter), by, ..AuditFilter::default() },
-        Some(About::Fingerprint(kind)) => {
-            AuditFilter { fingerprint: Some(kind), by, ..AuditFilter::default() }
-        }
-        None => AuditFilter { by, ..AuditFilter::default() },
-    };
-    let lines = read::audit(&session.pool, &filter, limit).await?;
-    match session.json {
-        true => say_json(&json!({ "audit": lines }))?,
-        false if lines.is_empty() => say("Nothing was done here."),
-        false => say(&audit_table(&lines).to_string()),
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-pub fn audit_table(lines: &[AuditLine]) -> Table {
-    let mut table = Table::new(&[
-        Column::Text("when"),
-        Column::Text("by"),
-        Column::Text("did"),
-        Column::Number("letters"),
-        Column::Text("about"),
-        Column::Text("why"),
-        Column::Text("result"),
-    ]);
-    for line in lines {
-        let letter = line.letter.or(line.replay).map(|id| id.to_string());
-        let filter = line.filter.as_ref().map(ToString::to_string);
-        let letters = line.letters.map(|letters| letters.to_string());
-        let result = line.result.as_ref().map(ToString::to_string);
-        table.row(vec![
-            moment(line.at),
-            line.by.clone(),
-            line.action.clone(),
-            or_none(letters.as_deref()),
-            or_none(letter.or_else(|| line.fingerprint.clone()).or(filter).as_deref()),
-            or_none(line.reason.as_deref()),
-            or_none(result.as_deref().map(shown).as_deref()),
         ]);
     }
     table

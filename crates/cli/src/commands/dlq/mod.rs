@@ -1,5 +1,7 @@
 //! `dlq`: dead letters. Look, see what a replay would change, then act; whatever is done is in the audit.
 
+mod audit;
+mod body;
 mod close;
 mod direct;
 mod document;
@@ -107,7 +109,7 @@ pub enum DlqCommand {
         #[arg(long, value_parser = reason)]
         reason: Option<String>,
     },
-    /// Write something down about a dead letter, or about all of a kind
+    /// Write something down about a dead letter, or about all of a kind; `dlq show` and `dlq audit` have it
     Note {
         /// A dead letter's id, or a kind's fingerprint
         about: String,
@@ -117,7 +119,7 @@ pub enum DlqCommand {
         #[command(flatten)]
         by: By,
     },
-    /// Write dead letters out whole, one JSON document a line, bodies in base64
+    /// Write dead letters out whole, one JSON document a line (with --json to standard output: one array), bodies in base64
     Export {
         #[command(flatten)]
         which: Which,
@@ -132,7 +134,7 @@ pub enum DlqCommand {
     },
     /// What was done, by whom and why, the latest first
     Audit {
-        /// Only what concerns this dead letter, or a kind's fingerprint
+        /// Only what concerns this dead letter or replay, by its id, or a kind, by its fingerprint: its notes, too
         about: Option<String>,
         /// Only this operator's
         #[arg(long, value_name = "NAME", value_parser = name)]
@@ -151,6 +153,12 @@ pub enum DlqCommand {
         #[command(flatten)]
         by: By,
     },
+}
+
+impl DlqCommand {
+    pub fn needs_postgres(&self) -> bool {
+        !matches!(self, DlqCommand::Drain(_) | DlqCommand::Import { .. })
+    }
 }
 
 /// Which dead letters: those that fit everything that is said.
@@ -319,10 +327,18 @@ pub async fn run(session: &Session, command: DlqCommand) -> Result<ExitCode> {
             replay::one(session, of.replay).await?;
             let before = now - older_than;
             let released = acts::release(&session.pool, of.replay, before, &of.by()?, now).await?;
+            let left = replay::one(session, of.replay).await?.published;
+            let younger = match left {
+                0 => String::new(),
+                left => format!(
+                    " {left} were put back within the last {}: wait for them, or say less with --older-than.",
+                    humantime::format_duration(older_than)
+                ),
+            };
             done(
                 session,
-                &format!("{released} of replay {} are open again.", of.replay),
-                json!({ "replay": of.replay, "released": released }),
+                &format!("{released} of replay {} are open again.{younger}", of.replay),
+                json!({ "replay": of.replay, "released": released, "younger": left }),
             )
         }
         DlqCommand::Edit(arguments) => edit::edit(session, &arguments).await,
@@ -348,7 +364,7 @@ pub async fn run(session: &Session, command: DlqCommand) -> Result<ExitCode> {
             known(session, &which.letters).await?;
             export::export(session, &which.filter_in(&states), to, &by.name()?).await
         }
-        DlqCommand::Audit { about, by, limit } => list::audit(session, about.as_deref(), by, limit).await,
+        DlqCommand::Audit { about, by, limit } => audit::list(session, about.as_deref(), by, limit).await,
         DlqCommand::Drain(arguments) => direct::drain(session, &arguments).await,
         DlqCommand::Import { file, by } => direct::import(session, &file, &by.name()?).await,
     }

@@ -12,7 +12,7 @@ use clap::Args;
 use dead_letters::acts::{self, Order, Pace};
 use dead_letters::read::{self, ReplayLine};
 use ledger::verify::Progress;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 pub const HELP: &str = "\
-The messages go back with their identity, as they first came; attempts are counted from none. A letter stays until its outcome is known: resolved, or dead again, as another letter. The dead-letters worker carries the replay out: this command only watches, and may be ended. `bursar dlq replays`, `pause`, `resume` and `cancel` turn it. A letter is in one replay at a time: of two operators the second is told. Exit status 1 if some died again or the replay was stopped, 2 if not what was expected was found.";
+The messages go back with their identity, as they first came; attempts are counted from none. A letter stays until its outcome is known: resolved, or dead again, as another letter. The dead-letters worker carries the replay out: this command only watches, and may be ended. `bursar dlq replays`, `pause`, `resume` and `cancel` turn it. A letter is in one replay at a time: of two operators the second is told. It watches for as long as something moves: where nothing has for --wait, and for as long as a message may rest between its attempts (the sum of `[retries] delays`) and the next is due, it says so and ends; the replay goes on. Exit status 1 if some died again or the replay was stopped, 2 if not what was expected was found.";
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
@@ -95,10 +95,10 @@ pub async fn watch(session: &Session, replay: Uuid, patience: Option<Duration>) 
             before = Some(now);
         }
         let ended = line.ended_at.is_some() && line.published == 0;
-        let stuck = patience.is_some_and(|patience| moved_at.elapsed() > patience) && line.state != "paused";
-        if ended || stuck {
+        let stuck = patience.filter(|patience| moved_at.elapsed() > *patience && line.state != "paused");
+        if ended || stuck.is_some() {
             progress.clear();
-            return tell(session, &line, ended);
+            return tell(session, &line, stuck.filter(|_| !ended));
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
@@ -119,17 +119,28 @@ pub async fn one(session: &Session, replay: Uuid) -> Result<ReplayLine> {
     lines.pop().ok_or_else(|| anyhow!("expected the id of a replay, got {replay}: see `bursar dlq replays`"))
 }
 
-fn tell(session: &Session, line: &ReplayLine, ended: bool) -> Result<ExitCode> {
-    let good = ended && line.resolved == i64::from(line.total);
+/// `stuck`: how long nothing has moved, where it did not end.
+fn tell(session: &Session, line: &ReplayLine, stuck: Option<Duration>) -> Result<ExitCode> {
+    let good = stuck.is_none() && line.resolved == i64::from(line.total);
     if session.json {
         let mut document = serde_json::to_value(line)?;
-        document["stuck"] = json!(!ended);
+        document["stuck"] = json!(stuck.is_some());
         say_json(&document)?;
     } else {
         say(&format!(
             "Replay {}, {}: {} of {} resolved, {} dead again, {} given back.",
-            line.replay, line.state, line.resolved, line.total, line.dead_again, line.released
+            line.replay,
+            line.state,
+            line.resolved,
+            line.total,
+            line.dead_again,
+            given_back(line)
         ));
+        if line.released > 0 {
+            say(
+                "Those that were given back are open, as they were: `bursar dlq show` says in which queue each lay. One whose queue is not there cannot be replayed, only discarded.",
+            );
+        }
         if line.dead_again > 0 {
             say(&format!(
                 "Those that died again are open, as new letters: `bursar dlq groups --since {}`.",
@@ -137,15 +148,26 @@ fn tell(session: &Session, line: &ReplayLine, ended: bool) -> Result<ExitCode> {
             ));
         }
     }
-    if !ended && !session.json {
+    if let (Some(stuck), false) = (stuck, session.json) {
         bail!(
-            "nothing has moved for a while ({} waiting, {} put back and not settled): is the fleet running, the dead-letters worker among it? The replay goes on by itself: `bursar dlq replays {} --watch`",
+            "nothing has moved for {} (--wait, and as long as a message may rest between its attempts: {} waiting, {} put back and not settled): is the fleet running, the dead-letters worker among it? The replay goes on by itself: `bursar dlq replays {} --watch`",
+            humantime::format_duration(stuck),
             line.waiting,
             line.published,
             line.replay
         );
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// How many letters a replay gave back, and why.
+fn given_back(line: &ReplayLine) -> String {
+    let reasons = line.released_why.as_ref().and_then(Value::as_object).into_iter().flatten();
+    let reasons: Vec<String> = reasons.map(|(why, count)| format!("{why}: {count}")).collect();
+    match reasons.is_empty() {
+        true => line.released.to_string(),
+        false => format!("{} ({})", line.released, reasons.join(", ")),
+    }
 }
 
 fn moment_text(at: OffsetDateTime) -> String {
@@ -178,7 +200,7 @@ pub async fn list(session: &Session, replay: Option<Uuid>, limit: i64) -> Result
         Column::Number("put back"),
         Column::Number("resolved"),
         Column::Number("dead again"),
-        Column::Number("given back"),
+        Column::Text("given back"),
         Column::Text("canary"),
         Column::Text("rate"),
         Column::Text("why"),
@@ -197,7 +219,7 @@ pub async fn list(session: &Session, replay: Option<Uuid>, limit: i64) -> Result
                 line.published.to_string(),
                 line.resolved.to_string(),
                 line.dead_again.to_string(),
-                line.released.to_string(),
+                given_back(&line),
                 or_none(line.canary.map(|canary| canary.to_string()).as_deref()),
                 or_none(line.rate.map(Rate::text).as_deref()),
                 or_none(line.reason.as_deref()),

@@ -1,16 +1,19 @@
 //! One dead letter, with everything that the fleet knows of it.
 
 use super::edit::changes;
-use super::list::{at_stake, audit_table};
+use super::list::at_stake;
+use super::{audit, body};
 use crate::commands::account::{journal, section};
 use crate::commands::{say, say_json};
 use crate::session::Session;
 use crate::table::{Column, Style, Table, moment, or_none};
 use anyhow::{Result, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use dead_letters::read::{self, LetterView};
 use domain::{AccountId, Cause};
 use ledger::read::{self as books, AccountView, FactView};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::process::ExitCode;
 use uuid::Uuid;
 
@@ -32,7 +35,7 @@ pub async fn show(session: &Session, letter: Uuid) -> Result<ExitCode> {
     match session.json {
         true => {
             let account = known.account.as_ref().map(|account| json!({ "account": account.account, "available": account.available, "held": account.held, "debt": account.debt }));
-            say_json(&json!({ "letter": view, "fact": known.fact, "account": account }))?;
+            say_json(&json!({ "letter": document(&view)?, "fact": known.fact, "account": account }))?;
         }
         false => say(&text(&view, &known)),
     }
@@ -61,13 +64,13 @@ fn text(view: &LetterView, known: &Known) -> String {
     parts.push(format!("\n{}\n{}", Style::Bold.paint("Why"), view.line.reason));
     parts.extend(both_sides(view));
     parts.extend(section("What was tried", timeline(view), 1));
-    parts.push(format!("\n{}\n{}", Style::Bold.paint("What it says"), body(view)));
+    parts.push(format!("\n{}\n{}", Style::Bold.paint("What it says"), said(view)));
     parts.push(format!("\n{}\n{}", Style::Bold.paint("What the ledger knows"), knowledge(known)));
     if let Some(fact) = known.fact.as_ref().filter(|fact| !fact.transactions.is_empty()) {
         parts.extend(section("Journal", journal(&fact.transactions), fact.transactions.len() as i64));
     }
     if !view.audit.is_empty() {
-        parts.extend(section("What was done", audit_table(&view.audit), view.audit.len() as i64));
+        parts.extend(section("What was done", audit::table(&view.audit), view.audit.len() as i64));
     }
     parts.join("\n")
 }
@@ -148,11 +151,20 @@ fn timeline(view: &LetterView) -> Table {
     table
 }
 
-fn body(view: &LetterView) -> String {
-    let document: Option<serde_json::Value> = serde_json::from_str(&view.body).ok();
-    document
-        .and_then(|document| serde_json::to_string_pretty(&document).ok())
-        .unwrap_or_else(|| view.body.clone())
+fn said(view: &LetterView) -> String {
+    let letter = view.line.letter;
+    let whole = format!("`bursar dlq export {letter} --to FILE`, or `bursar dlq show {letter} --json`");
+    body::text(&view.body, &whole)
+}
+
+/// The letter with its body as text, and as it came where it is none.
+fn document(view: &LetterView) -> Result<Value> {
+    let mut document = serde_json::to_value(view)?;
+    document["body"] = String::from_utf8_lossy(&view.body).into();
+    if std::str::from_utf8(&view.body).is_err() {
+        document["body_base64"] = BASE64.encode(&view.body).into();
+    }
+    Ok(document)
 }
 
 fn knowledge(known: &Known) -> String {
