@@ -9,7 +9,8 @@ use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use testkit::{Relay, Site, eventually, run, within};
+use testkit::facts::{envelope, usage};
+use testkit::{Bursar, Relay, Settings, Site, eventually, run, run_within, within};
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 
@@ -313,4 +314,34 @@ async fn put(work: &mut Work, name: &str) -> uuid::Uuid {
         data: sqlx::types::Json(data),
     };
     db::outbox::put(work, &[event]).await.unwrap().unwrap()
+}
+
+/// What is delivered and not settled lies in memory, and a message may be large.
+#[test]
+fn memory_is_bounded_by_what_a_lane_takes_however_large_messages_are() {
+    run_within(Duration::from_secs(120), async |site| {
+        let facts = |numbers: std::ops::Range<usize>| {
+            let message = |number| {
+                let fact = envelope(&format!("shop/{number}"), usage("acct_1", 1)).to_json();
+                Message {
+                    exchange: site.namespace.name(exchange::INBOUND),
+                    body: [fact.as_bytes(), &vec![b' '; 1024 * 1024 - fact.len()]].concat(),
+                    content_type: domain::envelope::CONTENT_TYPE.to_owned(),
+                    ..message(&site, &format!("large {number}"))
+                }
+            };
+            numbers.map(message).collect()
+        };
+        for chunk in 0..20 {
+            site.publisher.publish_all(facts(chunk * 20..chunk * 20 + 20)).await.unwrap();
+        }
+        let bursar = Bursar::start(&site, &Settings::default(), &["up", "--workers", "gate"]).await;
+        site.until_depth(queue::GATE_INBOUND, 0).await;
+        site.until("select count(*) from inbox", 400).await;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", bursar.process_id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+        assert!(peak < 350 * 1024, "{peak} KiB");
+        bursar.terminate().await;
+    });
 }

@@ -12,13 +12,14 @@
 //!
 //! | a batch fails, its error is | |
 //! | --- | --- |
-//! | transient | the same batch again after a pause, for as long as it takes; no attempt is counted |
+//! | transient; so is an answer of the database that never comes | the same batch again after a pause, for as long as it takes; no attempt is counted |
 //! | poison | split until the culprit stands alone; it is dead-lettered at once |
 //! | unknown | split until the culprit stands alone; it rests on the retry ladder, climbs it with nobody beside it, and is dead-lettered at its end |
 //! | the end of the process | see [`suspect`]: what came back too often is settled alone, and each try is counted before it |
 
 mod health;
 mod lane;
+mod prefetch;
 mod stage;
 mod suspect;
 mod undelivered;
@@ -52,7 +53,7 @@ pub const TIME_LIMIT: Duration = Duration::from_secs(30);
 pub trait Worker: Send + Sync + 'static {
     /// Its name in metrics, logs and dead letters.
     const NAME: &'static str;
-    /// Messages delivered and not acknowledged, per lane: the bound of what is in memory.
+    /// Messages delivered and not acknowledged, per lane, at most: fewer where they are large, see `prefetch`.
     const PREFETCH: u16;
     /// Whether a message may become a dead letter at all. The worker that keeps dead letters has nobody to leave its own to:
     /// what it cannot settle goes around the ladder's last rung until it can.

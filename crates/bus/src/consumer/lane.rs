@@ -1,6 +1,7 @@
 //! One consumer on one channel: it takes a batch, settles it, acknowledges it, and is built anew whenever it is lost.
 
 use super::health::InHand;
+use super::prefetch::Prefetch;
 use super::stage::Stage;
 use super::suspect::{Begun, Suspect, Tried, accusation, came_back_often};
 use super::undelivered::{ReplayOutcomes, Undelivered};
@@ -57,6 +58,24 @@ enum Ended {
     Stopped,
     /// The consumer or its channel is gone.
     Lost(String),
+    /// Another prefetch fits the messages better, and all that the old one brought is settled.
+    Resized,
+}
+
+/// Where a lane's messages come from.
+struct Source {
+    consumer: Consumer,
+    flow: Flow,
+    /// A message that was taken and did not belong into the batch before.
+    waiting: Option<Received>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Open,
+    /// It was cancelled, and brings what was on its way.
+    Draining,
+    Drained,
 }
 
 /// A message that was taken and is in no batch yet.
@@ -84,6 +103,8 @@ struct Batch<I> {
     origins: Vec<usize>,
     bad: Vec<Undelivered>,
     bytes: usize,
+    /// Of its messages, in bytes.
+    largest: usize,
     last_tag: u64,
     /// Set where the batch is a single message that came back too often, and is tried now.
     tried: Option<Tried>,
@@ -100,6 +121,7 @@ impl<I> Batch<I> {
             origins: Vec::new(),
             bad: Vec::new(),
             bytes: 0,
+            largest: 0,
             last_tag: 0,
             tried: None,
             in_hand,
@@ -129,6 +151,7 @@ impl<W: Worker> Lane<W> {
             let why = match ended {
                 Ok(Ended::Stopped) => return,
                 Ok(Ended::Lost(why)) => why,
+                Ok(Ended::Resized) => continue,
                 Err(error) => error.to_string(),
             };
             if started.elapsed() > Duration::from_secs(10) {
@@ -151,35 +174,54 @@ impl<W: Worker> Lane<W> {
 
     async fn consume(&self) -> Result<Ended, BrokerError> {
         let channel = self.context.consume.channel().await?;
-        // Without a limit the client would buffer the whole queue in memory.
-        channel.basic_qos(W::PREFETCH, BasicQosOptions::default()).await?;
+        let mut prefetch = Prefetch::of::<W>();
+        loop {
+            match self.consume_with(&channel, &mut prefetch).await? {
+                Ended::Resized => {}
+                ended => return Ok(ended),
+            }
+        }
+    }
+
+    async fn consume_with(&self, channel: &Channel, prefetch: &mut Prefetch) -> Result<Ended, BrokerError> {
+        // Without a limit the client would buffer the whole queue in memory. It holds for the consumers that come after it.
+        channel.basic_qos(prefetch.messages, BasicQosOptions::default()).await?;
         let queue = self.context.namespace.name(self.worker.queue());
         let tag = format!("{}-{}", self.name, Uuid::now_v7());
         let options = BasicConsumeOptions::default();
-        let mut consumer = channel
+        let consumer = channel
             .basic_consume(queue.as_str().into(), tag.as_str().into(), options, FieldTable::default())
             .await?;
+        let mut source = Source { consumer, flow: Flow::Open, waiting: None };
         self.context.health.consumes(&self.name, true);
-        tracing::info!(worker = W::NAME, lane = self.name, queue, "consuming");
-        let ended = self.work_off(&channel, &mut consumer).await;
+        tracing::info!(worker = W::NAME, lane = self.name, queue, prefetch = prefetch.messages, "consuming");
+        let ended = self.work_off(channel, &mut source, prefetch).await;
         if let Ok(Ended::Stopped) = ended {
             // What was delivered and not taken up goes back with the closing channel. RabbitMQ before 4 counts that as a
             // return, as it does a crash: who is a suspect by it is only settled alone.
             drop(channel.basic_cancel(tag.as_str().into(), BasicCancelOptions::default()).await);
-            Broker::close_channel(channel).await;
+            Broker::close_channel(channel.clone()).await;
         }
         ended
     }
 
-    async fn work_off(&self, channel: &Channel, consumer: &mut Consumer) -> Result<Ended, BrokerError> {
-        // A message that was taken and did not belong into the batch before.
-        let mut waiting = None;
+    async fn work_off(
+        &self,
+        channel: &Channel,
+        source: &mut Source,
+        prefetch: &mut Prefetch,
+    ) -> Result<Ended, BrokerError> {
         loop {
-            let batch = match self.take(consumer, &mut waiting).await {
+            let batch = match self.take(source, prefetch.messages).await {
                 Ok(batch) => batch,
                 Err(ended) => return Ok(ended),
             };
             let last_tag = batch.last_tag;
+            // What was brought already is settled before the consumer is made anew: given back it would count as returned.
+            if prefetch.adapts_to(batch.largest) && source.flow == Flow::Open {
+                channel.basic_cancel(source.consumer.tag(), BasicCancelOptions::default()).await?;
+                source.flow = Flow::Draining;
+            }
             if self.settle(batch).await.is_err() {
                 return Ok(Ended::Stopped);
             }
@@ -188,19 +230,16 @@ impl<W: Worker> Lane<W> {
     }
 
     /// Waits for a first delivery, then takes what is there. What came back too often is a batch by itself.
-    async fn take(
-        &self,
-        consumer: &mut Consumer,
-        waiting: &mut Option<Received>,
-    ) -> Result<Batch<W::Item>, Ended> {
-        let first = match waiting.take() {
-            Some(received) => received,
+    async fn take(&self, source: &mut Source, prefetch: u16) -> Result<Batch<W::Item>, Ended> {
+        let first = match source.waiting.take() {
+            Some(waiting) => Some(waiting),
             None => tokio::select! {
                 biased;
                 () = self.context.stop.cancelled() => return Err(Ended::Stopped),
-                first = consumer.next() => self.received(first)?,
+                first = self.next(source) => first?,
             },
         };
+        let Some(first) = first else { return Err(Ended::Resized) };
         let mut batch = Batch::of(self.context.health.batch(&self.name));
         let is_alone = first.stands_alone();
         self.add(&mut batch, first).await?;
@@ -211,15 +250,15 @@ impl<W: Worker> Lane<W> {
         // Items with a key fill a transaction for each shard. More messages than the prefetch do not come.
         let is_keyed = batch.items.first().is_some_and(|item| self.worker.key(item).is_some());
         let facts_max = if is_keyed { BATCH_FACTS * self.shards.len() } else { BATCH_FACTS };
-        let messages_max = facts_max.min(W::PREFETCH.into());
+        let messages_max = facts_max.min(prefetch.into());
         while batch.items.len() < facts_max
             && batch.messages.len() < messages_max
             && batch.bytes < BATCH_BYTES
         {
-            let Ok(next) = tokio::time::timeout_at(deadline, consumer.next()).await else { break };
-            let next = self.received(next)?;
+            let Ok(next) = tokio::time::timeout_at(deadline, self.next(source)).await else { break };
+            let Some(next) = next? else { break };
             if next.stands_alone() {
-                *waiting = Some(next);
+                source.waiting = Some(next);
                 break;
             }
             self.add(&mut batch, next).await?;
@@ -249,6 +288,7 @@ impl<W: Worker> Lane<W> {
         let origin = batch.messages.len();
         batch.last_tag = tag;
         batch.bytes += message.body.len();
+        batch.largest = batch.largest.max(message.body.len());
         batch.sizes.push(decoded.len());
         for entry in decoded {
             match entry {
@@ -295,10 +335,19 @@ impl<W: Worker> Lane<W> {
         }
     }
 
-    fn received(&self, delivery: Option<lapin::Result<Delivery>>) -> Result<Received, Ended> {
+    /// Nothing once a consumer that was cancelled has brought all it had.
+    async fn next(&self, source: &mut Source) -> Result<Option<Received>, Ended> {
+        if source.flow == Flow::Drained {
+            return Ok(None);
+        }
+        let delivery = source.consumer.next().await;
+        if delivery.is_none() && source.flow == Flow::Draining {
+            source.flow = Flow::Drained;
+            return Ok(None);
+        }
         let delivery = delivered(delivery)?;
         let tag = delivery.delivery_tag;
-        Ok(Received { tag, message: Incoming::from(delivery).restored(&self.context.namespace) })
+        Ok(Some(Received { tag, message: Incoming::from(delivery).restored(&self.context.namespace) }))
     }
 
     /// A message that makes its decoder panic is a dead letter like any other.
