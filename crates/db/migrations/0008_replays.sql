@@ -18,7 +18,7 @@ create unique index replay_letters_by_place on replay_letters (replay, place);
 create index replays_ended on replays (ended_at) where ended_at is not null;
 
 -- A letter that is put back changes its state and its replay: no index says either, so that it costs none of them anything.
--- What is listed, grouped and counted, ten thousand times for each closed letter, are those that are open still.
+-- What is listed, grouped and counted are nearly always those that are open still.
 drop index dead_letters_by_state;
 drop index dead_letters_by_age;
 -- Letters are numbered in time.

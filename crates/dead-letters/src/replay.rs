@@ -136,7 +136,7 @@ async fn step(
             let (mut published, mut nowhere, mut away) = (Vec::new(), Vec::new(), None);
             for (letter, outcome) in letters.iter().zip(publisher.publish(messages).await) {
                 match outcome {
-                    Ok(()) => published.push(letter.letter),
+                    Ok(()) => published.push(letter),
                     Err(PublishError::Unroutable { .. }) => nowhere.push(letter.letter),
                     Err(
                         error @ (PublishError::Unavailable(_)

@@ -120,6 +120,7 @@ pub(super) async fn counts(
 
 pub(super) struct Waiting {
     pub letter: Uuid,
+    pub place: i32,
     pub queue: String,
     /// As it goes out.
     pub message: Incoming,
@@ -141,7 +142,7 @@ pub(super) async fn waiting(
                       headers, body, sum(length(body)) over (order by n.place) - length(body) as before
                from next n join dead_letters l using (letter)
            )
-           select letter as "letter!", queue as "queue!", first_failed_at as "first_failed_at!", exchange as "exchange!",
+           select letter as "letter!", place as "place!", queue as "queue!", first_failed_at as "first_failed_at!", exchange as "exchange!",
                   routing_key as "routing_key!", message_id as "message_id!", content_type, user_id,
                   headers as "headers!: Json<BTreeMap<String, String>>", body as "body!"
            from sized where before < $3 order by place"#,
@@ -156,6 +157,7 @@ pub(super) async fn waiting(
         .into_iter()
         .map(|row| Waiting {
             letter: row.letter,
+            place: row.place,
             queue: row.queue,
             message: Stored {
                 exchange: row.exchange,
@@ -176,13 +178,15 @@ pub(super) async fn waiting(
 pub(super) async fn published(
     connection: &mut PgConnection,
     replay: Uuid,
-    letters: &[Uuid],
+    letters: &[&Waiting],
 ) -> Result<(), Error> {
+    // By their places: whichever index is taken, it has them.
+    let places: Vec<i32> = letters.iter().map(|letter| letter.place).collect();
     let noted = sqlx::query!(
         "update replay_letters set state = 'published', published_at = now()
-         where letter = any($2) and replay = $1 and state = 'waiting'",
+         where replay = $1 and place = any($2) and state = 'waiting'",
         replay,
-        letters,
+        &places,
     )
     .execute(&mut *connection)
     .await
@@ -191,6 +195,7 @@ pub(super) async fn published(
     if noted == letters.len() as u64 {
         return Ok(());
     }
+    let letters: Vec<Uuid> = letters.iter().map(|letter| letter.letter).collect();
     sqlx::query!(
         "with again as (
              update dead_letters set state = 'replaying' where letter = any($2) and replay = $1 and state = 'open'
@@ -199,7 +204,7 @@ pub(super) async fn published(
          update replay_letters set state = 'published', published_at = now(), outcome = null, settled_at = null
          where letter in (select letter from again) and replay = $1 and state = 'released'",
         replay,
-        letters,
+        &letters,
     )
     .execute(connection)
     .await
