@@ -351,7 +351,9 @@ fn expected_letters(plan: &Value) -> Vec<String> {
             let is_followed =
                 |number: usize, part: &Value| number == 0 || part["failure"]["worker"] == worker;
             let followed = parts.iter().enumerate().filter(|(number, part)| is_followed(*number, part));
-            let mut codes = followed.filter_map(|(_, part)| part["failure"]["code"].as_str());
+            let mut codes = followed.filter_map(|(_, part)| {
+                part["failure"]["code"].as_str().or(part["pending"]["code"].as_str())
+            });
             let of = |worker: &str| -> BTreeSet<&str> {
                 let outcomes = parts.iter().flat_map(|part| list(&part["outcomes"]));
                 let of_worker = outcomes.filter(|outcome| outcome["worker"] == worker);
