@@ -35,9 +35,13 @@ fn text(output: &[u8]) -> String {
 fn a_fleet_whose_log_nobody_reads_any_more_works_on() {
     run(async |site| {
         let deployment = Deployment::with("");
-        let settings = deployment.settings().with("BURSAR_LOG", "debug");
-        let fleet = Bursar::start_unheard(&site, &settings, &["up"]).await;
+        let settings = deployment.settings().with("BURSAR_LOG", "trace");
+        let mut fleet = Bursar::start_unread(&site, &settings, &["up"]).await;
+        // First the pipe is full, then it is closed.
         for number in 1..=3 {
+            if number == 2 {
+                fleet.close_stderr();
+            }
             site.post(Post {
                 exchange: exchange::INBOUND,
                 routing_key: "fact.usage".to_owned(),
