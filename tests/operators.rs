@@ -173,7 +173,10 @@ fn kinds_are_counted_exports_are_documents_and_a_replay_says_what_it_gave_back_a
             json_of(&site, &settings, &["dlq", "export", "--text", "zzzz", "--to", path, "--json"]).await;
         assert_eq!((&none, file.exists()), (&json!({ "exported": 0, "file": null }), false));
 
-        // Who did not put it there gets it back, and is told why.
+        // What has no queue is refused by its id; among others it is given back, and it is said why.
+        let stray = one[0]["letter"].as_str().unwrap();
+        let (status, said) = deployment.dlq(&site, &["replay", stray, "--expect", "1"]).await;
+        assert!(status == 2 && said["error"].as_str().unwrap().contains("has no queue"), "{said:#}");
         let (status, said) = deployment
             .dlq(&site, &["replay", "--text", "jane@example.com", "--expect", "1", "--by", "ada"])
             .await;
