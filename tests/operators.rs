@@ -35,9 +35,13 @@ fn text(output: &[u8]) -> String {
 fn a_fleet_whose_log_nobody_reads_any_more_works_on() {
     run(async |site| {
         let deployment = Deployment::with("");
-        let settings = deployment.settings().with("BURSAR_LOG", "debug");
-        let fleet = Bursar::start_unheard(&site, &settings, &["up"]).await;
+        let settings = deployment.settings().with("BURSAR_LOG", "trace");
+        let mut fleet = Bursar::start_unread(&site, &settings, &["up"]).await;
+        // First the pipe is full, then it is closed.
         for number in 1..=3 {
+            if number == 2 {
+                fleet.close_stderr();
+            }
             site.post(Post {
                 exchange: exchange::INBOUND,
                 routing_key: "fact.usage".to_owned(),
@@ -169,7 +173,10 @@ fn kinds_are_counted_exports_are_documents_and_a_replay_says_what_it_gave_back_a
             json_of(&site, &settings, &["dlq", "export", "--text", "zzzz", "--to", path, "--json"]).await;
         assert_eq!((&none, file.exists()), (&json!({ "exported": 0, "file": null }), false));
 
-        // Who did not put it there gets it back, and is told why.
+        // What has no queue is refused by its id; among others it is given back, and it is said why.
+        let stray = one[0]["letter"].as_str().unwrap();
+        let (status, said) = deployment.dlq(&site, &["replay", stray, "--expect", "1"]).await;
+        assert!(status == 2 && said["error"].as_str().unwrap().contains("has no queue"), "{said:#}");
         let (status, said) = deployment
             .dlq(&site, &["replay", "--text", "jane@example.com", "--expect", "1", "--by", "ada"])
             .await;

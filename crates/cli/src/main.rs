@@ -31,7 +31,9 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),
     };
-    match runtime.block_on(commands::run(cli)) {
+    let ended = runtime.block_on(commands::run(cli));
+    observe::flush_logs();
+    match ended {
         Ok(status) => status,
         Err(error) => fail(&error),
     }
@@ -45,7 +47,7 @@ fn fail(error: &anyhow::Error) -> ExitCode {
 }
 
 /// An error and what it came of, each said once: many say their source themselves.
-pub(crate) fn told(error: &anyhow::Error) -> String {
+fn told(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if text.is_empty() {

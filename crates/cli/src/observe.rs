@@ -3,19 +3,46 @@
 use anyhow::{Context, Result, bail};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+
+mod lines;
+
+use lines::Lines;
+
+/// The fleet's, once its logs are started.
+static LINES: OnceLock<Lines> = OnceLock::new();
+
+/// At the end of the process: what was logged is written.
+pub fn flush_logs() {
+    if let Some(lines) = LINES.get() {
+        lines.flush();
+    }
+}
 
 /// Logs go to stderr: text, or JSON with `BURSAR_LOG_FORMAT=json`. `BURSAR_LOG` filters, for example
 /// `info,bus=debug`; a command that is not the fleet is quiet unless asked. Where stderr takes nothing (its reader is gone, its
 /// disk is full) lines are lost, and that is all.
-pub fn start_logs(default_filter: &str) -> Result<()> {
+///
+/// The fleet waits for no reader; a command says what it has to say.
+pub fn start_logs(is_fleet: bool) -> Result<()> {
+    // lapin reports as errors what a command merely asks, such as whether a queue is there.
+    let default_filter = if is_fleet { "info" } else { "error,lapin=off" };
     let filter = std::env::var("BURSAR_LOG").ok().filter(|text| !text.is_empty());
     let filter = EnvFilter::try_new(filter.as_deref().unwrap_or(default_filter))
         .context("BURSAR_LOG: expected a filter such as info or info,bus=debug")?;
     let format = std::env::var("BURSAR_LOG_FORMAT").unwrap_or_default();
     // A line that cannot be written would be reported on stderr, and where that fails, too, by a panic in whoever logged it.
     let logs = tracing_subscriber::fmt().log_internal_errors(false);
-    let logs = logs.with_env_filter(filter).with_writer(std::io::stderr);
+    let stderr = match is_fleet {
+        true => {
+            let lines = Lines::to(std::io::stderr()).context("starting the log")?;
+            BoxMakeWriter::new(LINES.get_or_init(|| lines).clone())
+        }
+        false => BoxMakeWriter::new(std::io::stderr),
+    };
+    let logs = logs.with_env_filter(filter).with_writer(stderr);
     match format.as_str() {
         "" | "text" => logs.with_ansi(std::io::stderr().is_terminal()).init(),
         "json" => logs.json().flatten_event(true).with_ansi(false).init(),

@@ -57,7 +57,7 @@ impl Servers {
                 drop(connection.close().await);
                 return Ok(());
             }
-            Ok(Err(error)) => (error.to_string(), postgres_advice(&error)),
+            Ok(Err(error)) => (postgres_cause(&error), postgres_advice(&error)),
             Err(_) => (format!("no answer within {} s", PATIENCE.as_secs()), IS_IT_THERE),
         };
         let place = match options.get_socket() {
@@ -96,7 +96,7 @@ impl Servers {
             Err(_) => String::new(),
         };
         let cause = error.to_string();
-        let cause = cause.trim_start_matches("RabbitMQ: ");
+        let cause = cause.trim_start_matches("RabbitMQ: ").trim_end_matches('.');
         let advice = match cause.contains("ACCESS_REFUSED") || cause.contains("NOT_ALLOWED") {
             true => "Are the user, the password and the vhost right, and may that user use it?",
             false => IS_IT_THERE,
@@ -104,8 +104,20 @@ impl Servers {
         Unreachable(format!("RabbitMQ{place}: {cause}. {advice} (BURSAR_AMQP_URL)"))
     }
 
+    /// An error with what is wrong with the server that it came of instead of what came of that.
+    pub async fn explained(&self, error: anyhow::Error) -> anyhow::Error {
+        let Some(why) = self.why(&error).await else { return error };
+        let source = error.root_cause().to_string();
+        let doing: Vec<String> =
+            error.chain().map(ToString::to_string).take_while(|text| !text.contains(&source)).collect();
+        match doing.is_empty() {
+            true => why.into(),
+            false => anyhow::Error::from(why).context(doing.join(": ")),
+        }
+    }
+
     /// What is wrong with the servers that an error came of, where it is still so.
-    pub async fn why(&self, error: &anyhow::Error) -> Option<Unreachable> {
+    async fn why(&self, error: &anyhow::Error) -> Option<Unreachable> {
         let of_postgres = error.chain().any(|cause| cause.is::<sqlx::Error>());
         let of_rabbitmq =
             error.chain().any(|cause| cause.is::<bus::BrokerError>() || cause.is::<bus::PublishError>());
@@ -120,6 +132,15 @@ impl Servers {
 }
 
 const IS_IT_THERE: &str = "Is it running, and are host and port right?";
+
+/// Without the driver's words around it.
+fn postgres_cause(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Io(error) => error.to_string(),
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        error => error.to_string(),
+    }
+}
 
 /// By SQLSTATE: Appendix A of the Postgres manual.
 fn postgres_advice(error: &sqlx::Error) -> &'static str {

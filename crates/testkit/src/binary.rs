@@ -67,15 +67,19 @@ impl Bursar {
         bursar
     }
 
-    /// As [`Bursar::start`], with a standard error that nobody reads any more.
-    pub async fn start_unheard(site: &Site, settings: &Settings, arguments: &[&str]) -> Self {
+    /// As [`Bursar::start`], with a standard error that nobody reads.
+    pub async fn start_unread(site: &Site, settings: &Settings, arguments: &[&str]) -> Self {
         let addresses = Addresses::free();
         let mut fleet = fleet(&addresses, site, settings, arguments);
-        let mut child = fleet.stderr(Stdio::piped()).spawn().expect("the binary can be started");
-        drop(child.stderr.take());
+        let child = fleet.stderr(Stdio::piped()).spawn().expect("the binary can be started");
         let mut bursar = Self { child, addresses };
         bursar.until_ready().await;
         bursar
+    }
+
+    /// Closes the standard error that nobody reads.
+    pub fn close_stderr(&mut self) {
+        drop(self.child.stderr.take());
     }
 
     /// As [`Bursar::run`], with a standard error that nobody reads any more.

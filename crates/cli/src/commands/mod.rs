@@ -32,7 +32,7 @@ use crate::fleet::WorkerName;
 use crate::observe;
 use crate::session::Session;
 use crate::visible;
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -117,8 +117,7 @@ enum Command {
 
 pub async fn run(cli: Cli) -> Result<ExitCode> {
     let is_fleet = matches!(cli.command, Command::Up { .. } | Command::Run { .. });
-    // lapin reports as errors what a command merely asks, such as whether a queue is there.
-    observe::start_logs(if is_fleet { "info" } else { "error,lapin=off" })?;
+    observe::start_logs(is_fleet)?;
     if let Command::Token(arguments) = &cli.command {
         return token::make(arguments, cli.json);
     }
@@ -128,10 +127,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         servers.expect_postgres().await?;
     }
     match carry_out(session, cli.command).await {
-        Err(error) if !is_fleet => Err(match servers.why(&error).await {
-            Some(why) => anyhow!("{}. {why}", crate::told(&error)),
-            None => error,
-        }),
+        Err(error) if !is_fleet => Err(servers.explained(error).await),
         ended => ended,
     }
 }

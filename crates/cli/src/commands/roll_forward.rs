@@ -3,6 +3,7 @@
 use super::say;
 use crate::session::Session;
 use crate::table::{Column, Style, Table};
+use crate::visible;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use domain::AccountId;
@@ -170,7 +171,7 @@ async fn json(session: &Session, arguments: &Arguments, report: &mut Report) -> 
     let mut first = true;
     let mut write = |line: RollForwardLine| {
         if report.note(&line) {
-            let text = serde_json::to_string(&line).unwrap_or_default();
+            let text = visible::json(&serde_json::to_string(&line).unwrap_or_default());
             out.line(&format!("{}{text}", if std::mem::take(&mut first) { "    " } else { "  , " }));
         }
     };

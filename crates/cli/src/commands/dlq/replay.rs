@@ -10,7 +10,7 @@ use crate::table::{Column, Style, Table, moment, or_none};
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use dead_letters::acts::{self, Order, Pace};
-use dead_letters::read::{self, ReplayLine};
+use dead_letters::read::{self, Filter, ReplayLine, State};
 use ledger::verify::Progress;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -42,6 +42,13 @@ pub struct Arguments {
 pub async fn start(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
     let (filter, bulk) = (arguments.which.filter(), &arguments.bulk);
     let by = bulk.agreement.by()?;
+    if let Some(letter) = without_queue(session, &filter).await? {
+        let why = format!(
+            "letter {letter} has no queue to go back to: see `bursar dlq show {letter}`, then discard it"
+        );
+        done(session, &format!("Nothing was done: {why}."), json!({ "done": 0, "error": why }))?;
+        return Ok(ExitCode::from(2));
+    }
     let Some(expected) = agreed(session, &filter, &bulk.agreement, "Replay {} of them?").await? else {
         return Ok(ExitCode::from(2));
     };
@@ -72,6 +79,18 @@ pub async fn start(session: &Session, arguments: &Arguments) -> Result<ExitCode>
         return Ok(ExitCode::SUCCESS);
     }
     watch(session, replay, Some(patience(session, bulk)?)).await
+}
+
+/// Of the letters that were named one that lay in no queue: somebody put it among the dead letters. Among many that were not
+/// named the replay gives such a one back, and says so.
+async fn without_queue(session: &Session, filter: &Filter) -> Result<Option<Uuid>> {
+    for letter in &filter.letters {
+        let view = read::letter(&session.pool, *letter).await?;
+        if view.is_some_and(|view| view.queue.is_empty() && view.line.state == State::Open.as_str()) {
+            return Ok(Some(*letter));
+        }
+    }
+    Ok(None)
 }
 
 /// How long nothing may move where everything runs: until the next goes out, and until its worker gives up on it.
