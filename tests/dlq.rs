@@ -673,7 +673,10 @@ fn a_letter_whose_fact_was_settled_meanwhile_resolves_as_a_repeat() {
         let plan = deployment.done(&site, &["plan", "--all"]).await;
         assert_eq!(plan["plan"]["sums"]["verdicts"], json!({ "already_applied": 2 }));
         deployment.done(&site, &["replay", "--all", "--expect", "2"]).await;
-        assert_eq!(site.texts("select outcome from dead_letters").await, ["repeated,applied", "repeated,applied"]);
+        assert_eq!(
+            site.texts("select outcome from dead_letters").await,
+            ["repeated,applied", "repeated,applied"]
+        );
         assert_eq!(site.number("select sum(available)::bigint from accounts").await, 10);
         assert!(fleet.terminate().await.success());
     });
