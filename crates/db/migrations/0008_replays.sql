@@ -1,6 +1,9 @@
 -- Replays: what is asked ten times a second is read from indexes of what is on its way, and letters are told apart by
 -- Postgres's clock alone.
 
+-- Every letter is rewritten: that may take longer than a statement of the fleet.
+set local statement_timeout = 0;
+
 -- When it came last, by the clock of Postgres: workers' clocks differ.
 alter table dead_letters add column told_at timestamptz;
 update dead_letters set told_at = recorded_at;

@@ -20,6 +20,9 @@ use uuid::Uuid;
 /// How often to look for what is due, and for outcomes while nothing may be published without them.
 const WATCH: Duration = Duration::from_millis(100);
 
+/// A step that takes longer waits for an answer that does not come. It is made again: what it published goes out twice.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+
 /// Messages in one step.
 const STEP: i64 = 500;
 
@@ -78,7 +81,9 @@ async fn put_back(namespace: &Namespace, pool: &Pool, publisher: &Publisher, sto
 async fn turn(namespace: &Namespace, pool: &Pool, publisher: &Publisher) -> Result<bool, Error> {
     let mut goes_on = false;
     for replay in store::due(pool, OffsetDateTime::now_utc()).await? {
-        goes_on |= step(namespace, pool, publisher, replay).await?;
+        let stepped = tokio::time::timeout(TIME_LIMIT, step(namespace, pool, publisher, replay)).await;
+        let silent = db::Error::Silent { doing: "making a step of a replay", limit: TIME_LIMIT };
+        goes_on |= stepped.unwrap_or_else(|_| Err(silent.into()))?;
     }
     Ok(goes_on)
 }
@@ -91,7 +96,8 @@ async fn follow(namespace: &Namespace, pool: &Pool, stop: &CancellationToken) {
     let kinds_read: Vec<String> = topology.kinds_read(namespace).map(str::to_owned).collect();
     let mut after = None;
     while !stop.is_cancelled() {
-        let pause = match store::follow(pool, &kinds_read, after, OffsetDateTime::now_utc()).await {
+        let followed = store::follow(pool, &kinds_read, after, OffsetDateTime::now_utc());
+        let pause = match db::within(TIME_LIMIT, "following replayed facts", followed).await {
             Ok(Followed { last, closed }) => {
                 delays.reset();
                 after = last;
@@ -145,11 +151,12 @@ async fn step(
                     ) => away = Some(error),
                 }
             }
-            store::published(connection, claimed.replay, &published).await?;
-            release(connection, claimed.replay, Some(&nowhere), "its queue is not there", now).await?;
-            // What a late step missed the next ones make up for, but not more than a second of it.
+            // What a late step missed the next ones make up for, but not more than a second of it. The replay's row is the
+            // first to be locked, as whoever cancels it does: then its letters.
             let due = claimed.next_at.max(now - Duration::from_secs(1)) + pause;
             store::due_at(connection, claimed.replay, due).await?;
+            store::published(connection, claimed.replay, &published).await?;
+            release(connection, claimed.replay, Some(&nowhere), "its queue is not there", now).await?;
             transaction.commit().await.doing("committing a step of a replay")?;
             match away {
                 Some(error) => Err(error.into()),
