@@ -18,7 +18,7 @@ create table suspects (
 create table dead_letters (
     -- Numbered in time: version 7.
     letter          uuid        not null primary key,
-    -- SHA-256 of worker, queue, message id, replay and body: a letter that the broker brings twice is known as one.
+    -- SHA-256 of worker, message id, replay and body: a letter that the broker brings twice is known as one.
     key             bytea       not null unique check (length(key) = 32),
     state           text        not null check (state in ('open', 'replaying', 'resolved', 'dead_again', 'edited', 'discarded')),
     -- Who gave up on it, in which queue it lay, why.
@@ -73,8 +73,8 @@ create index dead_letters_closed on dead_letters (closed_at) where closed_at is 
 -- Which letters a filter means: those that fit everything that is set in it, in one of its states.
 create function dead_letters_meant(filter jsonb) returns setof dead_letters language sql stable as $$
     select * from dead_letters l
-    where l.state = any (array(select jsonb_array_elements_text(filter -> 'states')))
-      and (filter -> 'letters' is null or l.letter = any (array(select jsonb_array_elements_text(filter -> 'letters')::uuid)))
+    where l.state in (select jsonb_array_elements_text(filter -> 'states'))
+      and (filter -> 'letters' is null or l.letter in (select jsonb_array_elements_text(filter -> 'letters')::uuid))
       and (filter -> 'worker' is null or l.worker = filter ->> 'worker')
       and (filter -> 'type' is null or l.fact_type = filter ->> 'type')
       and (filter -> 'code' is null or l.code = filter ->> 'code')

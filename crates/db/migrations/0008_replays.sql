@@ -44,6 +44,9 @@ create function dead_letter_fits(l dead_letters, filter jsonb) returns boolean l
             or position(convert_to(filter ->> 'text', 'UTF8') in l.body) > 0)
 $$;
 
+-- The key of a letter is the SHA-256 of worker, queue, message id, replay and body.
+comment on column dead_letters.key is 'SHA-256 of worker, queue, message id, replay and body';
+
 -- Open letters and closed ones apart: who asks for one kind reads nothing of the other.
 create or replace function dead_letters_meant(filter jsonb) returns setof dead_letters language sql stable as $$
     select l.* from dead_letters l
