@@ -285,8 +285,9 @@ fn a_replay_whose_letters_die_again_is_raised_once_and_cleared_once() {
 /// An event that a crash left in the outbox.
 const LEFT_BEHIND: &str = "
     with event as (
-        insert into events (id, type, time, source, cause, data)
-        values (gen_random_uuid(), 'alert.cleared', now(), 'bursar/dead-letters', 'bursar/dead-letters/left', '{\"alert\":\"left\"}')
+        insert into events (id, type, time, source, cause, data, hash)
+        values (gen_random_uuid(), 'alert.cleared', now(), 'bursar/dead-letters', 'bursar/dead-letters/left', '{\"alert\":\"left\"}',
+                sha256('left'))
         returning id)
     insert into outbox (id, created_at, events) select id, now() - interval '1 hour', array[id] from event";
 

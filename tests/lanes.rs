@@ -312,8 +312,9 @@ async fn put(work: &mut Work, name: &str) -> uuid::Uuid {
         cause: "test/1".to_owned(),
         traceparent: None,
         data: sqlx::types::Json(data),
+        hash: db::chain::GENESIS,
     };
-    db::outbox::put(work, &[event]).await.unwrap().unwrap()
+    db::outbox::put(work, &[event.alone()]).await.unwrap().unwrap()
 }
 
 /// What is delivered and not settled lies in memory, and a message may be large.

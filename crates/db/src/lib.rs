@@ -3,6 +3,7 @@
 //! SQL stands here only for what the whole fleet shares; a worker's own is in its `store.rs`. A function takes the
 //! connection it works on; none opens its own transaction. Whether an error will pass is told by its SQLSTATE.
 
+pub mod chain;
 pub mod kept;
 pub mod outbox;
 pub mod processes;

@@ -3,6 +3,7 @@
 //! One row stands for a batch of events that are not yet known to be published. Whoever committed them publishes them
 //! at once and deletes the row; what a crash left, [`claim`] finds. An event may so be published twice, never not at all.
 
+use crate::chain::Hash;
 use crate::{Doing, Error, Work};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -24,6 +25,8 @@ pub struct StoredEvent {
     pub cause: String,
     pub traceparent: Option<String>,
     pub data: Json<Box<RawValue>>,
+    /// What `chained` or `alone` made it: see [`crate::chain`].
+    pub hash: Hash,
 }
 
 /// CloudEvents 1.0 in structured JSON mode.
@@ -81,12 +84,13 @@ pub async fn put(work: &mut Work, events: &[StoredEvent]) -> Result<Option<Uuid>
     let causes: Vec<&str> = events.iter().map(|event| event.cause.as_str()).collect();
     let traces: Vec<Option<&str>> = events.iter().map(|event| event.traceparent.as_deref()).collect();
     let data: Vec<&str> = events.iter().map(|event| event.data.0.get()).collect();
+    let hashes: Vec<&[u8]> = events.iter().map(|event| event.hash.as_slice()).collect();
     sqlx::query!(
-        "insert into events (id, account, sequence, type, time, source, cause, traceparent, data)
-         select id, account, sequence, type, time, source, cause, traceparent, data::json
+        "insert into events (id, account, sequence, type, time, source, cause, traceparent, data, hash)
+         select id, account, sequence, type, time, source, cause, traceparent, data::json, hash
          from unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::timestamptz[], $6::text[], $7::text[],
-                     $8::text[], $9::text[])
-           as e (id, account, sequence, type, time, source, cause, traceparent, data)",
+                     $8::text[], $9::text[], $10::bytea[])
+           as e (id, account, sequence, type, time, source, cause, traceparent, data, hash)",
         &ids,
         &accounts as _,
         &sequences as _,
@@ -96,6 +100,7 @@ pub async fn put(work: &mut Work, events: &[StoredEvent]) -> Result<Option<Uuid>
         &causes as _,
         &traces as _,
         &data as _,
+        &hashes as _,
     )
     .execute(work.connection().await?)
     .await
@@ -155,7 +160,7 @@ pub async fn events(connection: &mut PgConnection, row: &Row) -> Result<Vec<Stor
         StoredEvent,
         r#"with near as materialized (select * from events where id between $2 and $3)
            select id as "id!", source as "source!", account, sequence, type as "kind!", time as "time!",
-                  cause as "cause!", traceparent, data as "data!: Json<Box<RawValue>>"
+                  cause as "cause!", traceparent, data as "data!: Json<Box<RawValue>>", hash as "hash!: _"
            from near where id = any($1) order by array_position($1::uuid[], id)"#,
         &row.events,
         row.events.iter().min(),

@@ -289,7 +289,9 @@ fn event(change: &Change, now: OffsetDateTime) -> db::outbox::StoredEvent {
         cause: format!("{SOURCE_DEAD_LETTERS}/{}", change.alert),
         traceparent: None,
         data: Json(data),
+        hash: db::chain::GENESIS,
     }
+    .alone()
 }
 
 fn log(change: &Change) {

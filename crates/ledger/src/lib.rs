@@ -25,10 +25,11 @@ mod whereabouts;
 
 use bus::{Announcement, Decoded, Fate, Fated, Incoming, Namespace, Settled, Verdict, queue};
 use db::Work;
+use db::chain::GENESIS;
 use db::outbox::StoredEvent;
 use domain::envelope;
 use domain::event::{Event, SOURCE_LEDGER};
-use domain::ledger::{Outcome, RecordedRules, Refusal, Rules, decide};
+use domain::ledger::{Books, Outcome, RecordedRules, Refusal, Rules, decide};
 use domain::{Cause, Envelope, PaymentId};
 use sqlx::types::Json;
 use std::sync::Arc;
@@ -101,8 +102,9 @@ impl Ledger {
     }
 }
 
-fn stored(event: &Event, traceparent: Option<&str>) -> StoredEvent {
-    StoredEvent {
+/// As it is stored, at the end of its account's chain.
+fn stored(books: &mut Books, event: &Event, traceparent: Option<&str>) -> StoredEvent {
+    let stored = StoredEvent {
         id: Uuid::now_v7(),
         source: SOURCE_LEDGER.to_owned(),
         account: event.account.as_ref().map(|account| account.as_str().to_owned()),
@@ -112,6 +114,11 @@ fn stored(event: &Event, traceparent: Option<&str>) -> StoredEvent {
         cause: event.cause.to_string(),
         traceparent: traceparent.map(str::to_owned),
         data: Json(event.data.to_json()),
+        hash: GENESIS,
+    };
+    match event.account.as_ref().and_then(|account| books.accounts.get_mut(account)) {
+        Some(account) => stored.chained(&mut account.events_head),
+        None => stored.alone(),
     }
 }
 
@@ -246,7 +253,7 @@ fn settle(
         told.alarms.push(Alarm { cause, payment, contradicts, foreign_currency: decision.foreign_currency });
     }
     for event in &decision.events {
-        told.events.push(stored(event, envelope.traceparent.as_deref()));
+        told.events.push(stored(&mut shelf.books, event, envelope.traceparent.as_deref()));
     }
     shelf.journal.extend(decision.transactions);
     shelf.facts.push(store::SettledFact::new(envelope, decision.outcome.as_str(), payment));

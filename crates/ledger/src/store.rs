@@ -3,7 +3,7 @@
 use db::{Doing, Error, Work};
 use domain::catalog::{Catalog, CatalogVersion};
 use domain::event::Balances;
-use domain::journal::Transaction;
+use domain::journal::{Hash, Transaction};
 use domain::ledger::{Account, Books, Lots, Payment, PaymentState, RecordedRules, Refusal, Rules};
 use domain::lot::{Lot, LotKind};
 use domain::record::Record as PaymentRecord;
@@ -352,7 +352,7 @@ async fn lock_accounts(work: &mut Work, books: &mut Books, envelopes: &[Envelope
     .await
     .doing("opening accounts")?;
     let rows = sqlx::query!(
-        "select account, available, held, debt, sequence, transactions, head
+        "select account, available, held, debt, sequence, transactions, head, events_head
          from accounts where account = any($1::text[]) order by account for update",
         &names as _,
     )
@@ -370,12 +370,17 @@ async fn lock_accounts(work: &mut Work, books: &mut Books, envelopes: &[Envelope
             },
             sequence: row.sequence as u64,
             transactions: row.transactions as u64,
-            head: row.head.try_into().map_err(|_| Error::stored("a hash", "expected 32 bytes"))?,
+            head: hash(row.head)?,
+            events_head: hash(row.events_head)?,
             lots: Lots::default(),
         };
         books.accounts.insert(id, account);
     }
     Ok(())
+}
+
+fn hash(stored: Vec<u8>) -> Result<Hash, Error> {
+    stored.try_into().map_err(|_| Error::stored("a hash", "expected 32 bytes"))
 }
 
 /// Reads the lots that can change: those that can be burned, and those of the payments in hand.
@@ -677,11 +682,13 @@ async fn save_accounts(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
     let sequences: Vec<i64> = changed.iter().map(|a| a.sequence as i64).collect();
     let transactions: Vec<i64> = changed.iter().map(|a| a.transactions as i64).collect();
     let heads: Vec<&[u8]> = changed.iter().map(|a| a.head.as_slice()).collect();
+    let events_heads: Vec<&[u8]> = changed.iter().map(|a| a.events_head.as_slice()).collect();
     sqlx::query!(
         "update accounts a set available = n.available, held = n.held, debt = n.debt, sequence = n.sequence,
-                transactions = n.transactions, head = n.head
-         from unnest($1::text[], $2::numeric[], $3::numeric[], $4::numeric[], $5::bigint[], $6::bigint[], $7::bytea[])
-           as n (account, available, held, debt, sequence, transactions, head)
+                transactions = n.transactions, head = n.head, events_head = n.events_head
+         from unnest($1::text[], $2::numeric[], $3::numeric[], $4::numeric[], $5::bigint[], $6::bigint[], $7::bytea[],
+                     $8::bytea[])
+           as n (account, available, held, debt, sequence, transactions, head, events_head)
          where a.account = n.account",
         &ids as _,
         &available,
@@ -690,6 +697,7 @@ async fn save_accounts(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
         &sequences,
         &transactions,
         &heads as _,
+        &events_heads as _,
     )
     .execute(work.connection().await?)
     .await

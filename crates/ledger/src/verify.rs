@@ -8,7 +8,9 @@
 //! for [`IN_FLIGHT`], and is found by name afterwards.
 
 mod chain;
+mod events;
 mod payments;
+mod rules;
 mod set;
 
 use crate::read;
@@ -93,6 +95,7 @@ pub async fn verify(
     audit.events().await?;
     audit.payments(scale).await?;
     if scope.is_none() {
+        audit.rules().await?;
         audit.facts().await?;
     }
     Ok(audit.report())
@@ -191,6 +194,10 @@ impl Audit<'_> {
         let says = "an account's events are numbered from 1 without gaps";
         let found = set::events_numbered(self.begin("events_numbered", size.events, says), scope).await?;
         self.conclude(found);
+        let says = "every event's hash follows from the one before, up to what its account's row says";
+        let mut found = set::events_heads(self.begin("events_chained", size.events, says), scope).await?;
+        events::check(self, &mut found).await?;
+        self.conclude(found);
         let says = "what was committed is published within a minute";
         let found = set::events_published(self.begin("events_published", size.outbox, says), scope).await?;
         self.conclude(found);
@@ -202,6 +209,15 @@ impl Audit<'_> {
         self.begin("payments", self.size.payments, says);
         let found = payments::check(self, scale).await?;
         self.conclude(found);
+        Ok(())
+    }
+
+    /// What decided is kept under names that are the hashes of it.
+    async fn rules(&mut self) -> Result<(), Error> {
+        let kept = rules::kept(self.connection).await?;
+        let says = "every catalog and every set of rules is what its name says";
+        self.begin("rules_named", kept.len() as i64, says);
+        self.conclude(kept.iter().filter_map(rules::Kept::culprit).collect());
         Ok(())
     }
 

@@ -33,6 +33,8 @@ pub struct Account {
     pub transactions: u64,
     /// Hash of the last transaction.
     pub head: Hash,
+    /// Hash of the last event. Whoever stores events keeps it; nothing is decided by it.
+    pub events_head: Hash,
     pub lots: Lots,
 }
 
@@ -149,6 +151,7 @@ impl Account {
             sequence: 0,
             transactions: 0,
             head: GENESIS,
+            events_head: GENESIS,
             lots: Lots::default(),
         }
     }

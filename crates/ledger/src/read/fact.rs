@@ -214,7 +214,7 @@ async fn events(
     let events = sqlx::query_as!(
         StoredEvent,
         r#"select id, source, account, sequence, type as kind, time, cause, traceparent,
-                  data as "data: Json<Box<RawValue>>"
+                  data as "data: Json<Box<RawValue>>", hash as "hash: _"
            from events where (account = any($1) or account is null) and time = $2 and cause = $3
            order by account nulls first, sequence limit $4"#,
         accounts,

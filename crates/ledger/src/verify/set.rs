@@ -33,6 +33,7 @@ checks! {
     lots_owned: "src/verify/lots_owned.sql",
     credits_beside_debt: "src/verify/credits_beside_debt.sql",
     events_numbered: "src/verify/events_numbered.sql",
+    events_heads: "src/verify/events_heads.sql",
     events_published: "src/verify/events_published.sql",
 }
 
