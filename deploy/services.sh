@@ -84,7 +84,7 @@ postgres_from_environment() {
     [[ -n ${BURSAR_DATABASE_URL:-} ]] || return 1
     ensure_psql
     may_create_databases "$BURSAR_DATABASE_URL" ||
-        fail "expected $(without_password "$BURSAR_DATABASE_URL") (BURSAR_DATABASE_URL) to answer and its login to be allowed to create databases; it did not answer or is not. Correct it, or unset it to have a server found or started."
+        fail "expected $(without_password "$BURSAR_DATABASE_URL") (BURSAR_DATABASE_URL) to answer and its login to be allowed to create databases and roles; it did not answer or is not. Correct it, or unset it to have a server found or started."
 }
 
 rabbitmq_from_environment() { [[ -n ${BURSAR_AMQP_URL:-} ]]; }

@@ -75,6 +75,13 @@ test_databases() {
     sql_in "$services_database" --command="select datname from pg_database where datname like 'bursar\_test\_%' order by 1"
 }
 
+# Roles belong to the server, and go with the database of their test.
+leftover_roles() {
+    sql_in "$services_database" --command="select rolname from pg_roles r where rolname like 'bursar\_test\_%'
+        and not exists (select from pg_database d where d.datname = regexp_replace(r.rolname, '_owner$', '')) order by 1" |
+        grep -vxF -f "$1" || true
+}
+
 # Those that did not exist before and that nobody is connected to: another run may use the same server at the same time.
 leftover_databases() {
     sql_in "$services_database" --command="select datname from pg_database d where datname like 'bursar\_test\_%'
@@ -83,13 +90,14 @@ leftover_databases() {
 }
 
 # Seen three times in a row, a second apart: a database of another run may be between its making and its first connection.
-databases_left_behind() {
-    local before=$1 left again attempt
-    left=$(leftover_databases "$before")
+# left_behind <which> <those before>
+left_behind() {
+    local which=$1 before=$2 left again attempt
+    left=$("$which" "$before")
     for attempt in 1 2; do
         [[ -n $left ]] || return 0
         sleep 1
-        again=$(leftover_databases "$before")
+        again=$("$which" "$before")
         left=$(grep -xF -f <(printf '%s\n' "$left") <<<"$again" || true)
     done
     printf '%s' "$left"
@@ -114,6 +122,8 @@ main() {
     at_exit rm -rf "$work"
     # Never empty, for grep -f with an empty file means something else on every system.
     { printf -- '-\n' && test_databases; } >"$work/databases"
+    printf -- '-\n' >"$work/none"
+    { printf -- '-\n' && leftover_roles "$work/none"; } >"$work/roles"
 
     say "building bursar and the tests (the first time takes some minutes)"
     build_bursar
@@ -122,10 +132,15 @@ main() {
     (run_doc_tests "$work/doc") || status=1
 
     report_left_queues
-    left=$(databases_left_behind "$work/databases")
+    left=$(left_behind leftover_databases "$work/databases")
     if [[ -n $left ]]; then
         status=1
         say "error: expected the tests to drop their databases, these are left: ${left//$'\n'/ }. A test does not use the testkit's database, or its process was killed. Drop them with dropdb."
+    fi
+    left=$(left_behind leftover_roles "$work/roles")
+    if [[ -n $left ]]; then
+        status=1
+        say "error: expected the tests to drop their roles, these are left: ${left//$'\n'/ }. Drop them with dropuser."
     fi
     private_programs_report
     printf 'tests: %s; documentation tests: %s\n' "$(counts "$work/tests")" "$(counts "$work/doc")"

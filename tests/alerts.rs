@@ -301,7 +301,7 @@ fn the_dead_letters_worker_alone_tells_measures_and_sweeps() {
         site.until(OPEN, 1).await;
         keeper.stop().await;
         let events = site.subscribe().await;
-        sqlx::raw_sql(LEFT_BEHIND).execute(&site.pool).await.unwrap();
+        sqlx::raw_sql(LEFT_BEHIND).execute(&site.owner).await.unwrap();
 
         let worker = Bursar::start(&site, &settings, &["run", "dead-letters"]).await;
         let of = |alert: &'static str, kind: &'static str| {

@@ -209,9 +209,12 @@ fn verify_names_who_tampered_with_the_journal_of_the_ledger() {
 
         let forgery = "update transactions set entries = replace(entries::text, '1000', '2000')::json";
         let refused = sqlx::query(forgery).execute(&site.pool).await.unwrap_err();
+        assert!(refused.to_string().contains("permission denied"), "{refused}");
+        sqlx::query("grant update on transactions to current_user").execute(&site.owner).await.unwrap();
+        let refused = sqlx::query(forgery).execute(&site.owner).await.unwrap_err();
         assert!(refused.to_string().contains("append-only"), "{refused}");
         for statement in ["alter table transactions disable trigger user", forgery] {
-            sqlx::query(statement).execute(&site.pool).await.unwrap();
+            sqlx::query(statement).execute(&site.owner).await.unwrap();
         }
         let (output, report) = json_of(&site, &settings, &["ledger", "verify", "--json"]).await;
         assert_eq!(output.status.code(), Some(1));

@@ -131,7 +131,7 @@ impl Worker for Script {
 }
 
 async fn prepare(site: &Site) -> Arc<Script> {
-    sqlx::query("create table seen (item text not null)").execute(&site.pool).await.unwrap();
+    sqlx::query("create table seen (item text not null)").execute(&site.owner).await.unwrap();
     Arc::new(Script { attempts: Mutex::default(), entered: Semaphore::new(0), pass: Semaphore::new(0) })
 }
 
@@ -373,7 +373,7 @@ fn transient_errors_are_tried_again_and_never_dead_lettered() {
 fn facts_that_wait_long_for_the_database_are_not_dead_lettered() {
     run(async |site| {
         let script = prepare(&site).await;
-        let mut holder = site.pool.begin().await.unwrap();
+        let mut holder = site.owner.begin().await.unwrap();
         sqlx::query("lock table seen").execute(&mut *holder).await.unwrap();
         send(&site, &["a"]).await;
         let running = site.start_with(script.clone(), 1, site.context());
@@ -406,7 +406,7 @@ fn an_item_whose_statement_never_ends_is_found_out_and_its_neighbours_are_settle
             "create trigger linger before insert on seen for each row when (new.item = 'slow')
              execute function linger()",
         ] {
-            sqlx::query(statement).execute(&site.pool).await.unwrap();
+            sqlx::query(statement).execute(&site.owner).await.unwrap();
         }
         send(&site, &["a\nslow\nb", "c"]).await;
         let context = bus::Context { pool: impatient(&site).await, ..site.context() };
@@ -424,7 +424,7 @@ fn an_item_whose_statement_never_ends_is_found_out_and_its_neighbours_are_settle
 fn while_the_database_takes_no_change_nobody_is_blamed_for_a_hang() {
     run(async |site| {
         let script = prepare(&site).await;
-        let mut holder = site.pool.begin().await.unwrap();
+        let mut holder = site.owner.begin().await.unwrap();
         sqlx::query("lock table suspects").execute(&mut *holder).await.unwrap();
         send(&site, &["wait"]).await;
         let context = bus::Context {

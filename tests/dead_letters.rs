@@ -549,7 +549,7 @@ fn a_letter_that_could_not_be_recorded_for_a_while_is_recorded_whole() {
         let refuse = "create function refuse_letters() returns trigger language plpgsql as
                       $$ begin raise exception 'not today' using errcode = 'P0001'; end $$;
                       create trigger refuse_letters before insert on dead_letters for each row execute function refuse_letters();";
-        sqlx::raw_sql(refuse).execute(&site.pool).await.unwrap();
+        sqlx::raw_sql(refuse).execute(&site.owner).await.unwrap();
         let letter = Dead {
             queue: queue::GATE_INBOUND,
             worker: "gate",
@@ -584,7 +584,7 @@ fn a_letter_that_could_not_be_recorded_for_a_while_is_recorded_whole() {
                 .await;
             site.until_depth("retry.150ms", 0).await;
         }
-        sqlx::raw_sql("drop trigger refuse_letters on dead_letters").execute(&site.pool).await.unwrap();
+        sqlx::raw_sql("drop trigger refuse_letters on dead_letters").execute(&site.owner).await.unwrap();
         site.until(LETTERS, 3).await;
         running.stop().await;
         let letters = recorded(&site, 3).await;
@@ -724,7 +724,7 @@ fn closed_letters_go_after_their_time_and_open_ones_never() {
         let successor = letters[1].line.letter;
         sqlx::query("update dead_letters set closed_at = $1 where closed_at is not null")
             .bind(now)
-            .execute(&site.pool)
+            .execute(&site.owner)
             .await
             .unwrap();
 
@@ -792,7 +792,7 @@ fn the_audit_is_append_only_and_tells_who_did_what_and_why() {
             "delete from dead_letter_audit",
             "truncate dead_letter_audit",
         ] {
-            assert!(sqlx::query(statement).execute(&site.pool).await.is_err(), "{statement}");
+            assert!(sqlx::query(statement).execute(&site.owner).await.is_err(), "{statement}");
         }
         let unknown = acts::note(&site.pool, &About::Letter(Uuid::now_v7()), "eve", "x", now).await;
         assert!(matches!(unknown, Err(acts::Error::Unknown(_))), "{unknown:?}");
@@ -823,7 +823,7 @@ fn an_act_on_many_is_in_the_audit_of_each_and_in_that_of_no_other() {
         assert_eq!(told(None, Some(kind)).await, ["discard", "undo", "replay"]);
         let shown = read::letter(&site.pool, ids[2]).await.unwrap().unwrap();
         assert_eq!(shown.audit.len(), 1, "what was done with others is not its: {:?}", shown.audit);
-        let changed = sqlx::query("delete from dead_letter_audit_letters").execute(&site.pool).await;
+        let changed = sqlx::query("delete from dead_letter_audit_letters").execute(&site.owner).await;
         assert!(changed.is_err(), "append-only");
     });
 }

@@ -239,13 +239,13 @@ fn what_was_resolved_meanwhile_is_not_edited_and_of_two_edits_one_is() {
         for state in ["resolved", "replaying"] {
             let closed = if state == "resolved" { "now()" } else { "null" };
             let statement = format!("update dead_letters set state = '{state}', closed_at = {closed}");
-            sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&site.pool).await.unwrap();
+            sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&site.owner).await.unwrap();
             refused(&edit(&site, &settings, &old, &cut).await, 2, state);
             let late =
                 acts::edit(&site.pool, &prepared, &Default::default(), OffsetDateTime::now_utc()).await;
             assert!(matches!(late, Err(acts::Error::Otherwise { .. })), "{late:?}");
         }
-        sqlx::query("update dead_letters set state = 'open'").execute(&site.pool).await.unwrap();
+        sqlx::query("update dead_letters set state = 'open'").execute(&site.owner).await.unwrap();
         let (one, other) =
             tokio::join!(edit(&site, &settings, &old, &cut), edit(&site, &settings, &old, &cut));
         let done = [&one, &other].iter().filter(|output| output.status.success()).count();

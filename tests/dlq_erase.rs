@@ -26,7 +26,7 @@ fn closed_letters_are_emptied_and_open_ones_are_left_and_named() {
             r#"update dead_letters set reason = 'it failed over "shown to Jane"',
                       attempts = '[{"at": "2026-11-20T10:00:00Z", "why": "it failed over `shown to Jane`"}]'"#,
         )
-        .execute(&site.pool)
+        .execute(&site.owner)
         .await
         .unwrap();
 
@@ -79,7 +79,7 @@ fn what_comes_again_after_it_was_erased_is_kept() {
         site.state(exchange::VERIFIED, vec![dispute_too_long()]).await;
         let letter = the_open_letter(&site).await;
         sqlx::query("update dead_letters set state = 'resolved', closed_at = now()")
-            .execute(&site.pool)
+            .execute(&site.owner)
             .await
             .unwrap();
         let erase = ["delivery", "erase", "paddle/evt_1", "--json"];

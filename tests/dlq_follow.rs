@@ -43,7 +43,7 @@ fn webhook_and_later(worker: &'static str, queue: &'static str) -> [Dead; 2] {
 }
 
 async fn change(site: &Site, statement: &'static str) {
-    sqlx::query(statement).execute(&site.pool).await.unwrap();
+    sqlx::query(statement).execute(&site.owner).await.unwrap();
 }
 
 /// Replays the letter, takes its message out of its queue, and tells that it was passed on.
@@ -73,7 +73,7 @@ fn a_replayed_webhook_whose_fact_was_refused_before_ends_as_that_letter_whatever
             sqlx::query("update dead_letters set state = $1, closed_at = case when $2 then now() end where worker = 'ledger'")
                 .bind(state)
                 .bind(closed)
-                .execute(&site.pool)
+                .execute(&site.owner)
                 .await
                 .unwrap();
             let keeper = keeper(&site);

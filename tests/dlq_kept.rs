@@ -146,7 +146,7 @@ fn a_letter_stays_closed_while_anything_that_became_of_it_is_open() {
         assert_eq!(states(&site).await, before);
         // Nothing is left of it: then it is open again.
         sqlx::query("update dead_letters set state = 'resolved', closed_at = now() where state = 'open'")
-            .execute(&site.pool)
+            .execute(&site.owner)
             .await
             .unwrap();
         bury(&site, [dead(now + Duration::from_secs(2))]).await;
@@ -178,7 +178,7 @@ fn with_closed_letters_go_their_replays_kinds_and_alerts() {
         let successor = letters.iter().find(|letter| letter.previous == Some(first)).unwrap().line.letter;
         sqlx::query("update replays set state = 'finished', ended_at = $1")
             .bind(now)
-            .execute(&site.pool)
+            .execute(&site.owner)
             .await
             .unwrap();
         watcher.look(now).await.unwrap();

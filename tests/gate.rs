@@ -67,7 +67,7 @@ fn a_gate_that_lost_its_broker_after_the_commit_admits_nothing_twice() {
         let url = relay.url(secrecy::ExposeSecret::expose_secret(&site.amqp_url));
         let consume = bus::Broker::new(url.into(), "by the relay");
         // Whoever holds the table holds up the gate in the middle of its batch.
-        let mut holder = site.pool.begin().await.unwrap();
+        let mut holder = site.owner.begin().await.unwrap();
         sqlx::query("lock table inbox in access exclusive mode").execute(&mut *holder).await.unwrap();
         let gate = std::sync::Arc::new(gate_of(&site, Door::Verified));
         let running = site.start_with(gate, 1, bus::Context { consume, ..site.context() });
@@ -152,7 +152,7 @@ async fn admitted_by_an_older_version(site: &Site, fact: &Envelope, body: Option
     )
     .bind(&fact.cause.source)
     .bind(&fact.cause.id)
-    .execute(&site.pool)
+    .execute(&site.owner)
     .await
     .unwrap();
     let Some(body) = body else { return };
@@ -160,7 +160,7 @@ async fn admitted_by_an_older_version(site: &Site, fact: &Envelope, body: Option
         .bind(&fact.cause.source)
         .bind(&fact.cause.id)
         .bind(body)
-        .execute(&site.pool)
+        .execute(&site.owner)
         .await
         .unwrap();
 }

@@ -164,7 +164,7 @@ async fn at_rest(site: &Site, workers: Vec<Running>) {
         assert_eq!(site.depth(queue).await, 0, "everything taken from {queue} was acknowledged");
     }
     let age = "update outbox set created_at = created_at - interval '1 minute'";
-    sqlx::query(age).execute(&site.pool).await.unwrap();
+    sqlx::query(age).execute(&site.owner).await.unwrap();
     let over = CancellationToken::new();
     let (namespace, pool, publisher) = (site.namespace.clone(), site.pool.clone(), site.publisher.clone());
     let sweeper = tokio::spawn(bus::outbox::sweep(namespace, pool, publisher, over.clone()));
@@ -209,7 +209,7 @@ async fn assert_sound(site: &Site, events: &Events) {
     let report = ledger::verify::verify(&site.pool, 6, None, &mut |_| {}).await.unwrap();
     let broken: Vec<_> = report.checks.iter().filter(|check| !check.ok).collect();
     assert!(report.ok, "{broken:#?}");
-    let rebuilt = ledger::rebuild::rebuild(&site.pool, &rules(), 10, &mut |_| {}).await.unwrap();
+    let rebuilt = ledger::rebuild::rebuild(&site.owner, &rules(), 10, &mut |_| {}).await.unwrap();
     assert!(rebuilt.ok, "{rebuilt:#?}");
 }
 

@@ -68,7 +68,7 @@ impl<const PREFETCH: u16, const GIVES_UP: bool> Steps<PREFETCH, GIVES_UP> {
         sqlx::query(
             "create table seen (item text not null, at timestamptz not null default clock_timestamp())",
         )
-        .execute(&site.pool)
+        .execute(&site.owner)
         .await
         .unwrap();
         Self::again()

@@ -100,7 +100,7 @@ impl Worker for Actor {
 }
 
 async fn actor(site: &Site) -> Arc<Actor> {
-    sqlx::query("create table seen (item text primary key)").execute(&site.pool).await.unwrap();
+    sqlx::query("create table seen (item text primary key)").execute(&site.owner).await.unwrap();
     Arc::new(Actor { entered: Semaphore::new(0), pass: Semaphore::new(0) })
 }
 
@@ -287,7 +287,7 @@ fn events_that_cannot_be_published_hold_up_no_others() {
         // What the oldest tells of is not there.
         sqlx::query("update outbox set events = array[gen_random_uuid()], created_at = created_at - interval '1 hour' where id = $1")
             .bind(rows[0])
-            .execute(&site.pool)
+            .execute(&site.owner)
             .await
             .unwrap();
         let events = site.subscribe().await;

@@ -611,7 +611,7 @@ fn what_a_crash_left_in_the_outbox_the_sweeper_publishes() {
         assert!(site.number(OUTBOX).await > 0);
 
         let later = "update outbox set created_at = created_at - interval '1 minute'";
-        sqlx::query(later).execute(&site.pool).await.unwrap();
+        sqlx::query(later).execute(&site.owner).await.unwrap();
         let stop = CancellationToken::new();
         let sweepers = [(); 2].map(|()| {
             let (namespace, pool, publisher) =

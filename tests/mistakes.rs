@@ -173,7 +173,7 @@ fn state_message_and_claim_are_one_transaction() {
 
 async fn rename(site: &Site, from: &str, to: &str) {
     let statement = format!("alter table {from} rename to {to}");
-    sqlx::raw_sql(AssertSqlSafe(statement)).execute(&site.pool).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(&site.owner).await.unwrap();
 }
 
 /// A client library repeated a request by itself, and funds were applied twice (midaz): a batch that is carried out

@@ -66,7 +66,7 @@ async fn admitted_by_an_older_version(site: &Site, envelopes: &[Envelope]) {
 }
 
 async fn change(site: &Site, statement: &'static str) {
-    sqlx::query(statement).execute(&site.pool).await.unwrap();
+    sqlx::query(statement).execute(&site.owner).await.unwrap();
 }
 
 fn candidates(gate: &Gate, envelopes: &[Envelope]) -> Vec<Candidate> {

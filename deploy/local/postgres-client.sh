@@ -24,8 +24,9 @@ database_url() {
     printf '%s/%s%s' "${BASH_REMATCH[1]}" "$1" "${BASH_REMATCH[4]:-}"
 }
 
+# And roles: each test has a database with two of its own.
 may_create_databases() {
-    [[ $(psql_at "$1" --command="select rolcreatedb or rolsuper from pg_roles where rolname = current_user" 2>/dev/null) == t ]]
+    [[ $(psql_at "$1" --command="select rolsuper or (rolcreatedb and rolcreaterole) from pg_roles where rolname = current_user" 2>/dev/null) == t ]]
 }
 
 database_create() { sql_in "$services_database" --command="create database $1"; }

@@ -134,8 +134,9 @@ pub async fn fills_its_disk(place: &mut Place, load: &Load) -> Aftermath {
         let note = "not done: this user may not mount a disk".to_owned();
         return Aftermath { notes: vec![note], ..Aftermath::default() };
     };
-    execute(&site, &format!("create tablespace small location '{}'", folder.display())).await;
-    execute(&site, "alter table transactions set tablespace small").await;
+    // A superuser's: tablespaces are the server's.
+    site.by_server_login(&format!("create tablespace small location '{}'", folder.display())).await;
+    site.by_server_login("alter table transactions set tablespace small").await;
     load.flood(20_000).await;
     within(Duration::from_secs(300), "the disk to be full", async || {
         let before = site.number("select count(*) from ledger_facts").await;
@@ -149,7 +150,7 @@ pub async fn fills_its_disk(place: &mut Place, load: &Load) -> Aftermath {
 
 async fn execute(site: &Site, statement: &str) {
     sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
-        .execute(&site.pool)
+        .execute(&site.owner)
         .await
         .unwrap_or_else(|error| panic!("{statement}: {error}"));
 }

@@ -29,7 +29,7 @@ pub async fn connection_cut_within_a_batch(place: &mut Place, _: &Load) -> After
     place.kill_fleet().await;
     place.start_fleet_by(relay.url(&url)).await;
     for _ in 0..CUTS {
-        let mut holder = place.site.pool.begin().await.unwrap();
+        let mut holder = place.site.owner.begin().await.unwrap();
         sqlx::query("lock table transactions in share row exclusive mode")
             .execute(&mut *holder)
             .await

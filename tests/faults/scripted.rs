@@ -38,7 +38,7 @@ async fn row<const PREFETCH: u16>(fault: &'static str, act: &str, culprits: usiz
 }
 
 async fn tell<const PREFETCH: u16>(site: &Site, fault: &'static str, act: &str, culprits: usize) -> Row {
-    sqlx::query("create table seen (item text not null)").execute(&site.pool).await.unwrap();
+    sqlx::query("create table seen (item text not null)").execute(&site.owner).await.unwrap();
     // What hangs is tried on each rung of the ladder.
     let context = Context { time_limit: Duration::from_secs(2), ..site.context() };
     let running = site.start_with(Arc::new(Scripted::<PREFETCH>), 2, context);

@@ -1,5 +1,8 @@
 //! The configuration: environment first, then `bursar.toml`, then defaults. An unknown key is an error.
 
+mod secret;
+
+use crate::address::Address;
 use anyhow::{Context, Result, anyhow, bail};
 use bus::Ladder;
 use dead_letters::alerts::{CREDITS, Thresholds};
@@ -29,7 +32,13 @@ pub struct Config {
     pub mode: Mode,
     pub namespace: String,
     pub database_url: Masked,
+    /// The role that owns the tables, where it is another than the one that runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub migrate_url: Option<Masked>,
     pub amqp_url: Masked,
+    /// RabbitMQ's management interface, with a user and password: where `doctor` asks who may write where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rabbitmq_management_url: Option<Masked>,
     pub http_addr: SocketAddr,
     pub admin_addr: SocketAddr,
     pub credits: CreditsConfig,
@@ -221,7 +230,9 @@ impl Default for Config {
             mode: Mode::Live,
             namespace: "bursar".to_owned(),
             database_url: Masked::new("postgres://postgres@127.0.0.1:5432/bursar"),
+            migrate_url: None,
             amqp_url: Masked::new("amqp://guest:guest@127.0.0.1:5672/%2f"),
+            rabbitmq_management_url: None,
             http_addr: SocketAddr::from(([127, 0, 0, 1], 8080)),
             admin_addr: SocketAddr::from(([127, 0, 0, 1], 9090)),
             credits: CreditsConfig::default(),
@@ -331,22 +342,34 @@ impl Config {
         };
         address("BURSAR_HTTP_ADDR", &mut self.http_addr)?;
         address("BURSAR_ADMIN_ADDR", &mut self.admin_addr)?;
-        if let Some(url) = env("BURSAR_DATABASE_URL") {
+        // Whatever holds a secret may come from a file.
+        let secret = |name: &str| secret::secret(&env, name);
+        if let Some(url) = secret("BURSAR_DATABASE_URL")? {
             self.database_url = Masked::new(url);
         }
-        if let Some(url) = env("BURSAR_AMQP_URL") {
+        if let Some(url) = secret("BURSAR_AMQP_URL")? {
             self.amqp_url = Masked::new(url);
         }
+        let optional = |name: &str, place: &mut Option<Masked>| -> Result<()> {
+            if let Some(text) = secret(name)? {
+                *place = Some(Masked::new(text));
+            }
+            Ok(())
+        };
+        optional("BURSAR_MIGRATE_URL", &mut self.migrate_url)?;
+        optional("BURSAR_RABBITMQ_MANAGEMENT_URL", &mut self.rabbitmq_management_url)?;
+        optional("BURSAR_LINK_SECRET", &mut self.accounts.link_secret)?;
         if let Some(namespace) = env("BURSAR_NAMESPACE") {
             self.namespace = namespace;
         }
         for processor in processors::ALL {
-            if let Some(list) = env(&format!("BURSAR_{}_WEBHOOK_SECRETS", processor.name.to_uppercase())) {
+            if let Some(list) = secret(&format!("BURSAR_{}_WEBHOOK_SECRETS", processor.name.to_uppercase()))?
+            {
                 let secrets = list.split(',').map(str::trim).filter(|secret| !secret.is_empty());
                 self.webhook_secrets.insert(processor.name.to_owned(), secrets.map(Masked::new).collect());
             }
         }
-        if let Some(list) = env("BURSAR_API_TOKENS") {
+        if let Some(list) = secret("BURSAR_API_TOKENS")? {
             self.env_tokens = list.split(',').map(|token| token.trim().to_owned()).collect();
         }
         Ok(())
@@ -383,6 +406,18 @@ impl Config {
 
     pub fn namespace(&self) -> Result<bus::Namespace> {
         bus::Namespace::new(&self.namespace).map_err(|error| anyhow!("namespace: {error}"))
+    }
+
+    /// The URL of the role that owns the tables.
+    pub fn owner_url(&self) -> &SecretString {
+        &self.migrate_url.as_ref().unwrap_or(&self.database_url).0
+    }
+
+    /// The role that runs, where another one owns the tables.
+    pub fn runtime_role(&self) -> Option<String> {
+        let role = |url: &Masked| Some(Address::of(url.0.expose_secret())?.user);
+        let (runs, owns) = (role(&self.database_url)?, self.migrate_url.as_ref().and_then(role)?);
+        (runs != owns).then_some(runs)
     }
 
     pub fn settings(&self) -> processors::Settings {
@@ -675,6 +710,38 @@ mod tests {
         config.apply_environment(env).unwrap();
         assert_eq!(config.namespace, "shop");
         assert_eq!(config.secrets().unwrap().0["paddle"].len(), 2);
+    }
+
+    #[test]
+    fn every_secret_may_come_from_a_file() {
+        let file = std::env::temp_dir().join(format!("bursar-secrets-{}", std::process::id()));
+        std::fs::write(&file, "postgres://a:hush@h/d\n").unwrap();
+        let mut config = Config::default();
+        let path = file.to_str().unwrap().to_owned();
+        config.apply_environment(|name| name.ends_with("_FILE").then(|| path.clone())).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        let shown = |secret: &Masked| secret.0.expose_secret().to_owned();
+        let mut read = vec![shown(&config.database_url), shown(&config.amqp_url)];
+        read.extend(
+            [&config.migrate_url, &config.rabbitmq_management_url, &config.accounts.link_secret]
+                .map(|secret| shown(secret.as_ref().unwrap())),
+        );
+        read.extend(processors::ALL.map(|processor| shown(&config.webhook_secrets[processor.name][0])));
+        read.extend(config.env_tokens);
+        assert_eq!(read, vec!["postgres://a:hush@h/d"; 9]);
+    }
+
+    #[test]
+    fn the_role_that_runs_is_told_from_the_one_that_owns() {
+        let check = |migrate_url: Option<&str>, expect: Option<&str>| {
+            let database_url = Masked::new("postgres://runs:x@h/d");
+            let migrate_url = migrate_url.map(Masked::new);
+            let config = Config { database_url, migrate_url, ..Config::default() };
+            assert_eq!(config.runtime_role().as_deref(), expect);
+        };
+        check(None, None);
+        check(Some("postgres://runs:y@h/d"), None);
+        check(Some("postgres://owns:y@h/d"), Some("runs"));
     }
 
     #[test]

@@ -385,7 +385,7 @@ async fn start_all(
         declare(&session.topology()?, &context.consume).await?;
         without.iter().try_for_each(|worker| start_worker(*worker, session, context, intake, running))
     };
-    tokio::try_join!(topology, prepare_database(&session.pool, migrate))?;
+    tokio::try_join!(topology, prepare_database(session, migrate))?;
     with_database.iter().try_for_each(|worker| start_worker(*worker, session, context, intake, running))
 }
 
@@ -394,12 +394,14 @@ async fn declare(topology: &Topology, broker: &Broker) -> Result<()> {
     keep_trying("waiting for RabbitMQ", declared, bus::BrokerError::is_transient).await
 }
 
-async fn prepare_database(pool: &db::Pool, migrate: bool) -> Result<()> {
+/// Migrates only where something is missing: a role that does not own the tables runs as long as nothing is.
+async fn prepare_database(session: &Session, migrate: bool) -> Result<()> {
     let prepared = || async {
-        match migrate {
-            true => db::migrate(pool).await.map(|()| true),
-            false => db::is_ready(pool).await,
+        let is_ready = db::is_ready(&session.pool).await?;
+        if is_ready || !migrate {
+            return Ok(is_ready);
         }
+        session.migrate(session.config.runtime_role().as_deref()).await.map(|()| true)
     };
     keep_trying("waiting for the database", prepared, db::Error::is_transient).await
 }
@@ -418,7 +420,9 @@ where
     loop {
         match attempt().await {
             Ok(true) => return Ok(()),
-            Ok(false) => tracing::warn!("{what}: migrations are missing; run `bursar migrate`"),
+            Ok(false) => tracing::warn!(
+                "{what}: migrations are missing, or not granted to this role; run `bursar migrate` as the tables' owner"
+            ),
             Err(error) if passes(&error) => tracing::warn!(%error, "{what}"),
             Err(error) => return Err(error).context(what),
         }

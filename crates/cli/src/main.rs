@@ -1,9 +1,12 @@
 //! `bursar`: the binary. The only place with a main, the environment and signals; it wires the crates together.
 
+mod address;
 mod admin;
 mod api;
 mod commands;
 mod config;
+#[cfg(test)]
+mod deployed;
 mod fleet;
 mod observe;
 mod plan;

@@ -1,5 +1,7 @@
 //! A database and a namespace of one's own, for commands that must not touch the deployment's: `demo` and `bench`.
 
+use crate::address::with_login;
+use crate::commands::warn;
 use crate::config::{Config, Masked};
 use crate::session::Session;
 use anyhow::{Context, Result};
@@ -11,6 +13,8 @@ pub struct Scratch {
     /// The URL of a database that exists: from there the scratch database is made and dropped.
     server: Url,
     pub database: String,
+    /// Made for the fleet, besides the login that owns the database.
+    role: Option<String>,
     pub config: Config,
 }
 
@@ -18,7 +22,7 @@ impl Scratch {
     /// Makes a database on the configured server and names a namespace after it. `like` is the configuration to start
     /// from; its database is not touched.
     pub async fn make(purpose: &str, like: Config) -> Result<Self> {
-        let configured = Url::parse(like.database_url.0.expose_secret()).context("the database URL")?;
+        let configured = Url::parse(like.owner_url().expose_secret()).context("the database URL")?;
         let name: String = uuid::Uuid::now_v7().simple().to_string().chars().skip(20).collect();
         let database = format!("bursar_{purpose}_{name}");
         let server = reachable(&configured).await?;
@@ -31,10 +35,33 @@ impl Scratch {
         url.set_path(&database);
         let config = Config {
             database_url: Masked::new(url.as_str()),
+            migrate_url: None,
             namespace: format!("bursar-{purpose}-{name}"),
             ..like
         };
-        Ok(Self { server, database, config })
+        Ok(Self { server, database, role: None, config })
+    }
+
+    /// Has the fleet run as a role of its own, which owns nothing: the login that made the database owns its tables and
+    /// migrates. Where that login may not make roles it is one for all, as before.
+    pub async fn with_two_roles(mut self) -> Result<Self> {
+        let mut connection = PgConnection::connect(self.server.as_str()).await?;
+        if !db::roles::may_create_roles(&mut connection).await? {
+            warn("this login may not create roles: the fleet runs as the owner of its tables");
+            return Ok(self);
+        }
+        let (role, password) = (format!("{}_fleet", self.database), uuid::Uuid::now_v7().simple());
+        // Names and password hold only letters, digits and underscores.
+        let made = format!("create role {role} login password '{password}'");
+        if let Err(error) = connection.execute(AssertSqlSafe(made)).await {
+            drop_database(&mut connection, &self.database).await?;
+            return Err(error).context("making a role for the fleet");
+        }
+        let owner = self.config.database_url.clone();
+        let url = with_login(owner.0.expose_secret(), &role, &password.to_string());
+        self.config = Config { database_url: Masked::new(url), migrate_url: Some(owner), ..self.config };
+        self.role = Some(role);
+        Ok(self)
     }
 
     /// Removes the database and everything in the namespace.
@@ -44,10 +71,17 @@ impl Scratch {
         let removed = session.topology()?.delete(&broker).await;
         broker.close().await;
         let mut connection = PgConnection::connect(self.server.as_str()).await?;
-        let database = self.database;
-        connection.execute(AssertSqlSafe(format!("drop database if exists {database} with (force)"))).await?;
+        drop_database(&mut connection, &self.database).await?;
+        if let Some(role) = self.role {
+            connection.execute(AssertSqlSafe(format!("drop role if exists {role}"))).await?;
+        }
         removed.context("removing the broker's objects")
     }
+}
+
+async fn drop_database(connection: &mut PgConnection, database: &str) -> Result<()> {
+    connection.execute(AssertSqlSafe(format!("drop database if exists {database} with (force)"))).await?;
+    Ok(())
 }
 
 /// The configured database where it exists, else the server's own.

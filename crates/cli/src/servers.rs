@@ -20,6 +20,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Servers {
     pub database_url: SecretString,
+    /// Where it was configured.
+    pub database_variable: &'static str,
     pub amqp_url: SecretString,
 }
 
@@ -66,8 +68,9 @@ impl Servers {
         };
         let database = options.get_database().unwrap_or(options.get_username());
         Err(Unreachable(format!(
-            "Postgres at {place} (database {database}, user {}): {cause}. {advice} (BURSAR_DATABASE_URL)",
-            options.get_username()
+            "Postgres at {place} (database {database}, user {}): {cause}. {advice} ({})",
+            options.get_username(),
+            self.database_variable,
         )))
     }
 
@@ -167,6 +170,7 @@ mod tests {
         let port = port.expect("a free port").port();
         let servers = Servers {
             database_url: SecretString::from(format!("postgres://ada:hush@127.0.0.1:{port}/credits")),
+            database_variable: "BURSAR_DATABASE_URL",
             amqp_url: SecretString::from(format!("amqp://ada:hush@127.0.0.1:{port}/shop")),
         };
         let check = |said: Result<(), Unreachable>, server: &str, variable: &str| {

@@ -12,6 +12,9 @@ use std::time::Duration;
 /// A publisher of the fleet's own hops waits this long for a confirm before it leaves its channel.
 pub const CONFIRM_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// The owner's connections: one command, one at a time; the migrator holds a lock on a second.
+const OWNER_CONNECTIONS: u32 = 2;
+
 /// What workers call themselves at the database, before the digest of what they decide by.
 const WORKERS: &str = "bursar workers ";
 
@@ -29,7 +32,19 @@ impl Session {
     }
 
     pub fn servers(&self) -> Servers {
-        Servers { database_url: self.config.database_url.0.clone(), amqp_url: self.config.amqp_url.0.clone() }
+        Servers {
+            database_url: self.config.database_url.0.clone(),
+            database_variable: "BURSAR_DATABASE_URL",
+            amqp_url: self.config.amqp_url.0.clone(),
+        }
+    }
+
+    /// As seen by the role that owns the tables.
+    pub fn owner_servers(&self) -> Servers {
+        let database_url = self.config.owner_url().clone();
+        let database_variable =
+            if self.config.migrate_url.is_some() { "BURSAR_MIGRATE_URL" } else { "BURSAR_DATABASE_URL" };
+        Servers { database_url, database_variable, ..self.servers() }
     }
 
     /// The pool of the fleet's workers; the commands' own may read whole tables.
@@ -37,6 +52,23 @@ impl Session {
         let config = &self.config;
         let name = format!("{WORKERS}{}", config.digest());
         Ok(db::worker_pool(&config.database_url.0, config.limits.database_connections, &name)?)
+    }
+
+    /// The pool of the role that owns the tables: it migrates, and makes room for a rebuild.
+    pub fn owner_pool(&self) -> Result<db::Pool> {
+        Ok(db::pool(self.config.owner_url(), OWNER_CONNECTIONS, "bursar owner")?)
+    }
+
+    /// Brings the tables to what this version needs, as their owner, and grants them to the role that runs, if that is
+    /// another one.
+    pub async fn migrate(&self, runtime: Option<&str>) -> Result<(), db::Error> {
+        let owner = db::pool(self.config.owner_url(), OWNER_CONNECTIONS, "bursar migrate")?;
+        db::migrate(&owner).await?;
+        if let Some(role) = runtime {
+            db::roles::grant(&owner, role).await?;
+        }
+        owner.close().await;
+        Ok(())
     }
 
     /// Whether workers are at work that decide by another configuration, or are of another version, than this command.

@@ -31,6 +31,8 @@ drop table events;
 alter table events_chained rename to events;
 alter table events alter column hash set not null, add unique (account, sequence);
 create index events_by_id on events using brin (id) with (autosummarize = on);
+-- Its plans are made by what is known of it, which is nothing yet.
+analyze events;
 drop aggregate chained_hash(bytea);
 drop function following_hash(bytea, bytea);
 

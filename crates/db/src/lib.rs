@@ -7,6 +7,7 @@ pub mod chain;
 pub mod kept;
 pub mod outbox;
 pub mod processes;
+pub mod roles;
 pub mod suspects;
 mod work;
 
@@ -46,6 +47,14 @@ pub enum Error {
     Silent { doing: &'static str, limit: Duration },
     #[error("the migrations: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("the role {role:?}: {why}")]
+    Role { role: String, why: &'static str },
+    /// Migrations are missing, and they are another role's to run.
+    #[error(
+        "the database's tables are not as this version needs them, or not granted to this role, and this role may not change them. \
+         Run `bursar migrate` as the role that owns them (BURSAR_MIGRATE_URL)"
+    )]
+    NotOwner,
     #[error("what is stored as {what} cannot be read: {why}")]
     Stored { what: &'static str, why: String },
 }
@@ -61,7 +70,11 @@ impl Error {
             Error::Away(_) | Error::Silent { .. } => true,
             Error::Sql { source, .. } => is_transient(source),
             Error::Migrate(sqlx::migrate::MigrateError::Execute(source)) => is_transient(source),
-            Error::Url(_) | Error::Migrate(_) | Error::Stored { .. } => false,
+            Error::Url(_)
+            | Error::Migrate(_)
+            | Error::Role { .. }
+            | Error::NotOwner
+            | Error::Stored { .. } => false,
         }
     }
 }
@@ -78,6 +91,8 @@ impl Error {
             | Error::Silent { .. }
             | Error::Url(_)
             | Error::Migrate(_)
+            | Error::Role { .. }
+            | Error::NotOwner
             | Error::Stored { .. } => false,
         }
     }
@@ -191,7 +206,11 @@ fn pool_with(options: PgConnectOptions, connections_max: u32) -> Pool {
 /// SQLSTATE of a table that does not exist.
 const UNDEFINED_TABLE: &str = "42P01";
 
+/// Brings the tables to what this version needs. The pool is of a role that may.
 pub async fn migrate(pool: &Pool) -> Result<(), Error> {
+    if !roles::may_migrate(pool).await? {
+        return Err(Error::NotOwner);
+    }
     Ok(MIGRATIONS.run(pool).await?)
 }
 
@@ -201,7 +220,12 @@ pub async fn is_ready(pool: &Pool) -> Result<bool, Error> {
     let applied: Result<i64, sqlx::Error> =
         sqlx::query_scalar("select count(*) from _sqlx_migrations where success").fetch_one(pool).await;
     let applied = match applied {
-        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(UNDEFINED_TABLE) => 0,
+        // Not there, or not for this role to see.
+        Err(sqlx::Error::Database(error))
+            if matches!(error.code().as_deref(), Some(UNDEFINED_TABLE | roles::FORBIDDEN)) =>
+        {
+            0
+        }
         asked => asked.doing("asking which migrations are applied")?,
     };
     Ok(applied >= MIGRATIONS.iter().count() as i64)

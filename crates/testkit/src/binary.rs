@@ -149,6 +149,7 @@ fn command(site: &Site, settings: &Settings, arguments: &[&str]) -> Command {
         .env_clear()
         .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
         .env("BURSAR_DATABASE_URL", site.database_url.expose_secret())
+        .env("BURSAR_MIGRATE_URL", site.owner_url.expose_secret())
         .env("BURSAR_AMQP_URL", site.amqp_url.expose_secret())
         .env("USER", "tester")
         .env("BURSAR_NAMESPACE", site.namespace.as_str())

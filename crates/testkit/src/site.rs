@@ -34,9 +34,15 @@ pub struct Site {
     pub topology: Topology,
     /// Where its database is made and dropped.
     server: SecretString,
+    /// Of the role that runs: it owns nothing.
     pub database_url: SecretString,
+    /// Of the role that owns the database and its tables.
+    pub owner_url: SecretString,
     pub amqp_url: SecretString,
+    /// As the role that runs, which is that of the fleet: what it may not do is refused.
     pub pool: db::Pool,
+    /// As the owner of the tables: for tests that make tables, or change what nobody may.
+    pub owner: db::Pool,
     pub broker: Broker,
     pub publisher: Publisher,
     /// Cancelled when the test is over: whatever runs in the background of the site ends with it.
@@ -129,9 +135,10 @@ impl Site {
                 "expected a RabbitMQ at BURSAR_TEST_AMQP_URL or on the standard port: {error}. Run the tests by deploy/test.sh, which makes sure of one"
             );
         }
-        let database_url = create_database(&mut connection, &server).await;
-        let pool = db::pool(&database_url, 8, namespace.as_str()).expect("the URL was just used");
-        db::migrate(&pool).await.expect("an empty database can be migrated");
+        let Database { database_url, owner_url } = create_database(&mut connection, &server).await;
+        let owner = db::pool(&owner_url, 4, "owner").expect("the URL was just made");
+        migrate(&owner, &database_url).await;
+        let pool = db::pool(&database_url, 8, namespace.as_str()).expect("the URL was just made");
         let publisher = Publisher::spawn(broker.clone(), CONFIRM_TIMEOUT);
         eventually("the publisher's channel", async || publisher.is_connected().then_some(())).await;
         Self {
@@ -139,8 +146,10 @@ impl Site {
             topology,
             server,
             database_url,
+            owner_url,
             amqp_url,
             pool,
+            owner,
             broker,
             publisher,
             over: CancellationToken::new(),
@@ -157,7 +166,8 @@ impl Site {
         }
         self.broker.close().await;
         // With its connections, which a worker that did not stop in time may still have.
-        drop(tokio::time::timeout(Duration::from_secs(2), self.pool.close()).await);
+        let closed = async { tokio::join!(self.pool.close(), self.owner.close()) };
+        drop(tokio::time::timeout(Duration::from_secs(2), closed).await);
         drop_database(&self.server, &self.database_url).await;
     }
 
@@ -190,6 +200,14 @@ impl Site {
         let (stop, health, consume) = (context.stop.clone(), context.health.clone(), context.consume.clone());
         let task = tokio::spawn(bus::run(worker, lanes, context));
         Running { stop, health, consume, task }
+    }
+
+    /// Carries out a statement in the site's database as the login that made it, which is a superuser where tests need one.
+    pub async fn by_server_login(&self, statement: &str) {
+        let mut url: Url = self.server.expose_secret().parse().expect("Postgres answered at this URL");
+        let own: Url = self.database_url.expose_secret().parse().expect("it was made from a URL");
+        url.set_path(own.path());
+        execute(&mut connect(&String::from(url).into()).await, statement.to_owned()).await;
     }
 
     /// The single value of a query such as `select count(*) from inbox`.
@@ -238,12 +256,47 @@ impl Site {
     }
 }
 
-async fn create_database(connection: &mut PgConnection, server: &SecretString) -> SecretString {
-    let name = format!("bursar_test_{}", Uuid::now_v7().simple());
-    execute(connection, format!("create database {name}")).await;
-    let mut url: Url = server.expose_secret().parse().expect("Postgres answered at this URL");
-    url.set_path(&name);
-    String::from(url).into()
+/// A database of a site, as seen by its two roles.
+struct Database {
+    database_url: SecretString,
+    owner_url: SecretString,
+}
+
+/// Roles belong to the server, so each site has two of its own, named after its database, and takes them with it.
+async fn create_database(connection: &mut PgConnection, server: &SecretString) -> Database {
+    let (name, password) = (format!("bursar_test_{}", Uuid::now_v7().simple()), Uuid::now_v7().simple());
+    for role in [owner_of(&name), name.clone()] {
+        execute(connection, format!("create role {role} login password '{password}'")).await;
+    }
+    let owner = owner_of(&name);
+    // Who is no superuser makes a database for a role that he is a member of.
+    execute(connection, format!("grant {owner} to current_user")).await;
+    execute(connection, format!("create database {name} owner {owner}")).await;
+    let url = |role: &str| {
+        let mut url: Url = server.expose_secret().parse().expect("Postgres answered at this URL");
+        url.set_path(&name);
+        url.set_username(role).expect("a URL with a host takes a user");
+        url.set_password(Some(&password.to_string())).expect("and a password");
+        String::from(url).into()
+    };
+    Database { database_url: url(&name), owner_url: url(&owner) }
+}
+
+fn owner_of(database: &str) -> String {
+    format!("{database}_owner")
+}
+
+/// The fleet's tables, granted to the role that runs as `bursar migrate` does it; and what tests make besides.
+async fn migrate(owner: &db::Pool, runtime: &SecretString) {
+    db::migrate(owner).await.expect("an empty database can be migrated");
+    let runtime: Url = runtime.expose_secret().parse().expect("it was made from a URL");
+    let role = runtime.username();
+    db::roles::grant(owner, role).await.expect("the owner grants its tables");
+    let more = format!(
+        "alter default privileges grant select, insert, update, delete on tables to {role};
+         alter default privileges grant usage, select on sequences to {role}"
+    );
+    sqlx::raw_sql(AssertSqlSafe(more)).execute(owner).await.expect("the owner grants what it will make");
 }
 
 async fn drop_database(server: &SecretString, url: &SecretString) {
@@ -251,6 +304,7 @@ async fn drop_database(server: &SecretString, url: &SecretString) {
     let name = url.path().trim_start_matches('/');
     let mut connection = connect(server).await;
     execute(&mut connection, format!("drop database {name} with (force)")).await;
+    execute(&mut connection, format!("drop role {name}, {}", owner_of(name))).await;
 }
 
 async fn connect(server: &SecretString) -> PgConnection {

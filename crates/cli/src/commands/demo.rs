@@ -41,6 +41,7 @@ pub async fn run(session: Session, keep: bool) -> Result<ExitCode> {
     let secrets = [("paddle", random("pdl_ntfset")), ("stripe", random("whsec"))];
     let token = random("bsr");
     let scratch = Scratch::make("demo", config(&session.config, &secrets, &token)).await?;
+    let scratch = scratch.with_two_roles().await?;
     let session = Arc::new(Session::new(scratch.config.clone(), session.json)?);
     let metrics = observe::start_metrics()?;
     let fleet = Fleet::start(session.clone(), &WorkerName::ALL, true, metrics).await?;

@@ -1,5 +1,9 @@
 //! `doctor`: is everything there that the fleet needs, and what to do where it is not.
 
+mod network;
+mod permissions;
+mod role;
+
 use super::{say, say_json};
 use crate::session::Session;
 use anyhow::Result;
@@ -10,7 +14,7 @@ use serde_json::json;
 use std::process::ExitCode;
 use time::format_description::well_known::Rfc3339;
 
-#[derive(Serialize, Clone, Copy, PartialEq)]
+#[derive(Debug, Serialize, Clone, Copy, PartialEq)]
 #[serde(rename_all = "lowercase")]
 enum State {
     Ok,
@@ -18,7 +22,7 @@ enum State {
     Failed,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct Finding {
     what: &'static str,
     state: State,
@@ -33,15 +37,18 @@ pub async fn examine(session: &Session) -> Result<ExitCode> {
     let mut findings = vec![finding("configuration", State::Ok, "readable, every key known")];
     findings.extend(secrets(session)?);
     findings.push(catalog(session)?);
+    findings.extend(network::findings(&session.config));
     match session.servers().postgres().await {
         Err(why) => findings.push(finding("Postgres", State::Failed, why.to_string())),
         Ok(()) => {
             findings.push(database(session).await);
+            findings.extend(role::findings(&session.pool).await);
             findings.push(backlog(session).await);
             findings.extend(dead_letters(session).await);
         }
     }
     findings.extend(broker(session).await?);
+    findings.extend(permissions::findings(session).await?);
     let failed = findings.iter().any(|finding| finding.state == State::Failed);
     if session.json {
         say_json(&json!({ "ok": !failed, "findings": findings }))?;
@@ -93,9 +100,11 @@ fn catalog(session: &Session) -> Result<Finding> {
 async fn database(session: &Session) -> Finding {
     match db::is_ready(&session.pool).await {
         Ok(true) => finding("Postgres", State::Ok, "answers, every migration applied"),
-        Ok(false) => {
-            finding("Postgres", State::Failed, "answers, migrations are missing; run `bursar migrate`")
-        }
+        Ok(false) => finding(
+            "Postgres",
+            State::Failed,
+            "answers, migrations are missing or not granted; run `bursar migrate` as the owner",
+        ),
         Err(error) => finding(
             "Postgres",
             State::Failed,

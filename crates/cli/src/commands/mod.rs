@@ -66,8 +66,12 @@ enum Command {
         #[arg(help = WorkerName::ALL.map(WorkerName::as_str).join(", "))]
         worker: WorkerName,
     },
-    /// Bring the database's tables to what this version needs
-    Migrate,
+    /// Bring the database's tables to what this version needs, as their owner (BURSAR_MIGRATE_URL, else BURSAR_DATABASE_URL)
+    Migrate {
+        /// The role that runs the fleet: grant it what that needs, and nothing more (default: the user of BURSAR_DATABASE_URL)
+        #[arg(long, value_name = "ROLE")]
+        grant_to: Option<String>,
+    },
     /// Print the broker's exchanges, queues and bindings, or compare the broker with them
     Topology(topology::Arguments),
     /// Watch real payloads become credits, be refunded, be repeated, and be told to a subscriber
@@ -122,7 +126,10 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         return token::make(arguments, cli.json);
     }
     let session = Session::new(Config::load()?, cli.json)?;
-    let servers = session.servers();
+    let servers = match &cli.command {
+        Command::Migrate { .. } => session.owner_servers(),
+        _ => session.servers(),
+    };
     if cli.command.needs_postgres() {
         servers.expect_postgres().await?;
     }
@@ -143,7 +150,7 @@ impl Command {
             | Command::Ledger(_)
             | Command::Delivery(_)
             | Command::Unrecognised(_)
-            | Command::Migrate => true,
+            | Command::Migrate { .. } => true,
             Command::Dlq(command) => command.needs_postgres(),
             // The fleet waits for its servers, and some look for themselves.
             Command::Up { .. }
@@ -165,7 +172,7 @@ async fn carry_out(session: Session, command: Command) -> Result<ExitCode> {
         Command::Up { workers } if workers.is_empty() => up::run(session, &WorkerName::ALL, true).await,
         Command::Up { workers } => up::run(session, &workers, true).await,
         Command::Run { worker } => up::run(session, &[worker], false).await,
-        Command::Migrate => up::migrate(&session).await,
+        Command::Migrate { grant_to } => up::migrate(&session, grant_to).await,
         Command::Topology(arguments) => topology::show(&session, &arguments).await,
         Command::Demo { keep } => demo::run(session, keep).await,
         Command::Send(arguments) => send::send(&session, &arguments).await,

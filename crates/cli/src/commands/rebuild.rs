@@ -4,14 +4,21 @@ use super::verify::ProgressLine;
 use super::{say, say_json};
 use crate::session::Session;
 use crate::table::{Column, Style, Table};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use ledger::rebuild::{Differences, Rebuilt, rebuild};
 use std::process::ExitCode;
 
 pub async fn compare(session: &Session, limit: i64) -> Result<ExitCode> {
     let mut line = ProgressLine::new();
     let rules = session.config.rules()?;
-    let rebuilt = rebuild(&session.pool, &rules, limit, &mut |progress| line.show(progress)).await;
+    // In a schema of its own, which the role that runs may not make.
+    let owner = session.owner_pool()?;
+    if !db::roles::may_rebuild(&owner).await? {
+        bail!(
+            "a rebuild makes room for itself in a schema of its own, which this role may not: name the tables' owner in BURSAR_MIGRATE_URL"
+        );
+    }
+    let rebuilt = rebuild(&owner, &rules, limit, &mut |progress| line.show(progress)).await;
     line.clear();
     let rebuilt = rebuilt?;
     match session.json {

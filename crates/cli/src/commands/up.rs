@@ -27,8 +27,13 @@ pub async fn run(session: Session, workers: &[WorkerName], migrate: bool) -> Res
     Ok(ExitCode::SUCCESS)
 }
 
-pub async fn migrate(session: &Session) -> Result<ExitCode> {
-    db::migrate(&session.pool).await?;
+/// As the owner. Without a role to grant to it is the one that BURSAR_DATABASE_URL names, where that is another.
+pub async fn migrate(session: &Session, grant_to: Option<String>) -> Result<ExitCode> {
+    let runtime = grant_to.or_else(|| session.config.runtime_role());
+    session.migrate(runtime.as_deref()).await?;
     say("The database has every table this version needs.");
+    if let Some(role) = runtime {
+        say(&format!("The role {role} may do to them what the fleet does, and no more."));
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
 //! The chain of events: computed again from what each event says, in the order of accounts and sequences.
 
 use super::{Audit, CULPRITS_MAX, Culprit};
-use db::chain::{GENESIS, Hash};
+use db::chain::Hash;
 use db::outbox::StoredEvent;
 use db::{Doing, Error, PgConnection};
 use serde_json::value::RawValue;
@@ -93,6 +93,7 @@ async fn events(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use db::chain::GENESIS;
     use time::OffsetDateTime;
 
     fn event(account: &str, sequence: i64, head: &mut Hash) -> StoredEvent {
