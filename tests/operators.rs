@@ -27,6 +27,20 @@ async fn stray(site: &Site, routing_key: &str, body: &[u8]) {
     .await;
 }
 
+async fn stray_fact(site: &Site, number: i64) {
+    site.publisher
+        .publish_all(vec![bus::Message::new(
+            site.namespace.name(exchange::INBOUND),
+            "fact.usage",
+            format!("stray_{number}"),
+            "application/json",
+            None,
+            format!("no fact {number}"),
+        )])
+        .await
+        .unwrap();
+}
+
 fn text(output: &[u8]) -> String {
     String::from_utf8(output.to_vec()).unwrap()
 }
@@ -37,20 +51,16 @@ fn a_fleet_whose_log_nobody_reads_any_more_works_on() {
         let deployment = Deployment::with("");
         let settings = deployment.settings().with("BURSAR_LOG", "trace");
         let mut fleet = Bursar::start_unread(&site, &settings, &["up"]).await;
-        // First the pipe is full, then it is closed.
-        for number in 1..=3 {
-            if number == 2 {
+        // First the pipe is full (of a line for each letter), then it is closed.
+        const FULL: i64 = 500;
+        for number in 1..=FULL + 2 {
+            if number == FULL + 1 {
+                site.until(OPEN, FULL).await;
                 fleet.close_stderr();
             }
-            site.post(Post {
-                exchange: exchange::INBOUND,
-                routing_key: "fact.usage".to_owned(),
-                body: format!("no fact {number}").into_bytes(),
-                ..Post::default()
-            })
-            .await;
-            site.until(OPEN, number).await;
+            stray_fact(&site, number).await;
         }
+        site.until(OPEN, FULL + 2).await;
         assert!(fleet.terminate().await.success());
     });
 }
@@ -123,8 +133,8 @@ fn a_letter_shows_the_body_that_came() {
                 "{\n  \"b\": 1.50,\n  \"a\": 1,\n  \"a\": 12345678901234567890\n}",
                 Value::Null,
             ),
-            (2, b"ab\xff", "ab\u{fffd}\nIt is no UTF-8", json!("YWL/")),
-            (3, &[b'x'; 20_000], "x\nCut here, of 20000 bytes", Value::Null),
+            (2, b"ab\xff", "  ab\u{fffd}\n  It is no UTF-8", json!("YWL/")),
+            (3, &[b'x'; 20_000], "x\n  Cut here, of 20000 bytes", Value::Null),
         ] {
             stray(&site, "somebody", body).await;
             site.until("select count(*) from dead_letters", number).await;

@@ -10,8 +10,8 @@ use crate::topology::{Namespace, exchange};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 use uuid::Uuid;
 
 /// Headers travel in one frame of 128 KiB, and the broker ends the connection over a larger one. So much of it is theirs, as
@@ -291,11 +291,17 @@ fn replayed(own: &BTreeMap<String, String>) -> Option<Replayed> {
 
 /// What cannot be read counts as never tried: it is tried once more.
 pub(crate) fn parse_attempts(text: &str) -> Vec<Attempt> {
-    serde_json::from_str(text).unwrap_or_default()
+    let attempts: Vec<Attempt> = serde_json::from_str(text).unwrap_or_default();
+    if attempts.iter().all(|attempt| can_be_stored(&attempt.at)) { attempts } else { Vec::new() }
 }
 
 pub(crate) fn parse_time(text: &str) -> Option<OffsetDateTime> {
-    OffsetDateTime::parse(text, &Rfc3339).ok()
+    OffsetDateTime::parse(text, &Rfc3339).ok().filter(can_be_stored)
+}
+
+/// In UTC, as Postgres stores it and people read it, a moment may have no place in the calendar that it has with its offset.
+fn can_be_stored(at: &OffsetDateTime) -> bool {
+    at.checked_to_offset(UtcOffset::UTC).is_some_and(|at| (0..=9999).contains(&at.year()))
 }
 
 pub(crate) fn time_text(at: OffsetDateTime) -> String {
@@ -351,6 +357,15 @@ mod tests {
 
     fn namespace() -> Namespace {
         Namespace::new("shop").unwrap()
+    }
+
+    #[test]
+    fn a_time_outside_the_calendar_counts_as_none() {
+        for wrong in ["9999-12-31T23:59:59-10:00", "0000-01-01T00:00:00+00:01", "10000-01-01T00:00:00Z"] {
+            assert_eq!(parse_time(wrong), None, "{wrong}");
+            assert_eq!(parse_attempts(&format!(r#"[{{"at":"{wrong}","why":"w"}}]"#)), [], "{wrong}");
+        }
+        assert!(parse_time("9999-12-31T23:59:59Z").is_some());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The admin address: live, ready, metrics.
 
 use crate::fleet::WorkerName;
+use crate::labels;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -137,16 +138,16 @@ async fn measure_dead_letters(admin: &Admin, connection: &mut PgConnection) -> R
     Ok(())
 }
 
-/// A letter that is not the fleet's own says what it likes of who gave up on it and why: it counts as `other`, so that nobody
+/// A letter that is not the fleet's own says what it likes of who gave up on it and why: that counts as `other`, so that nobody
 /// who may publish to the exchange of dead letters makes up labels.
 fn by_worker_and_code(open: &[Gauge]) -> BTreeMap<Labels, f64> {
     let mut counts: BTreeMap<Labels, i64> = BTreeMap::new();
     for gauge in open {
         let (worker, code) = match gauge.worker.parse::<WorkerName>() {
-            Ok(worker) => (worker.as_str(), gauge.code.as_str()),
-            Err(_) => ("other", "other"),
+            Ok(worker) => (worker.as_str(), labels::code(&gauge.code)),
+            Err(_) => (labels::OTHER, labels::OTHER),
         };
-        let labels = vec![Label::new("worker", worker), Label::new("code", code.to_owned())];
+        let labels = vec![Label::new("worker", worker), Label::new("code", code)];
         *counts.entry(labels).or_default() += gauge.open;
     }
     counts.into_iter().map(|(labels, count)| (labels, count as f64)).collect()
@@ -183,7 +184,12 @@ mod tests {
             open: 2,
             oldest: OffsetDateTime::UNIX_EPOCH,
         };
-        let open = [gauge("gate", "forbidden"), gauge("evil\x1b[2J", "unexplained"), gauge("evil2", "x")];
+        let open = [
+            gauge("gate", "forbidden"),
+            gauge("gate", "jane"),
+            gauge("evil\x1b[2J", "unexplained"),
+            gauge("evil2", "x"),
+        ];
         let counts: Vec<String> = by_worker_and_code(&open)
             .into_iter()
             .map(|(labels, count)| {
@@ -191,6 +197,6 @@ mod tests {
                 format!("{} {count}", labels.join(" "))
             })
             .collect();
-        assert_eq!(counts, ["gate forbidden 2", "other other 4"]);
+        assert_eq!(counts, ["gate forbidden 2", "gate other 2", "other other 4"]);
     }
 }

@@ -3,6 +3,8 @@
 mod secret;
 
 use crate::address::Address;
+use crate::masked;
+pub use crate::masked::Masked;
 use anyhow::{Context, Result, anyhow, bail};
 use bus::Ladder;
 use dead_letters::alerts::{CREDITS, Thresholds};
@@ -14,8 +16,8 @@ use domain::money::{Credits, SCALE_MAX, currency};
 use ingester::{Secrets, Token, Tokens};
 use processors::Mode;
 use rust_decimal::Decimal;
-use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize, Serializer};
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -31,10 +33,12 @@ const FILE_DEFAULT: &str = "bursar.toml";
 pub struct Config {
     pub mode: Mode,
     pub namespace: String,
+    #[serde(serialize_with = "masked::address")]
     pub database_url: Masked,
     /// The role that owns the tables, where it is another than the one that runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub migrate_url: Option<Masked>,
+    #[serde(serialize_with = "masked::address")]
     pub amqp_url: Masked,
     /// RabbitMQ's management interface, with a user and password: where `doctor` asks who may write where.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,39 +55,12 @@ pub struct Config {
     pub tokens: Vec<TokenEntry>,
     /// Tokens from `BURSAR_API_TOKENS`.
     #[serde(skip)]
-    pub env_tokens: Vec<String>,
+    pub env_tokens: Vec<Masked>,
     pub retention: Retention,
     pub retries: Retries,
     pub dead_letters: DeadLettersConfig,
     pub alerts: AlertsConfig,
     pub limits: Limits,
-}
-
-/// A value that is shown as dots.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(transparent)]
-pub struct Masked(pub SecretString);
-
-impl Masked {
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(SecretString::from(text.into()))
-    }
-}
-
-impl Serialize for Masked {
-    /// A URL keeps all but its password; anything else shows only that it is there.
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let shown = match url::Url::parse(self.0.expose_secret()) {
-            Ok(mut url) if url.has_host() => {
-                if url.password().is_some() {
-                    let _ = url.set_password(Some("***"));
-                }
-                url.to_string()
-            }
-            _ => "***".to_owned(),
-        };
-        serializer.serialize_str(&shown)
-    }
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -161,6 +138,9 @@ pub struct TokenEntry {
 pub struct Retention {
     /// How long the bodies of webhooks are kept; facts and journal stay for good.
     pub raw_deliveries: String,
+    /// How long what strangers wrote into facts is kept; for good where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fact_texts: Option<String>,
     /// How long dead letters are kept once they are resolved, or went on as another letter.
     pub resolved_dead_letters: String,
     /// How long discarded dead letters are kept, and can be taken back. Open ones are kept for good.
@@ -282,6 +262,7 @@ impl Default for Retention {
     fn default() -> Self {
         Self {
             raw_deliveries: "90d".to_owned(),
+            fact_texts: None,
             resolved_dead_letters: "30d".to_owned(),
             discarded_dead_letters: "90d".to_owned(),
         }
@@ -370,7 +351,7 @@ impl Config {
             }
         }
         if let Some(list) = secret("BURSAR_API_TOKENS")? {
-            self.env_tokens = list.split(',').map(|token| token.trim().to_owned()).collect();
+            self.env_tokens = list.split(',').map(|token| Masked::new(token.trim())).collect();
         }
         Ok(())
     }
@@ -383,6 +364,7 @@ impl Config {
         self.publishers()?;
         self.tokens()?;
         self.retention()?;
+        self.text_retention()?;
         self.dead_letter_retention()?;
         self.alerts()?;
         self.ladder()?;
@@ -509,13 +491,18 @@ impl Config {
             );
         }
         for text in &self.env_tokens {
-            tokens.push(Token::parse(text).context("BURSAR_API_TOKENS")?);
+            tokens.push(Token::parse(text.0.expose_secret()).context("BURSAR_API_TOKENS")?);
         }
         Ok(Tokens(tokens))
     }
 
     pub fn retention(&self) -> Result<Duration> {
         duration(&self.retention.raw_deliveries).context("retention.raw_deliveries")
+    }
+
+    pub fn text_retention(&self) -> Result<Option<Duration>> {
+        let texts = self.retention.fact_texts.as_deref();
+        texts.map(duration).transpose().context("retention.fact_texts")
     }
 
     pub fn dead_letter_retention(&self) -> Result<dead_letters::Retention> {
@@ -748,8 +735,11 @@ mod tests {
     fn secrets_are_never_shown() {
         let mut config = Config { database_url: Masked::new("postgres://a:hush@h/d"), ..Config::default() };
         config.webhook_secrets.insert("paddle".to_owned(), vec![Masked::new("hush")]);
-        config.accounts.link_secret = Some(Masked::new("hush"));
+        config.accounts.link_secret = Some(Masked::new("https://a:hush@h"));
+        config.env_tokens = vec![Masked::new("shop:facts:hush")];
         let shown = toml::to_string(&config).unwrap();
         assert!(shown.contains("postgres://a:***@h/d") && !shown.contains("hush"), "{shown}");
+        let told = format!("{config:?}");
+        assert!(!told.contains("hush"), "{told}");
     }
 }

@@ -268,6 +268,9 @@ fn start_worker(
                 running.spawn(bus::run(Arc::new(gate), lanes, context.clone()));
             }
             running.spawn(purge(context.pool.clone(), session.config.retention()?, context.stop.clone()));
+            if let Some(retention) = session.config.text_retention()? {
+                running.spawn(erase_texts(context.pool.clone(), retention, context.stop.clone()));
+            }
         }
         WorkerName::Ledger => {
             running.spawn(bus::run(Arc::new(session.ledger()?), lanes, context.clone()));
@@ -335,6 +338,28 @@ async fn purge(pool: db::Pool, retention: Duration, stop: CancellationToken) {
             Ok(0) => {}
             Ok(bodies) => tracing::info!(bodies, "purged raw bodies after their retention"),
             Err(error) => tracing::warn!(%error, "cannot purge raw bodies"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(PURGE_INTERVAL) => {}
+        }
+    }
+}
+
+/// Erases what strangers wrote into facts, once its retention is over.
+async fn erase_texts(pool: db::Pool, retention: Duration, stop: CancellationToken) {
+    loop {
+        let now = OffsetDateTime::now_utc();
+        match gate::erasure::erase_older(&pool, now - retention, now).await {
+            Ok(0) => {}
+            Ok(facts) => {
+                tracing::info!(facts, "erased texts of facts after their retention");
+                // There may be more than are erased at a time.
+                if !stop.is_cancelled() {
+                    continue;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "cannot erase texts of facts"),
         }
         tokio::select! {
             () = stop.cancelled() => return,

@@ -7,7 +7,10 @@ mod commands;
 mod config;
 #[cfg(test)]
 mod deployed;
+mod csv;
 mod fleet;
+mod labels;
+mod masked;
 mod observe;
 mod plan;
 mod scratch;
@@ -45,8 +48,13 @@ fn main() -> ExitCode {
 fn fail(error: &anyhow::Error) -> ExitCode {
     use std::io::Write;
     // Where even stderr is gone there is nobody left to tell.
-    drop(writeln!(std::io::stderr(), "bursar: {}", visible::printed(&told(error))));
+    drop(writeln!(std::io::stderr(), "bursar: {}", visible::printed(&indented(&told(error)))));
     ExitCode::from(if error.is::<commands::Usage>() { 2 } else { 1 })
+}
+
+/// What an error quotes begins no line of its own: it cannot be taken for one of ours.
+fn indented(text: &str) -> String {
+    text.replace('\n', "\n  ")
 }
 
 /// An error and what it came of, each said once: many say their source themselves.

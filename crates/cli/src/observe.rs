@@ -4,12 +4,19 @@ use anyhow::{Context, Result, bail};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::io::IsTerminal;
 use std::sync::OnceLock;
-use tracing_subscriber::EnvFilter;
+use tracing::Metadata;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 mod lines;
+mod shown;
 
 use lines::Lines;
+use shown::Shown;
 
 /// The fleet's, once its logs are started.
 static LINES: OnceLock<Lines> = OnceLock::new();
@@ -33,8 +40,6 @@ pub fn start_logs(is_fleet: bool) -> Result<()> {
     let filter = EnvFilter::try_new(filter.as_deref().unwrap_or(default_filter))
         .context("BURSAR_LOG: expected a filter such as info or info,bus=debug")?;
     let format = std::env::var("BURSAR_LOG_FORMAT").unwrap_or_default();
-    // A line that cannot be written would be reported on stderr, and where that fails, too, by a panic in whoever logged it.
-    let logs = tracing_subscriber::fmt().log_internal_errors(false);
     let stderr = match is_fleet {
         true => {
             let lines = Lines::to(std::io::stderr()).context("starting the log")?;
@@ -42,13 +47,27 @@ pub fn start_logs(is_fleet: bool) -> Result<()> {
         }
         false => BoxMakeWriter::new(std::io::stderr),
     };
-    let logs = logs.with_env_filter(filter).with_writer(stderr);
-    match format.as_str() {
-        "" | "text" => logs.with_ansi(std::io::stderr().is_terminal()).init(),
-        "json" => logs.json().flatten_event(true).with_ansi(false).init(),
+    // A line that cannot be written would be reported on stderr, and where that fails, too, by a panic in whoever logged it.
+    let logs = tracing_subscriber::fmt::layer().log_internal_errors(false);
+    let is_terminal = std::io::stderr().is_terminal();
+    let logs = match format.as_str() {
+        "" | "text" => logs.with_ansi(is_terminal).with_writer(Shown::text(stderr, is_terminal)).boxed(),
+        "json" => logs.json().flatten_event(true).with_ansi(false).with_writer(Shown::json(stderr)).boxed(),
         other => bail!("BURSAR_LOG_FORMAT: expected text or json, got {other:?}"),
-    }
+    };
+    tracing_subscriber::registry().with(logs.with_filter(filter.and(filter_fn(may_be_logged)))).init();
     Ok(())
+}
+
+/// Whose logs may say everything that they are asked for: our own crates, which never log a body or a secret.
+const OWN: [&str; 9] =
+    ["bursar", "bus", "db", "dead_letters", "domain", "gate", "ingester", "ledger", "processors"];
+
+/// What libraries say in detail are frames, headers and statements, with bodies and passwords in them: whatever filter
+/// somebody sets, no more than `info` is heard of them.
+fn may_be_logged(metadata: &Metadata<'_>) -> bool {
+    let name = metadata.target().split("::").next().unwrap_or_default();
+    OWN.contains(&name) || *metadata.level() <= LevelFilter::INFO
 }
 
 /// From a millisecond to a minute; a batch in a hurry takes some milliseconds, one behind an outage minutes.

@@ -145,7 +145,8 @@ fn align_points(mut cells: Vec<&mut String>) {
 /// A moment as people read it, in UTC to the second.
 pub fn moment(at: OffsetDateTime) -> String {
     let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]Z");
-    at.to_offset(time::UtcOffset::UTC).format(&format).unwrap_or_else(|_| at.to_string())
+    let utc = at.checked_to_offset(time::UtcOffset::UTC).unwrap_or(at);
+    utc.format(&format).unwrap_or_else(|_| at.to_string())
 }
 
 /// What a cell shows where there is nothing to show.

@@ -37,6 +37,32 @@ fn shown(text: &str, is_allowed: fn(char) -> bool) -> String {
     shown
 }
 
+/// Lines of a log as they are written: a text within one begins no line of its own. `allows_styles`: a terminal reads it, and
+/// the sequences that colour it are our own (those of a text were escaped before).
+pub fn logged(line: &str, allows_styles: bool) -> String {
+    let text = line.strip_suffix('\n').unwrap_or(line);
+    let mut shown = String::with_capacity(line.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let length = if allows_styles { style_length(rest) } else { 0 };
+        let taken = length.max(c.len_utf8());
+        match length == 0 && is_hidden(c) && c != '\t' {
+            true => shown.extend(c.escape_default()),
+            false => shown.push_str(&rest[..taken]),
+        }
+        rest = &rest[taken..];
+    }
+    shown.push_str(&line[text.len()..]);
+    shown
+}
+
+/// How long the sequence is that sets a style (SGR), where one begins here.
+fn style_length(text: &str) -> usize {
+    let Some(parameters) = text.strip_prefix("\x1b[") else { return 0 };
+    let end = parameters.find(|c: char| !c.is_ascii_digit() && c != ';');
+    end.filter(|end| parameters[*end..].starts_with('m')).map_or(0, |end| end + "\x1b[m".len())
+}
+
 /// A JSON document that says the same with every such character escaped: they can only stand in its texts.
 pub fn json(document: &str) -> String {
     let mut shown = String::with_capacity(document.len());
@@ -54,7 +80,7 @@ pub fn json(document: &str) -> String {
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                     | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+                     | '\u{2060}'..='\u{206f}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -75,6 +101,16 @@ mod tests {
     fn our_own_styles_stay() {
         let text = format!("{} \x1b[1m", styled(31, "bad\x1b[0m"));
         assert_eq!(printed(&text), "\x1b[31mbad\\u{1b}[0m\x1b[0m \\u{1b}[1m");
+    }
+
+    #[test]
+    fn a_text_begins_no_line_of_a_log() {
+        let check = |line: &str, styles, expect: &str| assert_eq!(logged(line, styles), expect, "{line:?}");
+        check("INFO a=1\n", false, "INFO a=1\n");
+        check("INFO a=b\nERROR forged\n", false, "INFO a=b\\nERROR forged\n");
+        check("a\u{2028}b\u{85}c\u{202e}\r\n", false, "a\\u{2028}b\\u{85}c\\u{202e}\\r\n");
+        check("\x1b[31mred\x1b[0m\n", false, "\\u{1b}[31mred\\u{1b}[0m\n");
+        check("\x1b[31mred\x1b[2J\x1b[\n", true, "\x1b[31mred\\u{1b}[2J\\u{1b}[\n");
     }
 
     #[test]

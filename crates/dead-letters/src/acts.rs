@@ -6,7 +6,9 @@ mod store;
 pub use store::{cancel, discard, edit, erase, note, pause, record, release, resume, start_replay, undo};
 
 use crate::read::{Filter, State};
-use serde_json::Value;
+use domain::{AccountId, Cause};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +73,46 @@ pub struct Edit {
     pub audited: Value,
 }
 
-/// What became of a cause's letters whose bodies were to be erased.
+/// Whose letters are to be erased.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whose {
+    /// Those about one fact.
+    Cause(Cause),
+    /// Those that name an account, as far as they died before a moment, and those about facts of the account.
+    Account { account: AccountId, before: Option<OffsetDateTime>, causes: Vec<Cause> },
+}
+
+impl Whose {
+    fn causes(&self) -> &[Cause] {
+        match self {
+            Whose::Cause(cause) => std::slice::from_ref(cause),
+            Whose::Account { causes, .. } => causes,
+        }
+    }
+
+    fn account(&self) -> Option<&str> {
+        match self {
+            Whose::Cause(_) => None,
+            Whose::Account { account, .. } => Some(account.as_str()),
+        }
+    }
+
+    fn before(&self) -> Option<OffsetDateTime> {
+        match self {
+            Whose::Cause(_) => None,
+            Whose::Account { before, .. } => *before,
+        }
+    }
+
+    fn audited(&self) -> Value {
+        match self {
+            Whose::Cause(cause) => json!({ "event": cause.to_string() }),
+            Whose::Account { account, .. } => json!({ "account": account.as_str() }),
+        }
+    }
+}
+
+/// What became of letters whose bodies were to be erased.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Erased {
     /// Emptied now.

@@ -3,6 +3,7 @@
 //! The extensions `traceparent`, `receivedat` and `rawbody` are Bursar's: `rawbody` (base64) travels only from the
 //! ingester to the gate, which stores it apart and does not pass it on.
 
+use crate::calendar;
 use crate::fact::{Fact, FactKind};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -15,6 +16,12 @@ use time::OffsetDateTime;
 
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
 pub const CONTENT_TYPE_BATCH: &str = "application/cloudevents-batch+json";
+
+/// Whether a content type says that a body is a batch. Media types have parameters and no case (RFC 9110, section 8.3.1).
+pub fn is_batch(content_type: Option<&str>) -> bool {
+    let essence = content_type.and_then(|text| text.split(';').next()).unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case(CONTENT_TYPE_BATCH)
+}
 
 /// The most facts one message may carry.
 pub const BATCH_MAX: usize = 500;
@@ -101,6 +108,7 @@ struct Wire<'a> {
 impl Envelope {
     /// Reads one CloudEvent. `now` stands in where the event carries no time.
     pub fn parse(text: &str, now: OffsetDateTime) -> Result<Self, InvalidEnvelope> {
+        expect_object("", text)?;
         let wire: Wire<'_> =
             serde_json::from_str(text).map_err(|error| InvalidEnvelope::NotCloudEvent(error.to_string()))?;
         if wire.specversion != "1.0" {
@@ -113,15 +121,17 @@ impl Envelope {
         check_key("id", &wire.id)?;
         let kind = FactKind::parse(&wire.kind)
             .ok_or_else(|| InvalidEnvelope::UnknownType { got: wire.kind.chars().take(80).collect() })?;
+        expect_object("data: ", wire.data.get())?;
         let fact = Fact::parse(kind, &wire.data)
             .map_err(|error| InvalidEnvelope::Data { kind, why: error.to_string() })?;
+        calendar::check(&fact).map_err(|why| InvalidEnvelope::Data { kind, why: why.to_string() })?;
         let raw = wire.rawbody.map(|body| BASE64.decode(body)).transpose().map_err(|error| {
             InvalidEnvelope::NotCloudEvent(format!("the extension rawbody in base64: {error}"))
         })?;
         Ok(Self {
             cause: Cause { source: wire.source, id: wire.id },
-            time: wire.time.unwrap_or(now),
-            received_at: wire.receivedat,
+            time: told("time", wire.time)?.unwrap_or(now),
+            received_at: told("receivedat", wire.receivedat)?,
             traceparent: wire.traceparent.filter(|text| is_traceparent(text)),
             raw: raw.map(|body| RawDelivery { body }),
             fact,
@@ -243,6 +253,26 @@ impl Parcel {
     }
 }
 
+/// Fields have names: what stands in a list would be taken by its place, and nobody meant that.
+fn expect_object(field: &str, text: &str) -> Result<(), InvalidEnvelope> {
+    let got = match text.trim_start().bytes().next() {
+        Some(b'{') => return Ok(()),
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b'n') => "null",
+        Some(b't' | b'f') => "true or false",
+        Some(b'-' | b'0'..=b'9') => "a number",
+        Some(_) => "no JSON",
+        None => "nothing",
+    };
+    Err(InvalidEnvelope::NotCloudEvent(format!("{field}an object, got {got}")))
+}
+
+fn told(field: &str, at: Option<OffsetDateTime>) -> Result<Option<OffsetDateTime>, InvalidEnvelope> {
+    at.map(|at| calendar::told(at).map_err(|why| InvalidEnvelope::NotCloudEvent(format!("{field}: {why}"))))
+        .transpose()
+}
+
 fn check_key(field: &str, text: &str) -> Result<(), InvalidEnvelope> {
     let printable = !text.chars().any(char::is_control);
     if text.is_empty() || text.len() > KEY_LENGTH_MAX || !printable {
@@ -304,6 +334,65 @@ mod tests {
         check(&USAGE.replace("fact.usage", "usage"), "fact.payment, fact.movement");
         check(&USAGE.replace("\"12.5\"", "12.5"), "expected data of fact.usage");
         check(&USAGE.replace("use_1", ""), "id: 1 to 200");
+    }
+
+    #[test]
+    fn a_cloud_event_and_its_data_are_objects() {
+        let data = USAGE.find("\"data\": ").unwrap() + "\"data\": ".len();
+        let with_data = |data_is: &str| format!("{}{data_is} }}", &USAGE[..data]);
+        let check = |text: &str, expect: &str| {
+            let error = Envelope::parse(text, NOW).unwrap_err().to_string();
+            assert!(error.ends_with(expect), "{error}");
+        };
+        for (text, got) in [
+            (r#"["1.0", "fact.usage", "gateway/eu-1", "use_1"]"#, "an array"),
+            ("\"fact\"", "a string"),
+            ("12", "a number"),
+            ("-1", "a number"),
+            ("null", "null"),
+            ("true", "true or false"),
+            ("", "nothing"),
+        ] {
+            check(text, &format!("an object, got {got}"));
+        }
+        for (text, got) in [
+            (r#"["acct_42", "12.5", null, null]"#, "an array"),
+            ("\"acct_42\"", "a string"),
+            ("12", "a number"),
+            ("null", "null"),
+        ] {
+            check(&with_data(text), &format!("data: an object, got {got}"));
+        }
+        assert!(Envelope::parse(&with_data(r#"{"account": "a", "credits": "1"}"#), NOW).is_ok());
+        assert!(Envelope::parse(&format!(" \n\t{USAGE}\n"), NOW).is_ok());
+    }
+
+    #[test]
+    fn a_content_type_may_have_parameters_and_any_case() {
+        for batch in [
+            CONTENT_TYPE_BATCH,
+            "application/cloudevents-batch+json; charset=utf-8",
+            "Application/CloudEvents-Batch+JSON;charset=UTF-8",
+            " application/cloudevents-batch+json ;x=y",
+        ] {
+            assert!(is_batch(Some(batch)), "{batch}");
+        }
+        for single in [CONTENT_TYPE, "application/cloudevents+json; charset=utf-8", "application/json", ""] {
+            assert!(!is_batch(Some(single)), "{single}");
+        }
+        assert!(!is_batch(None));
+    }
+
+    #[test]
+    fn a_time_outside_the_calendar_is_bad_input() {
+        for time in ["9999-12-31T23:59:59-00:01", "0000-01-01T00:00:00+00:01", "10000-01-01T00:00:00Z"] {
+            let text = USAGE.replace("2026-11-20T10:00:00Z", time);
+            assert!(Envelope::parse(&text, NOW).is_err(), "{time}");
+            let data = format!(r#"{{"account":"a","credits":"1","reason":"r","expires_at":"{time}"}}"#);
+            let grant =
+                format!(r#"{{"specversion":"1.0","type":"fact.grant","source":"s","id":"i","data":{data}}}"#);
+            assert!(Envelope::parse(&grant, NOW).is_err(), "{time}");
+        }
     }
 
     #[test]

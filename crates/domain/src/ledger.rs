@@ -20,6 +20,7 @@ mod rules;
 pub use books::{Account, Books, Lots, Payment, PaymentState};
 pub use rules::{RecordedRules, Rules};
 
+use crate::calendar;
 use crate::catalog::{CatalogVersion, Worth};
 use crate::envelope::Cause;
 use crate::event::{Event, EventData, EventKind};
@@ -528,7 +529,7 @@ impl<'a> Posting<'a> {
 
     /// Credits that come, or come back, to a lot whose time is up can be spent for a while.
     fn give_grace(&self, lot: &mut Lot) {
-        if let Some(until) = self.at.checked_add(self.rules.grace) {
+        if let Some(until) = calendar::later(self.at, self.rules.grace) {
             lot.give_grace(self.at, until);
         }
     }
@@ -744,7 +745,7 @@ impl<'a> Posting<'a> {
 
 /// When what a payment bought expires. Past the last moment that can be told, credits do not.
 fn term(worth: Worth, terms: &Terms) -> Option<OffsetDateTime> {
-    worth.expires_after.and_then(|after| terms.at.checked_add(after))
+    worth.expires_after.and_then(|after| calendar::later(terms.at, after))
 }
 
 /// The name of a payment's own lot.

@@ -4,8 +4,10 @@
 //! input gives the same output, so every decision can be tested, replayed and predicted. Invalid values
 //! cannot be built: what comes from outside is parsed at the edge by the constructors here.
 
+pub mod calendar;
 pub mod catalog;
 pub mod envelope;
+pub mod erasure;
 pub mod event;
 pub mod fact;
 pub mod ids;

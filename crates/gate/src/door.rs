@@ -1,7 +1,7 @@
 //! Who may say what: the two doors of the gate, and what may come through each.
 
 use bus::{Incoming, exchange, queue};
-use domain::envelope::{CONTENT_TYPE, CONTENT_TYPE_BATCH, InvalidEnvelope, Unreadable};
+use domain::envelope::{CONTENT_TYPE, InvalidEnvelope, Unreadable, is_batch};
 use domain::{Envelope, FactKind};
 use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
@@ -52,7 +52,7 @@ impl Door {
         let Ok(text) = std::str::from_utf8(&message.body) else {
             return whole("malformed", "expected JSON in UTF-8, got other bytes".to_owned());
         };
-        if message.content_type.as_deref() != Some(CONTENT_TYPE_BATCH) {
+        if !is_batch(message.content_type.as_deref()) {
             let read = self
                 .parse(text, now)
                 .map_err(|error| ("malformed", error.to_string()))

@@ -12,6 +12,7 @@
 
 mod difference;
 mod door;
+pub mod erasure;
 mod store;
 mod unrecognised;
 
@@ -25,6 +26,7 @@ use bus::{Decoded, Fate, Fated, Incoming, Message, Namespace, Settled, Topology,
 use db::Work;
 use domain::{Cause, Envelope, FactKind, envelope};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use store::Admitted;
 use time::OffsetDateTime;
@@ -81,6 +83,14 @@ impl Candidate {
     fn is_unrecognised(&self) -> bool {
         self.envelope.fact.kind() == FactKind::Unrecognised
     }
+
+    /// Its canonical text as what was admitted is to be measured: without what was erased there.
+    fn beside(&self, admitted: &Admitted) -> Cow<'_, str> {
+        match admitted.is_erased {
+            true => Cow::Owned(self.envelope.fact.clone().without_texts().canonical().get().to_owned()),
+            false => Cow::Borrowed(&self.canonical),
+        }
+    }
 }
 
 impl Gate {
@@ -106,6 +116,9 @@ impl Gate {
     /// notification id), and neither does an upgrade of the translation: both bodies are read by today's code.
     fn says_the_same(&self, candidate: &Candidate, admitted: &Admitted) -> bool {
         if admitted.hash == candidate.hash {
+            return true;
+        }
+        if admitted.is_erased && candidate.beside(admitted) == admitted.fact {
             return true;
         }
         let again = self.admitted_today(&candidate.envelope.cause, admitted);
@@ -150,7 +163,7 @@ impl Gate {
                     candidate.envelope.cause,
                     difference::fields(
                         (&admitted.kind, &admitted.fact),
-                        (candidate.envelope.fact.kind().as_str(), &candidate.canonical)
+                        (candidate.envelope.fact.kind().as_str(), &candidate.beside(admitted))
                     )
                 ),
             },

@@ -11,6 +11,8 @@ pub(crate) struct Admitted {
     pub kind: String,
     pub hash: Vec<u8>,
     pub fact: String,
+    /// Its texts were erased: what it said in them nobody knows any more.
+    pub is_erased: bool,
     /// Absent once its retention is over or it was erased.
     pub raw: Option<RawBody>,
 }
@@ -107,7 +109,8 @@ pub(crate) async fn admitted(
     let sources: Vec<&str> = repeats.iter().map(|cause| cause.source.as_str()).collect();
     let ids: Vec<&str> = repeats.iter().map(|cause| cause.id.as_str()).collect();
     let rows = sqlx::query!(
-        r#"select i.source, i.id, i.kind, i.hash, i.fact, raw.body as "body?", raw.received_at as "received_at?"
+        r#"select i.source, i.id, i.kind, i.hash, i.fact, i.erased_at is not null as "is_erased!",
+                  raw.body as "body?", raw.received_at as "received_at?"
            from inbox i left join raw_deliveries raw on raw.source = i.source and raw.id = i.id
            where (i.source, i.id) in (select * from unnest($1::text[], $2::text[]))
            order by i.source, i.id
@@ -122,7 +125,8 @@ pub(crate) async fn admitted(
         .into_iter()
         .map(|row| {
             let raw = row.body.zip(row.received_at).map(|(body, received_at)| RawBody { body, received_at });
-            let admitted = Admitted { kind: row.kind, hash: row.hash, fact: row.fact, raw };
+            let is_erased = row.is_erased;
+            let admitted = Admitted { kind: row.kind, hash: row.hash, fact: row.fact, is_erased, raw };
             (Cause { source: row.source, id: row.id }, admitted)
         })
         .collect())

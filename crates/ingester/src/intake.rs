@@ -196,7 +196,9 @@ fn check_right(allowed: &[FactKind], envelope: &Envelope) -> Result<(), String> 
 /// A genuine delivery about money that could not be read is kept and must be seen by somebody.
 fn note_unrecognised(envelope: &Envelope) {
     let domain::Fact::Unrecognised(fact) = &envelope.fact else { return };
-    metrics::counter!("bursar_unrecognised_total", "processor" => fact.processor.clone(), "why" => format!("{:?}", fact.why).to_lowercase())
+    // A label is a word of our own.
+    let processor = processors::find(&fact.processor).map_or("other", |processor| processor.name);
+    metrics::counter!("bursar_unrecognised_total", "processor" => processor, "why" => format!("{:?}", fact.why).to_lowercase())
         .increment(1);
     if fact.why == domain::fact::UnrecognisedWhy::Malformed {
         tracing::error!(cause = %envelope.cause, event_type = fact.event_type, detail = fact.detail, "a delivery about money could not be read; it is kept");

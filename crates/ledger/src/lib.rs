@@ -143,9 +143,9 @@ impl bus::Worker for Ledger {
                 "expected JSON in UTF-8, got other bytes".to_owned(),
             )];
         };
-        let read = match message.content_type.as_deref() {
-            Some(envelope::CONTENT_TYPE_BATCH) => Envelope::parse_batch(text, now),
-            _ => Envelope::parse(text, now).map(|envelope| vec![Ok(envelope)]),
+        let read = match envelope::is_batch(message.content_type.as_deref()) {
+            true => Envelope::parse_batch(text, now),
+            false => Envelope::parse(text, now).map(|envelope| vec![Ok(envelope)]),
         };
         match read {
             Err(error) => vec![bad(message.body.clone(), None, error.to_string())],

@@ -11,6 +11,7 @@ mod payment;
 mod posted;
 mod roll_forward;
 mod statement;
+mod texts;
 mod undelivered;
 
 pub use account::{
@@ -26,6 +27,7 @@ pub use payment::{
 pub use posted::{BalanceChange, Posted, posted};
 pub use roll_forward::{CREDITS, Month, RollForwardLine, roll_forward};
 pub use statement::{EntryView, Statement, StatementRange, TransactionView, statement};
+pub use texts::texts_of;
 pub use undelivered::{Undelivered, delivered, undelivered};
 
 use db::{Doing, Error, PgConnection, Pool};

@@ -6,7 +6,9 @@ use secrecy::ExposeSecret;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Output, Stdio};
+use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 /// The environment that a child is given besides its servers: secrets, the configuration's path.
 #[derive(Debug, Clone, Default)]
@@ -69,12 +71,33 @@ impl Bursar {
 
     /// As [`Bursar::start`], with a standard error that nobody reads.
     pub async fn start_unread(site: &Site, settings: &Settings, arguments: &[&str]) -> Self {
+        let mut bursar = Self::start_unread_child(site, settings, arguments);
+        bursar.until_ready().await;
+        bursar
+    }
+
+    /// As [`Bursar::start`], with what it logs: the whole of it, once it has ended.
+    pub async fn start_heard(
+        site: &Site,
+        settings: &Settings,
+        arguments: &[&str],
+    ) -> (Self, JoinHandle<String>) {
+        let mut bursar = Self::start_unread_child(site, settings, arguments);
+        let mut stderr = bursar.child.stderr.take().expect("it is piped");
+        let heard = tokio::spawn(async move {
+            let mut log = Vec::new();
+            drop(stderr.read_to_end(&mut log).await);
+            String::from_utf8_lossy(&log).into_owned()
+        });
+        bursar.until_ready().await;
+        (bursar, heard)
+    }
+
+    fn start_unread_child(site: &Site, settings: &Settings, arguments: &[&str]) -> Self {
         let addresses = Addresses::free();
         let mut fleet = fleet(&addresses, site, settings, arguments);
         let child = fleet.stderr(Stdio::piped()).spawn().expect("the binary can be started");
-        let mut bursar = Self { child, addresses };
-        bursar.until_ready().await;
-        bursar
+        Self { child, addresses }
     }
 
     /// Closes the standard error that nobody reads.

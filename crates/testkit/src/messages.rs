@@ -113,9 +113,9 @@ impl Site {
         let taken = self.take(queue).await;
         let facts = taken.iter().flat_map(|message| {
             let text = str::from_utf8(&message.body).expect("a fact is text");
-            match message.content_type.as_deref() {
-                Some(envelope::CONTENT_TYPE_BATCH) => Envelope::parse_batch(text, AT).expect("a batch"),
-                _ => vec![Ok(Envelope::parse(text, AT).expect("a fact"))],
+            match envelope::is_batch(message.content_type.as_deref()) {
+                true => Envelope::parse_batch(text, AT).expect("a batch"),
+                false => vec![Ok(Envelope::parse(text, AT).expect("a fact"))],
             }
         });
         facts.map(|fact| fact.expect("the fleet passes on what it has read")).collect()

@@ -1,11 +1,13 @@
 //! `account`: balances, lots and the journal of one account, and the list of all.
 
 use super::account_acts::{self, Adjust, Link};
+use super::account_forget::{self, Forget};
 use super::{say, say_json};
 use crate::session::Session;
 use crate::table::{Column, Style, Table, moment, or_none};
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
+use domain::calendar::in_utc;
 use domain::event::Balances;
 use domain::{AccountId, Credits, CustomerId};
 use ledger::read::{
@@ -53,6 +55,9 @@ pub enum AccountCommand {
     Adjust(Adjust),
     /// Say which account a customer or an e-mail address stands for, and deliver the payments that wait for it
     Link(Link),
+    /// Erase what people wrote about an account, for good; ids, amounts, the journal and their proof stay
+    #[command(after_help = account_forget::HELP)]
+    Forget(Forget),
 }
 
 /// An account by its id, or by the e-mail address that is linked to it.
@@ -95,8 +100,9 @@ impl Whose {
 
 /// Reads a moment from the command line.
 pub fn moment_argument(text: &str) -> Result<OffsetDateTime, String> {
-    OffsetDateTime::parse(text, &Rfc3339)
-        .map_err(|_| format!("expected a time such as 2026-11-20T10:00:00Z, got {text:?}"))
+    let at = OffsetDateTime::parse(text, &Rfc3339)
+        .map_err(|_| format!("expected a time such as 2026-11-20T10:00:00Z, got {text:?}"))?;
+    in_utc(at).map_err(|why| format!("{why}: {text:?}"))
 }
 
 pub async fn run(session: &Session, command: AccountCommand) -> Result<ExitCode> {
@@ -108,6 +114,7 @@ pub async fn run(session: &Session, command: AccountCommand) -> Result<ExitCode>
         AccountCommand::List { limit, after } => list(session, limit, after.as_ref()).await,
         AccountCommand::Adjust(arguments) => account_acts::adjust(session, arguments).await,
         AccountCommand::Link(arguments) => account_acts::link(session, arguments).await,
+        AccountCommand::Forget(arguments) => account_forget::forget(session, arguments).await,
     }
 }
 

@@ -1,14 +1,15 @@
 //! `delivery`: the stored body of a delivery, apart from its fact because it may name people.
 
-use super::act::By;
+use super::act::{By, reason};
 use super::{say, say_json};
 use crate::session::Session;
 use crate::visible;
 use anyhow::{Result, anyhow};
 use clap::Subcommand;
 use db::Doing;
-use dead_letters::acts::{self, Erased};
+use dead_letters::acts::{self, Erased, Whose};
 use domain::Cause;
+use gate::erasure::{Erasure, Reached};
 use serde::de::IgnoredAny;
 use serde_json::json;
 use std::process::ExitCode;
@@ -21,10 +22,14 @@ pub enum DeliveryCommand {
         /// As causes are written: paddle/evt_01h8...
         cause: String,
     },
-    /// Erase the body for good, also from dead letters that are closed; the fact, the journal and their proofs stay
+    /// Erase the body and the texts of its fact for good, also from dead letters that are closed; what the fact is and did,
+    /// the journal and their proofs stay
     Erase {
         /// As causes are written: paddle/evt_01h8...
         cause: String,
+        /// Why; it stays in the list of erasures
+        #[arg(long, value_parser = reason)]
+        reason: Option<String>,
         #[command(flatten)]
         by: By,
     },
@@ -35,7 +40,9 @@ pub async fn run(session: &Session, command: DeliveryCommand) -> Result<ExitCode
     match command {
         DeliveryCommand::Show { cause } => {
             let cause = parse(&cause)?;
-            let Some(raw) = gate::raw_body(&mut connection, &cause).await? else { return Ok(absent(&cause)) };
+            let Some(raw) = gate::raw_body(&mut connection, &cause).await? else {
+                return Ok(bodiless(&cause));
+            };
             let body = String::from_utf8_lossy(&raw.body).into_owned();
             match session.json {
                 true => say_json(&json!({ "cause": cause.to_string(), "body": body }))?,
@@ -44,41 +51,50 @@ pub async fn run(session: &Session, command: DeliveryCommand) -> Result<ExitCode
                 false => say(&body),
             }
         }
-        DeliveryCommand::Erase { cause, by } => {
-            let (cause, by) = (parse(&cause)?, by.name()?);
-            let was_stored = gate::erase(&mut connection, &cause).await?;
-            let letters = acts::erase(&session.pool, &cause, &by, OffsetDateTime::now_utc()).await?;
-            return tell(session, &cause, was_stored, &letters);
+        DeliveryCommand::Erase { cause, reason, by } => {
+            drop(connection);
+            return erase(session, &parse(&cause)?, reason, by.name()?).await;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// A letter that is not closed may still be replayed, and is left: then not everything is erased, and the status says so.
-fn tell(session: &Session, cause: &Cause, was_stored: bool, letters: &Erased) -> Result<ExitCode> {
-    let (emptied, left) = (&letters.emptied, &letters.left);
+async fn erase(session: &Session, cause: &Cause, reason: Option<String>, by: String) -> Result<ExitCode> {
+    let erasure = Erasure { by, reason, about: format!("fact {cause}"), at: OffsetDateTime::now_utc() };
+    let whose = Whose::Cause(cause.clone());
+    let letters = acts::erase(&session.pool, &whose, &erasure.by, erasure.at).await?;
+    let causes = std::slice::from_ref(cause);
+    let reached = gate::erasure::erase(&session.pool, causes, letters.emptied.len() as u64, &erasure).await?;
+    let nothing = reached.is_nothing() && letters.left.is_empty();
     if session.json {
         say_json(
-            &json!({ "cause": cause.to_string(), "erased": was_stored, "letters_emptied": emptied, "letters_left": left }),
+            &json!({ "cause": cause.to_string(), "erased": reached.bodies > 0, "texts_erased": reached.facts > 0,
+                          "letters_emptied": letters.emptied, "letters_left": letters.left }),
         )?;
+    } else if nothing {
+        return Ok(absent(cause));
+    } else {
+        say(&text(&format!("of {cause}"), &reached, &letters));
     }
-    if !was_stored && *letters == Erased::default() {
-        return Ok(if session.json { ExitCode::from(1) } else { absent(cause) });
-    }
-    if !session.json {
-        say(&text(cause, was_stored, letters));
-    }
-    Ok(if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(status(nothing, &letters))
 }
 
-fn text(cause: &Cause, was_stored: bool, letters: &Erased) -> String {
+/// Not everything is erased, or there was nothing to erase: the status says so.
+pub fn status(nothing: bool, letters: &Erased) -> ExitCode {
+    if nothing || !letters.left.is_empty() { ExitCode::from(1) } else { ExitCode::SUCCESS }
+}
+
+/// What an erasure reached. A letter that is not closed may still be replayed, and is left.
+pub fn text(of_whom: &str, reached: &Reached, letters: &Erased) -> String {
     let mut lines = Vec::new();
-    if was_stored {
-        lines.push(format!("Erased the body of {cause}."));
-    }
-    if !letters.emptied.is_empty() {
-        lines.push(format!("Erased what {} dead letters said of it.", letters.emptied.len()));
-    }
+    let mut told = |count: u64, what: &str| {
+        if count > 0 {
+            lines.push(format!("Erased {count} {what} {of_whom}."));
+        }
+    };
+    told(reached.bodies, "stored bodies");
+    told(reached.facts, "facts' texts");
+    told(reached.letters, "dead letters' words");
     if !letters.left.is_empty() {
         let ids = letters.left.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         lines.push(format!(
@@ -89,8 +105,15 @@ fn text(cause: &Cause, was_stored: bool, letters: &Erased) -> String {
     lines.join("\n")
 }
 
-fn absent(cause: &Cause) -> ExitCode {
+fn bodiless(cause: &Cause) -> ExitCode {
     say(&format!("No body is stored for {cause}: it never came, was erased, or its retention is over."));
+    ExitCode::from(1)
+}
+
+fn absent(cause: &Cause) -> ExitCode {
+    say(&format!(
+        "Nothing is stored in words of {cause}: it never came, was erased, or its retention is over."
+    ));
     ExitCode::from(1)
 }
 

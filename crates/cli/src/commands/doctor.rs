@@ -6,6 +6,7 @@ mod role;
 
 use super::{say, say_json};
 use crate::session::Session;
+use crate::visible;
 use anyhow::Result;
 use db::Doing;
 use dead_letters::read::{Filter, State as LetterState};
@@ -59,7 +60,7 @@ pub async fn examine(session: &Session) -> Result<ExitCode> {
                 State::Warning => "warning",
                 State::Failed => "FAILED ",
             };
-            say(&format!("{mark}  {:<14} {}", finding.what, finding.says));
+            say(&format!("{mark}  {:<14} {}", finding.what, visible::on_a_line(&finding.says)));
         }
     }
     Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })

@@ -77,5 +77,5 @@ pub fn line(event: &Value) -> String {
         let [available, held, debt] = ["available", "held", "debt"].map(|field| text(&data[field]));
         line.push_str(&format!("  -> available {available}, held {held}, debt {debt}"));
     }
-    line
+    visible::on_a_line(&line)
 }

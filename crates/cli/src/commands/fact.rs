@@ -4,6 +4,7 @@ use super::account::{journal, section};
 use super::{delivery, events, say, say_json};
 use crate::session::Session;
 use crate::table::{Style, moment, or_none};
+use crate::visible::on_a_line;
 use anyhow::Result;
 use clap::Subcommand;
 use ledger::read::{self, FactView};
@@ -49,6 +50,9 @@ fn fact_text(view: &FactView) -> Result<String> {
         ("admitted", moment(view.admitted_at)),
     ];
     lines.extend(view.recognised_at.map(|at| ("recognised", moment(at))));
+    lines.extend(
+        view.erased_at.map(|at| ("erased", format!("{}: what people wrote is gone for good", moment(at)))),
+    );
     lines.push(("came again", format!("{} times", view.repeats)));
     match &view.settled {
         None => lines.push(("outcome", Style::Bad.paint("not settled by the ledger yet"))),
@@ -63,7 +67,11 @@ fn fact_text(view: &FactView) -> Result<String> {
     let said: serde_json::Value = serde_json::from_str(view.data.get())?;
     let mut parts = vec![
         Style::Bold.paint(&view.fact),
-        lines.iter().map(|(name, value)| format!("  {name:<12}{value}")).collect::<Vec<_>>().join("\n"),
+        lines
+            .iter()
+            .map(|(name, value)| format!("  {name:<12}{}", on_a_line(value)))
+            .collect::<Vec<_>>()
+            .join("\n"),
         format!("\n{}\n{}", Style::Bold.paint("What it says"), serde_json::to_string_pretty(&said)?),
     ];
     let count = view.transactions.len() as i64;

@@ -5,6 +5,7 @@ use crate::config::duration;
 use crate::session::Session;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
+use domain::calendar::{in_utc, later};
 use domain::fact::{Grant, GrantKind};
 use domain::money::Credits;
 use domain::{AccountId, Fact};
@@ -55,13 +56,13 @@ pub async fn grant(session: &Session, arguments: Arguments) -> Result<ExitCode> 
 
 fn moment(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime> {
     if let Ok(at) = OffsetDateTime::parse(text, &Rfc3339) {
-        return Ok(at);
+        return in_utc(at).context("--expires");
     }
     let after = duration(text).with_context(|| {
         format!(
             "--expires: expected a duration such as 30d or a time such as 2027-01-31T00:00:00Z, got {text:?}"
         )
     })?;
-    now.checked_add(time::Duration::try_from(after)?)
+    later(now, time::Duration::try_from(after)?)
         .context("--expires: that is past the last moment that can be told")
 }

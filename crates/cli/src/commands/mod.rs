@@ -3,6 +3,7 @@
 
 pub mod account;
 mod account_acts;
+mod account_forget;
 mod act;
 mod acts;
 mod bench;

@@ -5,6 +5,7 @@ use super::payment_acts::{self, Deliver, Move, Value};
 use super::{say, say_json, undelivered};
 use crate::session::Session;
 use crate::table::{Column, Style, Table, moment, or_none};
+use crate::visible::on_a_line;
 use anyhow::{Result, bail};
 use clap::Subcommand;
 use domain::fact::{HoldStatus, MovementKind, MovementStatus, PaymentStatus};
@@ -121,7 +122,11 @@ fn summary(view: &PaymentView) -> String {
         lines.push(("also known as", view.aliases.join(", ")));
     }
     lines.push(("first heard of", moment(line.created_at)));
-    lines.iter().map(|(name, value)| format!("  {name:<16}{value}")).collect::<Vec<_>>().join("\n")
+    lines
+        .iter()
+        .map(|(name, value)| format!("  {name:<16}{}", on_a_line(value)))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 pub fn state_text(view: &PaymentView) -> String {

@@ -1,6 +1,7 @@
 //! `ledger roll-forward`: a month from its opening to its closing.
 
 use super::say;
+use crate::csv;
 use crate::session::Session;
 use crate::table::{Column, Style, Table};
 use crate::visible;
@@ -147,20 +148,13 @@ async fn csv(session: &Session, arguments: &Arguments, report: &mut Report) -> R
     let mut write = |line: RollForwardLine| {
         let own = report.note(&line);
         if own || report.whole {
-            let account = csv_field(line.account.as_deref().unwrap_or(""));
+            let account = csv::field(line.account.as_deref().unwrap_or(""));
             out.line(&format!("{month},{account},{},{}", line.unit, line.amounts().join(",")));
         }
     };
     read::roll_forward(&session.pool, month, arguments.account.as_ref(), &mut write).await?;
     out.end();
     Ok(())
-}
-
-fn csv_field(text: &str) -> String {
-    match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.to_owned(),
-    }
 }
 
 /// One document, written as it is read: `lines` of the accounts, then `totals`.
@@ -194,12 +188,6 @@ async fn json(session: &Session, arguments: &Arguments, report: &mut Report) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_field_of_csv_is_quoted_where_it_must_be() {
-        assert_eq!(csv_field("acct_42"), "acct_42");
-        assert_eq!(csv_field("a,\"b\""), "\"a,\"\"b\"\"\"");
-    }
 
     fn line(account: Option<&str>, unit: &str, adds_up: bool) -> RollForwardLine {
         let zero = || "0".to_owned();

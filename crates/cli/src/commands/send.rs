@@ -2,6 +2,7 @@
 
 use super::{say, say_json};
 use crate::session::Session;
+use crate::visible;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use processors::Processor;
@@ -47,7 +48,7 @@ pub async fn send(session: &Session, arguments: &Arguments) -> Result<ExitCode> 
         say_json(&json!({ "accepted": accepted, "answers": answers }))?;
     } else {
         for (status, body) in &answers {
-            say(&format!("{status} {body}"));
+            say(&format!("{status} {}", visible::on_a_line(&body)));
         }
     }
     Ok(if accepted { ExitCode::SUCCESS } else { ExitCode::from(1) })

@@ -1,10 +1,11 @@
 //! `ledger verify`: prove the ledger's invariants, and name who breaks them.
 
-use super::{acts, rebuild, roll_forward};
+use super::{account_forget, acts, rebuild, roll_forward};
 use super::{say, say_json};
 use crate::fleet::expire_once;
 use crate::session::{CONFIRM_TIMEOUT, Session};
 use crate::table::{Column, Style, Table};
+use crate::visible::on_a_line;
 use anyhow::Result;
 use clap::Subcommand;
 use domain::AccountId;
@@ -48,6 +49,12 @@ pub enum LedgerCommand {
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
         limit: i64,
     },
+    /// What was erased, the latest first: when, by whom, why, and what it reached
+    Erasures {
+        /// How many at most
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        limit: i64,
+    },
 }
 
 pub async fn run(session: &Session, command: LedgerCommand) -> Result<ExitCode> {
@@ -59,6 +66,7 @@ pub async fn run(session: &Session, command: LedgerCommand) -> Result<ExitCode> 
         LedgerCommand::Acts { account, by, limit } => {
             acts::list(session, &ActFilter { account, by, limit }).await
         }
+        LedgerCommand::Erasures { limit } => account_forget::list(session, limit).await,
     }
 }
 
@@ -168,9 +176,9 @@ fn result(check: &Check) -> String {
 fn culprits(check: &Check) -> String {
     let mut lines = vec![Style::Bold.paint(&format!("{}: {}", check.name, check.rule))];
     for culprit in &check.failed {
-        lines.push(format!("  {}", culprit.subject));
-        lines.push(format!("    expected {}", culprit.expected));
-        lines.push(format!("    got      {}", culprit.got));
+        lines.push(format!("  {}", on_a_line(&culprit.subject)));
+        lines.push(format!("    expected {}", on_a_line(&culprit.expected)));
+        lines.push(format!("    got      {}", on_a_line(&culprit.got)));
     }
     lines.join("\n")
 }

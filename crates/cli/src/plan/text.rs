@@ -3,6 +3,7 @@
 use super::{Event, Failure, Outcome, Part, Pending, Plan, PlannedMessage, Publication, Sums, Verdict};
 use crate::commands::account::{journal, moved, section};
 use crate::table::{Column, Style, Table, or_none};
+use crate::visible::on_a_line;
 use domain::Credits;
 use domain::event::Balances;
 use ledger::read::BalanceChange;
@@ -125,8 +126,8 @@ fn beginning(text: &str) -> String {
 fn message_text(message: &PlannedMessage) -> String {
     let heading = format!(
         "\n{} in {}: {}",
-        Style::Bold.paint(&message.label),
-        message.queue,
+        Style::Bold.paint(&on_a_line(&message.label)),
+        on_a_line(&message.queue),
         message.verdict.style().paint(message.verdict.words())
     );
     let parts = message.parts.iter().map(part_text);
@@ -137,9 +138,11 @@ fn part_text(part: &Part) -> String {
     let kind = part.kind.map(|kind| format!(" ({kind})")).unwrap_or_default();
     let path: Vec<String> = part.outcomes.iter().map(Outcome::text).collect();
     let path = if path.is_empty() { String::new() } else { format!(": {}", path.join(", ")) };
-    let mut parts = vec![format!("  {}{kind}{path}", part.name())];
+    let mut parts = vec![on_a_line(&format!("  {}{kind}{path}", part.name()))];
     parts.extend(part.failure.as_ref().map(failure_text));
-    parts.extend(part.pending.as_ref().map(|pending| format!("  {}", Style::Bad.paint(&pending.text()))));
+    parts.extend(
+        part.pending.as_ref().map(|pending| format!("  {}", Style::Bad.paint(&on_a_line(&pending.text())))),
+    );
     parts.extend(whole("Journal", journal(&part.transactions)));
     parts.extend(whole("Balances", balances(&part.balances)));
     parts.extend(whole("Events", events(&part.events)));
@@ -163,7 +166,7 @@ impl Pending {
 
 fn failure_text(failure: &Failure) -> String {
     let text = format!("{} would give up: {}: {}", failure.worker, failure.code, failure.reason);
-    format!("  {}", Style::Bad.paint(&text))
+    format!("  {}", Style::Bad.paint(&on_a_line(&text)))
 }
 
 fn whole(title: &str, table: Table) -> Option<String> {
@@ -265,7 +268,7 @@ impl Sums {
 }
 
 fn row(name: &str, value: &str) -> String {
-    format!("  {name:<12}{value}")
+    format!("  {name:<12}{}", on_a_line(value))
 }
 
 /// `3 admitted, 1 repeated`.

@@ -1,13 +1,12 @@
 //! SQL of what operators do.
 
-use super::{About, Edit, Erased, Error, Order, Pace, Record};
+use super::{About, Edit, Erased, Error, Order, Pace, Record, Whose};
 use crate::fingerprint;
 use crate::letter::key;
 use crate::read::{Filter, State};
 use crate::replay::{end, release as give_back};
 use bus::Attempt;
 use db::{Doing, PgConnection, Pool};
-use domain::Cause;
 use serde_json::json;
 use sqlx::types::Json;
 use sqlx::{Postgres, Transaction};
@@ -502,26 +501,36 @@ pub async fn edit(
     .await
 }
 
-/// Empties the closed letters of a cause, and of what they were before or became by an edit or a replay, for good: bodies,
-/// headers, what an edit changed, and whatever a reason quotes. The letters stay. Safe to repeat.
-pub async fn erase(pool: &Pool, cause: &Cause, by: &str, now: OffsetDateTime) -> Result<Erased, Error> {
+/// Empties the closed letters of a cause or an account, and of what they were before or became by an edit or a replay, for
+/// good: bodies, headers, what an edit changed, and whatever a reason quotes. The letters stay. Safe to repeat.
+pub async fn erase(pool: &Pool, whose: &Whose, by: &str, now: OffsetDateTime) -> Result<Erased, Error> {
+    let (sources, ids): (Vec<&str>, Vec<&str>) =
+        whose.causes().iter().map(|cause| (cause.source.as_str(), cause.id.as_str())).unzip();
     again(async || {
     somebody(by)?;
     let mut transaction = begin(pool).await?;
     let rows = sqlx::query!(
         r#"with recursive meant as (
-               select letter, previous from dead_letters where source = $1 and id = $2
+               select letter, previous from dead_letters
+               where (source, id) in (select * from unnest($1::text[], $2::text[]))
+               union
+               select letter, previous from dead_letters
+               where ($4::timestamptz is null or dead_at < $4)
+                 and (account = $3 or payment in (select i.id from payments p join payment_ids i using (payment)
+                                                  where p.account = $3))
                union
                select l.letter, l.previous from dead_letters l join meant m on l.letter = m.previous or l.previous = m.letter
            )
            select letter as "letter!", closed_at is not null as "is_closed!" from dead_letters
            where letter in (select letter from meant) and erased_at is null order by letter for update"#,
-        cause.source,
-        cause.id,
+        &sources as _,
+        &ids as _,
+        whose.account(),
+        whose.before(),
     )
     .fetch_all(&mut *transaction)
     .await
-    .doing("finding a cause's letters")?;
+    .doing("finding letters to be erased")?;
     let of = |is_closed| rows.iter().filter(move |row| row.is_closed == is_closed).map(|row| row.letter);
     let erased = Erased { emptied: of(true).collect(), left: of(false).collect() };
     if erased == Erased::default() {
@@ -549,7 +558,7 @@ pub async fn erase(pool: &Pool, cause: &Cause, by: &str, now: OffsetDateTime) ->
         now,
         by,
         erased.emptied.first().filter(|_| erased.emptied.len() == 1).copied(),
-        json!({ "event": cause.to_string() }),
+        whose.audited(),
         erased.emptied.len() as i32,
         json!({ "emptied": erased.emptied, "left": erased.left }),
         &erased.emptied,

@@ -1,6 +1,7 @@
 //! The rule on histories: exact ones, as an accountant would check them, and random ones.
 
 mod acts;
+mod calendar;
 mod examples;
 mod histories;
 mod mistakes;

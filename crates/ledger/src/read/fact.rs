@@ -31,6 +31,9 @@ pub struct FactView {
     /// When it was understood, where nobody understood it at first.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub recognised_at: Option<OffsetDateTime>,
+    /// Since when what people wrote into it is gone.
+    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub erased_at: Option<OffsetDateTime>,
     /// How often it came again and was stopped.
     pub repeats: i32,
     /// Nothing as long as the ledger has not read it.
@@ -62,6 +65,7 @@ pub struct AdmittedFact {
     pub time: OffsetDateTime,
     pub admitted_at: OffsetDateTime,
     pub recognised_at: Option<OffsetDateTime>,
+    pub erased_at: Option<OffsetDateTime>,
     pub repeats: i32,
 }
 
@@ -88,7 +92,7 @@ pub async fn admitted(pool: &Pool, cause: &Cause) -> Result<Option<AdmittedFact>
 async fn stored(connection: &mut PgConnection, cause: &Cause) -> Result<Option<AdmittedFact>, Error> {
     sqlx::query_as!(
         AdmittedFact,
-        "select kind, fact, time, admitted_at, recognised_at, repeats from inbox where source = $1 and id = $2",
+        "select kind, fact, time, admitted_at, recognised_at, erased_at, repeats from inbox where source = $1 and id = $2",
         cause.source,
         cause.id,
     )
@@ -143,6 +147,7 @@ pub async fn fact(pool: &Pool, cause: &Cause) -> Result<Option<FactView>, Error>
         time: admitted.time,
         admitted_at: admitted.admitted_at,
         recognised_at: admitted.recognised_at,
+        erased_at: admitted.erased_at,
         repeats: admitted.repeats,
         settled,
         transactions,

@@ -285,7 +285,7 @@ async fn facts(connection: &mut PgConnection, names: &[String]) -> Result<Vec<Fa
 /// Processors' times come in any offset; what is shown is in UTC.
 fn in_utc(mut record: PaymentRecord) -> PaymentRecord {
     fn shift<T>(stated: &mut Stated<T>) {
-        stated.at = stated.at.to_offset(UtcOffset::UTC);
+        stated.at = stated.at.checked_to_offset(UtcOffset::UTC).unwrap_or(stated.at);
     }
     record.descriptions.values_mut().for_each(shift);
     record.movements.values_mut().for_each(shift);

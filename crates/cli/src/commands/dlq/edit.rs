@@ -10,6 +10,7 @@ use crate::commands::bulk::{Consent, agreed_where_asked};
 use crate::commands::{Usage, say_json};
 use crate::session::Session;
 use crate::table::Style;
+use crate::visible::on_a_line;
 use anyhow::{Context, Result, anyhow, bail};
 use bus::{Incoming, queue};
 use clap::{ArgGroup, Args};
@@ -17,7 +18,7 @@ use db::Doing;
 use dead_letters::Subject;
 use dead_letters::acts::{self, Edit};
 use dead_letters::read::{self, Filter, State, StoredMessage};
-use domain::envelope::CONTENT_TYPE_BATCH;
+use domain::envelope::is_batch;
 use domain::{Envelope, FactKind};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -178,7 +179,7 @@ impl Old {
         }
         let body = &stored.message.body;
         let read = document::parse(body);
-        let is_batch = stored.message.content_type.as_deref() == Some(CONTENT_TYPE_BATCH);
+        let is_batch = is_batch(stored.message.content_type.as_deref());
         if is_batch || matches!(read, Ok(Value::Array(_))) {
             bail!(
                 "expected a single fact, {letter} is a batch: have its facts stated again, each in a message of its own (`bursar dlq export {letter}` has them), then discard it"
@@ -299,7 +300,8 @@ impl Edited {
     }
 
     fn text(&self) -> String {
-        let mut lines: Vec<String> = self.diff.iter().map(|change| format!("  {change}")).collect();
+        let mut lines: Vec<String> =
+            self.diff.iter().map(|change| on_a_line(&format!("  {change}"))).collect();
         if self.loses_raw_body {
             lines.push("  The delivery as it came is left out: it proves something else.".to_owned());
         }

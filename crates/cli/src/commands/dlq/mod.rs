@@ -22,6 +22,7 @@ use anyhow::{Result, anyhow};
 use clap::{ArgGroup, Args, Subcommand};
 use dead_letters::acts;
 use dead_letters::read::{self, Filter, LetterLine, State};
+use domain::calendar::in_utc;
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -227,7 +228,7 @@ fn something(text: &str) -> Result<String, String> {
 
 fn then(text: &str) -> Result<OffsetDateTime, String> {
     if let Ok(at) = OffsetDateTime::parse(text, &Rfc3339) {
-        return Ok(at);
+        return in_utc(at).map_err(|why| format!("{why}: {text:?}"));
     }
     let ago = text.trim().trim_end_matches("ago").trim();
     duration(ago)

@@ -7,12 +7,14 @@ use crate::commands::account::{journal, section};
 use crate::commands::{say, say_json};
 use crate::session::Session;
 use crate::table::{Column, Style, Table, moment, or_none};
+use crate::visible::on_a_line;
 use anyhow::{Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use dead_letters::read::{self, LetterView};
 use domain::{AccountId, Cause};
 use ledger::read::{self as books, AccountView, FactView};
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use uuid::Uuid;
@@ -61,7 +63,7 @@ async fn known(session: &Session, view: &LetterView) -> Result<Known> {
 fn text(view: &LetterView, known: &Known) -> String {
     let mut parts =
         vec![Style::Bold.paint(&format!("{}  {}", view.line.letter, view.line.state)), summary(view)];
-    parts.push(format!("\n{}\n{}", Style::Bold.paint("Why"), view.line.reason));
+    parts.push(format!("\n{}\n{}", Style::Bold.paint("Why"), on_a_line(&view.line.reason)));
     parts.extend(both_sides(view));
     parts.extend(section("What was tried", timeline(view), 1));
     parts.push(format!("\n{}\n{}", Style::Bold.paint("What it says"), said(view)));
@@ -126,7 +128,11 @@ fn summary(view: &LetterView) -> String {
     lines.extend(
         view.erased_at.map(|at| ("erased", format!("{}: what it said is gone for good", moment(at)))),
     );
-    lines.iter().map(|(name, value)| format!("  {name:<10}{value}")).collect::<Vec<_>>().join("\n")
+    lines
+        .iter()
+        .map(|(name, value)| format!("  {name:<10}{}", on_a_line(value)))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Everything that happened to it, in the order of its happening.
@@ -154,7 +160,12 @@ fn timeline(view: &LetterView) -> Table {
 fn said(view: &LetterView) -> String {
     let letter = view.line.letter;
     let whole = format!("`bursar dlq export {letter} --to FILE`, or `bursar dlq show {letter} --json`");
-    body::text(&view.body, &whole)
+    let text = body::text(&view.body, &whole);
+    match serde_json::from_slice::<IgnoredAny>(&view.body) {
+        Ok(_) => text,
+        // Set back, so that no line of it can be taken for one of ours.
+        Err(_) => text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n"),
+    }
 }
 
 /// The letter with its body as text, and as it came where it is none.

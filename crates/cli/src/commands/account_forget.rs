@@ -1,0 +1,119 @@
+//! `account forget` and `ledger erasures`: what people wrote about an account is erased, and who did it is known.
+
+use super::act::{By, reason};
+use super::{account::moment_argument, delivery, say, say_json};
+use crate::session::Session;
+use crate::table::{Column, Table, moment, or_none};
+use anyhow::Result;
+use clap::Args;
+use dead_letters::acts::{self, Erased, Whose};
+use domain::{AccountId, Cause};
+use gate::erasure::{self, Erasure, ErasureLine, Reached};
+use ledger::read;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use time::OffsetDateTime;
+
+pub const HELP: &str =
+    "What goes: descriptions of usage, words of refund requests, reasons of grants, disputes and acts, stored
+bodies of deliveries, and what closed dead letters hold of them. What stays: ids, amounts, times, the
+journal, and their proof; events that went out. Dead letters that are open are named and left: exit status 1.
+Nothing brings it back. Backups keep it as long as you keep them.";
+
+#[derive(Args)]
+pub struct Forget {
+    /// The platform's own id of the account
+    account: AccountId,
+    /// Only what came before this moment (RFC 3339)
+    #[arg(long, value_name = "TIME", value_parser = moment_argument)]
+    before: Option<OffsetDateTime>,
+    /// Say how many facts it would reach, and erase nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Why; it stays in the list of erasures
+    #[arg(long, value_parser = reason)]
+    reason: String,
+    #[command(flatten)]
+    by: By,
+}
+
+pub async fn forget(session: &Session, arguments: Forget) -> Result<ExitCode> {
+    let causes = read::texts_of(&session.pool, &arguments.account, arguments.before).await?;
+    if arguments.dry_run {
+        return foretell(session, &arguments.account, &causes);
+    }
+    let erasure = Erasure {
+        by: arguments.by.name()?,
+        about: format!("account {}", arguments.account),
+        reason: Some(arguments.reason),
+        at: OffsetDateTime::now_utc(),
+    };
+    let account = arguments.account.clone();
+    let whose = Whose::Account { account, before: arguments.before, causes };
+    let letters = acts::erase(&session.pool, &whose, &erasure.by, erasure.at).await?;
+    let Whose::Account { causes, .. } = &whose else { unreachable!("made above") };
+    let reached = erasure::erase(&session.pool, causes, letters.emptied.len() as u64, &erasure).await?;
+    tell(session, &arguments.account, reached, &letters)
+}
+
+fn foretell(session: &Session, account: &AccountId, causes: &[Cause]) -> Result<ExitCode> {
+    match session.json {
+        true => {
+            let facts: Vec<String> = causes.iter().map(ToString::to_string).collect();
+            say_json(&json!({ "account": account, "dry_run": true, "facts": facts }))?;
+        }
+        false => say(&format!(
+            "Would erase what {} facts about {account} hold in words, with their bodies and closed dead letters.",
+            causes.len()
+        )),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(session: &Session, account: &AccountId, reached: Reached, letters: &Erased) -> Result<ExitCode> {
+    let nothing = reached.is_nothing() && letters.left.is_empty();
+    if session.json {
+        say_json(&json!({ "account": account, "facts": reached.facts, "bodies": reached.bodies,
+                          "letters_emptied": letters.emptied, "letters_left": letters.left }))?;
+    } else if nothing {
+        say(&format!("Nothing is stored in words about {account}: it was erased, or never there."));
+    } else {
+        say(&delivery::text(&format!("about {account}"), &reached, letters));
+    }
+    Ok(delivery::status(nothing, letters))
+}
+
+pub async fn list(session: &Session, limit: i64) -> Result<ExitCode> {
+    let erasures = erasure::erasures(&session.pool, limit).await?;
+    match session.json {
+        true => say_json(&BTreeMap::from([("erasures", &erasures)]))?,
+        false if erasures.is_empty() => say("Nothing was erased."),
+        false => say(&table(&erasures).to_string()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(erasures: &[ErasureLine]) -> Table {
+    let mut table = Table::new(&[
+        Column::Text("time"),
+        Column::Text("by"),
+        Column::Text("about"),
+        Column::Number("facts"),
+        Column::Number("bodies"),
+        Column::Number("letters"),
+        Column::Text("reason"),
+    ]);
+    for line in erasures {
+        table.row(vec![
+            moment(line.at),
+            line.by.clone(),
+            line.about.clone(),
+            line.facts.to_string(),
+            line.bodies.to_string(),
+            line.letters.to_string(),
+            or_none(line.reason.as_deref()),
+        ]);
+    }
+    table
+}
