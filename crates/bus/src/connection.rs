@@ -1,5 +1,6 @@
 //! A connection that is there when it is needed, shared by the channels of one purpose.
 
+use crate::wire;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
@@ -57,6 +58,11 @@ impl Broker {
         Self { url, name: name.to_owned(), connection: Arc::default() }
     }
 
+    /// Another connection of the same kind, for one purpose of several.
+    pub(crate) fn apart(&self, purpose: &str) -> Self {
+        Self::new(self.url.clone(), &format!("{} {purpose}", self.name))
+    }
+
     pub async fn channel(&self) -> Result<Channel, BrokerError> {
         let connection = self.connected().await?;
         let opened = tokio::time::timeout(CONNECT_TIMEOUT, connection.create_channel()).await;
@@ -83,7 +89,7 @@ impl Broker {
             // One attempt: when to try again is decided by whoever needs the connection.
             .configure_backoff(|backoff| backoff.with_max_times(0));
         let url = self.url_with_heartbeat();
-        let connecting = Connection::connect(&url, properties);
+        let connecting = wire::connect(&url, properties);
         let connection = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
             .await
             .map_err(|_| BrokerError::Timeout(CONNECT_TIMEOUT))??;

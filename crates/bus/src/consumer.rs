@@ -16,6 +16,10 @@
 //! | poison | split until the culprit stands alone; it is dead-lettered at once |
 //! | unknown | split until the culprit stands alone; it rests on the retry ladder, climbs it with nobody beside it, and is dead-lettered at its end |
 //! | the end of the process | see [`suspect`]: what came back too often is settled alone, and each try is counted before it |
+//!
+//! A message of which the client cannot read everything is a dead letter, like one that its worker cannot: see
+//! [`wire`](crate::wire). Should one kill the connection nevertheless, it does so to its own queue alone: a lane that loses its
+//! consumer over and over goes on by a connection of its worker's.
 
 mod health;
 mod lane;
@@ -145,13 +149,15 @@ pub async fn run<W: Worker>(worker: Arc<W>, lanes: usize, context: Context) {
     // An increase is told of a counter only once it has been there before: the first panic is one, too.
     metrics::counter!("bursar_panics_total", "worker" => W::NAME).increment(0);
     let shards: Arc<[Shard]> = (0..lanes).map(|_| Shard::default()).collect();
+    let apart = context.consume.apart(worker.queue());
     let lanes = (0..lanes).map(|number| {
         let context = Context { publisher: context.publisher.sibling(), ..context.clone() };
-        tokio::spawn(Lane::new(worker.clone(), context, number, shards.clone()).supervise())
+        tokio::spawn(Lane::new(worker.clone(), context, number, shards.clone(), apart.clone()).supervise())
     });
     for lane in lanes.collect::<Vec<_>>() {
         if let Err(error) = lane.await {
             tracing::error!(worker = W::NAME, %error, "a lane ended by a panic outside its worker");
         }
     }
+    apart.close().await;
 }

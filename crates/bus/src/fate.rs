@@ -26,6 +26,8 @@ pub mod code {
     pub const TIME_LIMIT: &str = "time_limit";
     /// The process ended over it, again and again.
     pub const CRASH: &str = "crash";
+    /// Its properties cannot be read, see [`Unreadable`](crate::Unreadable).
+    pub const UNREADABLE: &str = "unreadable_properties";
 }
 
 /// A worker's error states the fate of each of its cases.

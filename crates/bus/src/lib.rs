@@ -16,6 +16,8 @@ mod publisher;
 mod reader;
 mod returned;
 mod topology;
+mod unreadable;
+mod wire;
 
 pub use backoff::Delays;
 pub use connection::{Broker, BrokerError, QueueDepth};
@@ -31,3 +33,4 @@ pub use returned::{Attempt, Death, Replayed, Returned};
 pub use topology::{
     Binding, Difference, Exchange, Ladder, Namespace, Queue, QueueKind, Topology, exchange, queue,
 };
+pub use unreadable::Unreadable;

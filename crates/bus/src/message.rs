@@ -1,6 +1,8 @@
 //! Messages as Bursar sends and receives them.
 
 use crate::returned::{Death, Returned};
+use crate::unreadable::Unreadable;
+use crate::wire;
 use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
@@ -38,6 +40,8 @@ pub mod header {
     pub const DEAD_REASON: &str = "bursar-reason";
     /// RFC 3339.
     pub const DEAD_AT: &str = "bursar-dead-at";
+    /// How much of the body, at its beginning, is what of the message cannot be read, see [`Unreadable`](crate::Unreadable).
+    pub const UNREADABLE: &str = "bursar-unreadable";
 }
 
 /// A message to be published, always persistent and mandatory.
@@ -103,6 +107,8 @@ pub struct Incoming {
     pub death: Option<Death>,
     /// How often the broker took it back from a consumer that had not settled it.
     pub returns: u64,
+    /// Set where some of it cannot be read: the fields above hold what can.
+    pub unreadable: Option<Unreadable>,
     pub body: Vec<u8>,
 }
 
@@ -112,9 +118,16 @@ impl From<Delivery> for Incoming {
         let properties = &delivery.properties;
         let mut headers = properties.headers().as_ref().map(readable).unwrap_or_default();
         headers.extend(properties.headers().as_ref().map(latest_death).unwrap_or_default());
+        let mut body = delivery.data;
+        let set_aside = headers.get(header::UNREADABLE).and_then(|mark| wire::set_aside(mark));
+        let unreadable = set_aside.and_then(|length| Unreadable::take_off(&mut body, length));
+        if unreadable.is_some() {
+            headers.remove(header::UNREADABLE);
+        }
         Self {
             returned: None,
             death: None,
+            unreadable,
             returns: returns(delivery.redelivered, properties),
             exchange: delivery.exchange.as_str().to_owned(),
             routing_key: delivery.routing_key.as_str().to_owned(),
@@ -122,7 +135,7 @@ impl From<Delivery> for Incoming {
             content_type: text(properties.content_type()),
             user_id: text(properties.user_id()),
             headers,
-            body: delivery.data,
+            body,
         }
     }
 }

@@ -7,6 +7,7 @@
 
 use crate::message::{Incoming, Message, header};
 use crate::topology::{Namespace, exchange};
+use crate::unreadable::Unreadable;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
@@ -106,6 +107,9 @@ impl Incoming {
             self.routing_key = own.remove(header::ROUTING_KEY).unwrap_or_default();
             self.user_id = own.remove(header::USER);
             self.death = self.death.or_else(|| death(&mut own));
+            let length = own.get(header::UNREADABLE).and_then(|text| text.parse().ok());
+            let carried = length.and_then(|length| Unreadable::take_off(&mut self.body, length));
+            self.unreadable = self.unreadable.or(carried);
             self.returned = Some(Returned {
                 first_failed_at,
                 attempts: own.get(header::ATTEMPTS).map(|text| parse_attempts(text)).unwrap_or_default(),
@@ -208,25 +212,34 @@ impl Incoming {
         death: Option<&Death>,
         now: OffsetDateTime,
     ) -> Message {
+        let message_id = self.message_id.clone().unwrap_or_else(|| stand_in_id(&part.body));
+        let (mut headers, mut body) = (self.passport(attempts, death, now), part.body);
+        if let Some(unreadable) = &self.unreadable {
+            headers.insert(header::UNREADABLE.to_owned(), unreadable.put_on(&mut body).to_string());
+        }
         Message {
             exchange: to.exchange,
             routing_key: to.routing_key,
-            message_id: self.message_id.clone().unwrap_or_else(|| stand_in_id(&part.body)),
+            message_id,
             content_type: part
                 .content_type
                 .map(str::to_owned)
                 .or_else(|| self.content_type.clone())
                 .unwrap_or_else(|| "application/octet-stream".to_owned()),
-            headers: self.passport(attempts, death, now),
-            body: part.body,
+            headers,
+            body,
         }
     }
 
     /// A dead letter's message as a replay puts it back into the queue it lay in (its name without the namespace): the
-    /// same identity, and its attempts counted from none again.
+    /// same identity, and its attempts counted from none again. What of it cannot be read stays behind.
     pub fn replay(&self, namespace: &Namespace, queue: &str) -> Message {
         let to = Address { exchange: String::new(), routing_key: namespace.name(queue) };
         let part = Part { content_type: None, body: self.body.clone() };
+        if self.unreadable.is_some() {
+            let readable = Self { unreadable: None, ..self.clone() };
+            return readable.on_its_way(to, part, &[], None, OffsetDateTime::now_utc());
+        }
         self.on_its_way(to, part, &[], None, OffsetDateTime::now_utc())
     }
 
@@ -335,6 +348,7 @@ mod tests {
             returned: None,
             death: None,
             returns: 0,
+            unreadable: None,
             body: b"body".to_vec(),
         }
     }
@@ -351,6 +365,7 @@ mod tests {
             returned: None,
             death: None,
             returns: 0,
+            unreadable: None,
             body: message.body,
         }
     }

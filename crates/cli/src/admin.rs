@@ -71,15 +71,17 @@ async fn ready(State(admin): State<Admin>) -> Response {
         true => "ready",
         false => "not connected",
     };
-    let (idle, stuck) = (admin.health.idle(), admin.health.stuck());
+    let (idle, losing, stuck) = (admin.health.idle(), admin.health.losing(), admin.health.stuck());
     let ready = database == "ready" && broker == "ready" && admin.health.has_started();
-    let ready = ready && idle.is_empty() && stuck.is_empty() && !admin.stop.is_cancelled();
+    let ready = ready && idle.is_empty() && losing.is_empty() && stuck.is_empty();
+    let ready = ready && !admin.stop.is_cancelled();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({
         "ready": ready,
         "database": database,
         "broker": broker,
         "without_consumer": idle,
+        "losing_consumers": losing,
         "stuck": stuck,
     });
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()

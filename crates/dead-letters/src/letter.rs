@@ -2,8 +2,9 @@
 
 use crate::fingerprint;
 use crate::subject::Subject;
-use bus::{Attempt, Death, Incoming, Replayed, Returned, code};
+use bus::{Attempt, Death, Incoming, Replayed, Returned, Unreadable, code};
 use domain::fact::FactKind;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,7 +32,10 @@ pub struct Letter {
 impl Letter {
     /// Reads what the loop wrote into its headers; where the broker gave up on it, what that wrote.
     pub fn read(incoming: &Incoming, settings: &processors::Settings, now: OffsetDateTime) -> Self {
-        let death = incoming.death.clone().unwrap_or_else(|| stray(incoming));
+        let death = incoming.death.clone().unwrap_or_else(|| match &incoming.unreadable {
+            Some(unreadable) => stray(incoming, code::UNREADABLE, unreadable.reason()),
+            None => stray(incoming, "unexplained", UNEXPLAINED.to_owned()),
+        });
         let returned = incoming.returned.clone();
         let first_failed_at = returned.as_ref().map_or(now, |returned| returned.first_failed_at);
         let replayed = returned.as_ref().and_then(|returned| returned.replayed);
@@ -56,13 +60,19 @@ impl Letter {
     pub fn key(&self) -> [u8; 32] {
         let replay = self.replayed.map(|replayed| replayed.replay.to_string()).unwrap_or_default();
         let id = self.message.message_id.as_deref().unwrap_or("");
-        key(&[
+        let said = [
             self.worker.as_bytes(),
             self.queue.as_bytes(),
             id.as_bytes(),
             replay.as_bytes(),
             &self.message.body,
-        ])
+        ];
+        // What tells two messages apart may be what cannot be read.
+        let unreadable = self.message.unreadable.as_ref().map(Unreadable::identity);
+        match &unreadable {
+            None => key(&said),
+            Some(unreadable) => key(&[&said[..], &[unreadable]].concat()),
+        }
     }
 
     /// The kind of failure it is one of.
@@ -93,6 +103,25 @@ fn subject(
     catch_unwind(read).unwrap_or_default()
 }
 
+/// What of a message cannot be read, in hexadecimal digits; empty is what can be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AsItCame {
+    pub exchange: String,
+    pub routing_key: String,
+    /// AMQP 0-9-1: flags and values.
+    pub properties: String,
+}
+
+impl From<&Unreadable> for AsItCame {
+    fn from(unreadable: &Unreadable) -> Self {
+        Self {
+            exchange: hex::encode(&unreadable.exchange),
+            routing_key: hex::encode(&unreadable.routing_key),
+            properties: hex::encode(&unreadable.properties),
+        }
+    }
+}
+
 /// A message as it is stored in a letter's row.
 pub(crate) struct Stored {
     pub exchange: String,
@@ -117,6 +146,7 @@ impl Stored {
             returned: Some(Returned { first_failed_at, attempts: Vec::new(), replayed }),
             death: None,
             returns: 0,
+            unreadable: None,
             body: self.body,
         }
     }
@@ -131,13 +161,15 @@ pub(crate) fn key(parts: &[&[u8]]) -> [u8; 32] {
     hash.finalize().into()
 }
 
+const UNEXPLAINED: &str = "expected the headers of a dead letter, got none: who publishes to this exchange?";
+
 /// A message that somebody put there and that says nothing of its death.
-fn stray(incoming: &Incoming) -> Death {
+fn stray(incoming: &Incoming, code: &str, reason: String) -> Death {
     Death {
         worker: incoming.routing_key.clone(),
         queue: String::new(),
-        code: "unexplained".to_owned(),
-        reason: "expected the headers of a dead letter, got none: who publishes to this exchange?".to_owned(),
+        code: code.to_owned(),
+        reason,
         at: None,
     }
 }

@@ -21,7 +21,7 @@ mod retention;
 mod store;
 mod subject;
 
-pub use letter::Letter;
+pub use letter::{AsItCame, Letter};
 pub use retention::{Retention, purge};
 pub use subject::Subject;
 

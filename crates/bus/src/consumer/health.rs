@@ -6,6 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// A server that is started again takes a consumer once. So many within the time have a reason of their own.
+pub(super) const LOSSES_MAX: usize = 3;
+pub(super) const LOSSES_WITHIN: Duration = Duration::from_secs(60);
+
 /// The lanes of a process.
 #[derive(Clone, Default)]
 pub struct Health(Arc<Mutex<BTreeMap<String, Lane>>>);
@@ -13,6 +17,8 @@ pub struct Health(Arc<Mutex<BTreeMap<String, Lane>>>);
 #[derive(Default)]
 struct Lane {
     is_consuming: bool,
+    /// When its latest consumers were lost, since it last settled a batch.
+    losses: Vec<Instant>,
     /// Batches and steps that are not over.
     in_hand: BTreeMap<u64, Doing>,
     begun: u64,
@@ -45,7 +51,19 @@ impl Health {
     }
 
     pub(super) fn consumes(&self, lane: &str, is_consuming: bool) {
-        self.lanes().entry(lane.to_owned()).or_default().is_consuming = is_consuming;
+        let mut lanes = self.lanes();
+        let lane = lanes.entry(lane.to_owned()).or_default();
+        if lane.is_consuming && !is_consuming {
+            lane.losses.retain(|lost| lost.elapsed() < LOSSES_WITHIN);
+            lane.losses.push(Instant::now());
+        }
+        lane.is_consuming = is_consuming;
+    }
+
+    pub(super) fn settled(&self, lane: &str) {
+        if let Some(lane) = self.lanes().get_mut(lane) {
+            lane.losses.clear();
+        }
     }
 
     /// A batch, from its first message until it is settled, with every pause.
@@ -74,6 +92,12 @@ impl Health {
     /// The lanes that have no consumer.
     pub fn idle(&self) -> Vec<String> {
         self.which(|lane| !lane.is_consuming)
+    }
+
+    /// The lanes that lose every consumer before they settle anything: something in their queue kills the connection.
+    pub fn losing(&self) -> Vec<String> {
+        let lately = |lost: &&Instant| lost.elapsed() < LOSSES_WITHIN;
+        self.which(|lane| lane.losses.iter().filter(lately).count() >= LOSSES_MAX)
     }
 
     /// The lanes that stand still though nothing is away: a step of theirs takes far longer than all its limits allow.

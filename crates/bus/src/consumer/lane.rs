@@ -1,6 +1,6 @@
 //! One consumer on one channel: it takes a batch, settles it, acknowledges it, and is built anew whenever it is lost.
 
-use super::health::InHand;
+use super::health::{InHand, LOSSES_MAX, LOSSES_WITHIN};
 use super::prefetch::Prefetch;
 use super::stage::Stage;
 use super::suspect::{Begun, Suspect, Tried, accusation, came_back_often};
@@ -12,6 +12,7 @@ use crate::fate::{Fate, Fated, code, panic_text};
 use crate::message::Incoming;
 use crate::publisher::PublishError;
 use crate::returned::Part;
+use crate::unreadable::Unreadable;
 use db::Work;
 use futures_util::future::try_join_all;
 use futures_util::{FutureExt, StreamExt};
@@ -50,6 +51,8 @@ pub(super) struct Lane<W> {
     name: String,
     /// Shared by the worker's lanes.
     shards: Arc<[Shard]>,
+    /// A connection of the worker's lanes alone.
+    apart: Broker,
 }
 
 /// Why a lane's consumer is over.
@@ -60,6 +63,28 @@ enum Ended {
     Lost(String),
     /// Another prefetch fits the messages better, and all that the old one brought is settled.
     Resized,
+}
+
+/// When a lane lost its consumer. The workers of a process share a connection, which costs 8 MiB of memory, as long as it
+/// serves: what kills it over and over may lie in the queue of one of them, and stops that one alone once each has its own.
+#[derive(Default)]
+struct Losses(Vec<Instant>);
+
+impl Losses {
+    /// A broker that is away is no loss: there was no consumer.
+    fn note(&mut self, ended: &Result<Ended, BrokerError>) {
+        if let Ok(Ended::Lost(_)) = ended
+            && !self.are_many()
+        {
+            self.0.retain(|lost| lost.elapsed() < LOSSES_WITHIN);
+            self.0.push(Instant::now());
+        }
+    }
+
+    /// Whether it goes on by a connection apart, for good.
+    fn are_many(&self) -> bool {
+        self.0.len() >= LOSSES_MAX
+    }
 }
 
 /// Where a lane's messages come from.
@@ -136,18 +161,21 @@ enum Ruling {
 }
 
 impl<W: Worker> Lane<W> {
-    pub fn new(worker: Arc<W>, context: Context, number: usize, shards: Arc<[Shard]>) -> Self {
+    pub fn new(worker: Arc<W>, context: Context, number: usize, shards: Arc<[Shard]>, apart: Broker) -> Self {
         let name = format!("{}.{number}", worker.queue());
-        Self { worker, context, name, shards }
+        Self { worker, context, name, shards, apart }
     }
 
     /// Builds the consumer, and builds it anew whenever it is lost.
     pub async fn supervise(self) {
         let mut delays = Delays::for_servers();
+        let mut losses = Losses::default();
         while !self.context.stop.is_cancelled() {
             let started = Instant::now();
-            let ended = self.consume().await;
+            let broker = if losses.are_many() { &self.apart } else { &self.context.consume };
+            let ended = self.consume(broker).await;
             self.context.health.consumes(&self.name, false);
+            losses.note(&ended);
             let why = match ended {
                 Ok(Ended::Stopped) => return,
                 Ok(Ended::Lost(why)) => why,
@@ -172,8 +200,8 @@ impl<W: Worker> Lane<W> {
         }
     }
 
-    async fn consume(&self) -> Result<Ended, BrokerError> {
-        let channel = self.context.consume.channel().await?;
+    async fn consume(&self, broker: &Broker) -> Result<Ended, BrokerError> {
+        let channel = broker.channel().await?;
         let mut prefetch = Prefetch::of::<W>();
         loop {
             match self.consume_with(&channel, &mut prefetch).await? {
@@ -196,6 +224,8 @@ impl<W: Worker> Lane<W> {
         self.context.health.consumes(&self.name, true);
         tracing::info!(worker = W::NAME, lane = self.name, queue, prefetch = prefetch.messages, "consuming");
         let ended = self.work_off(channel, &mut source, prefetch).await;
+        // A consumer that there was is lost, however it shows.
+        let ended = Ok(ended.unwrap_or_else(|error| Ended::Lost(error.to_string())));
         if let Ok(Ended::Stopped) = ended {
             // What was delivered and not taken up goes back with the closing channel. RabbitMQ before 4 counts that as a
             // return, as it does a crash: who is a suspect by it is only settled alone.
@@ -226,6 +256,7 @@ impl<W: Worker> Lane<W> {
                 return Ok(Ended::Stopped);
             }
             channel.basic_ack(last_tag, BasicAckOptions { multiple: true }).await?;
+            self.context.health.settled(&self.name);
         }
     }
 
@@ -269,10 +300,13 @@ impl<W: Worker> Lane<W> {
     /// Reads a message into the batch. Fails where it waited for its turn, and the lane was asked to stop.
     async fn add(&self, batch: &mut Batch<W::Item>, received: Received) -> Result<(), Stop> {
         let Received { tag, mut message } = received;
+        // What of a message cannot be read its worker may need: none reads the rest of it, but who keeps dead letters.
+        let unreadable = message.unreadable.as_ref().filter(|_| W::GIVES_UP).map(Unreadable::reason);
         let suspect = Suspect::of(W::NAME, &message);
-        let decoded = match suspect {
-            None => self.decode(&message),
-            Some(suspect) => match suspect.begin(&self.context.pool, &self.context.stop).await? {
+        let decoded = match (unreadable, suspect) {
+            (Some(reason), _) => vec![whole(&message, code::UNREADABLE, reason)],
+            (None, None) => self.decode(&message),
+            (None, Some(suspect)) => match suspect.begin(&self.context.pool, &self.context.stop).await? {
                 Begun::Tried(tried) => {
                     batch.tried = Some(tried);
                     self.decode(&message)

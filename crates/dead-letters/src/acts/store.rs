@@ -539,7 +539,7 @@ pub async fn erase(pool: &Pool, whose: &Whose, by: &str, now: OffsetDateTime) ->
     let masked = masked(&mut transaction, &erased.emptied).await?;
     sqlx::query!(
         "update dead_letters l
-         set body = '', headers = '{}', diff = null, reason = m.reason, attempts = m.attempts, erased_at = $4
+         set body = '', headers = '{}', unreadable = null, diff = null, reason = m.reason, attempts = m.attempts, erased_at = $4
          from unnest($1::uuid[], $2::text[], $3::json[]) as m (letter, reason, attempts) where l.letter = m.letter",
         &masked.letters,
         &masked.reasons,

@@ -1,7 +1,7 @@
 //! SQL of what operators see.
 
 use super::{Amount, Filter, Group, State};
-use crate::letter::Stored;
+use crate::letter::{AsItCame, Stored};
 use bus::{Attempt, Incoming};
 use db::{Doing, Error, PgConnection, Pool};
 use domain::Cause;
@@ -218,6 +218,8 @@ pub struct StoredMessage {
     pub previous: Option<Uuid>,
     pub diff: Option<Value>,
     pub message: Incoming,
+    /// What of the message could not be read.
+    pub unreadable: Option<AsItCame>,
 }
 
 /// The messages of letters, the oldest first.
@@ -242,7 +244,7 @@ pub async fn stored_after(
                   exchange as "exchange!", routing_key as "routing_key!", message_id as "message_id!", content_type, user_id,
                   headers as "headers!: Json<BTreeMap<String, String>>", body as "body!", first_failed_at as "first_failed_at!",
                   fingerprint as "fingerprint!", account, payment, traceparent, attempts as "attempts!: Json<Vec<Attempt>>",
-                  previous, diff
+                  previous, diff, unreadable as "unreadable: Json<AsItCame>"
            from dead_letters_meant($1)
            where $3::timestamptz is null or (first_failed_at, dead_at, letter) > ($3, $4::timestamptz, $5::uuid)
            order by first_failed_at, dead_at, letter limit $2"#,
@@ -274,6 +276,7 @@ pub async fn stored_after(
                 first_failed_at: row.first_failed_at,
                 previous: row.previous,
                 diff: row.diff,
+                unreadable: row.unreadable.map(|json| json.0),
                 message: Stored {
                     exchange: row.exchange,
                     routing_key: row.routing_key,
@@ -310,6 +313,8 @@ pub struct LetterView {
     /// As it came; JSON has it as text, in the words of whoever shows it.
     #[serde(skip)]
     pub body: Vec<u8>,
+    /// What of it could not be read.
+    pub unreadable: Option<AsItCame>,
     pub traceparent: Option<String>,
     /// The stored delivery that it came from is there: see `bursar delivery show`.
     pub delivery_stored: bool,
@@ -346,7 +351,7 @@ pub async fn letter(pool: &Pool, letter: Uuid) -> Result<Option<LetterView>, Err
     let row = sqlx::query!(
         r#"select queue, attempts as "attempts: Json<Vec<Attempt>>", first_failed_at, recorded_at, exchange, routing_key,
                   message_id, content_type, user_id, headers as "headers: Json<BTreeMap<String, String>>", body, traceparent,
-                  previous, diff, erased_at, closed_at, closed_by, source, id,
+                  previous, diff, erased_at, closed_at, closed_by, source, id, unreadable as "unreadable: Json<AsItCame>",
                   exists (select from raw_deliveries r where r.source = l.source and r.id = l.id) as "delivery_stored!",
                   array(select n.letter from dead_letters n where n.previous = l.letter order by n.letter) as "next!"
            from dead_letters l where letter = $1"#,
@@ -382,6 +387,7 @@ pub async fn letter(pool: &Pool, letter: Uuid) -> Result<Option<LetterView>, Err
         user_id: row.user_id,
         headers: row.headers.0,
         body: row.body,
+        unreadable: row.unreadable.map(|json| json.0),
         traceparent: row.traceparent,
         delivery_stored: row.delivery_stored,
         previous: row.previous,

@@ -131,6 +131,7 @@ fn document(stored: &StoredMessage) -> Value {
         "content_type": message.content_type,
         "user_id": message.user_id,
         "headers": message.headers,
+        "unreadable": stored.unreadable,
         "body_base64": BASE64.encode(&message.body),
     })
 }

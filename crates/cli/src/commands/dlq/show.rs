@@ -19,6 +19,9 @@ use serde_json::{Value, json};
 use std::process::ExitCode;
 use uuid::Uuid;
 
+/// Of bytes so many digits are shown.
+const DIGITS_SHOWN: usize = 160;
+
 /// What the gate and the ledger already have of a letter's fact.
 struct Known {
     fact: Option<FactView>,
@@ -116,6 +119,15 @@ fn summary(view: &LetterView) -> String {
         ("trace", or_none(view.traceparent.as_deref())),
         ("came", if line.copies == 1 { "once".to_owned() } else { format!("{} times", line.copies) }),
     ];
+    let unreadable = view.unreadable.iter().flat_map(|bytes| {
+        [
+            ("exchange", &bytes.exchange),
+            ("routing key", &bytes.routing_key),
+            ("properties", &bytes.properties),
+        ]
+    });
+    let unreadable = unreadable.filter(|(_, bytes)| !bytes.is_empty());
+    lines.extend(unreadable.map(|(name, bytes)| ("as bytes", format!("{name} {}", shortened(bytes)))));
     lines.extend(view.previous.map(|previous| ("before", format!("{previous}: this letter comes of it"))));
     lines.extend(view.next.iter().map(|next| ("now", format!("{next}: it goes on as this letter"))));
     let closed = view.closed_at.zip(view.closed_by.as_ref());
@@ -133,6 +145,14 @@ fn summary(view: &LetterView) -> String {
         .map(|(name, value)| format!("  {name:<10}{}", on_a_line(value)))
         .collect::<Vec<_>>()
         .join("\n")
+}
+
+/// Hexadecimal digits; all of them are in the JSON.
+fn shortened(digits: &str) -> String {
+    match digits.get(..DIGITS_SHOWN).filter(|shown| shown.len() < digits.len()) {
+        Some(shown) => format!("{shown}... ({} bytes, all of them in --json)", digits.len() / 2),
+        None => digits.to_owned(),
+    }
 }
 
 /// Everything that happened to it, in the order of its happening.
