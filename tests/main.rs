@@ -16,6 +16,8 @@ mod dlq_erase;
 mod dlq_follow;
 mod dlq_kept;
 mod door;
+mod door_crowd;
+mod door_slow;
 mod faults;
 mod fixtures;
 mod foretold;

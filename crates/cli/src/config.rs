@@ -19,6 +19,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod http;
+
+pub use http::HttpConfig;
+
 /// The file that is read where `BURSAR_CONFIG` names none.
 const FILE_DEFAULT: &str = "bursar.toml";
 
@@ -47,6 +51,7 @@ pub struct Config {
     pub dead_letters: DeadLettersConfig,
     pub alerts: AlertsConfig,
     pub limits: Limits,
+    pub http: HttpConfig,
 }
 
 /// A value that is shown as dots.
@@ -224,6 +229,7 @@ impl Default for Config {
             dead_letters: DeadLettersConfig::default(),
             alerts: AlertsConfig::default(),
             limits: Limits::default(),
+            http: HttpConfig::default(),
         }
     }
 }
@@ -348,6 +354,7 @@ impl Config {
         self.alerts()?;
         self.ladder()?;
         self.secrets()?;
+        self.http.limits()?;
         if self.credits.scale > SCALE_MAX {
             bail!("credits.scale: expected 0 to {SCALE_MAX} decimal places, got {}", self.credits.scale);
         }
@@ -635,6 +642,11 @@ mod tests {
             check(text, "at most 100 years");
         }
         check("namespace = \"a b\"", "namespace");
+        check("[http]\nhead_timeout = \"soon\"", "http.head_timeout");
+        check("[http]\nbody_rate = 0", "http.body_rate");
+        check("[http]\nwork_mib = 0", "http.work_mib");
+        check("[http]\nproxies = [\"proxy\"]", "http.proxies");
+        check("[http]\nproxy_header = \"via\"", "x-forwarded-for");
         check("[alerts]\ndead_letters_oldest = \"soon\"", "alerts.dead_letters_oldest");
         check("[alerts]\nreplay_failing = 0", "alerts.replay_failing");
         check("[alerts.dead_letters_at_stake]\nEUR = \"-1\"", "EUR: expected a decimal");
