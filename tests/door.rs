@@ -104,7 +104,7 @@ pub fn paddle_body() -> Vec<u8> {
 pub fn expects(what: &str, request: RequestBuilder, status: StatusCode) -> impl Future<Output = Value> {
     let what = what.to_owned();
     async move {
-        let answer = request.send().await.unwrap_or_else(|error| panic!("{what}: {error}"));
+        let answer = request.send().await.unwrap_or_else(|error| panic!("{what}: {error:?}"));
         let (got, kind) = (answer.status(), answer.headers().get("content-type").cloned());
         let is_later = matches!(got, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(

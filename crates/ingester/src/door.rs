@@ -27,8 +27,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use visitors::Visitors;
 
-/// Connections that are still open this long after the door was closed are cut. Above what a request in work takes.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+/// So long after the door was closed it still waits for those who are in: for the rest of a request, to take an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is still in work this long after that is cut: an answer takes 4 s.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where the process may open no more descriptors: until it is tried again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -36,7 +39,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often it is said that connections cannot be accepted.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// Serves connections until it is stopped, and what is in hand then. Always ends within [`DRAIN_TIMEOUT`] of the stop.
+/// Serves connections until it is stopped, and what is in hand then. Always ends within [`PATIENCE`] and [`DRAIN_TIMEOUT`].
 pub async fn serve(
     name: &'static str,
     listener: TcpListener,
@@ -66,7 +69,7 @@ pub async fn serve(
         }
     }
     drop(listener);
-    drain(name, connections).await;
+    door.drain(connections).await;
 }
 
 /// Somebody gave up before it was accepted.
@@ -80,22 +83,6 @@ fn note_panic(door: &'static str, ended: Result<(), JoinError>) {
         && error.is_panic()
     {
         tracing::error!(door, %error, "a request ended by a panic");
-    }
-}
-
-async fn drain(name: &'static str, mut connections: JoinSet<()>) {
-    let drained = tokio::time::timeout(DRAIN_TIMEOUT, async {
-        while let Some(ended) = connections.join_next().await {
-            note_panic(name, ended);
-        }
-    });
-    if drained.await.is_err() {
-        tracing::warn!(
-            door = name,
-            connections = connections.len(),
-            "connections are cut: they did not end in time"
-        );
-        connections.shutdown().await;
     }
 }
 
@@ -116,6 +103,26 @@ impl Door {
                 Turned::away(why).tell(&stream);
             }
         }
+    }
+
+    async fn drain(&self, mut connections: JoinSet<()>) {
+        if self.all_end(&mut connections, PATIENCE).await {
+            return;
+        }
+        self.visitors.close_all();
+        if !self.all_end(&mut connections, DRAIN_TIMEOUT).await {
+            tracing::warn!(connections = connections.len(), "connections are cut: they did not end in time");
+            connections.shutdown().await;
+        }
+    }
+
+    async fn all_end(&self, connections: &mut JoinSet<()>, limit: Duration) -> bool {
+        let all = async {
+            while let Some(ended) = connections.join_next().await {
+                note_panic(self.visitors.door, ended);
+            }
+        };
+        tokio::time::timeout(limit, all).await.is_ok()
     }
 
     /// A pause, so that the loop does not spin; what it closes first comes back as descriptors.

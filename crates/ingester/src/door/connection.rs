@@ -11,9 +11,9 @@ use super::visitors::Guest;
 use crate::http::problem;
 use axum::Router;
 use axum::extract::Request;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::TokioIo;
@@ -64,7 +64,7 @@ pub async fn attend(stream: TcpStream, guest: Guest, routes: Router, stop: Cance
             if why != Why::MadeWay {
                 guest.visitors.count(why);
             }
-            if guest.visit.can_be_told() {
+            if guest.visit.can_be_told(why) {
                 Turned::away(why).tell(&stream);
             }
         }
@@ -149,7 +149,7 @@ impl Service<Request<Incoming>> for Reception {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let guest = self.guest.clone();
-        guest.visit.asks();
+        guest.visit.asks(!request.body().is_end_stream());
         let caller = Caller::new(&guest, request.headers());
         // A connection from elsewhere than a proxy is counted itself.
         let is_counted = !guest.visitors.limits.proxies.trusts(guest.peer)
@@ -158,16 +158,20 @@ impl Service<Request<Incoming>> for Reception {
         request.extensions_mut().insert(caller);
         let answer = TowerToHyperService::new(self.routes.clone()).call(request);
         Box::pin(async move {
-            let answer = match in_hand {
-                Ok(_in_hand) => answer.await,
+            let mut answer = match in_hand {
+                Ok(_in_hand) => answer.await?,
                 Err(why) => {
                     guest.visitors.count(why);
                     let detail = "too many requests from this address are in hand: try again later";
-                    Ok(problem(StatusCode::TOO_MANY_REQUESTS, detail.to_owned()))
+                    problem(StatusCode::TOO_MANY_REQUESTS, detail.to_owned())
                 }
             };
+            if guest.visit.has_unread() {
+                // What comes of the body is thrown away, and the peer must not take this connection for its next request.
+                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             guest.visit.is_answered();
-            answer
+            Ok(answer)
         })
     }
 }

@@ -42,7 +42,7 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(10),
             body_rate: 1024,
             answer_timeout: Duration::from_secs(10),
-            bodies_bytes: 32 * 1024 * 1024,
+            bodies_bytes: 16 * 1024 * 1024,
             work_bytes: 16 * 1024 * 1024,
             failed_tokens: 20,
             proxies: Proxies::default(),

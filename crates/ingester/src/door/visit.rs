@@ -43,6 +43,10 @@ struct State {
     /// Until when the peer has to take what was written and is not flushed.
     writing_until: Option<Instant>,
     has_written: bool,
+    /// Something was written on the connection at some time.
+    has_answered: bool,
+    /// Its body has not been read to its end.
+    has_unread: bool,
     /// Bytes of its body that take room.
     held: usize,
 }
@@ -66,6 +70,8 @@ impl Visit {
             until: Some(now + limits.head_timeout),
             writing_until: None,
             has_written: false,
+            has_answered: false,
+            has_unread: false,
             held: 0,
         };
         Self {
@@ -99,8 +105,9 @@ impl Visit {
     }
 
     /// A head is there.
-    pub fn asks(&self) {
+    pub fn asks(&self, has_body: bool) {
         self.enter(Phase::Work, WORK_TIMEOUT);
+        self.state().has_unread = has_body;
     }
 
     pub fn body_is_awaited(&self) {
@@ -109,6 +116,11 @@ impl Visit {
 
     pub fn body_is_there(&self) {
         self.enter(Phase::Work, WORK_TIMEOUT);
+        self.state().has_unread = false;
+    }
+
+    pub fn has_unread(&self) -> bool {
+        self.state().has_unread
     }
 
     pub fn holds(&self, bytes: usize) {
@@ -127,7 +139,7 @@ impl Visit {
     /// Something is written. It counts from the first byte that is not flushed: a peer that takes one at a time gains nothing.
     pub fn writes(&self) {
         let mut state = self.state();
-        state.has_written = true;
+        (state.has_written, state.has_answered) = (true, true);
         state.writing_until = state.writing_until.or_else(|| Some(Instant::now() + self.answer));
     }
 
@@ -159,11 +171,16 @@ impl Visit {
         }
     }
 
-    /// Whether something can be said on the connection that is not taken for a part of something else.
-    pub fn can_be_told(&self) -> bool {
+    /// Whether something can be said on the connection that is not taken for a part of something else. A peer that has not
+    /// asked yet may be about to: where it makes way it is told so, while one that says nothing is closed without a word.
+    pub fn can_be_told(&self, why: Why) -> bool {
         let state = self.state();
-        let is_free = matches!(state.phase, Phase::Head | Phase::Body | Phase::Work);
-        is_free && state.writing_until.is_none()
+        let has_asked = match state.phase {
+            Phase::Head | Phase::Body | Phase::Work => true,
+            Phase::Idle => why == Why::MadeWay && !state.has_answered,
+            Phase::Answer | Phase::Leaving => false,
+        };
+        has_asked && state.writing_until.is_none()
     }
 
     /// Since when the door has been waiting for its peer; none while the peer waits for the door.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 pub struct Visitors {
-    door: &'static str,
+    pub door: &'static str,
     pub limits: Limits,
     open: Mutex<Open>,
 }
@@ -117,6 +117,14 @@ impl Visitors {
         self.close(&mut open, longest);
     }
 
+    /// Closes everybody whom the door waits for.
+    pub fn close_all(&self) {
+        let mut open = self.open();
+        while let Some(longest) = open.longest(Visit::waiting_since, |_, _| true) {
+            self.close(&mut open, Some(longest));
+        }
+    }
+
     /// Closes whoever has held a part of a body for longest, but for the one who asks.
     pub fn close_one_with_a_body(&self, but: u64) {
         let mut open = self.open();
@@ -186,11 +194,11 @@ mod tests {
         let first = comes(&visitors, A);
         tokio::time::advance(std::time::Duration::from_millis(5)).await;
         let second = comes(&visitors, A);
-        first.visit.asks();
+        first.visit.asks(false);
         let third = comes(&visitors, B);
         let left = |guest: &Guest| guest.visit.leave.is_cancelled();
         assert_eq!((left(&first), left(&second), left(&third)), (false, true, false));
-        third.visit.asks();
+        third.visit.asks(false);
         assert_eq!(visitors.admit(A.into()).err(), Some(Why::Connections), "what is in work stays");
         drop(second);
         assert_eq!(visitors.admit(A.into()).err(), Some(Why::Connections), "it had left already");
@@ -206,7 +214,7 @@ mod tests {
         let third = comes(&visitors, A);
         assert!(!others.visit.leave.is_cancelled());
         assert_eq!(own.iter().filter(|guest| guest.visit.leave.is_cancelled()).count(), 1);
-        own.iter().chain([&third]).for_each(|guest| guest.visit.asks());
+        own.iter().chain([&third]).for_each(|guest| guest.visit.asks(false));
         assert_eq!(visitors.admit(A.into()).err(), Some(Why::Address));
         assert!((0..5).all(|_| visitors.admit(B.into()).is_ok()), "a proxy brings many");
         // A network of IPv6 is one address.
