@@ -62,7 +62,7 @@ impl Front {
     }
 
     pub async fn open_with(intake: Intake, limits: Limits) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = ingester::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let access = Arc::new(Access::new(tokens(), limits.failed_tokens));
         let routes = ingester::routes(intake, access, &limits);

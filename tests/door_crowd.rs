@@ -5,6 +5,7 @@ use crate::binary::{Configuration, deliver, settings};
 use crate::door::paddle_body;
 use crate::door_slow::{Peer, head, head_with};
 use reqwest::StatusCode;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::time::Duration;
 use testkit::{Bursar, Settings, run, run_within};
@@ -104,7 +105,6 @@ async fn pester(way: Way, from: [u8; 4], to: SocketAddr, here: tokio::sync::mpsc
 }
 
 fn raise_descriptors() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
 }
@@ -208,6 +208,36 @@ fn silent_connections_up_to_the_last_descriptor_stop_neither_door() {
         let made_way = metric(&bursar, "bursar_door_refused_total{door=\"http\",why=\"made_way\"}").await;
         println!("1,100 silent connections at 1,024 descriptors: worst {worst:.1?}, {made_way} made way");
         assert!(worst < ANSWER_MAX && made_way >= 300, "{worst:?} {made_way}");
+        bursar.terminate().await;
+    });
+}
+
+/// Whatever else took them: the door does not stop, nor does it wait for a new start.
+#[test]
+fn a_process_without_descriptors_left_makes_room_and_goes_on() {
+    run_within(LIMIT, async |site| {
+        let configuration = Configuration::new("live");
+        let bursar = Bursar::start(&site, &settings(&configuration), &["up"]).await;
+        worst_latency(&bursar, 1).await;
+        let mut silent = Vec::new();
+        for _ in 0..50 {
+            silent.push(Peer::connect(http_address(&bursar)).await);
+        }
+        let opened = std::fs::read_dir(format!("/proc/{}/fd", bursar.process_id())).unwrap().count() as u64;
+        let limit = |descriptors| {
+            let process = rustix::process::Pid::from_raw(bursar.process_id() as i32);
+            let limit = Rlimit { current: descriptors, maximum: descriptors };
+            rustix::process::prlimit(process, Resource::Nofile, limit).unwrap();
+        };
+        limit(Some(opened + 4));
+        for _ in 0..50 {
+            silent.push(Peer::connect(http_address(&bursar)).await);
+        }
+        let worst = worst_latency(&bursar, 5).await;
+        assert_eq!(admin(&bursar, "/healthz").await.0, StatusCode::OK);
+        let met = metric(&bursar, "bursar_door_refused_total{door=\"http\",why=\"descriptors\"}").await;
+        println!("no descriptors left, {met} times: worst {worst:.1?}");
+        assert!(worst < ANSWER_MAX && met > 0, "{worst:?} {met}");
         bursar.terminate().await;
     });
 }

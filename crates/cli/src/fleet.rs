@@ -17,7 +17,6 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -169,7 +168,7 @@ impl Fleet {
         routes: axum::Router,
         limits: Limits,
     ) -> Result<SocketAddr> {
-        let listener = TcpListener::bind(addr).await.with_context(|| {
+        let listener = ingester::listen(addr).with_context(|| {
             format!("listening on {addr} for {what}: is another fleet running? set BURSAR_HTTP_ADDR and BURSAR_ADMIN_ADDR")
         })?;
         let addr = listener.local_addr()?;

@@ -90,6 +90,9 @@ impl Failures {
             *failed = Failed { since: now, times: 0 };
         }
         failed.times = failed.times.saturating_add(1);
+        if failed.times == self.max.saturating_add(1) {
+            tracing::warn!(%address, "somebody guesses tokens: further ones of this minute are told to wait");
+        }
         (failed.times > self.max).then(|| failed.since + WINDOW - now)
     }
 }

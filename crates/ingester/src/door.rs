@@ -21,7 +21,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +38,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How often it is said that connections cannot be accepted.
 const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// Connections that the system takes while the loop is busy. It cuts this down to its own limit; with the 128 of the standard
+/// library a crowd makes every newcomer wait the second after which a lost beginning is sent again.
+const BACKLOG: u32 = 4096;
+
+pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves connections until it is stopped, and what is in hand then. Always ends within [`PATIENCE`] and [`DRAIN_TIMEOUT`].
 pub async fn serve(

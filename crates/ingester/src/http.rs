@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Extension, Router};
 use serde_json::json;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 
 pub(crate) const PROBLEM: &str = "application/problem+json";
@@ -164,10 +164,27 @@ fn answered(door: &'static str, answer: Result<usize, Response>) -> Response {
         }
         Err(response) => response,
     };
-    let status = response.status().as_u16();
-    metrics::counter!("bursar_received_total", "door" => door, "status" => status.to_string()).increment(1);
-    if !response.status().is_success() {
-        tracing::warn!(door, status, "delivery not accepted");
+    let status = response.status();
+    let label = status.as_u16().to_string();
+    metrics::counter!("bursar_received_total", "door" => door, "status" => label).increment(1);
+    if status.is_server_error() {
+        tracing::warn!(door, status = status.as_u16(), "delivery not accepted");
+    } else if status.is_client_error() {
+        note_refused(door, status);
     }
     response
+}
+
+/// Anybody can send what is refused, as often as he likes: the log says it once a second, the metric counts all.
+fn note_refused(door: &'static str, status: StatusCode) {
+    static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
+    let (mut told, now) = (TOLD.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+    if told.is_none_or(|told| now - told >= Duration::from_secs(1)) {
+        *told = Some(now);
+        tracing::warn!(
+            door,
+            status = status.as_u16(),
+            "delivery not accepted; others of this second are not told"
+        );
+    }
 }

@@ -15,7 +15,7 @@ mod raw;
 mod tokens;
 
 pub use access::Access;
-pub use door::{Caller, Limits, Proxies, ProxyHeader, serve};
+pub use door::{Caller, Limits, Proxies, ProxyHeader, listen, serve};
 pub use http::{problem, routes};
 pub use intake::{Intake, Rejected, Secrets};
 pub use kept::sweep;

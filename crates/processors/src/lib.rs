@@ -4,7 +4,7 @@
 //! or a file. A translation acts on nothing; what it does not understand it hands on as an `unrecognised` fact, so
 //! that a delivery whose signature was good is never lost and never retried for days.
 //!
-//! Adding a processor: its folder (`verify`, `translate`), one line in [`ALL`], payloads beside `payloads/*`.
+//! Adding a processor: its folder (`check_headers`, `verify`, `translate`), one line in [`ALL`], payloads beside `payloads/*`.
 
 mod account_link;
 mod delivery;

@@ -13,6 +13,8 @@ use std::sync::Arc;
 pub struct Caller {
     /// The network that limits count it to.
     pub address: IpAddr,
+    /// A proxy asks for it. The proxy's connections count to nobody, so its requests do.
+    pub(super) is_behind_proxy: bool,
     pub(crate) visit: Arc<Visit>,
     visitors: Arc<Visitors>,
     id: u64,
@@ -21,8 +23,15 @@ pub struct Caller {
 impl Caller {
     pub(super) fn new(guest: &Guest, headers: &HeaderMap) -> Self {
         let Guest { visitors, id, peer, visit } = guest;
-        let address = network_of(visitors.limits.proxies.client(*peer, headers));
-        Self { address, visit: visit.clone(), visitors: visitors.clone(), id: *id }
+        let proxies = &visitors.limits.proxies;
+        let client = proxies.client(*peer, headers);
+        Self {
+            address: network_of(client),
+            is_behind_proxy: proxies.trusts(*peer) && !proxies.trusts(client),
+            visit: visit.clone(),
+            visitors: visitors.clone(),
+            id: *id,
+        }
     }
 
     /// Closes whoever else has held a part of a body for longest.

@@ -151,10 +151,7 @@ impl Service<Request<Incoming>> for Reception {
         let guest = self.guest.clone();
         guest.visit.asks(!request.body().is_end_stream());
         let caller = Caller::new(&guest, request.headers());
-        // A connection from elsewhere than a proxy is counted itself.
-        let is_counted = !guest.visitors.limits.proxies.trusts(guest.peer)
-            || guest.visitors.limits.proxies.trusts(caller.address);
-        let in_hand = (!is_counted).then(|| guest.visitors.enter(caller.address)).transpose();
+        let in_hand = caller.is_behind_proxy.then(|| guest.visitors.enter(caller.address)).transpose();
         request.extensions_mut().insert(caller);
         let answer = TowerToHyperService::new(self.routes.clone()).call(request);
         Box::pin(async move {

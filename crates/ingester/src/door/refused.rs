@@ -71,12 +71,14 @@ impl Turned {
             }
             Why::SlowHead => (StatusCode::REQUEST_TIMEOUT, "the request's head did not arrive in time"),
             Why::SlowBody => (StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
+            Why::Unanswered => {
+                (StatusCode::SERVICE_UNAVAILABLE, "no answer was found in time: try again later")
+            }
             Why::Connections
             | Why::Descriptors
             | Why::MadeWay
             | Why::Idle
             | Why::SlowAnswer
-            | Why::Unanswered
             | Why::LargeBody
             | Why::Bodies
             | Why::Work
