@@ -6,16 +6,18 @@ use axum::http::StatusCode;
 use bus::{Broker, Publisher, exchange, queue};
 use domain::FactKind;
 use gate::{Door, Gate};
-use ingester::{Intake, RawQueue, Scope, Secrets, Token, Tokens};
+use ingester::{Access, Intake, Limits, RawQueue, Scope, Secrets, Token, Tokens};
 use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::facts::{envelope, grant, payment, usage};
 use testkit::{Post, Relay, Site, run};
 use time::OffsetDateTime;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -25,10 +27,13 @@ const OLD_SECRET: &str = "the secret before it";
 /// Paddle gives up after 5 s.
 const ANSWER_MAX: Duration = Duration::from_secs(4);
 
-/// The routes of the ingester on a port of their own.
-struct Front {
+/// The routes of the ingester behind a door of their own.
+pub struct Front {
+    pub address: SocketAddr,
     url: String,
     client: reqwest::Client,
+    pub stop: CancellationToken,
+    pub served: JoinHandle<()>,
 }
 
 pub fn intake(site: &Site) -> Intake {
@@ -53,25 +58,31 @@ fn tokens() -> Tokens {
 
 impl Front {
     async fn open(intake: Intake) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(
-            async move { axum::serve(listener, ingester::routes(intake, Arc::new(tokens()))).await },
-        );
-        Self { url, client: reqwest::Client::new() }
+        Self::open_with(intake, Limits::default()).await
     }
 
-    fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> RequestBuilder {
+    pub async fn open_with(intake: Intake, limits: Limits) -> Self {
+        let listener = ingester::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let access = Arc::new(Access::new(tokens(), limits.failed_tokens));
+        let routes = ingester::routes(intake, access, &limits);
+        let stop = CancellationToken::new();
+        let served = tokio::spawn(ingester::serve("test", listener, routes, limits, stop.clone()));
+        let url = format!("http://{address}");
+        Self { address, url, client: reqwest::Client::new(), stop, served }
+    }
+
+    pub fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> RequestBuilder {
         self.client.post(format!("{}{path}", self.url)).body(body)
     }
 
     /// As the processor would send it now.
-    fn deliver(&self, processor: &str, body: &[u8]) -> RequestBuilder {
+    pub fn deliver(&self, processor: &str, body: &[u8]) -> RequestBuilder {
         let request = self.post(&format!("/webhooks/{processor}"), body.to_vec());
         with_headers(request, signed(processor, SECRET, body, OffsetDateTime::now_utc()))
     }
 
-    fn state(&self, token: &str, body: String) -> RequestBuilder {
+    pub fn state(&self, token: &str, body: String) -> RequestBuilder {
         self.post("/v1/facts", body).bearer_auth(token)
     }
 }
@@ -84,17 +95,23 @@ fn with_headers(request: RequestBuilder, headers: Vec<(&'static str, String)>) -
     headers.into_iter().fold(request, |request, (name, value)| request.header(name, value))
 }
 
-fn paddle_body() -> Vec<u8> {
+pub fn paddle_body() -> Vec<u8> {
     paddle_payload("transaction.completed").to_string().into_bytes()
 }
 
 /// Sends it, and expects this status; what is not accepted has a problem document (RFC 9457), which is returned.
 #[track_caller]
-fn expects(what: &str, request: RequestBuilder, status: StatusCode) -> impl Future<Output = Value> {
+pub fn expects(what: &str, request: RequestBuilder, status: StatusCode) -> impl Future<Output = Value> {
     let what = what.to_owned();
     async move {
-        let answer = request.send().await.unwrap_or_else(|error| panic!("{what}: {error}"));
+        let answer = request.send().await.unwrap_or_else(|error| panic!("{what}: {error:?}"));
         let (got, kind) = (answer.status(), answer.headers().get("content-type").cloned());
+        let is_later = matches!(got, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(
+            answer.headers().contains_key("retry-after"),
+            is_later,
+            "{what}: it says when to come again"
+        );
         let text = answer.text().await.unwrap();
         assert_eq!(got.as_u16(), status.as_u16(), "{what}: {text}");
         let body: Value =

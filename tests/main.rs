@@ -18,6 +18,8 @@ mod dlq_kept;
 mod doctor;
 mod door;
 mod erasure;
+mod door_crowd;
+mod door_slow;
 mod faults;
 mod fixtures;
 mod foretold;

@@ -121,6 +121,8 @@ pub fn verify(bytes: &[u8]) {
         let refused = (processor.verify)(&line, b"{}", std::slice::from_ref(&secret), at);
         assert!(refused.is_err(), "a stranger was let in");
         assert_ne!(refused, Err(Refused::NoSecret));
+        let early = (processor.check_headers)(&line, std::slice::from_ref(&secret), at);
+        assert!(early.is_ok() || early == refused, "the front door would say something else");
         if let Ok(signed) = (processor.sign)(&secret, bytes, at) {
             let header = |name: &str| {
                 signed

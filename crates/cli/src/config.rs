@@ -24,6 +24,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod http;
+
+pub use http::HttpConfig;
+
 /// The file that is read where `BURSAR_CONFIG` names none.
 const FILE_DEFAULT: &str = "bursar.toml";
 
@@ -61,6 +65,7 @@ pub struct Config {
     pub dead_letters: DeadLettersConfig,
     pub alerts: AlertsConfig,
     pub limits: Limits,
+    pub http: HttpConfig,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -229,6 +234,7 @@ impl Default for Config {
             dead_letters: DeadLettersConfig::default(),
             alerts: AlertsConfig::default(),
             limits: Limits::default(),
+            http: HttpConfig::default(),
         }
     }
 }
@@ -369,6 +375,7 @@ impl Config {
         self.alerts()?;
         self.ladder()?;
         self.secrets()?;
+        self.http.limits()?;
         if self.credits.scale > SCALE_MAX {
             bail!("credits.scale: expected 0 to {SCALE_MAX} decimal places, got {}", self.credits.scale);
         }
@@ -676,6 +683,11 @@ mod tests {
             check(text, "at most 100 years");
         }
         check("namespace = \"a b\"", "namespace");
+        check("[http]\nhead_timeout = \"soon\"", "http.head_timeout");
+        check("[http]\nbody_rate = 0", "http.body_rate");
+        check("[http]\nwork_mib = 0", "http.work_mib");
+        check("[http]\nproxies = [\"proxy\"]", "http.proxies");
+        check("[http]\nproxy_header = \"via\"", "x-forwarded-for");
         check("[alerts]\ndead_letters_oldest = \"soon\"", "alerts.dead_letters_oldest");
         check("[alerts]\nreplay_failing = 0", "alerts.replay_failing");
         check("[alerts.dead_letters_at_stake]\nEUR = \"-1\"", "EUR: expected a decimal");

@@ -2,13 +2,14 @@
 
 use crate::admin;
 use crate::api;
+use crate::descriptors;
 use crate::session::{CONFIRM_TIMEOUT, Session};
 use anyhow::{Context, Result, anyhow};
 use bus::{Broker, Delays, Health, Publisher, Topology};
 use db::Doing;
 use dead_letters::alerts::Watcher;
 use dead_letters::{DeadLetters, Retention};
-use ingester::{Intake, RawQueue};
+use ingester::{Access, Intake, Limits, RawQueue};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -16,7 +17,6 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -126,13 +126,14 @@ impl Fleet {
             measured: admin::Measured::default(),
             stop: self.stop.clone(),
         };
-        self.admin_addr =
-            Some(self.serve("admin", self.session.config.admin_addr, admin::routes(state)).await?);
+        let (addr, limits) = (self.session.config.admin_addr, Limits::of_admin());
+        self.admin_addr = Some(self.serve("admin", addr, admin::routes(state), limits).await?);
         Ok(())
     }
 
     async fn open_door(&mut self, intake: Intake) -> Result<()> {
-        let tokens = Arc::new(self.session.config.tokens()?);
+        let limits = self.limits()?;
+        let access = Arc::new(Access::new(self.session.config.tokens()?, limits.failed_tokens));
         for processor in processors::ALL {
             let has_secret = intake.secrets.0.get(processor.name).is_some_and(|secrets| !secrets.is_empty());
             if !has_secret {
@@ -144,10 +145,20 @@ impl Fleet {
                 );
             }
         }
-        let api = api::routes(self.session.pool.clone(), tokens.clone());
-        let routes = ingester::routes(intake, tokens).merge(api);
-        self.http_addr = Some(self.serve("http", self.session.config.http_addr, routes).await?);
+        let api = api::routes(self.session.pool.clone(), access.clone());
+        let routes = ingester::routes(intake, access, &limits).merge(api);
+        self.http_addr = Some(self.serve("http", self.session.config.http_addr, routes, limits).await?);
         Ok(())
+    }
+
+    /// Those of the front door, within what the process may open.
+    fn limits(&self) -> Result<Limits> {
+        let config = &self.session.config;
+        let limits = config.http.limits()?;
+        let (database, admin) = (config.limits.database_connections, Limits::of_admin().connections);
+        let connections =
+            descriptors::for_front_door(limits.connections, descriptors::raise(), database, admin);
+        Ok(Limits { connections, ..limits })
     }
 
     async fn serve(
@@ -155,15 +166,17 @@ impl Fleet {
         what: &'static str,
         addr: SocketAddr,
         routes: axum::Router,
+        limits: Limits,
     ) -> Result<SocketAddr> {
-        let listener = TcpListener::bind(addr).await.with_context(|| {
+        let listener = ingester::listen(addr).with_context(|| {
             format!("listening on {addr} for {what}: is another fleet running? set BURSAR_HTTP_ADDR and BURSAR_ADMIN_ADDR")
         })?;
         let addr = listener.local_addr()?;
         tracing::info!(%addr, what, "listening");
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
-            axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await.context(what)
+            ingester::serve(what, listener, routes, limits, stop).await;
+            Ok(())
         });
         Ok(addr)
     }

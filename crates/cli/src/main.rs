@@ -5,9 +5,10 @@ mod admin;
 mod api;
 mod commands;
 mod config;
+mod csv;
 #[cfg(test)]
 mod deployed;
-mod csv;
+mod descriptors;
 mod fleet;
 mod labels;
 mod masked;

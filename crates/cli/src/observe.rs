@@ -91,6 +91,8 @@ pub fn start_metrics() -> Result<PrometheusHandle> {
 fn describe() {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
     describe_counter!("bursar_received_total", "Deliveries over HTTP, by door and answer");
+    describe_counter!("bursar_door_refused_total", "Callers that a door sent away, by door and why");
+    describe_gauge!("bursar_door_connections", "Open connections, by door");
     describe_counter!(
         "bursar_facts_total",
         "Facts settled, by worker and outcome: translated, admitted, kept, repeated, applied, no_op, waiting, ignored, contradicts"

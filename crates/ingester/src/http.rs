@@ -1,107 +1,97 @@
 //! The HTTP routes of the front door. Every answer that is not success is a problem document (RFC 9457).
 
+use crate::access::Access;
+use crate::body::Room;
+use crate::door::{Caller, Limits, Why, count};
 use crate::intake::{Intake, Rejected};
-use crate::tokens::{Scope, Tokens};
-use axum::Router;
-use axum::body::Body;
+use crate::tokens::Scope;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use axum::{Extension, Router};
 use serde_json::json;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use time::OffsetDateTime;
-use tokio::sync::Semaphore;
 
-/// Larger bodies are refused. Paddle's and Stripe's largest are some tens of kilobytes.
-pub(crate) const BODY_MAX: usize = 1024 * 1024;
+pub(crate) const PROBLEM: &str = "application/problem+json";
 
-/// A body that is not there within this was given up by its sender.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// When to come again, where nothing better is known.
+pub(crate) const RETRY_AFTER_S: u64 = 5;
 
-/// Requests in hand at once; more are told to come again. It bounds what their bodies take in memory.
-const REQUESTS_MAX: usize = 512;
+type MaybeCaller = Option<Extension<Caller>>;
 
 #[derive(Clone)]
-struct Door {
+struct Routes {
     intake: Intake,
-    tokens: Arc<Tokens>,
-    room: Arc<Semaphore>,
+    access: Arc<Access>,
+    room: Room,
 }
 
 /// `POST /webhooks/{processor}` and `POST /v1/facts`.
-pub fn routes(intake: Intake, tokens: Arc<Tokens>) -> Router {
+pub fn routes(intake: Intake, access: Arc<Access>, limits: &Limits) -> Router {
     Router::new()
         .route("/webhooks/{processor}", post(webhook))
         .route("/v1/facts", post(facts))
-        .with_state(Door { intake, tokens, room: Arc::new(Semaphore::new(REQUESTS_MAX)) })
+        .with_state(Routes { intake, access, room: Room::new(limits) })
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "nothing is served here".to_owned()) })
         .method_not_allowed_fallback(|| async {
             problem(StatusCode::METHOD_NOT_ALLOWED, "this route takes another method".to_owned())
         })
 }
 
-async fn webhook(State(door): State<Door>, Path(name): Path<String>, request: Request) -> Response {
+async fn webhook(
+    State(routes): State<Routes>,
+    caller: MaybeCaller,
+    Path(name): Path<String>,
+    request: Request,
+) -> Response {
     let Some(processor) = processors::find(&name) else {
         let known = processors::ALL.map(|processor| processor.name).join(", ");
         return problem(StatusCode::NOT_FOUND, format!("expected a processor of {known}"));
     };
-    let answer = match door.room.try_acquire() {
-        Ok(_room) => door.take_webhook(processor, request).await,
-        Err(_) => Err(full()),
-    };
+    let answer = routes.take_webhook(processor, caller.as_deref(), request).await;
     answered(processor.name, answer)
 }
 
-async fn facts(State(door): State<Door>, request: Request) -> Response {
-    let answer = match door.room.try_acquire() {
-        Ok(_room) => door.take_facts(request).await,
-        Err(_) => Err(full()),
-    };
-    answered("facts", answer)
+async fn facts(State(routes): State<Routes>, caller: MaybeCaller, request: Request) -> Response {
+    answered("facts", routes.take_facts(caller.as_deref(), request).await)
 }
 
-fn full() -> Response {
-    problem(
-        StatusCode::SERVICE_UNAVAILABLE,
-        format!("{REQUESTS_MAX} requests are in hand: send it again later"),
-    )
-}
-
-impl Door {
+impl Routes {
+    /// Nothing of the body is read before its signature can be one.
     async fn take_webhook(
         &self,
         processor: &processors::Processor,
+        caller: Option<&Caller>,
         request: Request,
     ) -> Result<usize, Response> {
         let (head, body) = request.into_parts();
-        let body = read_body(body).await?;
         let received_at = OffsetDateTime::now_utc();
+        for name in processor.signature_headers {
+            single(&head.headers, name)?;
+        }
         let headers = |name: &str| text(&head.headers, name);
-        let envelopes = self.intake.read_webhook(processor, &headers, &body, received_at).map_err(refusal)?;
+        self.intake.check_headers(processor, &headers, received_at).map_err(refusal)?;
+        let body = self.room.receive(body, caller).await?;
+        self.intake.verify(processor, &headers, &body.bytes, received_at).map_err(refusal)?;
+        let _room = self.room.work_on(&body).await?;
+        let envelopes =
+            self.intake.translate(processor, &headers, &body.bytes, received_at).map_err(refusal)?;
+        drop(body);
         self.accept(envelopes).await
     }
 
-    async fn take_facts(&self, request: Request) -> Result<usize, Response> {
+    async fn take_facts(&self, caller: Option<&Caller>, request: Request) -> Result<usize, Response> {
         let (head, body) = request.into_parts();
-        let token = self.tokens.bearer(text(&head.headers, "authorization").as_deref()).ok_or_else(|| {
-            problem(
-                StatusCode::UNAUTHORIZED,
-                "expected a known bearer token in the header Authorization".to_owned(),
-            )
-        })?;
-        if !token.scopes.contains(&Scope::Facts) {
-            return Err(problem(
-                StatusCode::FORBIDDEN,
-                format!("this token has not the scope {}", Scope::Facts.as_str()),
-            ));
-        }
-        let body = read_body(body).await?;
+        let token = self.access.admit(&head.headers, caller, Scope::Facts)?;
+        let body = self.room.receive(body, caller).await?;
+        let _room = self.room.work_on(&body).await?;
         let trace = text(&head.headers, bus::header::TRACEPARENT);
-        let envelopes =
-            self.intake.read_facts(&token.facts, trace, &body, OffsetDateTime::now_utc()).map_err(refusal)?;
+        let now = OffsetDateTime::now_utc();
+        let envelopes = self.intake.read_facts(&token.facts, trace, &body.bytes, now).map_err(refusal)?;
+        drop(body);
         self.accept(envelopes).await
     }
 
@@ -116,17 +106,17 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
-async fn read_body(body: Body) -> Result<Vec<u8>, Response> {
-    let read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_MAX).collect()).await;
-    match read {
-        Ok(Ok(body)) => Ok(body.to_bytes().to_vec()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(problem(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("expected a body of at most {BODY_MAX} bytes"),
-        )),
-        Ok(Err(_)) => Err(problem(StatusCode::BAD_REQUEST, "the body broke off".to_owned())),
-        Err(_) => Err(problem(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".to_owned())),
+/// A header that decides who is let in. Which of two counts would be a matter of who reads it, the proxy in front or this.
+#[expect(clippy::result_large_err, reason = "the error is the answer, and goes straight out")]
+pub(crate) fn single(headers: &HeaderMap, name: &str) -> Result<Option<String>, Response> {
+    if headers.get_all(name).iter().nth(1).is_some() {
+        count("http", Why::Ambiguous);
+        return Err(problem(
+            StatusCode::BAD_REQUEST,
+            format!("expected the header {name} once, got several"),
+        ));
     }
+    Ok(text(headers, name))
 }
 
 fn refusal(rejected: Rejected) -> Response {
@@ -139,11 +129,31 @@ fn refusal(rejected: Rejected) -> Response {
     problem(status, rejected.to_string())
 }
 
-/// A problem document. The detail says what was expected, what came and what to do; never a part of the body.
+/// A problem document. The detail says what was expected, what came and what to do; never a part of the body. Where it is
+/// worth to come again it says when.
 pub fn problem(status: StatusCode, detail: String) -> Response {
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+            problem_later(status, detail, Duration::from_secs(RETRY_AFTER_S))
+        }
+        _ => document(status, &detail),
+    }
+}
+
+pub(crate) fn problem_later(status: StatusCode, detail: String, wait: Duration) -> Response {
+    let mut answer = document(status, &detail);
+    let seconds = HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
+    answer.headers_mut().insert(header::RETRY_AFTER, seconds);
+    answer
+}
+
+fn document(status: StatusCode, detail: &str) -> Response {
+    (status, [(header::CONTENT_TYPE, PROBLEM)], problem_text(status, detail)).into_response()
+}
+
+pub(crate) fn problem_text(status: StatusCode, detail: &str) -> String {
     let title = status.canonical_reason().unwrap_or("Error");
-    let body = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
-    (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
+    json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail }).to_string()
 }
 
 fn answered(door: &'static str, answer: Result<usize, Response>) -> Response {
@@ -154,10 +164,27 @@ fn answered(door: &'static str, answer: Result<usize, Response>) -> Response {
         }
         Err(response) => response,
     };
-    let status = response.status().as_u16();
-    metrics::counter!("bursar_received_total", "door" => door, "status" => status.to_string()).increment(1);
-    if !response.status().is_success() {
-        tracing::warn!(door, status, "delivery not accepted");
+    let status = response.status();
+    let label = status.as_u16().to_string();
+    metrics::counter!("bursar_received_total", "door" => door, "status" => label).increment(1);
+    if status.is_server_error() {
+        tracing::warn!(door, status = status.as_u16(), "delivery not accepted");
+    } else if status.is_client_error() {
+        note_refused(door, status);
     }
     response
+}
+
+/// Anybody can send what is refused, as often as he likes: the log says it once a second, the metric counts all.
+fn note_refused(door: &'static str, status: StatusCode) {
+    static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
+    let (mut told, now) = (TOLD.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+    if told.is_none_or(|told| now - told >= Duration::from_secs(1)) {
+        *told = Some(now);
+        tracing::warn!(
+            door,
+            status = status.as_u16(),
+            "delivery not accepted; others of this second are not told"
+        );
+    }
 }

@@ -75,9 +75,42 @@ impl Intake {
         body: &[u8],
         received_at: OffsetDateTime,
     ) -> Result<Vec<Envelope>, Rejected> {
-        let none = Vec::new();
-        let secrets = self.secrets.0.get(processor.name).unwrap_or(&none);
-        (processor.verify)(headers, body, secrets, received_at)?;
+        self.verify(processor, headers, body, received_at)?;
+        self.translate(processor, headers, body, received_at)
+    }
+
+    fn secrets(&self, processor: &Processor) -> &[SecretString] {
+        self.secrets.0.get(processor.name).map_or(&[], Vec::as_slice)
+    }
+
+    /// What can be told before the body is there.
+    pub fn check_headers(
+        &self,
+        processor: &Processor,
+        headers: &dyn Fn(&str) -> Option<String>,
+        received_at: OffsetDateTime,
+    ) -> Result<(), Rejected> {
+        Ok((processor.check_headers)(headers, self.secrets(processor), received_at)?)
+    }
+
+    pub fn verify(
+        &self,
+        processor: &Processor,
+        headers: &dyn Fn(&str) -> Option<String>,
+        body: &[u8],
+        received_at: OffsetDateTime,
+    ) -> Result<(), Rejected> {
+        Ok((processor.verify)(headers, body, self.secrets(processor), received_at)?)
+    }
+
+    /// The facts of a body that was verified.
+    pub fn translate(
+        &self,
+        processor: &Processor,
+        headers: &dyn Fn(&str) -> Option<String>,
+        body: &[u8],
+        received_at: OffsetDateTime,
+    ) -> Result<Vec<Envelope>, Rejected> {
         let mut envelopes = (processor.translate)(&self.settings, body, received_at)
             .map_err(|malformed| Rejected::Malformed(malformed.to_string()))?;
         let traceparent = traceparent(headers(header::TRACEPARENT));

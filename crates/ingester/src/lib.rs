@@ -5,12 +5,17 @@
 //! in Postgres and published later; where both are away the sender is told to come again. Nothing is answered with
 //! success before it is durable, and nothing is ever accepted unverified.
 
+mod access;
+mod body;
+mod door;
 mod http;
 mod intake;
 mod kept;
 mod raw;
 mod tokens;
 
+pub use access::Access;
+pub use door::{Caller, Limits, Proxies, ProxyHeader, listen, serve};
 pub use http::{problem, routes};
 pub use intake::{Intake, Rejected, Secrets};
 pub use kept::sweep;

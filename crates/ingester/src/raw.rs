@@ -1,6 +1,6 @@
 //! The queue of raw deliveries: webhooks that a gateway received and passed on as they came.
 
-use crate::http::BODY_MAX;
+use crate::door::BODY_MAX;
 use crate::intake::{Intake, Rejected};
 use bus::{Decoded, Fate, Fated, Incoming, Settled, Verdict, header, queue};
 use db::Work;

@@ -4,7 +4,7 @@
 //! or a file. A translation acts on nothing; what it does not understand it hands on as an `unrecognised` fact, so
 //! that a delivery whose signature was good is never lost and never retried for days.
 //!
-//! Adding a processor: its folder (`verify`, `translate`), one line in [`ALL`], payloads beside `payloads/*`.
+//! Adding a processor: its folder (`check_headers`, `verify`, `translate`), one line in [`ALL`], payloads beside `payloads/*`.
 
 mod account_link;
 mod delivery;
@@ -40,6 +40,9 @@ pub struct Processor {
     pub name: &'static str,
     /// The headers that [`verify`](Self::verify) reads, in lower case: a gateway has to pass on these.
     pub signature_headers: &'static [&'static str],
+    /// What of [`verify`](Self::verify) can be told before the body is there: form and time of the headers, and whether there
+    /// is a secret at all. Whatever it refuses, `verify` refuses for the same reason, so that no body is read in vain.
+    pub check_headers: CheckHeaders,
     /// Whether one of the secrets signed these very bytes, no longer than [`TOLERANCE`] before or after they arrived.
     /// The time to give is that of the first arrival, not of the check: a queue may lie in between.
     pub verify: Verify,
@@ -48,6 +51,12 @@ pub struct Processor {
     /// The facts of a verified body, the primary one first: it has the event's own id and carries the body along.
     pub translate: Translate,
 }
+
+pub type CheckHeaders = fn(
+    headers: &dyn Fn(&str) -> Option<String>,
+    secrets: &[SecretString],
+    received_at: OffsetDateTime,
+) -> Result<(), Refused>;
 
 pub type Verify = fn(
     headers: &dyn Fn(&str) -> Option<String>,

@@ -88,6 +88,18 @@ pub struct TimestampedHex {
 }
 
 impl TimestampedHex {
+    /// Form and time alone; the body may still be on its way.
+    pub fn check_headers(
+        &self,
+        headers: &dyn Fn(&str) -> Option<String>,
+        secrets: &[SecretString],
+        received_at: OffsetDateTime,
+    ) -> Result<(), Refused> {
+        usable(secrets)?;
+        let text = read_header(headers, self.header)?;
+        self.read(&text, received_at).map(|_| ())
+    }
+
     pub fn verify(
         &self,
         headers: &dyn Fn(&str) -> Option<String>,
@@ -97,10 +109,20 @@ impl TimestampedHex {
     ) -> Result<(), Refused> {
         let secrets = usable(secrets)?;
         let text = read_header(headers, self.header)?;
-        let (timestamp, signatures) = self.parse(&text)?;
-        check_window(read_timestamp(self.header, timestamp)?, received_at)?;
+        let (timestamp, signatures) = self.read(&text, received_at)?;
         let signed = [timestamp.as_bytes(), self.joint.as_bytes(), body];
         if any_matches(&secrets, &signed, &signatures) { Ok(()) } else { Err(Refused::Mismatch) }
+    }
+
+    /// The header's parts, where its time lies within the window and at least one signature could match.
+    fn read<'a>(
+        &self,
+        text: &'a str,
+        received_at: OffsetDateTime,
+    ) -> Result<(&'a str, Vec<Digest>), Refused> {
+        let (timestamp, signatures) = self.parse(text)?;
+        check_window(read_timestamp(self.header, timestamp)?, received_at)?;
+        if signatures.is_empty() { Err(Refused::Mismatch) } else { Ok((timestamp, signatures)) }
     }
 
     /// The time as it was written, since that text is what was signed, and the signatures that can be read. One that

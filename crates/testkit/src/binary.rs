@@ -100,6 +100,24 @@ impl Bursar {
         Self { child, addresses }
     }
 
+    /// As [`Bursar::start`], in a process that may have so many files and connections open.
+    pub async fn start_with_descriptors(
+        site: &Site,
+        settings: &Settings,
+        arguments: &[&str],
+        descriptors: u32,
+    ) -> Self {
+        let addresses = Addresses::free();
+        let mut shell = Command::new("sh");
+        let script = format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"");
+        shell.args(["-c", &script]).arg(path());
+        let shell = prepare(shell, site, settings, arguments);
+        let child = at(&addresses, shell).spawn().expect("the shell can be started");
+        let mut bursar = Self { child, addresses };
+        bursar.until_ready().await;
+        bursar
+    }
+
     /// Closes the standard error that nobody reads.
     pub fn close_stderr(&mut self) {
         drop(self.child.stderr.take());
@@ -155,7 +173,10 @@ impl Bursar {
 }
 
 fn fleet(addresses: &Addresses, site: &Site, settings: &Settings, arguments: &[&str]) -> Command {
-    let mut command = command(site, settings, arguments);
+    at(addresses, command(site, settings, arguments))
+}
+
+fn at(addresses: &Addresses, mut command: Command) -> Command {
     command
         .env("BURSAR_HTTP_ADDR", &addresses.http)
         .env("BURSAR_ADMIN_ADDR", &addresses.admin)
@@ -166,7 +187,10 @@ fn fleet(addresses: &Addresses, site: &Site, settings: &Settings, arguments: &[&
 }
 
 fn command(site: &Site, settings: &Settings, arguments: &[&str]) -> Command {
-    let mut command = Command::new(path());
+    prepare(Command::new(path()), site, settings, arguments)
+}
+
+fn prepare(mut command: Command, site: &Site, settings: &Settings, arguments: &[&str]) -> Command {
     command
         .args(arguments)
         .env_clear()

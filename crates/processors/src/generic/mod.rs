@@ -11,6 +11,7 @@ const NAME: &str = "generic";
 pub const PROCESSOR: Processor = Processor {
     name: NAME,
     signature_headers: &[verify::ID, verify::TIMESTAMP, verify::SIGNATURE],
+    check_headers: verify::check_headers,
     verify: verify::verify,
     sign: verify::sign,
     translate: translate::translate,

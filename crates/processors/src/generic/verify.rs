@@ -29,6 +29,15 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+pub fn check_headers(
+    headers: &dyn Fn(&str) -> Option<String>,
+    secrets: &[SecretString],
+    received_at: OffsetDateTime,
+) -> Result<(), Refused> {
+    usable(secrets)?;
+    Head::read(headers, received_at).map(|_| ())
+}
+
 pub fn verify(
     headers: &dyn Fn(&str) -> Option<String>,
     body: &[u8],
@@ -36,13 +45,30 @@ pub fn verify(
     received_at: OffsetDateTime,
 ) -> Result<(), Refused> {
     let keys: Vec<Vec<u8>> = usable(secrets)?.into_iter().flat_map(keys).collect();
-    let id = read_header(headers, ID)?;
-    let timestamp = read_header(headers, TIMESTAMP)?;
-    let signatures = parse_signatures(&read_header(headers, SIGNATURE)?)?;
-    check_id(&id)?;
-    check_window(read_timestamp(TIMESTAMP, &timestamp)?, received_at)?;
+    let Head { id, timestamp, signatures } = Head::read(headers, received_at)?;
     let signed = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body];
     if any_matches(&keys, &signed, &signatures) { Ok(()) } else { Err(Refused::Mismatch) }
+}
+
+/// The three headers, in order and in time, with at least one signature that could match.
+struct Head {
+    id: String,
+    timestamp: String,
+    signatures: Vec<Digest>,
+}
+
+impl Head {
+    fn read(headers: &dyn Fn(&str) -> Option<String>, received_at: OffsetDateTime) -> Result<Self, Refused> {
+        let id = read_header(headers, ID)?;
+        let timestamp = read_header(headers, TIMESTAMP)?;
+        let signatures = parse_signatures(&read_header(headers, SIGNATURE)?)?;
+        check_id(&id)?;
+        check_window(read_timestamp(TIMESTAMP, &timestamp)?, received_at)?;
+        if signatures.is_empty() {
+            return Err(Refused::Mismatch);
+        }
+        Ok(Self { id, timestamp, signatures })
+    }
 }
 
 /// The message's id is the event's, a batch's that of its first event, with a `_` for what an id may not contain. What has

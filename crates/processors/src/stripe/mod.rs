@@ -10,6 +10,7 @@ const NAME: &str = "stripe";
 pub const PROCESSOR: Processor = Processor {
     name: NAME,
     signature_headers: &[verify::SCHEME.header],
+    check_headers: verify::check_headers,
     verify: verify::verify,
     sign: verify::sign,
     translate: translate::translate,

@@ -17,6 +17,14 @@ pub const SCHEME: TimestampedHex = TimestampedHex {
     joint: ".",
 };
 
+pub fn check_headers(
+    headers: &dyn Fn(&str) -> Option<String>,
+    secrets: &[SecretString],
+    received_at: OffsetDateTime,
+) -> Result<(), Refused> {
+    SCHEME.check_headers(headers, secrets, received_at)
+}
+
 pub fn verify(
     headers: &dyn Fn(&str) -> Option<String>,
     body: &[u8],

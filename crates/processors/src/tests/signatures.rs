@@ -18,7 +18,14 @@ fn verify(
 ) -> Result<(), Refused> {
     let headers: HashMap<&str, &str> = headers.iter().copied().collect();
     let secrets: Vec<SecretString> = secrets.iter().map(|secret| SecretString::from(*secret)).collect();
-    (processor.verify)(&|name| headers.get(name).map(|text| (*text).to_owned()), body, &secrets, received_at)
+    let header = |name: &str| headers.get(name).map(|text| (*text).to_owned());
+    let whole = (processor.verify)(&header, body, &secrets, received_at);
+    // Before the body is there: what is refused then is refused for the same reason, and only a signature is left to tell.
+    match (processor.check_headers)(&header, &secrets, received_at) {
+        Ok(()) => assert!(matches!(whole, Ok(()) | Err(Refused::Mismatch)), "{whole:?}"),
+        refused => assert_eq!(refused, whole),
+    }
+    whole
 }
 
 fn verdict(result: Result<(), Refused>) -> &'static str {
@@ -246,4 +253,24 @@ fn refusals_say_what_to_do_and_nothing_of_the_secret() {
         "expected a signature made within 300 s of its arrival, got one made 301 s before it",
     );
     check(&own, SIGNED_AT, false, "expected a signature by a configured secret over the body as it came");
+}
+
+#[test]
+fn what_nobody_can_have_signed_is_refused_before_the_body_is_there() {
+    let secrets = [SecretString::from("secret-one")];
+    let check = |scheme: &Scheme, pattern: &str, late: Duration, expect: &str| {
+        let header = scheme.header(pattern);
+        let headers = |name: &str| (name == scheme.header && !pattern.is_empty()).then(|| header.clone());
+        let processor = find(scheme.processor).unwrap();
+        let got = (processor.check_headers)(&headers, &secrets, SIGNED_AT + late);
+        assert_eq!(verdict(got), expect, "{}: {pattern}", scheme.processor);
+    };
+    for scheme in [PADDLE, STRIPE] {
+        check(&scheme, "", Duration::ZERO, "missing");
+        check(&scheme, "T", Duration::ZERO, "malformed");
+        check(&scheme, "words 1", Duration::ZERO, "malformed");
+        check(&scheme, "T garbled", Duration::ZERO, "mismatch");
+        check(&scheme, "T 1", Duration::seconds(301), "stale");
+        check(&scheme, "T 2", Duration::ZERO, "accepted");
+    }
 }
