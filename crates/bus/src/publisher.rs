@@ -175,7 +175,14 @@ impl Task {
         let Some(channel) = &self.channel else { return away("not connected".to_owned()) };
         let outcome = tokio::time::timeout(self.confirm_timeout, confirm_window(channel, window)).await;
         match outcome {
-            Ok(Ok(outcomes)) => outcomes,
+            Ok(Ok(outcomes)) => {
+                // A channel that met a queue without a leader goes on refusing long after there is one again: a new one looks
+                // for itself. Every confirm of this one is known, so nothing is left behind on it.
+                if outcomes.contains(&Err(PublishError::Refused)) {
+                    self.leave_channel();
+                }
+                outcomes
+            }
             Ok(Err(error)) => {
                 self.leave_channel();
                 match is_objection(&error) {

@@ -63,16 +63,24 @@ impl Masked {
 impl Serialize for Masked {
     /// A URL keeps all but its password; anything else shows only that it is there.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let shown = match url::Url::parse(self.0.expose_secret()) {
-            Ok(mut url) if url.has_host() => {
-                if url.password().is_some() {
-                    let _ = url.set_password(Some("***"));
-                }
-                url.to_string()
-            }
-            _ => "***".to_owned(),
+        // One that names several hosts is shown as the list that it is.
+        let shown = match db::ServerUrl::all(self.0.expose_secret()) {
+            Ok(urls) => urls.iter().map(|url| shown(&url.text())).collect::<Vec<_>>().join(","),
+            Err(_) => "***".to_owned(),
         };
         serializer.serialize_str(&shown)
+    }
+}
+
+fn shown(text: &str) -> String {
+    match url::Url::parse(text) {
+        Ok(mut url) if url.has_host() => {
+            if url.password().is_some() {
+                let _ = url.set_password(Some("***"));
+            }
+            url.to_string()
+        }
+        _ => "***".to_owned(),
     }
 }
 
@@ -339,6 +347,7 @@ impl Config {
     /// Everything that is derived from the configuration can be: an error shows at the start, not at the first payment.
     fn check(&self) -> Result<()> {
         self.namespace()?;
+        self.hosts()?;
         self.rules()?;
         self.expire_every()?;
         self.publishers()?;
@@ -367,6 +376,14 @@ impl Config {
 
     pub fn namespace(&self) -> Result<bus::Namespace> {
         bus::Namespace::new(&self.namespace).map_err(|error| anyhow!("namespace: {error}"))
+    }
+
+    /// That the servers' URLs can be read.
+    fn hosts(&self) -> Result<()> {
+        db::Hosts::read(&self.database_url.0, "")?;
+        bus::Hosts::parse(self.amqp_url.0.expose_secret())
+            .map_err(|why| anyhow!("the URL of RabbitMQ: {why}"))?;
+        Ok(())
     }
 
     pub fn settings(&self) -> processors::Settings {

@@ -385,7 +385,7 @@ async fn start_all(
         declare(&session.topology()?, &context.consume).await?;
         without.iter().try_for_each(|worker| start_worker(*worker, session, context, intake, running))
     };
-    tokio::try_join!(topology, prepare_database(&session.pool, migrate))?;
+    tokio::try_join!(topology, prepare_database(session, migrate))?;
     with_database.iter().try_for_each(|worker| start_worker(*worker, session, context, intake, running))
 }
 
@@ -394,8 +394,11 @@ async fn declare(topology: &Topology, broker: &Broker) -> Result<()> {
     keep_trying("waiting for RabbitMQ", declared, bus::BrokerError::is_transient).await
 }
 
-async fn prepare_database(pool: &db::Pool, migrate: bool) -> Result<()> {
+async fn prepare_database(session: &Session, migrate: bool) -> Result<()> {
+    let pool = &session.pool;
+    let hosts = db::Hosts::read(&session.config.database_url.0, "bursar")?;
     let prepared = || async {
+        db::expect_sessions(&hosts).await?;
         match migrate {
             true => db::migrate(pool).await.map(|()| true),
             false => db::is_ready(pool).await,

@@ -2,14 +2,14 @@
 
 use crate::config::{Config, Masked};
 use crate::session::Session;
-use anyhow::{Context, Result};
-use secrecy::ExposeSecret;
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
-use url::Url;
+use anyhow::{Context, Result, anyhow};
+use db::{PgConnection, ServerUrl};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{AssertSqlSafe, Executor};
 
 pub struct Scratch {
     /// The URL of a database that exists: from there the scratch database is made and dropped.
-    server: Url,
+    server: Vec<ServerUrl>,
     pub database: String,
     pub config: Config,
 }
@@ -18,19 +18,18 @@ impl Scratch {
     /// Makes a database on the configured server and names a namespace after it. `like` is the configuration to start
     /// from; its database is not touched.
     pub async fn make(purpose: &str, like: Config) -> Result<Self> {
-        let configured = Url::parse(like.database_url.0.expose_secret()).context("the database URL")?;
+        let configured = ServerUrl::all(like.database_url.0.expose_secret())
+            .map_err(|why| anyhow!("the database URL: {why}"))?;
         let name: String = uuid::Uuid::now_v7().simple().to_string().chars().skip(20).collect();
         let database = format!("bursar_{purpose}_{name}");
-        let server = reachable(&configured).await?;
-        let mut connection = PgConnection::connect(server.as_str()).await?;
+        let (server, mut connection) = reachable(&configured).await?;
         // The name holds only letters, digits and underscores, made just above.
         connection.execute(AssertSqlSafe(format!("create database {database}"))).await.with_context(
             || format!("making the database {database}: the login must be allowed to create databases"),
         )?;
-        let mut url = server.clone();
-        url.set_path(&database);
+        let url = ServerUrl::joined(&with_path(&server, &database));
         let config = Config {
-            database_url: Masked::new(url.as_str()),
+            database_url: Masked::new(url),
             namespace: format!("bursar-{purpose}-{name}"),
             ..like
         };
@@ -43,7 +42,7 @@ impl Scratch {
         let broker = session.broker("clean up");
         let removed = session.topology()?.delete(&broker).await;
         broker.close().await;
-        let mut connection = PgConnection::connect(self.server.as_str()).await?;
+        let mut connection = connect(&self.server).await?;
         let database = self.database;
         connection.execute(AssertSqlSafe(format!("drop database if exists {database} with (force)"))).await?;
         removed.context("removing the broker's objects")
@@ -51,27 +50,22 @@ impl Scratch {
 }
 
 /// The configured database where it exists, else the server's own.
-async fn reachable(configured: &Url) -> Result<Url> {
-    let mut candidates = vec![configured.clone()];
-    for database in ["postgres", "template1"] {
-        let mut url = configured.clone();
-        url.set_path(database);
-        candidates.push(url);
-    }
-    let mut why = None;
-    for url in candidates {
-        match PgConnection::connect(url.as_str()).await {
-            Ok(connection) => {
-                drop(connection.close().await);
-                return Ok(url);
-            }
-            Err(error) => why = Some(error),
+async fn reachable(configured: &[ServerUrl]) -> Result<(Vec<ServerUrl>, PgConnection)> {
+    let own = ["postgres", "template1"].map(|database| with_path(configured, database));
+    let mut why = String::new();
+    for candidate in std::iter::once(configured.to_vec()).chain(own) {
+        match connect(&candidate).await {
+            Ok(connection) => return Ok((candidate, connection)),
+            Err(error) => why = error.to_string(),
         }
     }
-    Err(anyhow::anyhow!(
-        "no Postgres answers at {}:{} ({}): set BURSAR_DATABASE_URL, or run deploy/demo.sh",
-        configured.host_str().unwrap_or("?"),
-        configured.port().unwrap_or(5432),
-        why.map(|error| error.to_string()).unwrap_or_default()
-    ))
+    Err(anyhow!("no Postgres answers at {configured:?} ({why}): set BURSAR_DATABASE_URL, or run deploy/demo.sh"))
+}
+
+fn with_path(urls: &[ServerUrl], database: &str) -> Vec<ServerUrl> {
+    urls.iter().map(|url| url.with_path(database)).collect()
+}
+
+async fn connect(urls: &[ServerUrl]) -> Result<PgConnection, db::Error> {
+    db::Hosts::read(&SecretString::from(ServerUrl::joined(urls)), "bursar")?.connect().await
 }
