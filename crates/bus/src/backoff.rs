@@ -27,9 +27,9 @@ impl Delays {
         Self { generator, greatest }
     }
 
-    /// For a server that is away: from 50 ms to 5 s.
+    /// For a server that is away: from 50 ms to 2 s, so that its return is noticed soon.
     pub fn for_servers() -> Self {
-        Self::new(Duration::from_millis(50), Duration::from_secs(5))
+        Self::new(Duration::from_millis(50), Duration::from_secs(2))
     }
 
     pub fn next_delay(&mut self) -> Duration {

@@ -1,16 +1,16 @@
 //! A connection that is there when it is needed, shared by the channels of one purpose.
 
-use crate::wire;
+use crate::hosts::Hosts;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection, ConnectionProperties};
+use lapin::{Channel, Connection};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// A broker that does not answer within this is away.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A broker that gives no channel within this is away.
+const CHANNEL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Closing is a courtesy; a broker that is gone must not hold up a shutdown.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -21,6 +21,11 @@ pub enum BrokerError {
     Amqp(#[from] lapin::Error),
     #[error("RabbitMQ did not answer within {} s", .0.as_secs())]
     Timeout(Duration),
+    #[error("the URL of RabbitMQ: {0}")]
+    Url(String),
+    /// None of several hosts; whether it passes at any of them.
+    #[error("RabbitMQ at none of its hosts: {told}")]
+    Nowhere { told: String, passes: bool },
 }
 
 impl BrokerError {
@@ -30,6 +35,8 @@ impl BrokerError {
         match self {
             BrokerError::Amqp(error) => !error.is_amqp_soft_error(),
             BrokerError::Timeout(_) => true,
+            BrokerError::Url(_) => false,
+            BrokerError::Nowhere { passes, .. } => *passes,
         }
     }
 }
@@ -40,7 +47,8 @@ impl BrokerError {
 /// publishes, and acknowledgements must still flow.
 #[derive(Clone)]
 pub struct Broker {
-    url: SecretString,
+    /// Or why the URL cannot be read.
+    hosts: Result<Hosts, String>,
     name: String,
     connection: Arc<Mutex<Option<Arc<Connection>>>>,
 }
@@ -53,19 +61,21 @@ pub struct QueueDepth {
 }
 
 impl Broker {
-    /// `name` shows in the broker's list of connections.
+    /// `name` shows in the broker's list of connections. Of several hosts that the URL names the first that lets us in is taken;
+    /// one that failed is asked last.
     pub fn new(url: SecretString, name: &str) -> Self {
-        Self { url, name: name.to_owned(), connection: Arc::default() }
+        Self { hosts: Hosts::parse(url.expose_secret()), name: name.to_owned(), connection: Arc::default() }
     }
 
     /// Another connection of the same kind, for one purpose of several.
     pub(crate) fn apart(&self, purpose: &str) -> Self {
-        Self::new(self.url.clone(), &format!("{} {purpose}", self.name))
+        let name = format!("{} {purpose}", self.name);
+        Self { hosts: self.hosts.clone(), name, connection: Arc::default() }
     }
 
     pub async fn channel(&self) -> Result<Channel, BrokerError> {
         let connection = self.connected().await?;
-        let opened = tokio::time::timeout(CONNECT_TIMEOUT, connection.create_channel()).await;
+        let opened = tokio::time::timeout(CHANNEL_TIMEOUT, connection.create_channel()).await;
         match opened {
             Ok(Ok(channel)) => Ok(channel),
             Ok(Err(error)) => {
@@ -74,7 +84,7 @@ impl Broker {
             }
             Err(_) => {
                 self.forget(&connection).await;
-                Err(BrokerError::Timeout(CONNECT_TIMEOUT))
+                Err(BrokerError::Timeout(CHANNEL_TIMEOUT))
             }
         }
     }
@@ -84,27 +94,13 @@ impl Broker {
         if let Some(connection) = place.as_ref().filter(|connection| connection.status().connected()) {
             return Ok(connection.clone());
         }
-        let properties = ConnectionProperties::default()
-            .with_connection_name(self.name.as_str().into())
-            // One attempt: when to try again is decided by whoever needs the connection.
-            .configure_backoff(|backoff| backoff.with_max_times(0));
-        let url = self.url_with_heartbeat();
-        let connecting = wire::connect(&url, properties);
-        let connection = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
-            .await
-            .map_err(|_| BrokerError::Timeout(CONNECT_TIMEOUT))??;
-        let connection = Arc::new(connection);
+        let hosts = self.hosts.as_ref().map_err(|why| BrokerError::Url(why.clone()))?;
+        if place.take().is_some() {
+            hosts.pass_over();
+        }
+        let connection = Arc::new(hosts.connect(&self.name).await?);
         *place = Some(connection.clone());
         Ok(connection)
-    }
-
-    /// The server's default of 60 s would notice a broken line too late.
-    fn url_with_heartbeat(&self) -> String {
-        let url = self.url.expose_secret();
-        match url.contains("heartbeat=") {
-            true => url.to_owned(),
-            false => format!("{url}{}heartbeat=15", if url.contains('?') { '&' } else { '?' }),
-        }
     }
 
     /// Lets go of a connection that failed, so that the next caller makes a new one.
@@ -112,6 +108,7 @@ impl Broker {
         let mut place = self.connection.lock().await;
         if place.as_ref().is_some_and(|connection| Arc::ptr_eq(connection, failed)) {
             *place = None;
+            self.hosts.iter().for_each(Hosts::pass_over);
         }
     }
 

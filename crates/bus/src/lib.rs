@@ -10,6 +10,7 @@ mod backoff;
 mod connection;
 mod consumer;
 mod fate;
+mod hosts;
 mod message;
 pub mod outbox;
 mod publisher;
@@ -26,6 +27,7 @@ pub use consumer::{
     Verdict, Worker, run,
 };
 pub use fate::{Fate, Fated, code, panic_text};
+pub use hosts::Hosts;
 pub use message::{Incoming, Message, header};
 pub use publisher::{PublishError, Publisher};
 pub use reader::QueueReader;

@@ -34,9 +34,8 @@ use std::time::{Duration, Instant};
 /// Read from the line at a time.
 const CHUNK: usize = 64 * 1024;
 
-/// One attempt; the URL says whether it goes by TLS.
-pub(crate) async fn connect(url: &str, properties: ConnectionProperties) -> lapin::Result<Connection> {
-    let uri: AMQPUri = url.parse().map_err(Error::other)?;
+/// One attempt; the address says whether it goes by TLS.
+pub(crate) async fn connect(uri: AMQPUri, properties: ConnectionProperties) -> lapin::Result<Connection> {
     let tokio = TokioRuntime::tokio_current();
     let screened = Runtime::new(RuntimeParts::new(Tokio::current(), Screened(Tokio::current())));
     let connect = async move |uri: AMQPUri, _| {

@@ -48,15 +48,6 @@ impl Address {
     }
 }
 
-/// The same URL for another login. Its name and password are of characters that a URL takes as they are.
-pub fn with_login(url: &str, user: &str, password: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("postgres", url));
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
-    format!("{scheme}://{user}:{password}@{hosts}{path}")
-}
-
 fn host(text: &str) -> String {
     let host = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, _)) => address,
@@ -100,18 +91,6 @@ mod tests {
         check("postgres://a:b@10.0.0.1:5432,127.0.0.1:5433,[fd00::2]/d", &["10.0.0.1", "fd00::2"]);
         check("postgres:///d?host=db.example", &["db.example"]);
         check("amqp://guest:guest@mq", &["mq"]);
-    }
-
-    #[test]
-    fn a_login_takes_the_place_of_another() {
-        for url in [
-            "postgres://a:b%40c@h1:5432,h2/d?x=1",
-            "postgres://a@h1:5432,h2/d?x=1",
-            "postgres://h1:5432,h2/d?x=1",
-        ] {
-            assert_eq!(with_login(url, "r", "p"), "postgres://r:p@h1:5432,h2/d?x=1");
-        }
-        assert_eq!(with_login("postgres://h", "r", "p"), "postgres://r:p@h");
     }
 
     #[test]

@@ -67,9 +67,10 @@ async fn ready(State(admin): State<Admin>) -> Response {
         Some(Err(error)) => error.to_string(),
         None => "no answer".to_owned(),
     };
-    let broker = match admin.publish.is_connected().await {
-        true => "ready",
-        false => "not connected",
+    // Who connects just now is asked for no longer than others.
+    let broker = match within(admin.publish.is_connected()).await {
+        Some(true) => "ready",
+        Some(false) | None => "not connected",
     };
     let (idle, losing, stuck) = (admin.health.idle(), admin.health.losing(), admin.health.stuck());
     let ready = database == "ready" && broker == "ready" && admin.health.has_started();

@@ -365,6 +365,7 @@ impl Config {
     /// Everything that is derived from the configuration can be: an error shows at the start, not at the first payment.
     fn check(&self) -> Result<()> {
         self.namespace()?;
+        self.hosts()?;
         self.rules()?;
         self.expire_every()?;
         self.publishers()?;
@@ -407,6 +408,15 @@ impl Config {
         let role = |url: &Masked| Some(Address::of(url.0.expose_secret())?.user);
         let (runs, owns) = (role(&self.database_url)?, self.migrate_url.as_ref().and_then(role)?);
         (runs != owns).then_some(runs)
+    }
+
+    /// That the servers' URLs can be read.
+    fn hosts(&self) -> Result<()> {
+        db::Hosts::read(&self.database_url.0, "")?;
+        db::Hosts::read(self.owner_url(), "")?;
+        bus::Hosts::parse(self.amqp_url.0.expose_secret())
+            .map_err(|why| anyhow!("the URL of RabbitMQ: {why}"))?;
+        Ok(())
     }
 
     pub fn settings(&self) -> processors::Settings {

@@ -434,7 +434,9 @@ async fn declare(topology: &Topology, broker: &Broker) -> Result<()> {
 
 /// Migrates only where something is missing: a role that does not own the tables runs as long as nothing is.
 async fn prepare_database(session: &Session, migrate: bool) -> Result<()> {
+    let hosts = db::Hosts::read(&session.config.database_url.0, "bursar")?;
     let prepared = || async {
+        db::expect_sessions(&hosts).await?;
         let is_ready = db::is_ready(&session.pool).await?;
         if is_ready || !migrate {
             return Ok(is_ready);

@@ -1,17 +1,16 @@
 //! A database and a namespace of one's own, for commands that must not touch the deployment's: `demo` and `bench`.
 
-use crate::address::with_login;
 use crate::commands::warn;
 use crate::config::{Config, Masked};
 use crate::session::Session;
-use anyhow::{Context, Result};
-use secrecy::ExposeSecret;
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
-use url::Url;
+use anyhow::{Context, Result, anyhow};
+use db::{PgConnection, ServerUrl};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{AssertSqlSafe, Executor};
 
 pub struct Scratch {
     /// The URL of a database that exists: from there the scratch database is made and dropped.
-    server: Url,
+    server: Vec<ServerUrl>,
     pub database: String,
     /// Made for the fleet, besides the login that owns the database.
     role: Option<String>,
@@ -22,19 +21,18 @@ impl Scratch {
     /// Makes a database on the configured server and names a namespace after it. `like` is the configuration to start
     /// from; its database is not touched.
     pub async fn make(purpose: &str, like: Config) -> Result<Self> {
-        let configured = Url::parse(like.owner_url().expose_secret()).context("the database URL")?;
+        let configured = ServerUrl::all(like.owner_url().expose_secret())
+            .map_err(|why| anyhow!("the database URL: {why}"))?;
         let name: String = uuid::Uuid::now_v7().simple().to_string().chars().skip(20).collect();
         let database = format!("bursar_{purpose}_{name}");
-        let server = reachable(&configured).await?;
-        let mut connection = PgConnection::connect(server.as_str()).await?;
+        let (server, mut connection) = reachable(&configured).await?;
         // The name holds only letters, digits and underscores, made just above.
         connection.execute(AssertSqlSafe(format!("create database {database}"))).await.with_context(
             || format!("making the database {database}: the login must be allowed to create databases"),
         )?;
-        let mut url = server.clone();
-        url.set_path(&database);
+        let url = ServerUrl::joined(&with_path(&server, &database));
         let config = Config {
-            database_url: Masked::new(url.as_str()),
+            database_url: Masked::new(url),
             migrate_url: None,
             namespace: format!("bursar-{purpose}-{name}"),
             ..like
@@ -45,7 +43,7 @@ impl Scratch {
     /// Has the fleet run as a role of its own, which owns nothing: the login that made the database owns its tables and
     /// migrates. Where that login may not make roles it is one for all, as before.
     pub async fn with_two_roles(mut self) -> Result<Self> {
-        let mut connection = PgConnection::connect(self.server.as_str()).await?;
+        let mut connection = connect(&self.server).await?;
         if !db::roles::may_create_roles(&mut connection).await? {
             warn("this login may not create roles: the fleet runs as the owner of its tables");
             return Ok(self);
@@ -57,9 +55,14 @@ impl Scratch {
             drop_database(&mut connection, &self.database).await?;
             return Err(error).context("making a role for the fleet");
         }
-        let owner = self.config.database_url.clone();
-        let url = with_login(owner.0.expose_secret(), &role, &password.to_string());
-        self.config = Config { database_url: Masked::new(url), migrate_url: Some(owner), ..self.config };
+        let owner = with_path(&self.server, &self.database);
+        let runs: Vec<ServerUrl> =
+            owner.iter().map(|url| url.with_login(&role, &password.to_string())).collect();
+        self.config = Config {
+            database_url: Masked::new(ServerUrl::joined(&runs)),
+            migrate_url: Some(Masked::new(ServerUrl::joined(&owner))),
+            ..self.config
+        };
         self.role = Some(role);
         Ok(self)
     }
@@ -70,7 +73,7 @@ impl Scratch {
         let broker = session.broker("clean up");
         let removed = session.topology()?.delete(&broker).await;
         broker.close().await;
-        let mut connection = PgConnection::connect(self.server.as_str()).await?;
+        let mut connection = connect(&self.server).await?;
         drop_database(&mut connection, &self.database).await?;
         if let Some(role) = self.role {
             connection.execute(AssertSqlSafe(format!("drop role if exists {role}"))).await?;
@@ -85,27 +88,24 @@ async fn drop_database(connection: &mut PgConnection, database: &str) -> Result<
 }
 
 /// The configured database where it exists, else the server's own.
-async fn reachable(configured: &Url) -> Result<Url> {
-    let mut candidates = vec![configured.clone()];
-    for database in ["postgres", "template1"] {
-        let mut url = configured.clone();
-        url.set_path(database);
-        candidates.push(url);
-    }
-    let mut why = None;
-    for url in candidates {
-        match PgConnection::connect(url.as_str()).await {
-            Ok(connection) => {
-                drop(connection.close().await);
-                return Ok(url);
-            }
-            Err(error) => why = Some(error),
+async fn reachable(configured: &[ServerUrl]) -> Result<(Vec<ServerUrl>, PgConnection)> {
+    let own = ["postgres", "template1"].map(|database| with_path(configured, database));
+    let mut why = String::new();
+    for candidate in std::iter::once(configured.to_vec()).chain(own) {
+        match connect(&candidate).await {
+            Ok(connection) => return Ok((candidate, connection)),
+            Err(error) => why = error.to_string(),
         }
     }
-    Err(anyhow::anyhow!(
-        "no Postgres answers at {}:{} ({}): set BURSAR_DATABASE_URL, or run deploy/demo.sh",
-        configured.host_str().unwrap_or("?"),
-        configured.port().unwrap_or(5432),
-        why.map(|error| error.to_string()).unwrap_or_default()
+    Err(anyhow!(
+        "no Postgres answers at {configured:?} ({why}): set BURSAR_DATABASE_URL, or run deploy/demo.sh"
     ))
+}
+
+fn with_path(urls: &[ServerUrl], database: &str) -> Vec<ServerUrl> {
+    urls.iter().map(|url| url.with_path(database)).collect()
+}
+
+async fn connect(urls: &[ServerUrl]) -> Result<PgConnection, db::Error> {
+    db::Hosts::read(&SecretString::from(ServerUrl::joined(urls)), "bursar")?.connect().await
 }

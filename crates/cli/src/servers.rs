@@ -5,8 +5,6 @@
 
 use bus::Broker;
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection};
 use std::fmt;
 use std::time::Duration;
 
@@ -47,29 +45,23 @@ impl Servers {
         self.postgres().await
     }
 
-    /// One connection to Postgres, made and closed.
+    /// Connections to Postgres as the fleet makes them, made and closed: of several hosts one takes changes, and nothing in
+    /// between mixes up sessions.
     pub async fn postgres(&self) -> Result<(), Unreachable> {
-        let Ok(options) = self.database_url.expose_secret().parse::<PgConnectOptions>() else {
-            return Ok(());
+        let hosts = db::Hosts::read(&self.database_url, "bursar").map_err(|error| unreadable(&error))?;
+        let patience = PATIENCE * hosts.all().len() as u32;
+        let (cause, advice) = match tokio::time::timeout(patience, db::expect_sessions(&hosts)).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => postgres_says(&error),
+            Err(_) => (format!("no answer within {} s", patience.as_secs()), IS_IT_THERE),
         };
-        let options = options.disable_statement_logging().application_name("bursar");
-        let (cause, advice) = match tokio::time::timeout(PATIENCE, PgConnection::connect_with(&options)).await
-        {
-            Ok(Ok(connection)) => {
-                drop(connection.close().await);
-                return Ok(());
-            }
-            Ok(Err(error)) => (postgres_cause(&error), postgres_advice(&error)),
-            Err(_) => (format!("no answer within {} s", PATIENCE.as_secs()), IS_IT_THERE),
-        };
-        let place = match options.get_socket() {
-            Some(socket) => format!("{}/.s.PGSQL.{}", socket.display(), options.get_port()),
-            None => format!("{}:{}", options.get_host(), options.get_port()),
-        };
-        let database = options.get_database().unwrap_or(options.get_username());
+        let places: Vec<String> = hosts.all().iter().map(db::place).collect();
+        let first = &hosts.all()[0];
+        let user = first.get_username();
+        let database = first.get_database().unwrap_or(user);
+        let places = places.join(", ");
         Err(Unreachable(format!(
-            "Postgres at {place} (database {database}, user {}): {cause}. {advice} ({})",
-            options.get_username(),
+            "Postgres at {places} (database {database}, user {user}): {cause}. {advice} ({})",
             self.database_variable,
         )))
     }
@@ -88,16 +80,8 @@ impl Servers {
 
     /// An error of RabbitMQ's, with where it is.
     pub fn rabbitmq_says(&self, error: &bus::BrokerError) -> Unreachable {
-        let place = match url::Url::parse(self.amqp_url.expose_secret()) {
-            Ok(url) => {
-                let port = url.port().unwrap_or(if url.scheme() == "amqps" { 5671 } else { 5672 });
-                let vhost = url.path().trim_start_matches('/').replace("%2f", "/").replace("%2F", "/");
-                let vhost = if vhost.is_empty() { "/" } else { &vhost };
-                let host = url.host_str().unwrap_or_default();
-                format!(" at {host}:{port} (vhost {vhost}, user {})", url.username())
-            }
-            Err(_) => String::new(),
-        };
+        let place = bus::Hosts::parse(self.amqp_url.expose_secret());
+        let place = place.map(|hosts| format!(" at {}", hosts.places())).unwrap_or_default();
         let cause = error.to_string();
         let cause = cause.trim_start_matches("RabbitMQ: ").trim_end_matches('.');
         let advice = match cause.contains("ACCESS_REFUSED") || cause.contains("NOT_ALLOWED") {
@@ -121,7 +105,7 @@ impl Servers {
 
     /// What is wrong with the servers that an error came of, where it is still so.
     async fn why(&self, error: &anyhow::Error) -> Option<Unreachable> {
-        let of_postgres = error.chain().any(|cause| cause.is::<sqlx::Error>());
+        let of_postgres = error.chain().any(|cause| cause.is::<sqlx::Error>() || cause.is::<db::Error>());
         let of_rabbitmq =
             error.chain().any(|cause| cause.is::<bus::BrokerError>() || cause.is::<bus::PublishError>());
         if of_postgres && let Err(why) = self.postgres().await {
@@ -136,13 +120,23 @@ impl Servers {
 
 const IS_IT_THERE: &str = "Is it running, and are host and port right?";
 
-/// Without the driver's words around it.
-fn postgres_cause(error: &sqlx::Error) -> String {
-    match error {
+fn unreadable(error: &db::Error) -> Unreachable {
+    Unreachable(format!("{error} (BURSAR_DATABASE_URL)"))
+}
+
+/// What came, without the driver's words around it, and what to do.
+fn postgres_says(error: &db::Error) -> (String, &'static str) {
+    let source = match error {
+        db::Error::Away(source) | db::Error::Sql { source, .. } => source,
+        db::Error::Nowhere(_) => return (error.to_string(), "Is none of them the primary?"),
+        error => return (error.to_string(), "Nothing was done."),
+    };
+    let cause = match source {
         sqlx::Error::Io(error) => error.to_string(),
         sqlx::Error::Database(error) => error.message().to_owned(),
         error => error.to_string(),
-    }
+    };
+    (cause, postgres_advice(source))
 }
 
 /// By SQLSTATE: Appendix A of the Postgres manual.

@@ -4,21 +4,30 @@
 //! connection it works on; none opens its own transaction. Whether an error will pass is told by its SQLSTATE.
 
 pub mod chain;
+mod hosts;
 pub mod kept;
 pub mod outbox;
 pub mod processes;
+mod renewal;
 pub mod roles;
+mod sqlstate;
+pub mod standbys;
 pub mod suspects;
+mod urls;
 mod work;
 
+pub use hosts::{Hosts, expect_sessions, place, unless_moved};
 pub use sqlx::PgConnection;
+pub use urls::ServerUrl;
 pub use work::Work;
 
-use secrecy::{ExposeSecret, SecretString};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
-use sqlx::{ConnectOptions, Connection};
+use secrecy::SecretString;
+use sqlstate::{Means, means};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{AssertSqlSafe, Connection};
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub type Pool = sqlx::PgPool;
@@ -29,17 +38,31 @@ pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 /// How long a statement waits for a connection of the pool. Below the 4 s in which a webhook must have its answer.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// A connection that idled answers within this, or another is made.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A connection that is given back answers within this, or it is closed: its statement may have been left without an
 /// answer, and the driver would wait for that as long as the socket lives.
 const RETURN_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the database URL: expected postgres://user:password@host:port/database: {0}")]
-    Url(#[source] sqlx::Error),
+    #[error(
+        "the database URL: {0}; expected postgres://user:password@host:port/database, several hosts separated by commas"
+    )]
+    Url(String),
     /// No connection, or no transaction on it: nothing was done, whatever the reason.
     #[error("the database is not to be had: {0}")]
     Away(#[source] sqlx::Error),
+    /// None of its hosts, or not where it just was.
+    #[error("the database: {0}")]
+    Nowhere(String),
+    #[error("the database takes no changes: it is a standby, or default_transaction_read_only is on")]
+    ReadOnly,
+    #[error(
+        "there is a pooler in transaction or statement mode before the database, which mixes up prepared statements and sessions: use its session mode (PgBouncer: pool_mode = session), or connect without it"
+    )]
+    Pooled,
     #[error("the database, while {doing}: {source}")]
     Sql { doing: &'static str, source: sqlx::Error },
     /// Nothing came back, not even an error: the answer is lost, and whether it was done is not known.
@@ -67,10 +90,12 @@ impl Error {
     /// The server or the way to it is away, or two transactions collided: the same work can succeed a little later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Error::Away(_) | Error::Silent { .. } => true,
+            Error::Away(_) | Error::Nowhere(_) | Error::ReadOnly | Error::Silent { .. } => true,
             Error::Sql { source, .. } => is_transient(source),
             Error::Migrate(sqlx::migrate::MigrateError::Execute(source)) => is_transient(source),
+            Error::Migrate(sqlx::migrate::MigrateError::ExecuteMigration(source, _)) => is_transient(source),
             Error::Url(_)
+            | Error::Pooled
             | Error::Migrate(_)
             | Error::Role { .. }
             | Error::NotOwner
@@ -88,6 +113,9 @@ impl Error {
             }
             Error::Sql { .. }
             | Error::Away(_)
+            | Error::Nowhere(_)
+            | Error::ReadOnly
+            | Error::Pooled
             | Error::Silent { .. }
             | Error::Url(_)
             | Error::Migrate(_)
@@ -100,12 +128,9 @@ impl Error {
     /// A statement took longer than `statement_timeout`. It may pass, and it may be what the statement was to do.
     pub fn is_hung(&self) -> bool {
         let Error::Sql { source: sqlx::Error::Database(error), .. } = self else { return false };
-        error.code().as_deref() == Some(QUERY_CANCELED)
+        error.code().is_some_and(|code| means(&code) == Some(Means::Hung))
     }
 }
-
-/// SQLSTATE of a statement that was ended over its time.
-const QUERY_CANCELED: &str = "57014";
 
 /// Waits for the database no longer than `limit`. The driver has no limit of its own and sqlx knows no TCP keepalive: an
 /// answer that is lost on the way (a firewall that forgot the connection, a failover) would be awaited for ever. What was
@@ -125,7 +150,10 @@ pub trait Doing<T> {
 
 impl<T> Doing<T> for Result<T, sqlx::Error> {
     fn doing(self, doing: &'static str) -> Result<T, Error> {
-        self.map_err(|source| Error::Sql { doing, source })
+        self.map_err(|source| {
+            renewal::notice(&source, doing);
+            Error::Sql { doing, source }
+        })
     }
 }
 
@@ -138,69 +166,86 @@ fn is_transient(error: &sqlx::Error) -> bool {
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::BeginFailed => true,
         sqlx::Error::Protocol(_) => true,
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| is_transient_sqlstate(&code)),
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| means(&code).is_some()),
         _ => false,
     }
 }
 
-/// Appendix A of the Postgres manual: connection exceptions, resources, operator intervention, system errors,
-/// serialization failures and deadlocks, lock not available; a read-only transaction is a failover in progress. Also a
-/// database that is not what it should be (no login, no such database, no such table or right): that is no message's
-/// fault, so work waits, loudly, until somebody mends it.
-fn is_transient_sqlstate(code: &str) -> bool {
-    matches!(code.get(..2), Some("08" | "28" | "3D" | "42" | "53" | "57" | "58"))
-        || matches!(code, "40001" | "40P01" | "55000" | "55P03" | "25006" | "25P02")
-}
-
 /// A bounded pool. Nothing is connected yet: a fleet starts while its database is still away.
 pub fn pool(url: &SecretString, connections_max: u32, name: &str) -> Result<Pool, Error> {
-    Ok(pool_with(options(url, name)?, connections_max))
+    Ok(pool_with(Hosts::read(url, name)?, &LIMITS, connections_max))
 }
 
 /// A pool for workers, which only ever look rows up by their keys. Postgres keeps a statement's plan: one made while a
 /// table was small would scan it for every batch once it is large, so plans that read whole tables are ruled out.
 pub fn worker_pool(url: &SecretString, connections_max: u32, name: &str) -> Result<Pool, Error> {
-    let by_key =
-        [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off"), ("jit", "off")];
-    Ok(pool_with(options(url, name)?.options(by_key), connections_max))
+    let settings = [&LIMITS[..], &BY_KEY].concat();
+    Ok(pool_with(Hosts::read(url, name)?, &settings, connections_max))
 }
 
-/// Reads the URL. Encryption is not asked for on this machine's own loopback unless the URL says so: it protects nothing
-/// there, and the driver writes each 16 KiB record by itself without TCP_NODELAY, so that every larger statement waits
-/// 40 ms for a delayed acknowledgement.
-fn options(url: &SecretString, name: &str) -> Result<PgConnectOptions, Error> {
-    let options: PgConnectOptions = url.expose_secret().parse().map_err(Error::Url)?;
-    let is_loopback = matches!(options.get_host(), "localhost" | "127.0.0.1" | "::1" | "[::1]");
-    let options = match options.get_ssl_mode() {
-        PgSslMode::Prefer if is_loopback => options.ssl_mode(PgSslMode::Disable),
-        _ => options,
-    };
-    Ok(options
-        .application_name(name)
-        // A worker that hangs in a transaction would hold back vacuum for everybody. A statement that waits for a lock must
-        // end, and be tried again, before the loop takes its batch for one that hangs (30 s) and gives up on its facts.
-        // The wait for a lock ends first, and by a code of its own: it is somebody else's fault.
-        .options([
-            ("idle_in_transaction_session_timeout", "60s"),
-            ("lock_timeout", "10s"),
-            ("statement_timeout", "15s"),
-        ])
-        .disable_statement_logging())
-}
+type Setting = (&'static str, &'static str);
 
-fn pool_with(options: PgConnectOptions, connections_max: u32) -> Pool {
-    PgPoolOptions::new()
+/// A worker that hangs in a transaction would hold back vacuum for everybody. A statement that waits for a lock must end, and
+/// be tried again, before the loop takes its batch for one that hangs (30 s) and gives up on its facts. The wait for a lock
+/// ends first, and by a code of its own: it is somebody else's fault.
+const LIMITS: [Setting; 3] =
+    [("idle_in_transaction_session_timeout", "60s"), ("lock_timeout", "10s"), ("statement_timeout", "15s")];
+
+const BY_KEY: [Setting; 4] =
+    [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off"), ("jit", "off")];
+
+/// One of several hosts is turned to another for as long as the pool is not closed; until then something holds it.
+///
+/// Settings are set on each connection once it is there: at its start a pooler may refuse or forget them.
+fn pool_with(hosts: Hosts, settings: &[Setting], connections_max: u32) -> Pool {
+    let settings: String = settings.iter().map(|(name, value)| format!("set {name} = '{value}';")).collect();
+    let settings = Arc::<str>::from(settings);
+    let several = hosts.all().len() > 1;
+    let pool = PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .after_release(|connection, _| {
+        // Below, with a limit of its own.
+        .test_before_acquire(false)
+        .before_acquire(|connection, met| {
             Box::pin(async move {
-                let answered = tokio::time::timeout(RETURN_TIMEOUT, connection.ping()).await;
-                answered
-                    .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
-                    .map(|()| true)
+                Ok(renewal::is_current(met.age) && answers_within(connection, IDLE_TIMEOUT).await.is_ok())
             })
         })
-        .connect_lazy_with(options)
+        .after_connect(move |connection, _| {
+            let settings = settings.clone();
+            Box::pin(async move {
+                expect_changes(connection, several).await?;
+                // Names and values are those just above.
+                sqlx::raw_sql(AssertSqlSafe(settings)).execute(connection).await?;
+                Ok(())
+            })
+        })
+        .after_release(|connection, met| {
+            Box::pin(async move {
+                match renewal::is_current(met.age) {
+                    true => answers_within(connection, RETURN_TIMEOUT).await.map(|()| true),
+                    false => Ok(false),
+                }
+            })
+        })
+        .connect_lazy_with(hosts.all()[0].clone());
+    if several {
+        tokio::spawn(hosts::follow(pool.clone(), hosts));
+    }
+    pool
+}
+
+async fn answers_within(connection: &mut PgConnection, limit: Duration) -> Result<(), sqlx::Error> {
+    let answered = tokio::time::timeout(limit, connection.ping()).await;
+    answered.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+}
+
+/// Of several hosts only one that can be written is let in; a single one may be a standby, which commands read from.
+async fn expect_changes(connection: &mut PgConnection, several: bool) -> Result<(), sqlx::Error> {
+    match !several || hosts::takes_changes(connection).await? {
+        true => Ok(()),
+        false => Err(sqlx::Error::Configuration(hosts::CANNOT_BE_WRITTEN.into())),
+    }
 }
 
 /// SQLSTATE of a table that does not exist.
@@ -214,8 +259,13 @@ pub async fn migrate(pool: &Pool) -> Result<(), Error> {
     Ok(MIGRATIONS.run(pool).await?)
 }
 
-/// Whether the database answers and has every migration that this binary knows.
+/// Whether the database has every migration that this binary knows. One that takes no changes is an error.
 pub async fn is_ready(pool: &Pool) -> Result<bool, Error> {
+    let mut connection = pool.acquire().await.map_err(Error::Away)?;
+    if !hosts::takes_changes(&mut connection).await.doing("asking whether it takes changes")? {
+        return Err(Error::ReadOnly);
+    }
+    drop(connection);
     // Not checked at compile time: the table is the migrator's own.
     let applied: Result<i64, sqlx::Error> =
         sqlx::query_scalar("select count(*) from _sqlx_migrations where success").fetch_one(pool).await;
@@ -246,20 +296,4 @@ async fn change(pool: &Pool) -> Result<(), Error> {
     suspects::tried(&mut transaction, &key, "nobody").await?;
     suspects::survived(&mut transaction, &key).await?;
     transaction.commit().await.doing("writing a change")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_passes_is_told_by_its_sqlstate() {
-        for code in ["08006", "57P01", "40001", "40P01", "53300", "58030", "3D000", "42P01", "28P01", "55000"]
-        {
-            assert!(is_transient_sqlstate(code), "{code}");
-        }
-        for code in ["23505", "23514", "22003", "22021", "", "2"] {
-            assert!(!is_transient_sqlstate(code), "{code}");
-        }
-    }
 }

@@ -2,10 +2,11 @@
 
 use crate::wait::{DEADLINE, eventually};
 use bus::{Broker, Context, Health, Ladder, Namespace, Publisher, Topology, Worker};
+use db::{Hosts, PgConnection, ServerUrl};
 use futures_util::FutureExt;
 use lapin::options::QueueDeleteOptions;
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::AssertSqlSafe;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
@@ -187,7 +188,9 @@ impl Site {
 
     /// The user whom the broker knows the site by.
     pub fn amqp_user(&self) -> String {
-        let url: Url = self.amqp_url.expose_secret().parse().expect("RabbitMQ answered at this URL");
+        let url =
+            ServerUrl::all(self.amqp_url.expose_secret()).expect("RabbitMQ answered at this URL").remove(0);
+        let url: Url = url.text().parse().expect("it is one of a URL's hosts");
         url.username().to_owned()
     }
 
@@ -272,12 +275,10 @@ async fn create_database(connection: &mut PgConnection, server: &SecretString) -
     // Who is no superuser makes a database for a role that he is a member of.
     execute(connection, format!("grant {owner} to current_user")).await;
     execute(connection, format!("create database {name} owner {owner}")).await;
+    let hosts = ServerUrl::all(server.expose_secret()).expect("Postgres answered at this URL");
     let url = |role: &str| {
-        let mut url: Url = server.expose_secret().parse().expect("Postgres answered at this URL");
-        url.set_path(&name);
-        url.set_username(role).expect("a URL with a host takes a user");
-        url.set_password(Some(&password.to_string())).expect("and a password");
-        String::from(url).into()
+        let host = |host: &ServerUrl| host.with_path(&name).with_login(role, &password.to_string());
+        ServerUrl::joined(&hosts.iter().map(host).collect::<Vec<_>>()).into()
     };
     Database { database_url: url(&name), owner_url: url(&owner) }
 }
@@ -289,8 +290,9 @@ fn owner_of(database: &str) -> String {
 /// The fleet's tables, granted to the role that runs as `bursar migrate` does it; and what tests make besides.
 async fn migrate(owner: &db::Pool, runtime: &SecretString) {
     db::migrate(owner).await.expect("an empty database can be migrated");
-    let runtime: Url = runtime.expose_secret().parse().expect("it was made from a URL");
-    let role = runtime.username();
+    // The role is named after its database.
+    let runtime = ServerUrl::all(runtime.expose_secret()).expect("it was made from a URL").remove(0);
+    let role = runtime.path();
     db::roles::grant(owner, role).await.expect("the owner grants its tables");
     let more = format!(
         "alter default privileges grant select, insert, update, delete on tables to {role};
@@ -300,15 +302,16 @@ async fn migrate(owner: &db::Pool, runtime: &SecretString) {
 }
 
 async fn drop_database(server: &SecretString, url: &SecretString) {
-    let url: Url = url.expose_secret().parse().expect("it was made from a URL");
-    let name = url.path().trim_start_matches('/');
+    let url = ServerUrl::all(url.expose_secret()).expect("it was made from a URL").remove(0);
     let mut connection = connect(server).await;
+    let name = url.path();
     execute(&mut connection, format!("drop database {name} with (force)")).await;
     execute(&mut connection, format!("drop role {name}, {}", owner_of(name))).await;
 }
 
 async fn connect(server: &SecretString) -> PgConnection {
-    match PgConnection::connect(server.expose_secret()).await {
+    let hosts = Hosts::read(server, "bursar tests").expect("a URL of Postgres");
+    match hosts.connect().await {
         Ok(connection) => connection,
         Err(error) => panic!(
             "expected a Postgres at BURSAR_TEST_DATABASE_URL or on the standard port: {error}. Run the tests by deploy/test.sh, which makes sure of one"

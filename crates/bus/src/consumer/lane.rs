@@ -540,8 +540,13 @@ impl<W: Worker> Lane<W> {
         let mut work = begin(self.context.pool.clone(), OffsetDateTime::now_utc());
         let mut stage = Stage::start::<W>();
         let limited = tokio::time::timeout(self.context.time_limit, self.worker.handle(&mut work, items));
-        let handled = AssertUnwindSafe(limited);
-        let settled = match handled.catch_unwind().await {
+        let handled = AssertUnwindSafe(limited).catch_unwind();
+        // The answer of a host that the database has left may never come.
+        let handled = match db::unless_moved(&self.context.pool, handled).await {
+            Ok(handled) => handled,
+            Err(moved) => return Err(self.failure(&moved).await),
+        };
+        let settled = match handled {
             Ok(Ok(Ok(settled))) => settled,
             Ok(Ok(Err(error))) => {
                 self.abandon(work).await;
@@ -565,7 +570,9 @@ impl<W: Worker> Lane<W> {
         stage.ends("forward");
         metrics::counter!("bursar_statements_total", "worker" => W::NAME).increment(work.statements());
         // Whether it holds is not known where no answer comes: it is done again, and whatever did hold is a repeat.
-        if let Err(error) = db::within(self.context.time_limit, "committing", work.commit()).await {
+        let committed = db::within(self.context.time_limit, "committing", work.commit());
+        let committed = db::unless_moved(&self.context.pool, committed).await;
+        if let Err(error) = committed.and_then(|committed| committed) {
             return Err(self.failure(&error).await);
         }
         drop(turn);

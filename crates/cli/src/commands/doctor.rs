@@ -3,6 +3,7 @@
 mod network;
 mod permissions;
 mod role;
+mod servers;
 
 use super::{say, say_json};
 use crate::session::Session;
@@ -44,12 +45,15 @@ pub async fn examine(session: &Session) -> Result<ExitCode> {
         Ok(()) => {
             findings.push(database(session).await);
             findings.extend(role::findings(&session.pool).await);
+            findings.push(servers::standbys(session).await);
             findings.push(backlog(session).await);
             findings.extend(dead_letters(session).await);
         }
     }
+    findings.extend(servers::hosts_of_postgres(session).await);
     findings.extend(broker(session).await?);
     findings.extend(permissions::findings(session).await?);
+    findings.extend(servers::hosts_of_rabbitmq(session).await);
     let failed = findings.iter().any(|finding| finding.state == State::Failed);
     if session.json {
         say_json(&json!({ "ok": !failed, "findings": findings }))?;
@@ -105,6 +109,13 @@ async fn database(session: &Session) -> Finding {
             "Postgres",
             State::Failed,
             "answers, migrations are missing or not granted; run `bursar migrate` as the owner",
+        ),
+        Err(error @ db::Error::ReadOnly) => finding(
+            "Postgres",
+            State::Failed,
+            format!(
+                "{error}; name the primary in BURSAR_DATABASE_URL, or all of its hosts, separated by commas"
+            ),
         ),
         Err(error) => finding(
             "Postgres",

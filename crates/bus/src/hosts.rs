@@ -1,0 +1,122 @@
+//! The hosts of the broker: the nodes of one cluster, taken in turn.
+
+use crate::connection::BrokerError;
+use crate::wire;
+use db::ServerUrl;
+use lapin::uri::AMQPUri;
+use lapin::{Connection, ConnectionProperties};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// A broker that does not answer within this is away.
+const ALONE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Of several, each has so long.
+const HOST_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The server's default of 60 s would notice a broken line too late.
+const HEARTBEAT_SECONDS: u16 = 15;
+
+/// Where RabbitMQ is: at least one host. Clones remember together which one serves.
+#[derive(Clone)]
+pub struct Hosts {
+    uris: Arc<[AMQPUri]>,
+    /// Whom to ask first: the one that served last, until it failed.
+    turn: Arc<AtomicUsize>,
+}
+
+impl Hosts {
+    /// Reads `amqp://user:password@first:5672,second:5672/vhost`, or whole URLs separated by commas.
+    pub fn parse(url: &str) -> Result<Self, String> {
+        let urls = ServerUrl::all(url).map_err(|why| format!("{why}; expected {FORM}"))?;
+        let uris: Result<Arc<[_]>, _> = urls.iter().map(uri).collect();
+        Ok(Self { uris: uris?, turn: Arc::default() })
+    }
+
+    /// Where each is, with vhost and user, for people.
+    pub fn places(&self) -> String {
+        let all: Vec<String> = self.uris.iter().map(place).collect();
+        let first = &self.uris[0];
+        let vhost = if first.vhost.is_empty() { "/" } else { &first.vhost };
+        format!("{} (vhost {vhost}, user {})", all.join(", "), first.authority.userinfo.username)
+    }
+
+    /// One connection, to the first that lets us in.
+    pub(crate) async fn connect(&self, name: &str) -> Result<Connection, BrokerError> {
+        let count = self.uris.len();
+        let first = self.turn.load(Ordering::Relaxed) % count;
+        let mut refusals = Vec::new();
+        for number in (0..count).map(|turn| (first + turn) % count) {
+            match enter(&self.uris[number], name, count).await {
+                Ok(connection) => {
+                    self.turn.store(number, Ordering::Relaxed);
+                    return Ok(connection);
+                }
+                Err(error) if count == 1 => return Err(error),
+                Err(error) => refusals.push((number, error)),
+            }
+        }
+        let passes = refusals.iter().any(|(_, error)| error.is_transient());
+        let told = refusals.iter().map(|(number, error)| format!("{}: {error}", place(&self.uris[*number])));
+        Err(BrokerError::Nowhere { told: told.collect::<Vec<_>>().join("; "), passes })
+    }
+
+    /// The host that served last failed: it is asked last from now on.
+    pub(crate) fn pass_over(&self) {
+        self.turn.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+const FORM: &str = "amqp://user:password@host:port/vhost, several hosts separated by commas";
+
+fn uri(url: &ServerUrl) -> Result<AMQPUri, String> {
+    let uri: Result<AMQPUri, String> = url.text().parse();
+    let mut uri = uri.map_err(|why| format!("{url:?}: {why}; expected {FORM}"))?;
+    // The client reads an IPv6 address as no host at all, and would take its own machine.
+    uri.authority.host = url.host().to_owned();
+    if uri.authority.host.is_empty() {
+        "localhost".clone_into(&mut uri.authority.host);
+    }
+    uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+    Ok(uri)
+}
+
+fn place(uri: &AMQPUri) -> String {
+    let (host, port) = (&uri.authority.host, uri.authority.port);
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+async fn enter(uri: &AMQPUri, name: &str, hosts: usize) -> Result<Connection, BrokerError> {
+    let properties = ConnectionProperties::default()
+        .with_connection_name(name.into())
+        // One attempt: when to try again is decided by whoever needs the connection.
+        .configure_backoff(|backoff| backoff.with_max_times(0));
+    let patience = if hosts == 1 { ALONE_PATIENCE } else { HOST_PATIENCE };
+    let connecting = wire::connect(uri.clone(), properties);
+    let connected = tokio::time::timeout(patience, connecting).await;
+    Ok(connected.map_err(|_| BrokerError::Timeout(patience))??)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_read_in_their_order_with_ports_by_the_scheme_and_ipv6_as_it_is() {
+        let hosts = Hosts::parse("amqps://ada:hush@one,[2001:db8::1],three:7/shop?heartbeat=5").unwrap();
+        assert_eq!(hosts.places(), "one:5671, [2001:db8::1]:5671, three:7 (vhost shop, user ada)");
+        assert!(hosts.uris.iter().all(|uri| uri.query.heartbeat == Some(5)));
+        let hosts = Hosts::parse("amqp://one/%2f,amqp://localhost:5673/%2f").unwrap();
+        assert_eq!(hosts.places(), "one:5672, localhost:5673 (vhost /, user guest)");
+        assert!(hosts.uris.iter().all(|uri| uri.query.heartbeat == Some(HEARTBEAT_SECONDS)));
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_what_was_expected_and_no_password() {
+        for url in ["amqp://ada:hush@one,,two/x", "http://ada:hush@one,two/x", "localhost:5672"] {
+            let why = Hosts::parse(url).err().unwrap();
+            assert!(why.contains("expected amqp://user:password@host") && !why.contains("hush"), "{why}");
+        }
+    }
+}
