@@ -283,13 +283,24 @@ fn a_replay_whose_letters_die_again_is_raised_once_and_cleared_once() {
 }
 
 /// An event that a crash left in the outbox.
-const LEFT_BEHIND: &str = "
-    with event as (
-        insert into events (id, type, time, source, cause, data, hash)
-        values (gen_random_uuid(), 'alert.cleared', now(), 'bursar/dead-letters', 'bursar/dead-letters/left', '{\"alert\":\"left\"}',
-                sha256('left'))
-        returning id)
-    insert into outbox (id, created_at, events) select id, now() - interval '1 hour', array[id] from event";
+async fn leave_behind(site: &Site) {
+    let mut work = db::Work::new(site.pool.clone(), OffsetDateTime::now_utc() - Duration::from_secs(3600));
+    let data = serde_json::value::to_raw_value(&json!({ "alert": "left" })).unwrap();
+    let event = db::outbox::StoredEvent {
+        id: uuid::Uuid::now_v7(),
+        source: "bursar/dead-letters".to_owned(),
+        account: None,
+        sequence: None,
+        kind: "alert.cleared".to_owned(),
+        time: work.now,
+        cause: "bursar/dead-letters/left".to_owned(),
+        traceparent: None,
+        data: sqlx::types::Json(data),
+        hash: db::chain::GENESIS,
+    };
+    db::outbox::put(&mut work, &[event.alone()]).await.unwrap();
+    work.commit().await.unwrap();
+}
 
 #[test]
 fn the_dead_letters_worker_alone_tells_measures_and_sweeps() {
@@ -301,7 +312,7 @@ fn the_dead_letters_worker_alone_tells_measures_and_sweeps() {
         site.until(OPEN, 1).await;
         keeper.stop().await;
         let events = site.subscribe().await;
-        sqlx::raw_sql(LEFT_BEHIND).execute(&site.owner).await.unwrap();
+        leave_behind(&site).await;
 
         let worker = Bursar::start(&site, &settings, &["run", "dead-letters"]).await;
         let of = |alert: &'static str, kind: &'static str| {

@@ -224,8 +224,10 @@ fn a_server_that_is_away_is_named_with_why() {
         };
         let configuration = Configuration::new("live");
         let settings = settings(&configuration);
-        let no_postgres =
-            settings.clone().with("BURSAR_DATABASE_URL", "postgres://ada:hush@127.0.0.1:1/credits");
+        let no_postgres = settings
+            .clone()
+            .with("BURSAR_DATABASE_URL", "postgres://ada:hush@127.0.0.1:1/credits")
+            .with("BURSAR_MIGRATE_URL", "");
         for arguments in [&["dlq", "list"][..], &["account", "show", "a"], &["migrate"], &["doctor"]] {
             check(&no_postgres, arguments, "Postgres at 127.0.0.1:1 (database credits, user ada)").await;
         }

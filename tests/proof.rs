@@ -399,6 +399,19 @@ fn a_rebuild_shows_what_differs_by_account_and_payment() {
     });
 }
 
+/// The hash beside a fact says nothing to whoever can write both: what was made of the fact does.
+#[test]
+fn a_fact_forged_with_its_hash_is_found_by_a_rebuild() {
+    run(async |site| {
+        tell(&site, history()).await;
+        let forged = "update inbox set fact = replace(fact, '3.33', '3.32') where id = 'evt_008';
+                      update inbox set hash = sha256(convert_to(fact, 'UTF8')) where id = 'evt_008'";
+        change(&site, forged).await;
+        let payments = rebuilt(&site).await.payments.first;
+        assert_eq!(payments.iter().map(|one| one.subject.as_str()).collect::<Vec<_>>(), ["paddle:txn_1"]);
+    });
+}
+
 #[test]
 fn a_rebuild_decides_each_fact_by_the_catalog_of_its_time() {
     run(async |site| {

@@ -27,8 +27,8 @@ fn workers() -> BTreeSet<String> {
 }
 
 fn yaml_files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in std::fs::read_dir(folder).expect("a folder of the project") {
+        let path = entry.expect("an entry of it").path();
         if path.is_dir() {
             yaml_files(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "yml" || extension == "yaml") {
@@ -39,7 +39,7 @@ fn yaml_files(folder: &Path, found: &mut Vec<PathBuf>) {
 
 #[test]
 fn docker_compose_has_a_service_for_each_worker() {
-    let text = std::fs::read_to_string(root().join("docker-compose.yml")).unwrap();
+    let text = std::fs::read_to_string(root().join("docker-compose.yml")).expect("a file of the project");
     assert_eq!(runs(&text), workers());
     for worker in workers() {
         assert!(text.contains(&format!("\n  {worker}:\n")), "a service named {worker}");
@@ -51,7 +51,7 @@ fn docker_compose_has_a_service_for_each_worker() {
 fn kubernetes_has_a_deployment_for_each_worker() {
     let mut files = Vec::new();
     yaml_files(&root().join("deploy"), &mut files);
-    let texts = files.iter().map(|file| std::fs::read_to_string(file).unwrap());
+    let texts = files.iter().map(|file| std::fs::read_to_string(file).expect("a text"));
     let deployments: Vec<String> = texts.filter(|text| text.contains("kind: Deployment")).collect();
     if !deployments.is_empty() {
         let run: BTreeSet<String> = deployments.iter().flat_map(|text| runs(text)).collect();

@@ -87,6 +87,20 @@ async fn drop_database(connection: &mut PgConnection, database: &str) -> Result<
     Ok(())
 }
 
+/// What a process of this binary is told of a scratch database, whatever this one's environment says of another.
+pub fn environment(config: &Config) -> [(&'static str, &str); 7] {
+    let owner = config.migrate_url.as_ref().map_or("", |url| url.0.expose_secret());
+    [
+        ("BURSAR_DATABASE_URL", config.database_url.0.expose_secret()),
+        ("BURSAR_DATABASE_URL_FILE", ""),
+        ("BURSAR_MIGRATE_URL", owner),
+        ("BURSAR_MIGRATE_URL_FILE", ""),
+        ("BURSAR_AMQP_URL", config.amqp_url.0.expose_secret()),
+        ("BURSAR_AMQP_URL_FILE", ""),
+        ("BURSAR_NAMESPACE", &config.namespace),
+    ]
+}
+
 /// The configured database where it exists, else the server's own.
 async fn reachable(configured: &[ServerUrl]) -> Result<(Vec<ServerUrl>, PgConnection)> {
     let own = ["postgres", "template1"].map(|database| with_path(configured, database));

@@ -109,6 +109,8 @@ fn statements(schema: &str, role: &str) -> Vec<String> {
         format!("revoke all on all tables in schema {schema} from {role}"),
         format!("revoke create on schema {schema} from {role}"),
         format!("grant usage on schema {schema} to {role}"),
+        // A change that only a function may make, with the rights of its owner, is the fleet's to ask for.
+        format!("grant execute on all functions in schema {schema} to {role}"),
     ];
     for Right { table, insert, delete, update } in RIGHTS {
         let mut may = vec!["select".to_owned()];

@@ -1,9 +1,9 @@
 //! The fleet under measurement, in processes of its own.
 
 use super::Memory;
+use crate::scratch;
 use crate::session::Session;
 use anyhow::{Context, Result, bail};
-use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -57,9 +57,7 @@ impl FleetProcess {
         let process = Command::new(std::env::current_exe()?)
             .args(arguments)
             .env("BURSAR_CONFIG", &self.file)
-            .env("BURSAR_DATABASE_URL", session.config.database_url.0.expose_secret())
-            .env("BURSAR_AMQP_URL", session.config.amqp_url.0.expose_secret())
-            .env("BURSAR_NAMESPACE", &session.config.namespace)
+            .envs(scratch::environment(&session.config))
             .env("BURSAR_ADMIN_ADDR", &admin)
             .env("BURSAR_LOG", "warn")
             .kill_on_drop(true)

@@ -6,7 +6,7 @@ use super::ledger::BATCH;
 use super::load::{self, Load, Mix, Spread};
 use super::{progress, round};
 use crate::commands::{say, say_json};
-use crate::scratch::Scratch;
+use crate::scratch::{self, Scratch};
 use crate::session::Session;
 use crate::table::{Column, Table};
 use anyhow::{Context, Result, bail};
@@ -15,7 +15,6 @@ use clap::Args;
 use db::Work;
 use domain::Envelope;
 use ledger::Ledger;
-use secrecy::ExposeSecret;
 use serde::Serialize;
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
@@ -126,9 +125,7 @@ async fn prove(session: &Session, file: &Path, command: &'static str, words: &[&
     let mut process = Command::new(std::env::current_exe()?)
         .args(words)
         .env("BURSAR_CONFIG", file)
-        .env("BURSAR_DATABASE_URL", session.config.database_url.0.expose_secret())
-        .env("BURSAR_AMQP_URL", session.config.amqp_url.0.expose_secret())
-        .env("BURSAR_NAMESPACE", &session.config.namespace)
+        .envs(scratch::environment(&session.config))
         .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()
