@@ -29,7 +29,11 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = commands::Cli::parse();
+    let cli = match commands::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(wrong) if wrong.use_stderr() => return misused(&wrong),
+        Err(asked) => asked.exit(),
+    };
     // RabbitMQ, Postgres and HTTP share one provider of cryptography.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         return fail(&anyhow::anyhow!("the TLS provider was installed twice"));
@@ -44,6 +48,18 @@ fn main() -> ExitCode {
         Ok(status) => status,
         Err(error) => fail(&error),
     }
+}
+
+/// What was asked is quoted, and may have been pasted from anywhere: it is read once more as it can be shown.
+fn misused(wrong: &clap::Error) -> ExitCode {
+    use std::io::Write;
+    let shown = std::env::args_os().map(|argument| visible::on_a_line(&argument.to_string_lossy()));
+    let text = match commands::Cli::try_parse_from(shown) {
+        Err(same) => same.render().to_string(),
+        Ok(_) => indented(&wrong.render().to_string()),
+    };
+    drop(write!(std::io::stderr(), "{}", visible::printed(&text)));
+    ExitCode::from(2)
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {

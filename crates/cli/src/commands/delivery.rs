@@ -89,12 +89,12 @@ pub fn text(of_whom: &str, reached: &Reached, letters: &Erased) -> String {
     let mut lines = Vec::new();
     let mut told = |count: u64, what: &str| {
         if count > 0 {
-            lines.push(format!("Erased {count} {what} {of_whom}."));
+            lines.push(format!("Erased {what} {of_whom}: {count}."));
         }
     };
-    told(reached.bodies, "stored bodies");
-    told(reached.facts, "facts' texts");
-    told(reached.letters, "dead letters' words");
+    told(reached.bodies, "bodies of deliveries");
+    told(reached.facts, "the texts of facts");
+    told(reached.letters, "what dead letters said");
     if !letters.left.is_empty() {
         let ids = letters.left.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         lines.push(format!(

@@ -48,7 +48,7 @@ pub async fn send(session: &Session, arguments: &Arguments) -> Result<ExitCode> 
         say_json(&json!({ "accepted": accepted, "answers": answers }))?;
     } else {
         for (status, body) in &answers {
-            say(&format!("{status} {}", visible::on_a_line(&body)));
+            say(&format!("{status} {}", visible::on_a_line(body)));
         }
     }
     Ok(if accepted { ExitCode::SUCCESS } else { ExitCode::from(1) })
