@@ -1,13 +1,12 @@
 //! A connection that is there when it is needed, shared by the channels of one purpose.
 
-use crate::wire;
+use crate::{connections, wire};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Mutex;
 
 /// A broker that does not answer within this is away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,7 +41,7 @@ impl BrokerError {
 pub struct Broker {
     url: SecretString,
     name: String,
-    connection: Arc<Mutex<Option<Arc<Connection>>>>,
+    connection: Arc<connections::Place>,
 }
 
 /// Messages that wait in a queue, not counting those delivered and not acknowledged.
@@ -55,7 +54,9 @@ pub struct QueueDepth {
 impl Broker {
     /// `name` shows in the broker's list of connections.
     pub fn new(url: SecretString, name: &str) -> Self {
-        Self { url, name: name.to_owned(), connection: Arc::default() }
+        let connection = Arc::default();
+        connections::remember(&connection);
+        Self { url, name: name.to_owned(), connection }
     }
 
     /// Another connection of the same kind, for one purpose of several.
