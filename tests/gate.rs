@@ -15,7 +15,7 @@ use crate::payloads::{paddle_payload, translated};
 const ADMITTED: &str = "select count(*) from inbox";
 const REPEATED: &str = "select coalesce(sum(repeats), 0)::bigint from inbox";
 
-fn gate_of(site: &Site, door: Door) -> Gate {
+pub fn gate_of(site: &Site, door: Door) -> Gate {
     Gate::new(door, site.namespace.clone(), processors::Settings::default())
 }
 

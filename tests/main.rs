@@ -34,6 +34,7 @@ mod operators;
 mod output;
 mod payloads;
 mod proof;
+mod quarantine;
 mod roles;
 mod runbook;
 mod tidy;

@@ -1,5 +1,6 @@
 //! A connection that is there when it is needed, shared by the channels of one purpose.
 
+use crate::connections;
 use crate::hosts::Hosts;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -7,7 +8,6 @@ use lapin::{Channel, Connection};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Mutex;
 
 /// A broker that gives no channel within this is away.
 const CHANNEL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,7 +50,7 @@ pub struct Broker {
     /// Or why the URL cannot be read.
     hosts: Result<Hosts, String>,
     name: String,
-    connection: Arc<Mutex<Option<Arc<Connection>>>>,
+    connection: Arc<connections::Place>,
 }
 
 /// Messages that wait in a queue, not counting those delivered and not acknowledged.
@@ -64,13 +64,18 @@ impl Broker {
     /// `name` shows in the broker's list of connections. Of several hosts that the URL names the first that lets us in is taken;
     /// one that failed is asked last.
     pub fn new(url: SecretString, name: &str) -> Self {
-        Self { hosts: Hosts::parse(url.expose_secret()), name: name.to_owned(), connection: Arc::default() }
+        Self::to(Hosts::parse(url.expose_secret()), name.to_owned())
+    }
+
+    fn to(hosts: Result<Hosts, String>, name: String) -> Self {
+        let connection = Arc::default();
+        connections::remember(&connection);
+        Self { hosts, name, connection }
     }
 
     /// Another connection of the same kind, for one purpose of several.
     pub(crate) fn apart(&self, purpose: &str) -> Self {
-        let name = format!("{} {purpose}", self.name);
-        Self { hosts: self.hosts.clone(), name, connection: Arc::default() }
+        Self::to(self.hosts.clone(), format!("{} {purpose}", self.name))
     }
 
     pub async fn channel(&self) -> Result<Channel, BrokerError> {

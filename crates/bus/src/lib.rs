@@ -8,6 +8,7 @@
 
 mod backoff;
 mod connection;
+mod connections;
 mod consumer;
 mod fate;
 mod hosts;
@@ -22,6 +23,7 @@ mod wire;
 
 pub use backoff::Delays;
 pub use connection::{Broker, BrokerError, QueueDepth};
+pub use connections::close_connections;
 pub use consumer::{
     Announcement, BATCH_FACTS, Context, Decoded, Health, REPLAYED, ReplayOutcome, Settled, TIME_LIMIT,
     Verdict, Worker, run,

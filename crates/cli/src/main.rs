@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         Err(error) => return fail(&error.into()),
     };
     let ended = runtime.block_on(commands::run(cli));
+    leave(runtime);
     observe::flush_logs();
     match ended {
         Ok(status) => status,
@@ -60,6 +61,13 @@ fn misused(wrong: &clap::Error) -> ExitCode {
     };
     drop(write!(std::io::stderr(), "{}", visible::printed(&text)));
     ExitCode::from(2)
+}
+
+/// Closes what is still open, and leaves the runtime to the end of the process. The broker's client has threads of its own that
+/// wait for tasks, to look up a host's name for one: they panic where a runtime is dropped under them.
+fn leave(runtime: tokio::runtime::Runtime) {
+    runtime.block_on(bus::close_connections());
+    std::mem::forget(runtime);
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {
@@ -107,6 +115,21 @@ fn is_unmigrated(error: &anyhow::Error) -> bool {
 mod tests {
     use super::*;
     use anyhow::anyhow;
+
+    #[test]
+    fn a_thread_that_waits_for_the_runtime_is_left_waiting() {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let (handle, (told, tells)) = (runtime.handle().clone(), std::sync::mpsc::channel::<()>());
+        std::thread::spawn(move || {
+            // Dropped when the thread ends, by a panic too.
+            let _told = told;
+            handle.block_on(handle.spawn(std::future::pending::<()>())).expect("nobody cancels it");
+        });
+        runtime.block_on(tokio::task::yield_now());
+        leave(runtime);
+        let ended = tells.recv_timeout(std::time::Duration::from_millis(500));
+        assert_eq!(ended, Err(std::sync::mpsc::RecvTimeoutError::Timeout));
+    }
 
     #[test]
     fn what_an_error_came_of_is_said_once() {

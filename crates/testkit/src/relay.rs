@@ -22,6 +22,14 @@ struct Line {
     cuts: u64,
     /// How often the answers were lost; a connection made before gets none any more.
     losses: u64,
+    /// What ends a connection, from the server.
+    deadly: Option<&'static [u8]>,
+}
+
+impl Line {
+    fn kills(&self, bytes: &[u8]) -> bool {
+        self.deadly.is_some_and(|deadly| bytes.windows(deadly.len()).any(|part| part == deadly))
+    }
 }
 
 pub struct Relay {
@@ -39,7 +47,7 @@ impl Relay {
         let port = listener.local_addr().expect("it is bound").port();
         listener.set_nonblocking(true).expect("a socket may wait");
         let listener = TcpListener::from_std(listener).expect("a test runs in a runtime");
-        let (line, watching) = watch::channel(Line { flow: Flow::Open, cuts: 0, losses: 0 });
+        let (line, watching) = watch::channel(Line { flow: Flow::Open, cuts: 0, losses: 0, deadly: None });
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 tokio::spawn(join(client, server.clone(), watching.clone()));
@@ -66,6 +74,11 @@ impl Relay {
         self.line.send_modify(|line| *line = Line { flow: Flow::Closed, cuts: line.cuts + 1, ..*line });
     }
 
+    /// From now on each connection ends once the server sends these bytes in one piece: as a client dies of what it is sent.
+    pub fn die_of(&self, bytes: &'static [u8]) {
+        self.line.send_modify(|line| line.deadly = Some(bytes));
+    }
+
     /// Lets nothing pass, and ends nothing.
     pub fn hold(&self) {
         self.line.send_modify(|line| line.flow = Flow::Held);
@@ -78,7 +91,7 @@ impl Relay {
     }
 
     pub fn open(&self) {
-        self.line.send_modify(|line| line.flow = Flow::Open);
+        self.line.send_modify(|line| (line.flow, line.deadly) = (Flow::Open, None));
     }
 }
 
@@ -117,6 +130,7 @@ async fn pass(
                 }
             }
             read = from.read(&mut buffer), if is_open => match read {
+                Ok(count @ 1..) if losses.is_some() && now.kills(&buffer[..count]) => return,
                 Ok(count @ 1..) if to.write_all(&buffer[..count]).await.is_ok() => {}
                 _ => return,
             },

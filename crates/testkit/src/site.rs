@@ -348,6 +348,11 @@ impl Running {
         self.health.idle()
     }
 
+    /// The lanes that lose one consumer after the other.
+    pub fn losing(&self) -> Vec<String> {
+        self.health.losing()
+    }
+
     /// The lanes that have met something that no limit ends.
     pub fn stuck(&self) -> Vec<String> {
         self.health.stuck()

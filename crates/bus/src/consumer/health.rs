@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// A server that is started again takes a consumer once. So many within the time have a reason of their own.
 pub(super) const LOSSES_MAX: usize = 3;
-pub(super) const LOSSES_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const LOSSES_WITHIN: Duration = Duration::from_secs(30);
 
 /// The lanes of a process.
 #[derive(Clone, Default)]
@@ -51,13 +51,14 @@ impl Health {
     }
 
     pub(super) fn consumes(&self, lane: &str, is_consuming: bool) {
+        self.lanes().entry(lane.to_owned()).or_default().is_consuming = is_consuming;
+    }
+
+    pub(super) fn lost(&self, lane: &str) {
         let mut lanes = self.lanes();
         let lane = lanes.entry(lane.to_owned()).or_default();
-        if lane.is_consuming && !is_consuming {
-            lane.losses.retain(|lost| lost.elapsed() < LOSSES_WITHIN);
-            lane.losses.push(Instant::now());
-        }
-        lane.is_consuming = is_consuming;
+        lane.losses.retain(|lost| lost.elapsed() < LOSSES_WITHIN);
+        lane.losses.push(Instant::now());
     }
 
     pub(super) fn settled(&self, lane: &str) {

@@ -65,17 +65,14 @@ enum Ended {
     Resized,
 }
 
-/// When a lane lost its consumer. The workers of a process share a connection, which costs 8 MiB of memory, as long as it
+/// When a lane lost its consumer; a broker that is away is no loss. The workers of a process share a connection, which costs 8 MiB of memory, as long as it
 /// serves: what kills it over and over may lie in the queue of one of them, and stops that one alone once each has its own.
 #[derive(Default)]
 struct Losses(Vec<Instant>);
 
 impl Losses {
-    /// A broker that is away is no loss: there was no consumer.
-    fn note(&mut self, ended: &Result<Ended, BrokerError>) {
-        if let Ok(Ended::Lost(_)) = ended
-            && !self.are_many()
-        {
+    fn note(&mut self) {
+        if !self.are_many() {
             self.0.retain(|lost| lost.elapsed() < LOSSES_WITHIN);
             self.0.push(Instant::now());
         }
@@ -175,10 +172,13 @@ impl<W: Worker> Lane<W> {
             let broker = if losses.are_many() { &self.apart } else { &self.context.consume };
             let ended = self.consume(broker).await;
             self.context.health.consumes(&self.name, false);
-            losses.note(&ended);
             let why = match ended {
                 Ok(Ended::Stopped) => return,
-                Ok(Ended::Lost(why)) => why,
+                Ok(Ended::Lost(why)) => {
+                    self.context.health.lost(&self.name);
+                    losses.note();
+                    why
+                }
                 Ok(Ended::Resized) => continue,
                 Err(error) => error.to_string(),
             };
@@ -204,9 +204,12 @@ impl<W: Worker> Lane<W> {
         let channel = broker.channel().await?;
         let mut prefetch = Prefetch::of::<W>();
         loop {
-            match self.consume_with(&channel, &mut prefetch).await? {
-                Ended::Resized => {}
-                ended => return Ok(ended),
+            match self.consume_with(&channel, &mut prefetch).await {
+                Ok(Ended::Resized) => {}
+                Ok(ended) => return Ok(ended),
+                // There was a channel: whatever it shows by, it is lost.
+                Err(error) if error.is_transient() => return Ok(Ended::Lost(error.to_string())),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -224,8 +227,6 @@ impl<W: Worker> Lane<W> {
         self.context.health.consumes(&self.name, true);
         tracing::info!(worker = W::NAME, lane = self.name, queue, prefetch = prefetch.messages, "consuming");
         let ended = self.work_off(channel, &mut source, prefetch).await;
-        // A consumer that there was is lost, however it shows.
-        let ended = Ok(ended.unwrap_or_else(|error| Ended::Lost(error.to_string())));
         if let Ok(Ended::Stopped) = ended {
             // What was delivered and not taken up goes back with the closing channel. RabbitMQ before 4 counts that as a
             // return, as it does a crash: who is a suspect by it is only settled alone.

@@ -253,17 +253,20 @@ fn is_of_broker(name: &[u8]) -> bool {
     name.starts_with(b"x-")
 }
 
-/// The same for the same message, however often it was delivered: without what the broker counts in headers of its own.
+/// The same for the same message, however often it was delivered: without what the broker counts in headers of its own, and
+/// whichever order it gives the others then.
 pub(crate) fn identity(properties: &[u8]) -> Vec<u8> {
-    let mut identity = Vec::with_capacity(properties.len());
+    let (mut identity, mut headers) = (Vec::with_capacity(properties.len()), Vec::new());
     look(properties, |part| match part {
         Part::Property { place, bytes, .. } => {
             identity.push(place as u8);
             identity.extend_from_slice(bytes);
         }
         Part::Header { name, .. } if is_of_broker(name) => {}
-        Part::Header { bytes, .. } | Part::Rest(bytes) => identity.extend_from_slice(bytes),
+        Part::Header { bytes, .. } | Part::Rest(bytes) => headers.push(bytes),
     });
+    headers.sort_unstable();
+    identity.extend(headers.concat());
     identity
 }
 

@@ -215,6 +215,8 @@ fn a_message_that_is_delivered_again_is_the_same() {
     };
     let (bad, count) = (entry(b"\xff", b"V"), entry(b"x-delivery-count", b"B\x07"));
     assert_eq!(identity(&[&bad]), identity(&[&bad, &count]));
+    let other = entry(b"a", b"V");
+    assert_eq!(identity(&[&other, &bad]), identity(&[&bad, &count, &other]));
     assert_ne!(identity(&[&bad]), identity(&[&bad, &bad]));
     assert_ne!(identity(&[&bad]), identity(&[&entry(b"\xfe", b"V")]));
 }
