@@ -16,6 +16,7 @@ mod dlq_erase;
 mod dlq_follow;
 mod dlq_kept;
 mod door;
+#[cfg(target_os = "linux")]
 mod door_crowd;
 mod door_slow;
 mod faults;
