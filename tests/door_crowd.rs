@@ -17,7 +17,7 @@ use tokio::time::Instant;
 const CROWD: usize = 1_000;
 
 /// Paddle gives up after 5 s.
-const ANSWER_MAX: Duration = Duration::from_secs(4);
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// How often a slow peer sends a byte.
 const TICK: Duration = Duration::from_millis(250);

@@ -307,6 +307,7 @@ fn a_peer_that_has_gone_half_way_holds_nothing() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
 fn tokens_that_are_guessed_cost_and_known_ones_are_never_locked_out() {
     run(async |site| {
         let limits = Limits { failed_tokens: 3, ..Limits::default() };
@@ -329,6 +330,7 @@ fn tokens_that_are_guessed_cost_and_known_ones_are_never_locked_out() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
 fn behind_a_proxy_each_address_has_its_share_and_strangers_name_nobody() {
     run(async |site| {
         let proxies = Proxies::parse(&["127.0.0.1".to_owned()], ProxyHeader::XForwardedFor).unwrap();

@@ -18,6 +18,7 @@ mod dlq_kept;
 mod doctor;
 mod door;
 mod erasure;
+#[cfg(target_os = "linux")]
 mod door_crowd;
 mod door_slow;
 mod faults;

@@ -139,7 +139,7 @@ impl Door {
     /// A pause, so that the loop does not spin; what it closes first comes back as descriptors.
     async fn make_room_for_descriptors(&self, stop: &CancellationToken) {
         self.visitors.count(Why::Descriptors);
-        self.visitors.close_one();
+        self.visitors.close_old();
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(ACCEPT_PAUSE) => {}

@@ -7,7 +7,14 @@ use super::visit::Visit;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// Far longer than a request takes to come.
+const OLD: Duration = Duration::from_secs(1);
+
+/// Closed at once where descriptors are short; who came before a genuine sender takes the first that are free.
+const OLD_AT_ONCE: usize = 32;
 
 pub struct Visitors {
     pub door: &'static str,
@@ -110,11 +117,15 @@ impl Visitors {
         Some(())
     }
 
-    /// Closes whoever has been waited for longest.
-    pub fn close_one(&self) {
+    /// Closes some of those who have been waited for for long. The system may say that there are no descriptors though nobody
+    /// knocks: who has just come in is not to pay for it.
+    pub fn close_old(&self) {
         let mut open = self.open();
-        let longest = open.longest(Visit::waiting_since, |_, _| true);
-        self.close(&mut open, longest);
+        let since = |visit: &Visit| visit.waiting_since().filter(|since| since.elapsed() >= OLD);
+        for _ in 0..OLD_AT_ONCE {
+            let longest = open.longest(since, |_, _| true);
+            self.close(&mut open, longest);
+        }
     }
 
     /// Closes everybody whom the door waits for.
@@ -192,7 +203,7 @@ mod tests {
     async fn who_keeps_a_full_door_waiting_longest_makes_way() {
         let visitors = visitors(2, 2, &[]);
         let first = comes(&visitors, A);
-        tokio::time::advance(std::time::Duration::from_millis(5)).await;
+        tokio::time::advance(Duration::from_millis(5)).await;
         let second = comes(&visitors, A);
         first.visit.asks(false);
         let third = comes(&visitors, B);
