@@ -433,6 +433,9 @@ pub struct Assignment {
     /// What the payment grants in all, instead of what catalog and rate say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credits: Option<Credits>,
+    /// Restated by the catalog of the day, no longer by that of its first grant.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub by_todays_catalog: bool,
     pub reason: String,
     pub by: String,
     #[serde(with = "time::serde::rfc3339")]
@@ -447,6 +450,8 @@ pub enum AssignmentAct {
     Deliver,
     /// Also a delivered payment goes to the named account, with everything that became of it.
     Move,
+    /// What is known of it is read as it is read today, and the difference is posted.
+    Restate,
 }
 
 /// An operator's statement of what a movement in another currency is in the payment's own.

@@ -8,8 +8,10 @@ use std::iter::Sum;
 use std::ops::{Add, AddAssign, Neg, Sub, SubAssign};
 
 mod currency;
+mod shares;
 
 pub use currency::{Currency, currency, exponent};
+pub use shares::Share;
 
 /// Credits may be given with at most this many decimal places; a deployment's own scale is at most this.
 pub const SCALE_MAX: u32 = 12;
@@ -214,11 +216,6 @@ impl Credits {
 
     pub fn min(self, other: Self) -> Self {
         if other < self { other } else { self }
-    }
-
-    /// The amount of one unit, `quantity` times; nothing where that leaves the range of credits.
-    pub fn times(self, quantity: u64) -> Option<Self> {
-        self.0.checked_mul(Decimal::from(quantity)).map(Self::new).filter(|c| c.within(SCALE_MAX).is_ok())
     }
 
     /// Credits for money at a rate per main unit, rounded half to even at `scale`.

@@ -8,7 +8,7 @@
 //! for [`IN_FLIGHT`], and is found by name afterwards.
 
 mod chain;
-mod payments;
+pub(crate) mod payments;
 mod set;
 
 use crate::read;

@@ -67,7 +67,7 @@ pub async fn run(session: &Session, command: PaymentCommand) -> Result<ExitCode>
 }
 
 pub async fn show(session: &Session, payment: &PaymentId) -> Result<ExitCode> {
-    let view = read::payment(&session.pool, payment).await?;
+    let view = read::payment(&session.pool, payment, &session.config.rules()?).await?;
     match (view, session.json) {
         (Some(view), true) => say_json(&view)?,
         (Some(view), false) => say(&payment_text(payment, &view)),
@@ -140,6 +140,12 @@ fn what_is_missing(why: WhyUndelivered) -> &'static str {
         WhyUndelivered::AccountUnknown => "nothing names its account, and its customer is linked to none",
         WhyUndelivered::AccountContradicted => "its facts name different accounts",
         WhyUndelivered::PriceUnknown => "neither the catalog nor a rate tells what it grants",
+        WhyUndelivered::NotAPurchaseOfCredits => {
+            "a rate would tell what it grants, but nothing says that credits were bought"
+        }
+        WhyUndelivered::AmountNoMultiple => {
+            "what it cost is no such multiple of what the catalog says one unit costs"
+        }
     }
 }
 
