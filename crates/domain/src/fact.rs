@@ -694,6 +694,13 @@ impl Fact {
                         "data.account: expected the account that the payment moves to, got none".to_owned()
                     );
                 }
+                let is_restated = assignment.act == AssignmentAct::Restate;
+                if is_restated && (assignment.account.is_some() || assignment.credits.is_some()) {
+                    return Err("data.act: expected restate without an account or credits".to_owned());
+                }
+                if assignment.by_todays_catalog && !is_restated {
+                    return Err("data.by_todays_catalog: expected of restate alone".to_owned());
+                }
                 by_operator(&assignment.reason, &assignment.by)
             }
             Fact::Valuation(valuation) => {

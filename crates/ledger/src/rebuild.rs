@@ -35,8 +35,10 @@ const STEP: usize = 500;
 /// `bursar ledger rebuild --compare --json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Rebuilt {
-    /// Nothing differs.
+    /// Nothing differs, and no payment is read differently today.
     pub ok: bool,
+    /// Every fact was replayed, and all ended the same, to the last hash.
+    pub is_reproduced: bool,
     /// Facts replayed.
     pub facts: u64,
     /// Outcomes whose fact the gate has not stored, or not yet: they cannot be replayed.
@@ -85,8 +87,10 @@ pub async fn rebuild(
     let [accounts, payments, lots, journal, outcomes] =
         <[Differences; 5]>::try_from(differences).expect("one list for each statement");
     let all = [&accounts, &payments, &lots, &journal, &outcomes];
+    let is_reproduced = missing == 0 && all.iter().all(|differences| differences.count == 0);
     Ok(Rebuilt {
-        ok: missing == 0 && restatable.count == 0 && all.iter().all(|differences| differences.count == 0),
+        ok: is_reproduced && restatable.count == 0,
+        is_reproduced,
         facts: counts.facts,
         missing,
         without_rules: counts.without_rules,

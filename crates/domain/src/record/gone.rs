@@ -65,6 +65,9 @@ struct Parts {
 /// Money is counted in units of 10^-4 of the main unit, the finest there is.
 const PLACES: u32 = 4;
 
+/// A movement by its id.
+type Told<'a> = (&'a str, &'a Movement);
+
 /// A line's name (none for the rest) and what was paid for it.
 type Line = (Option<String>, u128);
 
@@ -155,7 +158,7 @@ impl Record {
 
     fn gone_by_movements(&self, total: Money, lines: Vec<Line>) -> Gone {
         let whole = units(total.amount());
-        let sum = |movements: Vec<(&str, &Movement)>| -> Parts {
+        let sum = |movements: Vec<Told<'_>>| -> Parts {
             let parts =
                 movements.into_iter().filter_map(|(id, movement)| self.parts(id, movement, total, &lines));
             parts.fold(Parts::none(&lines), Parts::plus)
@@ -202,13 +205,13 @@ impl Record {
     /// Final chargebacks that stand and final backs that cancel none. A back in full cancels one chargeback whatever the
     /// amounts are and in whatever currency: the one of its own amount, else one of unknown amount, else the nearest, of
     /// two as near the greater. So the order of facts does not matter.
-    fn standing(&self, total: Money) -> (Vec<(&str, &Movement)>, Vec<(&str, &Movement)>) {
-        let mut chargebacks: Vec<(&str, &Movement)> =
+    fn standing(&self, total: Money) -> (Vec<Told<'_>>, Vec<Told<'_>>) {
+        let mut chargebacks: Vec<Told<'_>> =
             self.movements_of(MovementKind::Chargeback, MovementStatus::Final).collect();
         let (mut full, mut backs): (Vec<_>, Vec<_>) = self
             .movements_of(MovementKind::Back, MovementStatus::Final)
             .partition(|(_, movement)| movement.full);
-        let amount = |(id, movement): &(&str, &Movement)| self.counted(id, movement, total).map(units);
+        let amount = |(id, movement): &Told<'_>| self.counted(id, movement, total).map(units);
         // How far apart: nearest first, then the greatest chargeback, then by name.
         while let Some((_, chargeback, back)) = chargebacks
             .iter()
@@ -236,13 +239,8 @@ impl Record {
         (chargebacks, backs)
     }
 
-    fn is_any_unknown(
-        &self,
-        total: Money,
-        chargebacks: &[(&str, &Movement)],
-        backs: &[(&str, &Movement)],
-    ) -> bool {
-        let is_unknown = |(id, movement): &(&str, &Movement)| self.counted(id, movement, total).is_none();
+    fn is_any_unknown(&self, total: Money, chargebacks: &[Told<'_>], backs: &[Told<'_>]) -> bool {
+        let is_unknown = |(id, movement): &Told<'_>| self.counted(id, movement, total).is_none();
         let others = [
             (MovementKind::Refund, MovementStatus::Final),
             (MovementKind::Refund, MovementStatus::Pending),
