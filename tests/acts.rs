@@ -427,6 +427,7 @@ fn by_operator(account: &str, credits: i64, kind: AdjustmentKind) -> Fact {
 
 fn moving(transaction: &str, to: &str) -> Fact {
     Fact::Assignment(Assignment {
+        by_todays_catalog: false,
         payment: payment_id(&format!("paddle:{transaction}")),
         act: AssignmentAct::Move,
         account: Some(account_id(to)),

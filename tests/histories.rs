@@ -498,6 +498,7 @@ fn a_customers_address_is_the_latest_whatever_the_order() {
 fn the_last_move_of_a_payment_stands_whatever_the_order() {
     let moved = |account: &str, minute| {
         Fact::Assignment(Assignment {
+            by_todays_catalog: false,
             payment: payment_id("paddle:txn_1"),
             act: AssignmentAct::Move,
             account: Some(account_id(account)),

@@ -775,6 +775,7 @@ fn a_delivery_that_came_before_its_payment_is_followed_once_it_is_known() {
     run(async |site| {
         let ledger = one(&site);
         let word = domain::fact::Assignment {
+            by_todays_catalog: false,
             payment: payment_id("paddle:txn_1"),
             act: domain::fact::AssignmentAct::Deliver,
             account: Some(account_id("acct_1")),

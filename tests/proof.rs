@@ -82,6 +82,7 @@ fn history() -> Vec<Envelope> {
         by: "ada".to_owned(),
     };
     let moved = Assignment {
+        by_todays_catalog: false,
         payment: payment_id("paddle:txn_2"),
         act: AssignmentAct::Move,
         account: Some(account_id("b")),

@@ -218,6 +218,7 @@ impl<'a> Writer<'a> {
     ) {
         let occurred_at = self.moment();
         self.act(Fact::Assignment(Assignment {
+            by_todays_catalog: false,
             payment: payment.clone(),
             act,
             account: account.map(account_id),

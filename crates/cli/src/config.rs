@@ -12,7 +12,7 @@ use domain::FactKind;
 use domain::catalog::{Catalog, Price, RateAppliesTo};
 use domain::ledger::Rules;
 use domain::lot::{BURN_ORDER_DEFAULT, BurnKey};
-use domain::money::{Credits, SCALE_MAX, currency};
+use domain::money::{Credits, Money, SCALE_MAX, currency, exponent};
 use ingester::{Secrets, Token, Tokens};
 use processors::Mode;
 use rust_decimal::Decimal;
@@ -281,6 +281,26 @@ impl Default for Limits {
     }
 }
 
+/// What one unit of a price costs, in main units by currency code.
+fn unit_amounts(stated: &BTreeMap<String, String>) -> Result<BTreeMap<String, Decimal>> {
+    let mut amounts = BTreeMap::new();
+    for (code, text) in stated {
+        let currency = currency(code).with_context(|| format!("amount.{code}"))?;
+        let places = exponent(currency);
+        let amount = text.parse::<Decimal>().ok().map(|amount| amount.normalize());
+        let fits = |amount: &Decimal| *amount > Decimal::ZERO && amount.scale() <= places;
+        let Some(amount) = amount.filter(fits).and_then(|amount| Money::new(amount, currency).ok()) else {
+            bail!(
+                "amount.{code}: expected more than zero with at most {places} decimal places, in quotes, got {text:?}"
+            );
+        };
+        if amounts.insert(currency.code().to_owned(), amount.amount()).is_some() {
+            bail!("amount.{code}: stands twice");
+        }
+    }
+    Ok(amounts)
+}
+
 /// An environment variable; empty counts as not set.
 fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.trim().is_empty())
@@ -443,7 +463,7 @@ impl Config {
     }
 
     pub fn catalog(&self) -> Result<Catalog> {
-        let mut catalog = Catalog::default();
+        let mut catalog = Catalog { rate_applies_to: self.accounts.rate_applies_to, ..Catalog::default() };
         for entry in &self.catalog {
             let at = format!("catalog {}:{}", entry.processor, entry.price);
             for (field, credits) in [("credits", entry.credits), ("bonus", entry.bonus)] {
@@ -455,7 +475,7 @@ impl Config {
             let expires =
                 entry.expires_after.as_deref().map(duration).transpose().with_context(|| at.clone())?;
             let price = Price {
-                amounts: BTreeMap::new(),
+                amounts: unit_amounts(&entry.amount).with_context(|| at.clone())?,
                 credits: entry.credits,
                 bonus: entry.bonus,
                 expires_after_seconds: expires.map(|after| after.as_secs() as i64),

@@ -3,9 +3,10 @@
 //! A payment remembers the version of the catalog it was first granted by, so a later change of prices does not
 //! reach back. A version is the hash of its content: the same catalog is the same version on every machine.
 
-use crate::fact::Item;
-use crate::money::{Credits, Money};
+use crate::fact::{Item, Purpose};
+use crate::money::{Credits, Money, exponent};
 use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -75,36 +76,191 @@ impl Worth {
     }
 }
 
+/// What was sold in a payment, as it is said.
+#[derive(Debug, Clone, Copy)]
+pub struct Sold<'a> {
+    pub items: &'a [Item],
+    pub purpose: Purpose,
+    /// What was paid.
+    pub total: Money,
+    pub before_tax: Money,
+    pub before_discounts: Option<Money>,
+}
+
+/// Why nobody can tell what a payment grants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unknown {
+    /// Neither a price of the catalog nor a rate tells it, or it is more than an account can hold.
+    Price,
+    /// A rate would tell it, and applies only to what is known to be a purchase of credits.
+    NotAPurchaseOfCredits,
+    /// The catalog states what one unit costs, and the money is no such multiple of it.
+    AmountNoMultiple,
+}
+
+impl Unknown {
+    /// As the event `payment.undelivered` says it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Unknown::Price => "price_unknown",
+            Unknown::NotAPurchaseOfCredits => "not_a_purchase_of_credits",
+            Unknown::AmountNoMultiple => "amount_no_multiple",
+        }
+    }
+}
+
 impl Catalog {
     pub fn version(&self) -> CatalogVersion {
         let content = serde_json::to_vec(self).expect("a catalog holds only strings, numbers and maps");
         CatalogVersion(hex::encode(&Sha256::digest(&content)[..8]))
     }
 
-    /// Credits of the items that the catalog knows, times their quantity; where it knows none of them, the rate of the
-    /// currency on the amount before tax; where there is no rate either, nothing is known.
+    /// Credits of the items that the catalog knows, times their quantity and share; where it knows none of them, the rate
+    /// of the currency on the amount before tax, if that applies; where there is no rate either, nothing is known.
     ///
     /// Items that the catalog does not know beside ones that it does are other goods of the platform: they grant nothing.
     /// Lots of one payment expire together, at the soonest of its items' terms.
-    pub fn worth(&self, processor: &str, items: &[Item], before_tax: Money, scale: u32) -> Option<Worth> {
-        let prices = self.prices.get(processor);
-        let known: Vec<(&Price, u64)> =
-            items.iter().filter_map(|item| Some((prices?.get(&item.price)?, item.quantity))).collect();
+    pub fn worth(&self, processor: &str, sold: &Sold<'_>, scale: u32) -> Result<Worth, Unknown> {
+        let known = self.known(processor, sold).collect::<Vec<_>>();
+        if sold.is_nothing() {
+            return Ok(Worth::default());
+        }
         if known.is_empty() {
-            let rate = self.rates.get(before_tax.currency().code())?;
-            let purchase = Credits::at_rate(before_tax, *rate, scale)?;
-            return Some(Worth { purchase, ..Worth::default() });
+            return self.by_rate(sold, scale);
         }
         let mut worth = Worth::default();
-        for (price, quantity) in known {
-            worth.purchase += price.credits.times(quantity)?;
-            worth.bonus += price.bonus.times(quantity)?;
-            worth.expires_after = match (worth.expires_after, price.expires_after()) {
+        for (item, price) in known {
+            let of_item = price.worth(sold, item, scale)?;
+            worth.purchase += of_item.purchase;
+            worth.bonus += of_item.bonus;
+            worth.expires_after = match (worth.expires_after, of_item.expires_after) {
                 (Some(a), Some(b)) => Some(a.min(b)),
                 (a, b) => a.or(b),
             };
         }
-        Some(worth)
+        Ok(worth)
+    }
+
+    /// What each named line of a payment grants, bonus included; nothing where the catalog knows no item.
+    pub fn credits_by_line(
+        &self,
+        processor: &str,
+        sold: &Sold<'_>,
+        scale: u32,
+    ) -> Option<BTreeMap<String, Credits>> {
+        let lines = sold.items.iter().filter_map(|item| item.line.clone());
+        let mut by_line: BTreeMap<String, Credits> = lines.map(|line| (line, Credits::ZERO)).collect();
+        let mut any = false;
+        for (item, price) in self.known(processor, sold) {
+            let worth = price.worth(sold, item, scale).ok()?;
+            any = true;
+            if let Some(credits) = item.line.as_ref().and_then(|line| by_line.get_mut(line)) {
+                *credits += worth.total();
+            }
+        }
+        any.then_some(by_line)
+    }
+
+    fn known<'a>(
+        &'a self,
+        processor: &str,
+        sold: &Sold<'a>,
+    ) -> impl Iterator<Item = (&'a Item, &'a Price)> + use<'a> {
+        let prices = self.prices.get(processor);
+        sold.items.iter().filter_map(move |item| Some((item, prices?.get(&item.price)?)))
+    }
+
+    fn by_rate(&self, sold: &Sold<'_>, scale: u32) -> Result<Worth, Unknown> {
+        let rate = self.rates.get(sold.before_tax.currency().code());
+        let applies = match (self.rate_applies_to, sold.purpose) {
+            (RateAppliesTo::Any, _) | (RateAppliesTo::Purchases, Purpose::Credits) => true,
+            (RateAppliesTo::Purchases, Purpose::Other) => return Err(Unknown::NotAPurchaseOfCredits),
+            (RateAppliesTo::Purchases, Purpose::Unstated) => false,
+        };
+        match rate {
+            Some(_) if !applies => Err(Unknown::NotAPurchaseOfCredits),
+            Some(rate) => {
+                let purchase = Credits::at_rate(sold.before_tax, *rate, scale).ok_or(Unknown::Price)?;
+                Ok(Worth { purchase, ..Worth::default() })
+            }
+            None => Err(Unknown::Price),
+        }
+    }
+}
+
+impl Sold<'_> {
+    /// Each of its items says that nothing of it was sold.
+    pub fn is_nothing(&self) -> bool {
+        let is_nothing = |item: &Item| item.share.is_some_and(|share| share.is_zero());
+        !self.items.is_empty() && self.items.iter().all(is_nothing)
+    }
+
+    /// What an item cost before discounts and tax, where somebody says so: the whole payment is its only item's.
+    fn cost(&self, item: &Item) -> Option<Money> {
+        item.before_discounts.or_else(|| self.before_discounts.filter(|_| self.items.len() == 1))
+    }
+}
+
+impl Price {
+    fn worth(&self, sold: &Sold<'_>, item: &Item, scale: u32) -> Result<Worth, Unknown> {
+        let quantity = self.quantity(sold, item)?;
+        let of = |credits: Credits| credits.times(quantity, item.share, scale).ok_or(Unknown::Price);
+        Ok(Worth { purchase: of(self.credits)?, bonus: of(self.bonus)?, expires_after: self.expires_after() })
+    }
+
+    /// How many were sold. Where the catalog states what one costs, the money must be that many times it: a quantity that
+    /// nobody stated is told by it, one that was stated is held against it.
+    fn quantity(&self, sold: &Sold<'_>, item: &Item) -> Result<u64, Unknown> {
+        let share = item.share.unwrap_or(Decimal::ONE);
+        let unit = |money: Money| self.amounts.get(money.currency().code()).copied();
+        if share.is_zero() {
+            return Ok(item.quantity);
+        }
+        match sold.cost(item) {
+            // Where nobody says what it cost before discounts, what was paid for it is the best that is known.
+            None if item.quantity_assumed && sold.items.len() == 1 => match unit(sold.total) {
+                Some(unit) => whole_quotient(sold.before_tax, unit, item.share),
+                None => Ok(item.quantity),
+            },
+            // Of one among several nothing is known but that it was sold.
+            None => match unit(sold.total).filter(|_| item.quantity_assumed) {
+                Some(_) => Err(Unknown::AmountNoMultiple),
+                None => Ok(item.quantity),
+            },
+            Some(cost) => match unit(cost) {
+                None => Ok(item.quantity),
+                Some(unit) if item.quantity_assumed => whole_quotient(cost, unit, item.share),
+                Some(unit) if is_so_many(cost, unit, item.quantity, item.share) => Ok(item.quantity),
+                Some(_) => Err(Unknown::AmountNoMultiple),
+            },
+        }
+    }
+}
+
+fn whole_quotient(cost: Money, unit: Decimal, share: Option<Decimal>) -> Result<u64, Unknown> {
+    let each = unit.checked_mul(share.unwrap_or(Decimal::ONE)).filter(|each| !each.is_zero());
+    let quotient = each.and_then(|each| cost.amount().checked_div(each)).ok_or(Unknown::AmountNoMultiple)?;
+    let quantity = quotient.round().to_u64().ok_or(Unknown::AmountNoMultiple)?;
+    if quantity >= 1 && is_so_many(cost, unit, quantity, share) {
+        Ok(quantity)
+    } else {
+        Err(Unknown::AmountNoMultiple)
+    }
+}
+
+/// Whether that many units cost just that. A share is stated with so many digits, and what it makes of money is rounded:
+/// both may leave a little.
+fn is_so_many(cost: Money, unit: Decimal, quantity: u64, share: Option<Decimal>) -> bool {
+    let Some(whole) = unit.checked_mul(quantity.into()) else { return false };
+    match share {
+        None => whole == cost.amount(),
+        Some(share) => {
+            let last_digit = Decimal::new(1, share.scale().max(4));
+            let cent = Decimal::new(1, exponent(cost.currency()));
+            let expect = whole.checked_mul(share);
+            let slack = whole.checked_mul(last_digit).and_then(|slack| slack.checked_add(cent));
+            expect.zip(slack).is_some_and(|(expect, slack)| (expect - cost.amount()).abs() <= slack)
+        }
     }
 }
 
@@ -129,17 +285,25 @@ mod tests {
         }
     }
 
+    fn money(minor: i128, code: &str) -> Money {
+        Money::from_minor(minor, 2, currency(code).unwrap()).unwrap()
+    }
+
+    fn sold(items: &[Item], total: Money) -> Sold<'_> {
+        Sold { items, purpose: Purpose::Unstated, total, before_tax: total, before_discounts: None }
+    }
+
     #[test]
     fn worth_comes_from_the_catalog_else_the_rate_else_is_unknown() {
         let check =
             |processor: &str, items: &[(&str, u64)], minor, code: &str, expect: Option<(i64, i64)>| {
                 let items: Vec<Item> =
                     items.iter().map(|(price, quantity)| Item::new(*price, *quantity)).collect();
-                let money = Money::from_minor(minor, 2, currency(code).unwrap()).unwrap();
-                let worth = catalog().worth(processor, &items, money, 6);
+                let worth = catalog().worth(processor, &sold(&items, money(minor, code)), 6);
                 let expect =
                     expect.map(|(purchase, bonus)| (Credits::whole(purchase), Credits::whole(bonus)));
-                assert_eq!(worth.map(|worth| (worth.purchase, worth.bonus)), expect, "{processor} {items:?}");
+                let got = worth.ok().map(|worth| (worth.purchase, worth.bonus));
+                assert_eq!(got, expect, "{processor} {items:?}");
             };
         check("paddle", &[("pri_1", 2)], 2000, "EUR", Some((2000, 100)));
         check("paddle", &[("pri_1", 1), ("pri_2", 3), ("pri_other", 9)], 1, "EUR", Some((1030, 50)));
@@ -148,6 +312,120 @@ mod tests {
         check("stripe", &[("pri_1", 1)], 1000, "EUR", None);
         check("stripe", &[], 0, "USD", Some((0, 0)));
         check("paddle", &[("pri_1", u64::MAX)], 1, "USD", None);
+    }
+
+    #[test]
+    fn a_rate_applies_to_what_is_known_to_be_a_purchase_of_credits_or_to_all() {
+        use Purpose::{Credits as Purchase, Other, Unstated};
+        use RateAppliesTo::{Any, Purchases};
+        let check = |applies, purpose, code: &str, expect: Result<i64, Unknown>| {
+            let catalog = Catalog { rate_applies_to: applies, ..catalog() };
+            let sold = Sold { purpose, ..sold(&[], money(1000, code)) };
+            let got = catalog.worth("stripe", &sold, 6).map(|worth| worth.total());
+            assert_eq!(got, expect.map(Credits::whole), "{applies:?} {purpose:?} {code}");
+        };
+        for purpose in [Purchase, Other, Unstated] {
+            check(Any, purpose, "USD", Ok(1000));
+            check(Any, purpose, "EUR", Err(Unknown::Price));
+        }
+        check(Purchases, Purchase, "USD", Ok(1000));
+        check(Purchases, Purchase, "EUR", Err(Unknown::Price));
+        check(Purchases, Unstated, "USD", Err(Unknown::NotAPurchaseOfCredits));
+        check(Purchases, Unstated, "EUR", Err(Unknown::Price));
+        check(Purchases, Other, "USD", Err(Unknown::NotAPurchaseOfCredits));
+        check(Purchases, Other, "EUR", Err(Unknown::NotAPurchaseOfCredits));
+    }
+
+    #[test]
+    fn a_price_of_the_catalog_grants_quantity_times_share_whatever_it_was_bought_for() {
+        let check = |share: Option<&str>, quantity, expect: (&str, &str)| {
+            let share = share.map(|share| share.parse().unwrap());
+            let items = [Item { share, ..Item::new("pri_1", quantity) }];
+            let catalog = Catalog { rate_applies_to: RateAppliesTo::Purchases, ..catalog() };
+            for purpose in [Purpose::Credits, Purpose::Other, Purpose::Unstated] {
+                let sold = Sold { purpose, ..sold(&items, money(500, "EUR")) };
+                let worth = catalog.worth("paddle", &sold, 6).unwrap();
+                assert_eq!((&*worth.purchase.to_string(), &*worth.bonus.to_string()), expect, "{share:?}");
+            }
+        };
+        check(None, 2, ("2000", "100"));
+        check(Some("1"), 2, ("2000", "100"));
+        check(Some("0.5"), 1, ("500", "25"));
+        check(Some("0.5"), 3, ("1500", "75"));
+        check(Some("0.333333"), 1, ("333.333", "16.66665"));
+        check(Some("0"), 3, ("0", "0"));
+    }
+
+    #[test]
+    fn what_sells_nothing_grants_nothing_and_is_no_riddle() {
+        let nothing = |price: &str| Item { share: Some(Decimal::ZERO), ..Item::new(price, 1) };
+        let catalog = Catalog { rate_applies_to: RateAppliesTo::Purchases, ..catalog() };
+        for items in [vec![nothing("pri_other")], vec![nothing("pri_1"), nothing("pri_other")]] {
+            assert_eq!(catalog.worth("paddle", &sold(&items, money(0, "EUR")), 6), Ok(Worth::default()));
+        }
+        let beside = [nothing("pri_1"), Item::new("pri_2", 1)];
+        let worth = catalog.worth("paddle", &sold(&beside, money(100, "EUR")), 6).unwrap();
+        assert_eq!(worth.total(), Credits::whole(10));
+    }
+
+    #[test]
+    fn money_that_is_no_multiple_of_a_units_amount_is_not_guessed() {
+        let mut catalog = catalog();
+        let price = catalog.prices.get_mut("paddle").unwrap().get_mut("pri_1").unwrap();
+        price.amounts = BTreeMap::from([("USD".to_owned(), Decimal::from(10))]);
+        let check = |item: Item, cost: Option<i128>, paid: (i128, &str), expect: Result<i64, Unknown>| {
+            let (items, total) = ([item], money(paid.0, paid.1));
+            let before_discounts = cost.map(|cost| money(cost, paid.1));
+            let sold = Sold { before_discounts, ..sold(&items, total) };
+            let got = catalog.worth("paddle", &sold, 6).map(|worth| worth.purchase);
+            assert_eq!(got, expect.map(Credits::whole), "{items:?} {cost:?} {total}");
+        };
+        let assumed = || Item { quantity_assumed: true, ..Item::new("pri_1", 1) };
+        let stated = |quantity| Item::new("pri_1", quantity);
+        let no_multiple = Err(Unknown::AmountNoMultiple);
+        check(assumed(), Some(3000), (2400, "USD"), Ok(3000));
+        check(assumed(), Some(1000), (1210, "USD"), Ok(1000));
+        check(assumed(), Some(2500), (2500, "USD"), no_multiple);
+        check(assumed(), Some(0), (0, "USD"), no_multiple);
+        check(assumed(), Some(999), (999, "USD"), no_multiple);
+        // Nobody says what it cost before discounts: what was paid tells it, or nothing does.
+        check(assumed(), None, (3000, "USD"), Ok(3000));
+        check(assumed(), None, (1210, "USD"), no_multiple);
+        check(stated(2), Some(2000), (1500, "USD"), Ok(2000));
+        check(stated(2), Some(1000), (1000, "USD"), no_multiple);
+        check(stated(2), None, (1210, "USD"), Ok(2000));
+        // No unit amount in its currency: no check.
+        check(assumed(), Some(2500), (2500, "EUR"), Ok(1000));
+        check(stated(2), Some(2500), (2500, "EUR"), Ok(2000));
+        let half = |quantity| Item { share: Some(Decimal::new(5, 1)), ..stated(quantity) };
+        check(half(1), Some(500), (500, "USD"), Ok(500));
+        check(half(3), Some(1500), (1500, "USD"), Ok(1500));
+        check(half(1), Some(1000), (1000, "USD"), no_multiple);
+        // 6.667 and 3.333 dollars, to the cent.
+        let two_thirds = Item { share: Some(Decimal::new(6667, 4)), ..stated(10) };
+        check(two_thirds.clone(), Some(6667), (6667, "USD"), Ok(6667));
+        check(two_thirds, Some(6690), (6690, "USD"), no_multiple);
+    }
+
+    #[test]
+    fn each_line_has_its_own_cost_and_its_own_credits() {
+        let mut catalog = catalog();
+        let price = catalog.prices.get_mut("paddle").unwrap().get_mut("pri_1").unwrap();
+        price.amounts = BTreeMap::from([("USD".to_owned(), Decimal::from(10))]);
+        let line = |line: &str, cost, item: Item| Item {
+            line: Some(line.to_owned()),
+            before_discounts: Some(money(cost, "USD")),
+            ..item
+        };
+        let items = [line("l1", 2000, Item::new("pri_1", 2)), line("l2", 1900, Item::new("pri_shirt", 1))];
+        let by_line = catalog.credits_by_line("paddle", &sold(&items, money(3900, "USD")), 6).unwrap();
+        let expect = [("l1".to_owned(), Credits::whole(2100)), ("l2".to_owned(), Credits::ZERO)];
+        assert_eq!(by_line, BTreeMap::from(expect));
+        let wrong = [line("l1", 1500, Item::new("pri_1", 2)), items[1].clone()];
+        let sold_wrong = sold(&wrong, money(3400, "USD"));
+        assert_eq!(catalog.worth("paddle", &sold_wrong, 6), Err(Unknown::AmountNoMultiple));
+        let shirts = [items[1].clone()];
+        assert_eq!(catalog.credits_by_line("paddle", &sold(&shirts, money(1900, "USD")), 6), None);
     }
 
     #[test]

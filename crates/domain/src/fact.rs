@@ -433,6 +433,9 @@ pub struct Assignment {
     /// What the payment grants in all, instead of what catalog and rate say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credits: Option<Credits>,
+    /// Restated by the catalog of the day, no longer by that of its first grant.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub by_todays_catalog: bool,
     pub reason: String,
     pub by: String,
     #[serde(with = "time::serde::rfc3339")]
@@ -447,6 +450,8 @@ pub enum AssignmentAct {
     Deliver,
     /// Also a delivered payment goes to the named account, with everything that became of it.
     Move,
+    /// What is known of it is read as it is read today, and the difference is posted.
+    Restate,
 }
 
 /// An operator's statement of what a movement in another currency is in the payment's own.
@@ -688,6 +693,13 @@ impl Fact {
                     return Err(
                         "data.account: expected the account that the payment moves to, got none".to_owned()
                     );
+                }
+                let is_restated = assignment.act == AssignmentAct::Restate;
+                if is_restated && (assignment.account.is_some() || assignment.credits.is_some()) {
+                    return Err("data.act: expected restate without an account or credits".to_owned());
+                }
+                if assignment.by_todays_catalog && !is_restated {
+                    return Err("data.by_todays_catalog: expected of restate alone".to_owned());
                 }
                 by_operator(&assignment.reason, &assignment.by)
             }

@@ -21,7 +21,7 @@ pub use books::{Account, Books, Lots, Payment, PaymentState};
 pub use rules::{RecordedRules, Rules};
 
 use crate::calendar;
-use crate::catalog::{CatalogVersion, Worth};
+use crate::catalog::{CatalogVersion, Unknown, Worth};
 use crate::envelope::Cause;
 use crate::event::{Event, EventData, EventKind};
 use crate::fact::{self, Fact, GrantKind};
@@ -235,7 +235,7 @@ impl<'a> Posting<'a> {
             .values()
             .filter(|payment| payment.state == PaymentState::Undelivered)
             .filter(|payment| {
-                let terms = payment.record.terms();
+                let terms = payment.record.terms(self.rules.reading);
                 terms.is_some_and(|terms| terms.customers.iter().any(|customer| linked.contains(customer)))
             })
             .map(|payment| payment.id.clone())
@@ -277,7 +277,8 @@ impl<'a> Posting<'a> {
     /// A delivered payment is said to belong to someone else, or its descriptions disagree: it stays where it is.
     fn contradicts_its_account(&self, books: &Books, id: &PaymentId) -> bool {
         let payment = &books.payments[id];
-        let said = payment.record.terms().and_then(|terms| terms.account).map(|link| link.account);
+        let said =
+            payment.record.terms(self.rules.reading).and_then(|terms| terms.account).map(|link| link.account);
         let moved = payment.account.is_some() && said.is_some() && payment.account != said;
         moved || payment.record.contradicts_itself()
     }
@@ -285,18 +286,17 @@ impl<'a> Posting<'a> {
     /// A delivered payment is said to be for something that the catalog of its grant does not know: it keeps its credits.
     fn contradicts_its_grant(&self, books: &Books, id: &PaymentId) -> bool {
         let payment = &books.payments[id];
-        let terms = payment.record.terms();
+        let terms = payment.record.terms(self.rules.reading);
         payment.state == PaymentState::Delivered
-            && terms.is_some_and(|terms| self.worth(payment, &terms).is_none())
+            && terms.is_some_and(|terms| self.worth(payment, &terms).is_err())
     }
 
     /// Brings a payment's lots to what its record says should hold.
     fn settle(&mut self, books: &mut Books, id: &PaymentId) {
-        let Some(terms) = books.payments[id].record.terms() else { return };
+        books.payment(id).reading = self.rules.reading;
+        let Some(terms) = books.payments[id].record.terms(self.rules.reading) else { return };
         let worth = self.worth(&books.payments[id], &terms);
-        if books.payments[id].state != PaymentState::Delivered
-            && !self.deliver(books, id, &terms, worth.as_ref())
-        {
+        if books.payments[id].state != PaymentState::Delivered && !self.deliver(books, id, &terms, &worth) {
             return;
         }
         let payment = &books.payments[id];
@@ -304,30 +304,33 @@ impl<'a> Posting<'a> {
         // A later description may name what the catalog of its grant does not know. Money that goes back still takes
         // back its share, of what was granted.
         let granted_before = || books.accounts.get(&account).map(|account| account.lots.granted_by(id));
-        let known = worth.map(|(_, worth)| worth);
+        let known = worth.ok().map(|(_, worth)| worth);
+        let by_line = known.and_then(|_| self.credits_by_line(payment, &terms));
         let worth = known.or_else(granted_before).unwrap_or_default();
-        let gone = payment.record.gone(terms.total);
+        let gone = payment.record.gone(&terms, self.rules.reading);
         self.foreign_currency |= gone.foreign_currency;
-        let whole = terms.total.amount();
-        let granted = worth.total();
-        let reversed = granted.share(gone.reversed, whole, self.rules.scale);
-        let both = granted.share(gone.reversed + gone.held, whole, self.rules.scale);
+        let (reversed, held) = gone.credits(worth.total(), by_line.as_ref(), terms.total, self.rules.scale);
         let account = books.account(&account);
         self.correct(account, id, worth, &terms);
         if let Some(worth) = known {
             self.keep_to_term(account, id, worth, &terms);
         }
         self.reach_reversed(account, id, reversed);
-        self.reach_held(account, id, both - reversed);
+        self.reach_held(account, id, held);
         self.cover(account);
     }
 
     /// What the payment grants, and by which catalog: that of its first grant, else the current one.
-    fn worth(&self, payment: &Payment, terms: &Terms) -> Option<(CatalogVersion, Worth)> {
+    fn worth(&self, payment: &Payment, terms: &Terms) -> Result<(CatalogVersion, Worth), Unknown> {
         let version = payment.catalog.as_ref().unwrap_or(&self.rules.current);
-        let catalog = self.rules.catalogs.get(version)?;
+        let catalog = self.rules.catalogs.get(version).ok_or(Unknown::Price)?;
         let worth = terms.worth(payment.id.processor(), catalog, self.rules.scale)?;
-        Some((version.clone(), worth))
+        Ok((version.clone(), worth))
+    }
+
+    fn credits_by_line(&self, payment: &Payment, terms: &Terms) -> Option<BTreeMap<String, Credits>> {
+        let catalog = self.rules.catalogs.get(payment.catalog.as_ref()?)?;
+        terms.credits_by_line(payment.id.processor(), catalog, self.rules.scale)
     }
 
     /// Grants a paid payment's credits once the account and the worth are known. Tells whether it is delivered.
@@ -336,17 +339,19 @@ impl<'a> Posting<'a> {
         books: &mut Books,
         id: &PaymentId,
         terms: &Terms,
-        worth: Option<&(CatalogVersion, Worth)>,
+        worth: &Result<(CatalogVersion, Worth), Unknown>,
     ) -> bool {
         let named = terms.account.as_ref().map(|link| link.account.clone());
         // Any of them will do: which object names whom first must not decide whether the payment is delivered.
         let linked = || terms.customers.iter().find_map(|customer| books.customers.get(customer).cloned());
         let contradicts = books.payments[id].record.contradicts_itself();
         let (account, (version, _)) = match (named.or_else(linked), worth) {
-            (Some(account), Some(worth)) if !contradicts => (account, worth),
-            (Some(_), Some(_)) => return self.undelivered(books, id, "account_contradicted"),
+            (Some(account), Ok(worth)) if !contradicts => (account, worth),
+            (Some(_), Ok(_)) => return self.undelivered(books, id, "account_contradicted"),
+            // What sells nothing is nobody's business: it waits for nothing.
+            (None, _) if terms.sells_nothing() => return false,
             (None, _) => return self.undelivered(books, id, "account_unknown"),
-            (_, None) => return self.undelivered(books, id, "price_unknown"),
+            (_, Err(unknown)) => return self.undelivered(books, id, unknown.as_str()),
         };
         let payment = books.payment(id);
         payment.state = PaymentState::Delivered;

@@ -7,7 +7,11 @@ use std::fmt;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Neg, Sub, SubAssign};
 
-pub use iso_currency::Currency;
+mod currency;
+mod shares;
+
+pub use currency::{Currency, currency, exponent};
+pub use shares::Share;
 
 /// Credits may be given with at most this many decimal places; a deployment's own scale is at most this.
 pub const SCALE_MAX: u32 = 12;
@@ -40,16 +44,6 @@ pub enum InvalidAmount {
     TooPrecise { scale: u32, got: String },
     #[error("expected {currency} with {exponent} decimal places at most, got {got}")]
     Places { currency: String, exponent: u32, got: String },
-}
-
-/// Reads a currency code in either case, as processors write it.
-pub fn currency(code: &str) -> Result<Currency, InvalidAmount> {
-    Currency::from_code(&code.to_ascii_uppercase()).ok_or_else(|| InvalidAmount::Currency(shorten(code)))
-}
-
-/// Decimal places of the currency's main unit by ISO 4217: 2 for USD, 0 for JPY, 3 for BHD.
-pub fn exponent(currency: Currency) -> u32 {
-    currency.exponent().map_or(2, u32::from)
 }
 
 fn shorten(text: &str) -> String {
@@ -222,11 +216,6 @@ impl Credits {
 
     pub fn min(self, other: Self) -> Self {
         if other < self { other } else { self }
-    }
-
-    /// The amount of one unit, `quantity` times; nothing where that leaves the range of credits.
-    pub fn times(self, quantity: u64) -> Option<Self> {
-        self.0.checked_mul(Decimal::from(quantity)).map(Self::new).filter(|c| c.within(SCALE_MAX).is_ok())
     }
 
     /// Credits for money at a rate per main unit, rounded half to even at `scale`.

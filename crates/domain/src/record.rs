@@ -3,17 +3,61 @@
 //! Merging is commutative and idempotent: the record is a function of the *set* of facts, whatever their order and
 //! however often they come. Every choice between two statements is by a total order that ends with the event's id.
 
-use crate::catalog::{Catalog, Worth};
+mod gone;
+
+pub use gone::{Gone, LineGone};
+
+use crate::catalog::{Catalog, Sold, Unknown, Worth};
 use crate::fact::{
-    self, AccountLink, AssignmentAct, HoldStatus, Item, LinkProof, MovementKind, MovementStatus,
-    PaymentStatus,
+    self, AccountLink, AssignmentAct, HoldStatus, Item, LinkProof, MovedLine, MovementKind, MovementStatus,
+    PaymentStatus, Purpose,
 };
 use crate::ids::{AccountId, CustomerId};
 use crate::money::{Credits, Money, SCALE_MAX};
-use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
+
+/// How a record is understood. What was decided by an earlier reading stays as it is until a fact about the payment comes,
+/// or an operator has it restated; a rebuild reads as was read then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(into = "i16", try_from = "i16")]
+pub enum Reading {
+    /// Of chargebacks and backs the sums were clamped, not each movement; nothing named a line; what was said before it
+    /// was paid told nothing of its tax.
+    #[default]
+    First,
+    Second,
+}
+
+impl Reading {
+    pub const TODAY: Reading = Reading::Second;
+
+    pub fn is_first(&self) -> bool {
+        *self == Reading::First
+    }
+}
+
+impl From<Reading> for i16 {
+    fn from(reading: Reading) -> i16 {
+        match reading {
+            Reading::First => 1,
+            Reading::Second => 2,
+        }
+    }
+}
+
+impl TryFrom<i16> for Reading {
+    type Error = String;
+
+    fn try_from(number: i16) -> Result<Self, String> {
+        match number {
+            1 => Ok(Reading::First),
+            2 => Ok(Reading::Second),
+            _ => Err(format!("expected a reading that this version knows, 1 or 2, got {number}")),
+        }
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Record {
@@ -51,6 +95,10 @@ pub struct Description {
     pub amount: Money,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before_tax: Option<Money>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_discounts: Option<Money>,
+    #[serde(default, skip_serializing_if = "Purpose::is_unstated")]
+    pub purpose: Purpose,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<Item>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,6 +116,8 @@ pub struct Movement {
     pub full: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lines: Vec<MovedLine>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -84,6 +134,13 @@ pub struct Assigned {
     pub account: Option<AccountId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credits: Option<Credits>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub by_todays_catalog: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -97,6 +154,8 @@ pub struct Terms {
     /// What movements count against: `T` of the rule.
     pub total: Money,
     pub before_tax: Money,
+    pub before_discounts: Option<Money>,
+    pub purpose: Purpose,
     pub items: Vec<Item>,
     pub account: Option<AccountLink>,
     /// Whoever it is said to be by, in the order in which they are asked for their account: the processor's own customers,
@@ -104,31 +163,53 @@ pub struct Terms {
     pub customers: Vec<CustomerId>,
     /// What it grants by an operator's word, whatever catalog and rate say.
     pub credits: Option<Credits>,
+    /// An operator had it read by the catalog of the day: what that does not take for a purchase of credits grants none.
+    pub by_todays_catalog: bool,
     /// When the processor says it was paid: the leading description's time.
     pub at: OffsetDateTime,
 }
 
-/// How much of a payment's money is gone, and how much is in question; both within `0..=T`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Gone {
-    /// `R` of the rule.
-    pub reversed: Decimal,
-    /// `H` of the rule.
-    pub held: Decimal,
-    /// A movement is in another currency than the payment: its amount cannot be counted, so the rest is held until
-    /// an operator states it.
-    pub foreign_currency: bool,
-}
-
 impl Terms {
-    /// What the payment grants: by an operator's word, else by the catalog. Nothing where neither knows, or where it is
-    /// more than an account can hold.
-    pub fn worth(&self, processor: &str, catalog: &Catalog, scale: u32) -> Option<Worth> {
+    /// What the payment grants: by an operator's word, else by the catalog. Why it is unknown where neither knows, or
+    /// where it is more than an account can hold.
+    pub fn worth(&self, processor: &str, catalog: &Catalog, scale: u32) -> Result<Worth, Unknown> {
         let worth = match self.credits {
             Some(credits) => Worth { purchase: credits, ..Worth::default() },
-            None => catalog.worth(processor, &self.items, self.before_tax, scale)?,
+            None => match catalog.worth(processor, &self.sold(), scale) {
+                Err(Unknown::NotAPurchaseOfCredits) if self.by_todays_catalog => Worth::default(),
+                worth => worth?,
+            },
         };
-        worth.total().within(SCALE_MAX).is_ok().then_some(worth)
+        worth.total().within(SCALE_MAX).map_err(|_| Unknown::Price)?;
+        Ok(worth)
+    }
+
+    /// What each line grants, where the catalog's prices tell it: what an operator or a rate says has no lines.
+    pub fn credits_by_line(
+        &self,
+        processor: &str,
+        catalog: &Catalog,
+        scale: u32,
+    ) -> Option<BTreeMap<String, Credits>> {
+        match self.credits {
+            Some(_) => None,
+            None => catalog.credits_by_line(processor, &self.sold(), scale),
+        }
+    }
+
+    /// It was paid for something that sells no credits, and says so: nothing is to be delivered, whoever it is.
+    pub fn sells_nothing(&self) -> bool {
+        self.credits.is_none() && self.sold().is_nothing()
+    }
+
+    fn sold(&self) -> Sold<'_> {
+        Sold {
+            items: &self.items,
+            purpose: self.purpose,
+            total: self.total,
+            before_tax: self.before_tax,
+            before_discounts: self.before_discounts,
+        }
     }
 }
 
@@ -144,6 +225,8 @@ impl Record {
             status: fact.status,
             amount: fact.amount,
             before_tax: fact.before_tax,
+            before_discounts: fact.before_discounts,
+            purpose: fact.purpose,
             items: fact.items.clone(),
             account: fact.account.clone(),
             customer: fact.customer.clone(),
@@ -159,6 +242,7 @@ impl Record {
             amount: fact.amount,
             full: fact.full,
             hold: fact.hold.clone(),
+            lines: fact.lines.clone(),
         };
         let stated = Stated { at: fact.occurred_at, event: event.to_owned(), what };
         keep_later(&mut self.movements, fact.movement.clone(), stated, movement_order);
@@ -171,7 +255,12 @@ impl Record {
     }
 
     pub fn note_assignment(&mut self, event: &str, fact: &fact::Assignment) {
-        let what = Assigned { act: fact.act, account: fact.account.clone(), credits: fact.credits };
+        let what = Assigned {
+            act: fact.act,
+            account: fact.account.clone(),
+            credits: fact.credits,
+            by_todays_catalog: fact.by_todays_catalog,
+        };
         let stated = Stated { at: fact.occurred_at, event: event.to_owned(), what };
         keep_later(&mut self.assignments, event.to_owned(), stated, time_order);
     }
@@ -232,31 +321,31 @@ impl Record {
     }
 
     /// What was paid, field by field from the leading description that tells it; nothing while no description says
-    /// that it was paid.
-    pub fn terms(&self) -> Option<Terms> {
-        let mut paid: Vec<(&String, &Stated<Description>)> = self
-            .descriptions
-            .iter()
-            .filter(|(_, stated)| stated.what.status == PaymentStatus::Paid)
-            .collect();
-        paid.sort_by(|a, b| (a.1.what.precedence, a.0).cmp(&(b.1.what.precedence, b.0)));
-        let leading = paid.first()?.1;
-        // Also what was said before it was paid may name the account: an intent's metadata, a session's reference.
-        let mut all: Vec<(&String, &Stated<Description>)> = self.descriptions.iter().collect();
-        all.sort_by(|a, b| (a.1.what.precedence, a.0).cmp(&(b.1.what.precedence, b.0)));
-        let said = || all.iter().map(|(_, stated)| &stated.what);
+    /// that it was paid. Also what was said before it was paid may tell whose it is and what was sold; what it says of
+    /// amounts counts only where that very amount was paid: less may have been captured.
+    pub fn terms(&self, reading: Reading) -> Option<Terms> {
+        let all = self.described();
+        let said = || all.iter().map(|stated| &stated.what);
+        let paid = || said().filter(|what| what.status == PaymentStatus::Paid);
+        let leading = all.iter().find(|stated| stated.what.status == PaymentStatus::Paid)?;
         let total = leading.what.amount;
-        let before_tax = paid
-            .iter()
-            .filter_map(|(_, stated)| stated.what.before_tax)
-            .find(|money| money.currency() == total.currency())
-            .unwrap_or(total);
+        let foretold = said().filter(|what| what.status != PaymentStatus::Paid && what.amount == total);
+        let foretold = || foretold.clone().filter(|_| !reading.is_first());
+        let in_its_currency = |money: &Money| money.currency() == total.currency();
+        let before_tax = paid().chain(foretold()).filter_map(|what| what.before_tax).find(in_its_currency);
+        let before_discounts =
+            paid().chain(foretold()).filter_map(|what| what.before_discounts).find(in_its_currency);
         let mut customers: Vec<CustomerId> = said().filter_map(|what| what.customer.clone()).collect();
         customers.sort_by_key(CustomerId::is_email);
         customers.dedup();
         Some(Terms {
             total,
-            before_tax,
+            before_tax: before_tax.unwrap_or(total),
+            before_discounts,
+            purpose: said()
+                .map(|what| what.purpose)
+                .find(|purpose| !purpose.is_unstated())
+                .unwrap_or_default(),
             items: said()
                 .map(|what| &what.items)
                 .find(|items| !items.is_empty())
@@ -265,21 +354,39 @@ impl Record {
             account: self
                 .assigned_account()
                 .map(|account| AccountLink { by_reference: false, account, proof: LinkProof::Stated })
-                .or_else(|| said().find_map(|what| what.account.clone())),
+                .or_else(|| self.links().next().cloned()),
             customers,
             credits: self.assigned(|word| word.credits),
+            by_todays_catalog: self.assignments.values().any(|stated| stated.what.by_todays_catalog),
             at: leading.at,
         })
     }
 
-    /// Two descriptions name different accounts, and no operator has decided: never guessed.
+    /// Descriptions, the leading one first.
+    fn described(&self) -> Vec<&Stated<Description>> {
+        let mut all: Vec<(&String, &Stated<Description>)> = self.descriptions.iter().collect();
+        all.sort_by(|a, b| (a.1.what.precedence, a.0).cmp(&(b.1.what.precedence, b.0)));
+        all.into_iter().map(|(_, stated)| stated).collect()
+    }
+
+    /// The accounts that descriptions name, the leading one first: those under the configured key, whichever object says
+    /// them; only where there is none, those of a field that only serves.
+    fn links(&self) -> impl Iterator<Item = &AccountLink> {
+        let named: Vec<&AccountLink> =
+            self.described().into_iter().filter_map(|stated| stated.what.account.as_ref()).collect();
+        let serving = named.iter().all(|link| link.by_reference);
+        named.into_iter().filter(move |link| link.by_reference == serving)
+    }
+
+    /// Two descriptions name different accounts, and no operator has decided: never guessed. One that only serves
+    /// contradicts no explicit one.
     pub fn contradicts_itself(&self) -> bool {
         if self.assigned_account().is_some() {
             return false;
         }
-        let mut accounts = self.descriptions.values().filter_map(|stated| stated.what.account.as_ref());
-        let first = accounts.next();
-        accounts.any(|link| Some(&link.account) != first.map(|first| &first.account))
+        let mut links = self.links();
+        let first = links.next();
+        links.any(|link| Some(&link.account) != first.map(|first| &first.account))
     }
 
     /// Two descriptions say that different amounts were paid. The leading one's is counted, and somebody must look.
@@ -291,93 +398,6 @@ impl Record {
             .map(|stated| stated.what.amount);
         let first = amounts.next();
         amounts.any(|amount| Some(amount) != first)
-    }
-
-    /// `R` and `H` of the rule, for a payment of `total`.
-    pub fn gone(&self, total: Money) -> Gone {
-        let whole = total.amount();
-        let clamp = |amount: Decimal| amount.clamp(Decimal::ZERO, whole);
-        let sum = |kind, status| -> Decimal {
-            self.movements_of(kind, status)
-                .filter_map(|(id, movement)| self.counted(id, movement, total))
-                .sum()
-        };
-        let refunds = clamp(sum(MovementKind::Refund, MovementStatus::Final));
-        let (chargebacks, backs) = self.standing_chargebacks_and_backs(total);
-        let counted = |amounts: &[Option<Decimal>]| -> Decimal { amounts.iter().flatten().sum() };
-        let disputed = clamp(counted(&chargebacks)) - clamp(counted(&backs));
-        let reversed = clamp(refunds + disputed.max(Decimal::ZERO));
-
-        let pending = sum(MovementKind::Refund, MovementStatus::Pending)
-            + sum(MovementKind::Chargeback, MovementStatus::Pending);
-        let rest = whole - reversed;
-        // Final chargebacks and backs count as far as they do not cancel each other, everything else by itself.
-        let is_unknown = |(kind, status)| {
-            self.movements_of(kind, status).any(|(id, movement)| self.counted(id, movement, total).is_none())
-        };
-        let foreign_currency = chargebacks.iter().chain(&backs).any(Option::is_none)
-            || [
-                (MovementKind::Refund, MovementStatus::Final),
-                (MovementKind::Refund, MovementStatus::Pending),
-                (MovementKind::Chargeback, MovementStatus::Pending),
-                (MovementKind::Back, MovementStatus::Pending),
-            ]
-            .into_iter()
-            .any(is_unknown);
-        let held = if foreign_currency {
-            rest
-        } else {
-            (pending + self.holds_placed(total)).clamp(Decimal::ZERO, rest)
-        };
-        Gone { reversed, held, foreign_currency }
-    }
-
-    fn movements_of(
-        &self,
-        kind: MovementKind,
-        status: MovementStatus,
-    ) -> impl Iterator<Item = (&str, &Movement)> {
-        self.movements
-            .iter()
-            .map(|(id, stated)| (id.as_str(), &stated.what))
-            .filter(move |(_, m)| m.kind == kind && m.status == status)
-    }
-
-    /// What a movement counts against the payment: its amount, or for one in another currency what an operator stated
-    /// of it; nothing until then.
-    fn counted(&self, movement: &str, moved: &Movement, total: Money) -> Option<Decimal> {
-        let own = |money: Money| (money.currency() == total.currency()).then(|| money.amount());
-        own(moved.amount).or_else(|| self.valuations.get(movement).and_then(|stated| own(stated.what.amount)))
-    }
-
-    /// Final chargebacks and final backs, as they count, nothing where that is unknown. A back that is full cancels one
-    /// chargeback whatever the two amounts are (an exchange rate moved between them) and in whatever currency: one of
-    /// unknown amount, else the greatest still standing, so that the order of facts does not matter.
-    fn standing_chargebacks_and_backs(&self, total: Money) -> (Vec<Option<Decimal>>, Vec<Option<Decimal>>) {
-        let mut chargebacks: Vec<Option<Decimal>> = self
-            .movements_of(MovementKind::Chargeback, MovementStatus::Final)
-            .map(|(id, movement)| self.counted(id, movement, total))
-            .collect();
-        chargebacks.sort_by_key(|amount| (amount.is_none(), *amount));
-        let mut backs = Vec::new();
-        for (id, back) in self.movements_of(MovementKind::Back, MovementStatus::Final) {
-            if !(back.full && chargebacks.pop().is_some()) {
-                backs.push(self.counted(id, back, total));
-            }
-        }
-        (chargebacks, backs)
-    }
-
-    /// Holds of the refund desk that stand and that no movement has replaced.
-    fn holds_placed(&self, total: Money) -> Decimal {
-        let replaced =
-            |hold: &str| self.movements.values().any(|stated| stated.what.hold.as_deref() == Some(hold));
-        self.holds
-            .iter()
-            .filter(|(hold, stated)| stated.what.status == HoldStatus::Placed && !replaced(hold))
-            .filter(|(_, stated)| stated.what.amount.currency() == total.currency())
-            .map(|(_, stated)| stated.what.amount.amount())
-            .sum()
     }
 }
 

@@ -9,6 +9,7 @@ mod expiry;
 mod fact;
 mod payment;
 mod posted;
+mod restatable;
 mod roll_forward;
 mod statement;
 mod texts;
@@ -25,6 +26,7 @@ pub use payment::{
     FactLine, PaymentFilter, PaymentLine, PaymentView, WhyUndelivered, payment, payments, why_undelivered,
 };
 pub use posted::{BalanceChange, Posted, posted};
+pub use restatable::{Place, Restatable, Restated, restatable};
 pub use roll_forward::{CREDITS, Month, RollForwardLine, roll_forward};
 pub use statement::{EntryView, Statement, StatementRange, TransactionView, statement};
 pub use texts::texts_of;

@@ -11,11 +11,13 @@
 
 mod compare;
 
+use crate::read::{Place, Restatable, restatable};
 use crate::verify::{Progress, Watcher};
 use crate::{Told, settle, store};
 use db::{Doing, Error, Pool, Work};
-use domain::catalog::{Catalog, CatalogVersion};
+use domain::catalog::{Catalog, CatalogVersion, RateAppliesTo};
 use domain::ledger::{RecordedRules, Rules};
+use domain::record::Reading;
 use domain::{Cause, Envelope, Fact, FactKind};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -33,8 +35,10 @@ const STEP: usize = 500;
 /// `bursar ledger rebuild --compare --json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Rebuilt {
-    /// Nothing differs.
+    /// Nothing differs, and no payment is read differently today.
     pub ok: bool,
+    /// Every fact was replayed, and all ended the same, to the last hash.
+    pub is_reproduced: bool,
     /// Facts replayed.
     pub facts: u64,
     /// Outcomes whose fact the gate has not stored, or not yet: they cannot be replayed.
@@ -48,6 +52,15 @@ pub struct Rebuilt {
     pub journal: Differences,
     /// Facts with another outcome.
     pub outcomes: Differences,
+    /// Delivered payments whose credits stand as they were understood before, and would be others today.
+    pub restatable: RestatablePayments,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct RestatablePayments {
+    pub count: i64,
+    /// The first of them.
+    pub first: Vec<Restatable>,
 }
 
 /// Replays everything and compares, naming at most `named_max` differences of each kind. `today` decides facts that were
@@ -69,12 +82,15 @@ pub async fn rebuild(
         differences.push(statement.run(work, &main, named_max).await?);
     }
     let missing = replay.missing().await?;
+    let restatable = replay.restatable(today, named_max, watcher).await?;
     replay.work.abandon().await;
     let [accounts, payments, lots, journal, outcomes] =
         <[Differences; 5]>::try_from(differences).expect("one list for each statement");
     let all = [&accounts, &payments, &lots, &journal, &outcomes];
+    let is_reproduced = missing == 0 && all.iter().all(|differences| differences.count == 0);
     Ok(Rebuilt {
-        ok: missing == 0 && all.iter().all(|differences| differences.count == 0),
+        ok: is_reproduced && restatable.count == 0,
+        is_reproduced,
         facts: counts.facts,
         missing,
         without_rules: counts.without_rules,
@@ -83,6 +99,7 @@ pub async fn rebuild(
         lots,
         journal,
         outcomes,
+        restatable,
     })
 }
 
@@ -121,7 +138,7 @@ impl Replay {
         .await
         .doing("asking for the ledger's schema")?;
         let (rules, catalogs) = recorded(&mut work, &main).await?;
-        let today = Rules { catalogs: with(&catalogs, &today.catalogs), ..today.clone() };
+        let today = before_rules_were_recorded(today, &catalogs);
         run(&mut work, open_cursor(&main)).await?;
         run(&mut work, open_scratch()).await?;
         for migration in db::MIGRATIONS.iter() {
@@ -183,6 +200,24 @@ impl Replay {
             .fetch_one(self.work.connection().await?)
             .await
             .doing("counting stored facts")
+    }
+
+    /// Of the ledger as it stands, not of the rebuilt one.
+    async fn restatable(
+        &mut self,
+        today: &Rules,
+        named_max: i64,
+        watcher: Watcher<'_>,
+    ) -> Result<RestatablePayments, Error> {
+        run(&mut self.work, format!("set local search_path = {}", self.main)).await?;
+        let (mut place, mut found) = (Place::default(), RestatablePayments::default());
+        while let Some(more) = restatable(self.work.connection().await?, &mut place, today).await? {
+            found.count += more.len() as i64;
+            let room = (named_max as usize).saturating_sub(found.first.len());
+            found.first.extend(more.into_iter().take(room));
+            watcher(Progress { rule: "reading payments as today", checked: place.checked, of: 0 });
+        }
+        Ok(found)
     }
 
     async fn missing(&mut self) -> Result<i64, Error> {
@@ -248,8 +283,15 @@ async fn recorded(work: &mut Work, main: &str) -> Result<(HashMap<i64, Rules>, C
     Ok((rules, catalogs))
 }
 
-fn with(recorded: &Catalogs, today: &Catalogs) -> Catalogs {
-    recorded.iter().chain(today).map(|(version, catalog)| (version.clone(), catalog.clone())).collect()
+/// Today's rules for facts that were settled before rules were recorded: as they were read then, when a rate applied to any
+/// payment and no price stated what one unit costs.
+fn before_rules_were_recorded(today: &Rules, recorded: &Catalogs) -> Rules {
+    let mut catalog = today.catalogs[&today.current].clone();
+    catalog.rate_applies_to = RateAppliesTo::Any;
+    catalog.prices.values_mut().flat_map(BTreeMap::values_mut).for_each(|price| price.amounts.clear());
+    let (current, mut catalogs) = (catalog.version(), recorded.clone());
+    catalogs.insert(current.clone(), catalog);
+    Rules { current, catalogs, reading: Reading::First, ..today.clone() }
 }
 
 fn read(row: &sqlx::postgres::PgRow) -> Result<Settled, Error> {

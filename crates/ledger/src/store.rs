@@ -6,7 +6,7 @@ use domain::event::Balances;
 use domain::journal::{Hash, Transaction};
 use domain::ledger::{Account, Books, Lots, Payment, PaymentState, RecordedRules, Refusal, Rules};
 use domain::lot::{Lot, LotKind};
-use domain::record::Record as PaymentRecord;
+use domain::record::{Reading, Record as PaymentRecord};
 use domain::{AccountId, Cause, Credits, CustomerId, Envelope, Fact, PaymentId};
 use rust_decimal::Decimal;
 use sqlx::types::Json;
@@ -81,6 +81,11 @@ where
     T::Err: std::fmt::Display,
 {
     text.parse().map_err(|error| Error::stored(what, error))
+}
+
+/// A reading of a later version is not guessed at.
+pub(crate) fn reading(number: i16) -> Result<Reading, Error> {
+    number.try_into().map_err(|error| Error::stored("a payment's reading", error))
 }
 
 /// Locks and reads everything that the facts touch.
@@ -293,7 +298,7 @@ async fn lock_payments(
     while !wanted.is_empty() {
         let names: Vec<&str> = wanted.iter().map(PaymentId::as_str).collect();
         let rows = sqlx::query!(
-            r#"select payment, state, account, catalog, merged_into, record as "record: Json<PaymentRecord>"
+            r#"select payment, state, account, catalog, merged_into, reading, record as "record: Json<PaymentRecord>"
                from payments where payment = any($1::text[]) order by payment for update"#,
             &names as _,
         )
@@ -315,6 +320,7 @@ async fn lock_payments(
                 account,
                 catalog: row.catalog.map(CatalogVersion),
                 merged_into,
+                reading: reading(row.reading)?,
                 changed: false,
             };
             books.payments.insert(id, payment);
@@ -510,19 +516,20 @@ async fn save_payments(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
     let currencies: Vec<Option<&str>> = summaries.iter().map(|s| s.currency).collect();
     let reversed: Vec<Decimal> = summaries.iter().map(|s| s.reversed).collect();
     let held: Vec<Decimal> = summaries.iter().map(|s| s.held).collect();
+    let readings: Vec<i16> = changed.iter().map(|p| i16::from(p.reading)).collect();
     sqlx::query!(
         "insert into payments (payment, state, account, catalog, merged_into, record, customers, amount, currency,
-                               reversed_amount, held_amount, created_at, updated_at)
+                               reversed_amount, held_amount, reading, created_at, updated_at)
          select payment, state, account, catalog, merged_into, record::json,
-                string_to_array(customers, ' '), amount, currency, reversed, held, $12, $12
+                string_to_array(customers, ' '), amount, currency, reversed, held, reading, $13, $13
          from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::numeric[],
-                     $9::text[], $10::numeric[], $11::numeric[])
-           as p (payment, state, account, catalog, merged_into, record, customers, amount, currency, reversed, held)
+                     $9::text[], $10::numeric[], $11::numeric[], $12::smallint[])
+           as p (payment, state, account, catalog, merged_into, record, customers, amount, currency, reversed, held, reading)
          on conflict (payment) do update set
            state = excluded.state, account = excluded.account, catalog = excluded.catalog,
            merged_into = excluded.merged_into, record = excluded.record, customers = excluded.customers,
            amount = excluded.amount, currency = excluded.currency, reversed_amount = excluded.reversed_amount,
-           held_amount = excluded.held_amount, updated_at = excluded.updated_at",
+           held_amount = excluded.held_amount, reading = excluded.reading, updated_at = excluded.updated_at",
         &ids as _,
         &states as _,
         &accounts as _,
@@ -534,6 +541,7 @@ async fn save_payments(work: &mut Work, shelf: &Shelf) -> Result<(), Error> {
         &currencies as _,
         &reversed,
         &held,
+        &readings,
         now,
     )
     .execute(work.connection().await?)
@@ -553,7 +561,7 @@ struct Summary {
 
 impl Summary {
     fn of(payment: &Payment) -> Self {
-        let Some(terms) = payment.record.terms() else {
+        let Some(terms) = payment.record.terms(payment.reading) else {
             return Self {
                 customers: Vec::new(),
                 amount: None,
@@ -562,7 +570,7 @@ impl Summary {
                 held: Decimal::ZERO,
             };
         };
-        let gone = payment.record.gone(terms.total);
+        let gone = payment.record.gone(&terms, payment.reading);
         Self {
             customers: terms.customers.into_iter().map(String::from).collect(),
             amount: Some(terms.total.amount()),

@@ -9,7 +9,7 @@
 
 mod chain;
 mod events;
-mod payments;
+pub(crate) mod payments;
 mod rules;
 mod set;
 

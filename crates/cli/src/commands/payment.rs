@@ -2,17 +2,18 @@
 
 use super::account::{journal, lots, section};
 use super::payment_acts::{self, Deliver, Move, Value};
-use super::{say, say_json, undelivered};
+use super::{restate, say, say_json, undelivered};
 use crate::session::Session;
 use crate::table::{Column, Style, Table, moment, or_none};
 use crate::visible::on_a_line;
 use anyhow::{Result, bail};
 use clap::Subcommand;
-use domain::fact::{HoldStatus, MovementKind, MovementStatus, PaymentStatus};
+use domain::fact::{HoldStatus, Item, MovedLine, MovementKind, MovementStatus, PaymentStatus};
 use domain::ledger::PaymentState;
-use domain::record::Record;
+use domain::record::{Reading, Record};
 use domain::{AccountId, PaymentId};
 use ledger::read::{self, FactLine, PaymentFilter, PaymentLine, PaymentView, WhyUndelivered};
+use rust_decimal::Decimal;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -43,6 +44,9 @@ pub enum PaymentCommand {
     /// Payments that gave no credits, all of a kind at once: by why and price, plan, deliver
     #[command(subcommand)]
     Undelivered(undelivered::UndeliveredCommand),
+    /// Read payments that were settled by what was understood before as they are read today, and post the difference
+    #[command(after_help = restate::HELP)]
+    Restate(restate::Arguments),
     /// State what a movement in another currency amounts to in the payment's own
     Value(Value),
 }
@@ -63,12 +67,13 @@ pub async fn run(session: &Session, command: PaymentCommand) -> Result<ExitCode>
         PaymentCommand::Deliver(arguments) => payment_acts::deliver(session, arguments).await,
         PaymentCommand::Move(arguments) => payment_acts::move_to(session, arguments).await,
         PaymentCommand::Undelivered(command) => undelivered::run(session, command).await,
+        PaymentCommand::Restate(arguments) => restate::run(session, &arguments).await,
         PaymentCommand::Value(arguments) => payment_acts::value(session, arguments).await,
     }
 }
 
 pub async fn show(session: &Session, payment: &PaymentId) -> Result<ExitCode> {
-    let view = read::payment(&session.pool, payment).await?;
+    let view = read::payment(&session.pool, payment, &session.config.rules()?).await?;
     match (view, session.json) {
         (Some(view), true) => say_json(&view)?,
         (Some(view), false) => say(&payment_text(payment, &view)),
@@ -86,6 +91,7 @@ pub async fn show(session: &Session, payment: &PaymentId) -> Result<ExitCode> {
 fn payment_text(asked: &PaymentId, view: &PaymentView) -> String {
     let mut parts = vec![heading(asked, view), summary(view)];
     parts.extend(whole("What was said of it", descriptions(&view.record)));
+    parts.extend(whole("Lines", lines(&view.record)));
     parts.extend(whole("Money back", movements(&view.record)));
     parts.extend(whole("Holds", holds(&view.record)));
     parts.extend(whole("Operators' words", words(&view.record)));
@@ -145,6 +151,12 @@ fn what_is_missing(why: WhyUndelivered) -> &'static str {
         WhyUndelivered::AccountUnknown => "nothing names its account, and its customer is linked to none",
         WhyUndelivered::AccountContradicted => "its facts name different accounts",
         WhyUndelivered::PriceUnknown => "neither the catalog nor a rate tells what it grants",
+        WhyUndelivered::NotAPurchaseOfCredits => {
+            "a rate would tell what it grants, but nothing says that credits were bought"
+        }
+        WhyUndelivered::AmountNoMultiple => {
+            "what it cost is no such multiple of what the catalog says one unit costs"
+        }
     }
 }
 
@@ -160,8 +172,7 @@ fn descriptions(record: &Record) -> Table {
     ]);
     for (object, stated) in &record.descriptions {
         let what = &stated.what;
-        let items: Vec<String> =
-            what.items.iter().map(|item| format!("{} x {}", item.quantity, item.price)).collect();
+        let items: Vec<String> = what.items.iter().map(item).collect();
         let status = match what.status {
             PaymentStatus::Pending => "pending",
             PaymentStatus::Failed => "failed",
@@ -180,6 +191,28 @@ fn descriptions(record: &Record) -> Table {
     table
 }
 
+/// `2 x pri_1 (0.5 of each), line txnitm_1 for 10.00`: what nobody said is left out.
+fn item(item: &Item) -> String {
+    let quantity = if item.quantity_assumed { "some".to_owned() } else { item.quantity.to_string() };
+    let share = item.share.map(|share| format!(" ({share} of each)")).unwrap_or_default();
+    let line = item.line.as_ref().map(|line| format!(", line {line}")).unwrap_or_default();
+    let amount = item.amount.map(|amount| format!(" for {}", amount.display_amount())).unwrap_or_default();
+    format!("{quantity} x {}{share}{line}{amount}", item.price)
+}
+
+/// What a payment's lines are, and what of each is gone.
+fn lines(record: &Record) -> Table {
+    let mut table = Table::new(&[Column::Text("line"), Column::Decimal("paid"), Column::Decimal("reversed")]);
+    let Some(terms) = record.terms(Reading::TODAY) else { return table };
+    let places = domain::money::exponent(terms.total.currency()) as usize;
+    for line in record.gone(&terms, Reading::TODAY).lines {
+        let money = |amount: Decimal| format!("{amount:.*}", places.max(amount.scale() as usize));
+        let name = line.line.clone().unwrap_or_else(|| "(no line)".to_owned());
+        table.row(vec![name, money(line.paid), money(line.reversed())]);
+    }
+    table
+}
+
 fn movements(record: &Record) -> Table {
     let mut table = Table::new(&[
         Column::Text("movement"),
@@ -187,6 +220,7 @@ fn movements(record: &Record) -> Table {
         Column::Text("status"),
         Column::Decimal("amount"),
         Column::Text("currency"),
+        Column::Text("of lines"),
         Column::Text("time"),
     ]);
     for (movement, stated) in &record.movements {
@@ -200,12 +234,15 @@ fn movements(record: &Record) -> Table {
             MovementStatus::Final => "final",
             MovementStatus::Void => "void",
         };
+        let part = |part: &MovedLine| format!("{} {}", part.line, part.amount.display_amount());
+        let parts: Vec<String> = stated.what.lines.iter().map(part).collect();
         table.row(vec![
             movement.clone(),
             kind.to_owned(),
             status.to_owned(),
             stated.what.amount.display_amount(),
             stated.what.amount.currency().code().to_owned(),
+            or_none(Some(parts.join(", ").as_str()).filter(|parts| !parts.is_empty())),
             moment(stated.at),
         ]);
     }

@@ -69,6 +69,7 @@ pub async fn deliver(session: &Session, arguments: Deliver) -> Result<ExitCode> 
         act: AssignmentAct::Deliver,
         account,
         credits,
+        by_todays_catalog: false,
         reason,
         by: act.by.clone(),
         occurred_at: act.at,
@@ -85,6 +86,7 @@ pub async fn move_to(session: &Session, arguments: Move) -> Result<ExitCode> {
         act: AssignmentAct::Move,
         account: Some(to),
         credits: None,
+        by_todays_catalog: false,
         reason,
         by: act.by.clone(),
         occurred_at: act.at,
@@ -140,7 +142,7 @@ pub async fn value(session: &Session, arguments: Value) -> Result<ExitCode> {
 
 /// A payment that some fact has named: a typing error must not become a payment that everybody waits for.
 async fn known(session: &Session, payment: &PaymentId) -> Result<PaymentView> {
-    read::payment(&session.pool, payment).await?.with_context(|| {
+    read::payment(&session.pool, payment, &session.config.rules()?).await?.with_context(|| {
         format!(
             "expected the id of a payment that some fact has named, got {payment}: see `bursar payment list`"
         )

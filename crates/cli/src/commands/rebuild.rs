@@ -1,11 +1,11 @@
 //! `ledger rebuild --compare`: what today's code would make of every stored fact.
 
 use super::verify::ProgressLine;
-use super::{say, say_json};
+use super::{restate, say, say_json};
 use crate::session::Session;
 use crate::table::{Column, Style, Table};
 use anyhow::{Result, bail};
-use ledger::rebuild::{Differences, Rebuilt, rebuild};
+use ledger::rebuild::{Differences, Rebuilt, RestatablePayments, rebuild};
 use std::process::ExitCode;
 
 pub async fn compare(session: &Session, limit: i64) -> Result<ExitCode> {
@@ -53,7 +53,10 @@ fn text(rebuilt: &Rebuilt) -> String {
             rebuilt.without_rules
         ));
     }
-    parts.push(match rebuilt.ok {
+    if rebuilt.restatable.count > 0 {
+        parts.push(restatable(&rebuilt.restatable));
+    }
+    parts.push(match rebuilt.is_reproduced {
         true => Style::Good.paint(&format!(
             "{} facts replayed: the same accounts, payments, lots and journal, to the last hash.",
             rebuilt.facts
@@ -61,6 +64,16 @@ fn text(rebuilt: &Rebuilt) -> String {
         false => Style::Bad.paint(&format!("{} facts replayed: the ledger would differ.", rebuilt.facts)),
     });
     parts.join("\n\n")
+}
+
+fn restatable(payments: &RestatablePayments) -> String {
+    let more = match payments.count - payments.first.len() as i64 {
+        0 => String::new(),
+        more => format!("\nand {more} more"),
+    };
+    let title = format!("Payments that are read differently today: {}", payments.count);
+    let hint = "They stand as they were understood when they were settled. `bursar payment restate` reads them anew.";
+    format!("{}\n{}{more}\n{hint}", Style::Bold.paint(&title), restate::table(&payments.first))
 }
 
 fn listed(what: &str, differences: &Differences) -> String {

@@ -392,6 +392,7 @@ fn a_fact_is_told_with_every_account_that_it_changes() {
         ];
         settle(&site, &session, facts).await;
         let moved = Assignment {
+            by_todays_catalog: false,
             payment: payment_id("paddle:txn_1"),
             act: AssignmentAct::Move,
             account: Some(account_id("acct_2")),

@@ -77,10 +77,14 @@ impl Posting<'_> {
         assignment: &fact::Assignment,
     ) -> Result<Outcome, Refusal> {
         let cause = self.cause;
+        if assignment.act == AssignmentAct::Restate && assignment.by_todays_catalog {
+            let payment = books.payment(id);
+            payment.catalog = payment.catalog.is_some().then(|| self.rules.current.clone());
+        }
         if let (Some(holder), Some(account)) = (books.payment(id).account.clone(), &assignment.account) {
             match assignment.act {
                 AssignmentAct::Deliver if holder != *account => return Ok(Outcome::Contradicts),
-                AssignmentAct::Deliver => {}
+                AssignmentAct::Deliver | AssignmentAct::Restate => {}
                 AssignmentAct::Move => {
                     let mut record = books.payment(id).record.clone();
                     record.note_assignment(&cause.id, assignment);

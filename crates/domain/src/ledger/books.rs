@@ -7,7 +7,7 @@ use crate::ids::{AccountId, CustomerId, PaymentId};
 use crate::journal::{GENESIS, Hash};
 use crate::lot::{BurnKey, Lot, LotKind, burn_order};
 use crate::money::Credits;
-use crate::record::Record;
+use crate::record::{Reading, Record};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use time::OffsetDateTime;
 
@@ -59,6 +59,8 @@ pub struct Payment {
     pub catalog: Option<CatalogVersion>,
     /// Which payment it turned out to be, once merged.
     pub merged_into: Option<PaymentId>,
+    /// How its record was understood when it was last settled.
+    pub reading: Reading,
     /// Changed since it was read.
     pub changed: bool,
 }
@@ -166,6 +168,7 @@ impl Payment {
             account: None,
             catalog: None,
             merged_into: None,
+            reading: Reading::TODAY,
             changed: true,
         }
     }

@@ -3,6 +3,7 @@
 use crate::catalog::{Catalog, CatalogVersion};
 use crate::lot::{BURN_ORDER_DEFAULT, BurnKey};
 use crate::money::Credits;
+use crate::record::Reading;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -22,6 +23,8 @@ pub struct Rules {
     pub current: CatalogVersion,
     /// Every catalog that a payment was ever granted by, the current one included.
     pub catalogs: BTreeMap<CatalogVersion, Catalog>,
+    /// How records are understood.
+    pub reading: Reading,
 }
 
 impl Rules {
@@ -35,6 +38,7 @@ impl Rules {
             grace: Duration::days(30),
             catalogs: BTreeMap::from([(current.clone(), catalog)]),
             current,
+            reading: Reading::TODAY,
         }
     }
 }
@@ -47,6 +51,9 @@ pub struct RecordedRules {
     pub low: Vec<Credits>,
     pub grace_seconds: i64,
     pub catalog: CatalogVersion,
+    /// Rules that were kept before there was a second reading are of the first.
+    #[serde(default, skip_serializing_if = "Reading::is_first")]
+    pub reading: Reading,
 }
 
 impl RecordedRules {
@@ -57,6 +64,7 @@ impl RecordedRules {
             low: rules.low.clone(),
             grace_seconds: rules.grace.whole_seconds(),
             catalog: rules.current.clone(),
+            reading: rules.reading,
         }
     }
 
@@ -77,6 +85,7 @@ impl RecordedRules {
             grace: Duration::seconds(self.grace_seconds),
             current: self.catalog,
             catalogs,
+            reading: self.reading,
         }
     }
 }

@@ -109,6 +109,7 @@ fn what(fact: &Fact) -> String {
             let act = match assignment.act {
                 AssignmentAct::Deliver => "deliver",
                 AssignmentAct::Move => "move",
+                AssignmentAct::Restate => "restate",
             };
             let to = assignment.account.as_ref().map(|account| format!(" to {account}")).unwrap_or_default();
             let credits =

@@ -4,9 +4,10 @@ use super::account::{LotRow, LotView};
 use super::statement::{TransactionView, transactions_of_payment};
 use super::{money_text, snapshot};
 use db::{Doing, Error, PgConnection, Pool};
-use domain::ledger::PaymentState;
+use domain::catalog::Unknown;
+use domain::ledger::{PaymentState, Rules};
 use domain::lot::LotKind;
-use domain::record::{Record as PaymentRecord, Stated};
+use domain::record::{Reading, Record as PaymentRecord, Stated};
 use domain::{AccountId, Credits, PaymentId};
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -58,6 +59,8 @@ pub enum WhyUndelivered {
     AccountUnknown,
     AccountContradicted,
     PriceUnknown,
+    NotAPurchaseOfCredits,
+    AmountNoMultiple,
 }
 
 /// A fact about a payment, and what became of it.
@@ -141,15 +144,16 @@ pub(super) async fn payments_of_account(
 }
 
 /// The payment that an id leads to, by whatever name the purchase is known; nothing where no fact has named it.
-pub async fn payment(pool: &Pool, id: &PaymentId) -> Result<Option<PaymentView>, Error> {
+/// Why one is undelivered is told by today's rules.
+pub async fn payment(pool: &Pool, id: &PaymentId, today: &Rules) -> Result<Option<PaymentView>, Error> {
     let connection = &mut *snapshot(pool).await?;
     let Some(name) = leads_to(connection, id).await? else { return Ok(None) };
     let Some((row, stored)) = stored(connection, &name).await? else { return Ok(None) };
     let aliases = aliases(connection, &name).await?;
     let names: Vec<String> = aliases.iter().cloned().chain([name.clone()]).collect();
     let linked = is_linked(connection, &stored.record).await?;
-    let why_undelivered =
-        (row.state == PaymentState::Undelivered.as_str()).then(|| why_undelivered(&stored.record, linked));
+    let why_undelivered = (row.state == PaymentState::Undelivered.as_str())
+        .then(|| why_undelivered(id, &stored.record, linked, today));
     Ok(Some(PaymentView {
         line: PaymentLine::from(row),
         aliases,
@@ -164,14 +168,25 @@ pub async fn payment(pool: &Pool, id: &PaymentId) -> Result<Option<PaymentView>,
 }
 
 /// Why an undelivered payment is so. `linked` tells whether its customer stands for an account.
-pub fn why_undelivered(record: &PaymentRecord, linked: bool) -> WhyUndelivered {
-    let named = record.terms().is_some_and(|terms| terms.account.is_some());
+pub fn why_undelivered(
+    id: &PaymentId,
+    record: &PaymentRecord,
+    linked: bool,
+    today: &Rules,
+) -> WhyUndelivered {
+    let terms = record.terms(today.reading);
+    let named = terms.as_ref().is_some_and(|terms| terms.account.is_some());
     if !named && !linked {
-        WhyUndelivered::AccountUnknown
-    } else if record.contradicts_itself() {
-        WhyUndelivered::AccountContradicted
-    } else {
-        WhyUndelivered::PriceUnknown
+        return WhyUndelivered::AccountUnknown;
+    }
+    if record.contradicts_itself() {
+        return WhyUndelivered::AccountContradicted;
+    }
+    let worth = terms.map(|terms| terms.worth(id.processor(), &today.catalogs[&today.current], today.scale));
+    match worth {
+        Some(Err(Unknown::NotAPurchaseOfCredits)) => WhyUndelivered::NotAPurchaseOfCredits,
+        Some(Err(Unknown::AmountNoMultiple)) => WhyUndelivered::AmountNoMultiple,
+        Some(Err(Unknown::Price) | Ok(_)) | None => WhyUndelivered::PriceUnknown,
     }
 }
 
@@ -243,7 +258,7 @@ async fn aliases(connection: &mut PgConnection, name: &str) -> Result<Vec<String
 }
 
 async fn is_linked(connection: &mut PgConnection, record: &PaymentRecord) -> Result<bool, Error> {
-    let customers = record.terms().map(|terms| terms.customers).unwrap_or_default();
+    let customers = record.terms(Reading::TODAY).map(|terms| terms.customers).unwrap_or_default();
     let customers: Vec<String> = customers.into_iter().map(String::from).collect();
     sqlx::query_scalar!(
         r#"select exists (select from customers where customer = any($1) and account is not null) as "linked!""#,
@@ -298,6 +313,7 @@ fn in_utc(mut record: PaymentRecord) -> PaymentRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::catalog::Catalog;
     use domain::fact::{AccountLink, LinkProof, Payment, PaymentStatus};
     use domain::money::{Money, currency};
     use time::macros::datetime;
@@ -339,7 +355,9 @@ mod tests {
     #[test]
     fn an_undelivered_payment_tells_what_it_waits_for() {
         let check = |accounts: &[&str], linked, expect| {
-            assert_eq!(why_undelivered(&described(accounts), linked), expect, "{accounts:?} {linked}");
+            let (id, today) = ("paddle:txn_1".parse().unwrap(), Rules::new(Catalog::default()));
+            let why = why_undelivered(&id, &described(accounts), linked, &today);
+            assert_eq!(why, expect, "{accounts:?} {linked}");
         };
         check(&[], false, WhyUndelivered::AccountUnknown);
         check(&[], true, WhyUndelivered::PriceUnknown);

@@ -2,7 +2,7 @@
 
 use super::payment::{WhyUndelivered, why_undelivered};
 use db::{Doing, Error, PgConnection, Pool};
-use domain::catalog::Catalog;
+use domain::ledger::Rules;
 use domain::record::Record as PaymentRecord;
 use domain::{Credits, Money, PaymentId};
 use serde::Serialize;
@@ -30,7 +30,7 @@ pub async fn undelivered(
     connection: &mut PgConnection,
     after: Option<&Undelivered>,
     limit: i64,
-    (catalog, scale): (&Catalog, u32),
+    today: &Rules,
 ) -> Result<Vec<Undelivered>, Error> {
     let rows = sqlx::query!(
         r#"select payment, record as "record: Json<PaymentRecord>", created_at,
@@ -50,9 +50,11 @@ pub async fn undelivered(
             let payment: PaymentId =
                 row.payment.parse().map_err(|error| Error::stored("a payment id", format!("{error}")))?;
             let record = row.record.0;
-            let why = why_undelivered(&record, row.linked);
-            let terms = record.terms();
-            let worth = terms.as_ref().and_then(|terms| terms.worth(payment.processor(), catalog, scale));
+            let why = why_undelivered(&payment, &record, row.linked, today);
+            let terms = record.terms(today.reading);
+            let catalog = &today.catalogs[&today.current];
+            let worth =
+                terms.as_ref().and_then(|terms| terms.worth(payment.processor(), catalog, today.scale).ok());
             Ok(Undelivered {
                 why,
                 prices: terms.iter().flat_map(|terms| &terms.items).map(|item| item.price.clone()).collect(),

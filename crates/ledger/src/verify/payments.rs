@@ -1,9 +1,10 @@
 //! Delivered payments: what each granted, reversed and holds, against what its record says should be so.
 
 use super::{Audit, CULPRITS_MAX, Culprit};
+use crate::store::reading;
 use db::{Doing, Error, PgConnection};
 use domain::catalog::{Catalog, Worth};
-use domain::record::Record as PaymentRecord;
+use domain::record::{Reading, Record as PaymentRecord};
 use domain::{Credits, PaymentId};
 use rust_decimal::Decimal;
 use sqlx::types::Json;
@@ -15,13 +16,13 @@ const CHUNK: i64 = 1000;
 
 /// What a payment's lots and row show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct State {
-    purchase: Credits,
-    bonus: Credits,
-    reversed: Credits,
-    held: Credits,
-    reversed_amount: Decimal,
-    held_amount: Decimal,
+pub(crate) struct State {
+    pub purchase: Credits,
+    pub bonus: Credits,
+    pub reversed: Credits,
+    pub held: Credits,
+    pub reversed_amount: Decimal,
+    pub held_amount: Decimal,
 }
 
 impl fmt::Display for State {
@@ -33,12 +34,15 @@ impl fmt::Display for State {
     }
 }
 
-struct Row {
-    payment: String,
-    catalog: Option<String>,
-    record: PaymentRecord,
-    remaining: Credits,
-    state: State,
+/// A delivered payment.
+pub(crate) struct Row {
+    pub payment: String,
+    pub catalog: Option<String>,
+    /// How its record was understood when it was last settled: what was decided then is proved as it was.
+    pub reading: Reading,
+    pub record: PaymentRecord,
+    pub remaining: Credits,
+    pub state: State,
 }
 
 pub(super) async fn check(audit: &mut Audit<'_>, scale: u32) -> Result<Vec<Culprit>, Error> {
@@ -59,7 +63,7 @@ pub(super) async fn check(audit: &mut Audit<'_>, scale: u32) -> Result<Vec<Culpr
 
 fn culprit(row: Row, catalogs: &HashMap<String, Catalog>, scale: u32) -> Option<Culprit> {
     let catalog = row.catalog.as_ref().and_then(|version| catalogs.get(version));
-    let expected = match target(&row, catalog, scale) {
+    let expected = match target(&row, row.reading, catalog, scale) {
         Ok(target) if target == row.state => return None,
         Ok(target) => target.to_string(),
         Err(missing) => missing.to_owned(),
@@ -70,16 +74,21 @@ fn culprit(row: Row, catalogs: &HashMap<String, Catalog>, scale: u32) -> Option<
 /// What should hold of a payment, from its record and the catalog of its first grant alone. Credits are held as far
 /// as the payment's own lots reach. A description that came later may be of unknown worth: what was granted before stays.
 /// Where it cannot be told, what is missing.
-fn target(row: &Row, catalog: Option<&Catalog>, scale: u32) -> Result<State, &'static str> {
+pub(crate) fn target(
+    row: &Row,
+    reading: Reading,
+    catalog: Option<&Catalog>,
+    scale: u32,
+) -> Result<State, &'static str> {
     let id: PaymentId = row.payment.parse().map_err(|_| "a payment's id")?;
-    let terms = row.record.terms().ok_or("a record that says what was paid")?;
+    let terms = row.record.terms(reading).ok_or("a record that says what was paid")?;
     let catalog = catalog.ok_or("the catalog of its first grant")?;
     let granted = Worth { purchase: row.state.purchase, bonus: row.state.bonus, expires_after: None };
-    let worth = terms.worth(id.processor(), catalog, scale).unwrap_or(granted);
-    let gone = row.record.gone(terms.total);
-    let share = |money| worth.total().share(money, terms.total.amount(), scale);
-    let reversed = share(gone.reversed);
-    let held = share(gone.reversed + gone.held) - reversed;
+    let known = terms.worth(id.processor(), catalog, scale).ok();
+    let by_line = known.and_then(|_| terms.credits_by_line(id.processor(), catalog, scale));
+    let worth = known.unwrap_or(granted);
+    let gone = row.record.gone(&terms, reading);
+    let (reversed, held) = gone.credits(worth.total(), by_line.as_ref(), terms.total, scale);
     Ok(State {
         purchase: worth.purchase,
         bonus: worth.bonus,
@@ -90,7 +99,7 @@ fn target(row: &Row, catalog: Option<&Catalog>, scale: u32) -> Result<State, &'s
     })
 }
 
-async fn catalogs(connection: &mut PgConnection) -> Result<HashMap<String, Catalog>, Error> {
+pub(crate) async fn catalogs(connection: &mut PgConnection) -> Result<HashMap<String, Catalog>, Error> {
     let rows = sqlx::query!(r#"select version, content as "content: Json<Catalog>" from catalog_versions"#)
         .fetch_all(connection)
         .await
@@ -98,13 +107,14 @@ async fn catalogs(connection: &mut PgConnection) -> Result<HashMap<String, Catal
     Ok(rows.into_iter().map(|row| (row.version, row.content.0)).collect())
 }
 
-async fn delivered(
+/// Up to a chunk of them, those after the given one.
+pub(crate) async fn delivered(
     connection: &mut PgConnection,
     scope: Option<&str>,
     after: &str,
 ) -> Result<Vec<Row>, Error> {
     let rows = sqlx::query!(
-        r#"select payment, catalog, record as "record: Json<PaymentRecord>", reversed_amount, held_amount,
+        r#"select payment, catalog, reading, record as "record: Json<PaymentRecord>", reversed_amount, held_amount,
                   l.purchase as "purchase!", l.bonus as "bonus!", l.remaining as "remaining!", l.held as "held!",
                   l.reversed as "reversed!"
            from payments p cross join lateral (
@@ -123,23 +133,25 @@ async fn delivered(
     .fetch_all(connection)
     .await
     .doing("reading delivered payments")?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Row {
-            payment: row.payment,
-            catalog: row.catalog,
-            record: row.record.0,
-            remaining: Credits::new(row.remaining),
-            state: State {
-                purchase: Credits::new(row.purchase),
-                bonus: Credits::new(row.bonus),
-                reversed: Credits::new(row.reversed),
-                held: Credits::new(row.held),
-                reversed_amount: row.reversed_amount,
-                held_amount: row.held_amount,
-            },
+    rows.into_iter()
+        .map(|row| {
+            Ok(Row {
+                payment: row.payment,
+                catalog: row.catalog,
+                reading: reading(row.reading)?,
+                record: row.record.0,
+                remaining: Credits::new(row.remaining),
+                state: State {
+                    purchase: Credits::new(row.purchase),
+                    bonus: Credits::new(row.bonus),
+                    reversed: Credits::new(row.reversed),
+                    held: Credits::new(row.held),
+                    reversed_amount: row.reversed_amount,
+                    held_amount: row.held_amount,
+                },
+            })
         })
-        .collect())
+        .collect()
 }
 
 #[cfg(test)]
@@ -211,7 +223,8 @@ mod tests {
             held_amount: dollars(pending).amount(),
         };
         let remaining = Credits::whole(remaining);
-        let row = Row { payment: "paddle:txn_1".into(), catalog: Some("v".into()), record, remaining, state };
+        let (payment, catalog, reading) = ("paddle:txn_1".into(), Some("v".into()), Reading::TODAY);
+        let row = Row { payment, catalog, reading, record, remaining, state };
         let catalog =
             Catalog { rates: [("USD".to_owned(), Decimal::from(100))].into(), ..Catalog::default() };
         let found = culprit(row, &[("v".to_owned(), catalog)].into(), 6);
@@ -246,7 +259,8 @@ mod tests {
             held_amount: amount,
         };
         let record = paid_ten_dollars();
-        let row = Row { payment: "paddle:txn_1".into(), catalog: None, record, remaining: purchase, state };
+        let (payment, reading) = ("paddle:txn_1".into(), Reading::TODAY);
+        let row = Row { payment, catalog: None, reading, record, remaining: purchase, state };
         assert_eq!(culprit(row, &HashMap::new(), 6).unwrap().expected, "the catalog of its first grant");
     }
 }

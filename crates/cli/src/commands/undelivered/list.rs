@@ -61,6 +61,8 @@ fn word(why: WhyUndelivered) -> &'static str {
         WhyUndelivered::AccountUnknown => "account_unknown",
         WhyUndelivered::AccountContradicted => "account_contradicted",
         WhyUndelivered::PriceUnknown => "price_unknown",
+        WhyUndelivered::NotAPurchaseOfCredits => "not_a_purchase_of_credits",
+        WhyUndelivered::AmountNoMultiple => "amount_no_multiple",
     }
 }
 

@@ -75,11 +75,11 @@ async fn look_through(
     which: &Which,
     mut look: impl FnMut(Undelivered) -> ControlFlow<()>,
 ) -> Result<()> {
-    let (catalog, scale) = (session.config.catalog()?, session.config.credits.scale);
+    let today = session.config.rules()?;
     let mut connection = session.pool.acquire().await.doing("taking a connection")?;
     let mut last: Option<Undelivered> = None;
     loop {
-        let page = read::undelivered(&mut connection, last.as_ref(), PAGE, (&catalog, scale)).await?;
+        let page = read::undelivered(&mut connection, last.as_ref(), PAGE, &today).await?;
         let Some(end) = page.last() else { return Ok(()) };
         last = Some(end.clone());
         for payment in page {
@@ -114,6 +114,7 @@ fn act(payment: PaymentId, by: &str, reason: &str) -> Envelope {
         act: AssignmentAct::Deliver,
         account: None,
         credits: None,
+        by_todays_catalog: false,
         reason: reason.to_owned(),
         by: by.to_owned(),
         occurred_at: at,

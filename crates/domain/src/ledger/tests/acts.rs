@@ -19,6 +19,7 @@ fn adjustment(account: &str, credits: i64, kind: AdjustmentKind) -> Fact {
 
 fn assignment(payment: &str, act: AssignmentAct, account: Option<&str>, credits: Option<i64>) -> Fact {
     Fact::Assignment(Assignment {
+        by_todays_catalog: false,
         payment: txn(payment),
         act,
         account: account.map(account_id),

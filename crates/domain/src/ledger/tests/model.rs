@@ -4,12 +4,13 @@
 //!
 //! Credits are counted in units of the deployment's scale, money in units of 10^-4.
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Price, RateAppliesTo};
 use crate::fact::{
-    self, AdjustmentKind, Fact, HoldStatus, Item, MovementKind, MovementStatus, PaymentStatus,
+    self, AdjustmentKind, Fact, HoldStatus, Item, MovementKind, MovementStatus, PaymentStatus, Purpose,
 };
 use crate::ids::{AccountId, CustomerId, PaymentId};
 use crate::money::{Credits, Currency, Money};
+use num_bigint::BigInt;
 use rust_decimal::Decimal;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -105,10 +106,12 @@ impl Model {
         };
         let (Some(total), Some(account)) = (purchase.total(), self.account(purchase)) else { return nothing };
         let Some(granted) = self.granted(purchase) else { return nothing };
-        let (gone, in_question) = purchase.gone_and_in_question(total);
+        let by_line = self.granted_by_line(purchase);
+        let lines = purchase.lines(total);
         let whole = cents(total.amount());
-        let reversed = share(granted, gone, whole);
-        let both = share(granted, gone + in_question, whole);
+        let (gone, both) = purchase.gone_and_both(total, &lines);
+        let reversed = reversed_of(granted, &by_line, &lines, &gone, whole);
+        let both = reversed_of(granted, &by_line, &lines, &both, whole);
         let credits = |units| Credits::new(Decimal::from_i128_with_scale(units, self.scale));
         Expected {
             account: Some(account),
@@ -119,14 +122,17 @@ impl Model {
         }
     }
 
-    /// By an operator's last word, else by what the purchase says, else by its customer.
+    /// By an operator's last word, else by what the purchase says (a field that only serves is asked last, whichever object
+    /// has it), else by its customer.
     fn account(&self, purchase: &Purchase<'_>) -> Option<AccountId> {
         let described = purchase.descriptions();
-        let named = described.iter().find_map(|said| said.account.as_ref().map(|link| link.account.clone()));
+        let links = || described.iter().filter_map(|said| said.account.as_ref());
+        let explicit = links().find(|link| !link.by_reference).map(|link| link.account.clone());
+        let serving = links().find(|link| link.by_reference).map(|link| link.account.clone());
         let customers: Vec<&CustomerId> =
             described.iter().filter_map(|said| said.customer.as_ref()).collect();
         let linked = || customers.iter().find_map(|customer| self.linked(customer));
-        purchase.last_word(|word| word.account.clone()).or(named).or_else(linked)
+        purchase.last_word(|word| word.account.clone()).or(explicit).or(serving).or_else(linked)
     }
 
     /// A customer's own account, else that of its address.
@@ -143,33 +149,64 @@ impl Model {
         own(customer).or_else(by_address)
     }
 
-    /// Bonus included.
+    /// Bonus included: of the catalog's prices quantity times share, else of the rate, if that applies.
     fn granted(&self, purchase: &Purchase<'_>) -> Option<i128> {
         if let Some(credits) = purchase.last_word(|word| word.credits) {
             return Some(units(credits.decimal(), self.scale));
         }
-        let described = purchase.descriptions();
-        let items: &[Item] =
-            described.iter().map(|said| &said.items[..]).find(|items| !items.is_empty()).unwrap_or(&[]);
-        let processor = purchase.ids.first()?.processor();
-        let prices = self.catalog.prices.get(processor);
+        let items = purchase.items();
+        if !items.is_empty() && items.iter().all(|item| item.share == Some(Decimal::ZERO)) {
+            return Some(0);
+        }
         let mut of_catalog = None;
         for item in items {
-            if let Some(price) = prices.and_then(|prices| prices.get(&item.price)) {
-                let one = units((price.credits + price.bonus).decimal(), self.scale);
-                *of_catalog.get_or_insert(0) += one * i128::from(item.quantity);
+            if let Some(credits) = self.granted_by_item(purchase, item) {
+                *of_catalog.get_or_insert(0) += credits?;
             }
         }
         of_catalog.or_else(|| {
             let total = purchase.total()?;
-            let paid = described.iter().filter(|said| said.status == PaymentStatus::Paid);
-            let before_tax =
-                paid.filter_map(|said| said.before_tax).find(|m| m.currency() == total.currency());
             let rate = self.catalog.rates.get(total.currency().code())?;
+            let said = purchase.descriptions();
+            let purpose = said.iter().map(|said| said.purpose).find(|purpose| *purpose != Purpose::Unstated);
+            if self.catalog.rate_applies_to == RateAppliesTo::Purchases && purpose != Some(Purpose::Credits) {
+                return None;
+            }
             // In units of 10^-8, a scale's own digits behind it.
-            let exact = units(before_tax.unwrap_or(total).amount(), 4) * units(*rate, 4);
+            let exact = units(purchase.before_tax()?.amount(), 4) * units(*rate, 4);
             Some(half_even(exact * 10i128.pow(self.scale), 10i128.pow(8)))
         })
+    }
+
+    /// Nothing of an item that the catalog does not know; nothing within where nobody can tell how many it was.
+    fn granted_by_item(&self, purchase: &Purchase<'_>, item: &Item) -> Option<Option<i128>> {
+        let processor = purchase.ids.first()?.processor();
+        let price = self.catalog.prices.get(processor)?.get(&item.price)?;
+        Some(purchase.quantity(item, price).map(|quantity| {
+            let share = item.share.unwrap_or(Decimal::ONE);
+            let of = |credits: Credits| {
+                let whole = BigInt::from(units(credits.decimal(), self.scale)) * quantity;
+                nearest(&(whole * share.mantissa()), &BigInt::from(10i128.pow(share.scale())))
+            };
+            of(price.credits) + of(price.bonus)
+        }))
+    }
+
+    /// What each line granted; nothing where an operator or a rate said what the whole is worth.
+    fn granted_by_line(&self, purchase: &Purchase<'_>) -> Option<BTreeMap<String, i128>> {
+        if purchase.last_word(|word| word.credits).is_some() {
+            return None;
+        }
+        let mut by_line = BTreeMap::new();
+        let mut known = false;
+        for item in purchase.items() {
+            let credits = self.granted_by_item(purchase, item);
+            known |= credits.is_some();
+            if let Some(line) = &item.line {
+                *by_line.entry(line.clone()).or_insert(0) += credits.flatten().unwrap_or(0);
+            }
+        }
+        known.then_some(by_line)
     }
 }
 
@@ -197,6 +234,69 @@ impl Purchase<'_> {
             .into_iter()
             .find(|said| said.status == PaymentStatus::Paid)
             .map(|said| said.amount)
+    }
+
+    fn items(&self) -> &[Item] {
+        let described = self.descriptions();
+        described.into_iter().map(|said| &said.items[..]).find(|items| !items.is_empty()).unwrap_or(&[])
+    }
+
+    /// A figure of the descriptions: of those that say it was paid first, then of those that say so of the same amount.
+    fn figure(&self, tells: impl Fn(&fact::Payment) -> Option<Money>) -> Option<Money> {
+        let total = self.total()?;
+        let described = self.descriptions();
+        let (paid, foretold): (Vec<_>, Vec<_>) =
+            described.into_iter().partition(|said| said.status == PaymentStatus::Paid);
+        let foretold = foretold.into_iter().filter(|said| said.amount == total);
+        paid.into_iter().chain(foretold).filter_map(tells).find(|money| money.currency() == total.currency())
+    }
+
+    fn before_tax(&self) -> Option<Money> {
+        self.figure(|said| said.before_tax).or(self.total())
+    }
+
+    /// How many of an item were sold: as stated; where the catalog says what one costs, it must be paid for.
+    fn quantity(&self, item: &Item, price: &Price) -> Option<u64> {
+        let only = self.items().len() == 1;
+        let cost = item.before_discounts.or(self.figure(|said| said.before_discounts).filter(|_| only));
+        let paid = self.before_tax().filter(|_| item.quantity_assumed);
+        if item.share == Some(Decimal::ZERO) {
+            return Some(item.quantity);
+        }
+        let unit = |money: Money| price.amounts.get(money.currency().code()).map(|unit| cents(*unit));
+        let known = cost.or(paid.filter(|_| only));
+        if known.is_none() && item.quantity_assumed && self.total().and_then(unit).is_some() {
+            return None;
+        }
+        let Some((cost, unit)) = known.and_then(|known| Some((cents(known.amount()), unit(known)?))) else {
+            return Some(item.quantity);
+        };
+        assert!(item.share.is_none(), "no history draws a share beside a unit's amount");
+        let quantity = if item.quantity_assumed { cost / unit } else { i128::from(item.quantity) };
+        (quantity >= 1 && quantity * unit == cost).then(|| u64::try_from(quantity).unwrap())
+    }
+
+    /// `T_i`, in the order of the lines' names; the last, without a name, is what no line tells of.
+    fn lines(&self, total: Money) -> Vec<(Option<String>, i128)> {
+        let mut stated: BTreeMap<String, i128> = BTreeMap::new();
+        for item in self.items() {
+            if let (Some(line), Some(amount)) = (item.line.clone(), item.amount)
+                && amount.currency() == total.currency()
+            {
+                *stated.entry(line).or_insert(0) += cents(amount.amount());
+            }
+        }
+        if stated.len() < 2 {
+            return Vec::new();
+        }
+        let whole = cents(total.amount());
+        let sum: i128 = stated.values().sum();
+        let names = stated.keys().cloned().map(Some);
+        let amounts: Vec<i128> = stated.values().copied().collect();
+        let amounts = if sum > whole { scaled_down(&amounts, whole) } else { amounts };
+        let mut lines: Vec<_> = names.zip(amounts).collect();
+        lines.push((None, (whole - sum).max(0)));
+        lines
     }
 
     fn last_word<T>(&self, tells: impl Fn(&fact::Assignment) -> Option<T>) -> Option<T> {
@@ -248,45 +348,80 @@ impl Purchase<'_> {
         known.filter(|amount| amount.currency() == currency).map(|amount| cents(amount.amount())).next()
     }
 
-    /// `R` and `H`.
-    fn gone_and_in_question(&self, total: Money) -> (i128, i128) {
+    /// `R_i`, and `R_i` with what is in question, by line; of a payment without lines as though it were one.
+    fn gone_and_both(
+        &self,
+        total: Money,
+        lines: &[(Option<String>, i128)],
+    ) -> (Vec<Fraction>, Vec<Fraction>) {
         let whole = cents(total.amount());
-        let (mut refunds, mut backs, mut pending) = (0, 0, 0);
-        let mut chargebacks: Vec<Option<i128>> = Vec::new();
-        let mut full_backs: Vec<Option<i128>> = Vec::new();
+        let one_line = [(None, whole)];
+        let lines = if lines.is_empty() { &one_line } else { lines };
+        let none = || Named { lines: vec![0; lines.len()], nothing: 0 };
+        let (mut refunds, mut backs, mut pending, mut chargebacks) = (none(), none(), none(), none());
         let mut unknown = false;
-        for movement in self.movements().into_values() {
-            let amount = self.amount(movement, total.currency());
-            let mut count = |sum: &mut i128| match amount {
-                Some(amount) => *sum += amount,
-                None => unknown = true,
+        let cancelled = self.cancelled(total);
+        for (id, movement) in self.movements() {
+            if cancelled.contains(id) || movement.status == MovementStatus::Void {
+                continue;
+            }
+            let Some(amount) = self.amount(movement, total.currency()) else {
+                unknown = true;
+                continue;
             };
             match (movement.kind, movement.status) {
                 (_, MovementStatus::Void) => {}
-                (MovementKind::Refund, MovementStatus::Final) => count(&mut refunds),
-                (MovementKind::Chargeback, MovementStatus::Final) => chargebacks.push(amount),
-                (MovementKind::Back, MovementStatus::Final) if movement.full => full_backs.push(amount),
-                (MovementKind::Back, MovementStatus::Final) => count(&mut backs),
+                (MovementKind::Refund, MovementStatus::Final) => refunds.add(movement, amount, total, lines),
+                (MovementKind::Chargeback, MovementStatus::Final) => {
+                    chargebacks.add(movement, amount, total, lines)
+                }
+                (MovementKind::Back, MovementStatus::Final) => backs.add(movement, amount, total, lines),
                 (MovementKind::Refund | MovementKind::Chargeback, MovementStatus::Pending) => {
-                    count(&mut pending)
+                    pending.add(movement, amount, total, lines);
                 }
                 // Money on its way back puts nothing in question, as long as its amount is known.
-                (MovementKind::Back, MovementStatus::Pending) => count(&mut 0),
+                (MovementKind::Back, MovementStatus::Pending) => {}
             }
         }
-        // A back in full cancels a chargeback whatever the amounts are: first those of which no amount is known, then
-        // the greatest.
-        chargebacks.sort_by_key(|amount| (amount.is_none(), *amount));
-        let cancelled = full_backs.len().min(chargebacks.len());
-        chargebacks.truncate(chargebacks.len() - cancelled);
-        let left = chargebacks.iter().chain(&full_backs[cancelled..]);
-        unknown |= left.into_iter().any(Option::is_none);
-        let chargebacks: i128 = chargebacks.into_iter().flatten().sum();
-        backs += full_backs[cancelled..].iter().flatten().sum::<i128>();
-        let clamp = |sum: i128| sum.clamp(0, whole);
-        let gone = clamp(clamp(refunds) + (clamp(chargebacks) - clamp(backs)).max(0));
-        let in_question = if unknown { whole } else { pending + self.holds(total.currency()) };
-        (gone, in_question.clamp(0, whole - gone))
+        let gone = refunds.and(&chargebacks.without(&backs));
+        let mut both = gone.and(&pending);
+        both.nothing += if unknown { whole } else { self.holds(total.currency()) };
+        (gone.fall_on(lines), both.fall_on(lines))
+    }
+
+    /// Chargebacks that came back in full, whatever the amounts, and the backs that brought them: the best of all pairs
+    /// first, each movement once. Best is its own amount, then one of unknown amount, then the nearest, then the greater.
+    fn cancelled(&self, total: Money) -> BTreeSet<&str> {
+        let movements = self.movements();
+        let of = |kind| {
+            let standing = |(_, movement): &(&&str, &&fact::Movement)| {
+                movement.kind == kind && movement.status == MovementStatus::Final
+            };
+            movements.iter().filter(standing).map(|(id, movement)| (*id, *movement)).collect::<Vec<_>>()
+        };
+        let mut pairs = Vec::new();
+        for (back_id, back) in of(MovementKind::Back).into_iter().filter(|(_, back)| back.full) {
+            for (id, chargeback) in of(MovementKind::Chargeback) {
+                let amounts = [chargeback, back].map(|movement| self.amount(movement, total.currency()));
+                let class = match amounts {
+                    _ if chargeback.amount == back.amount => 0,
+                    [Some(a), Some(b)] if a == b => 0,
+                    [None, _] => 1,
+                    [Some(_), _] => 2,
+                };
+                let apart = amounts[0].zip(amounts[1]).map_or(-1, |(a, b)| (a - b).abs());
+                let is_known = amounts[0].is_some();
+                pairs.push((class, is_known, apart, -amounts[0].unwrap_or(0), id, back_id));
+            }
+        }
+        pairs.sort_unstable();
+        let mut cancelled = BTreeSet::new();
+        for (.., chargeback, back) in pairs {
+            if !cancelled.contains(chargeback) && !cancelled.contains(back) {
+                cancelled.extend([chargeback, back]);
+            }
+        }
+        cancelled
     }
 
     /// Holds of the refund desk that stand; a movement that carries a hold's marker replaces it.
@@ -313,6 +448,125 @@ impl Purchase<'_> {
     }
 }
 
+/// Money that names lines, and money that names nothing.
+#[derive(Debug, Clone)]
+struct Named {
+    lines: Vec<i128>,
+    nothing: i128,
+}
+
+impl Named {
+    /// A movement, at most the whole of the payment; what it says of a line at most the whole of that.
+    fn add(
+        &mut self,
+        movement: &fact::Movement,
+        amount: i128,
+        total: Money,
+        lines: &[(Option<String>, i128)],
+    ) {
+        let mut left = amount.min(cents(total.amount()));
+        for (at, (name, paid)) in lines.iter().enumerate() {
+            let about = |part: &&fact::MovedLine| {
+                Some(&part.line) == name.as_ref() && part.amount.currency() == total.currency()
+            };
+            let stated: i128 =
+                movement.lines.iter().filter(about).map(|part| cents(part.amount.amount())).sum();
+            let named = stated.min(left);
+            left -= named;
+            self.lines[at] += named.min(*paid);
+        }
+        self.nothing += left;
+    }
+
+    fn and(&self, other: &Named) -> Named {
+        let lines = self.lines.iter().zip(&other.lines).map(|(a, b)| a + b).collect();
+        Named { lines, nothing: self.nothing + other.nothing }
+    }
+
+    /// What stands of chargebacks after backs: line by line first, what is beyond off what names nothing, and what is still
+    /// beyond off all lines in proportion.
+    fn without(&self, backs: &Named) -> Named {
+        let net: Vec<i128> = self.lines.iter().zip(&backs.lines).map(|(a, b)| a - b).collect();
+        let named: Vec<i128> = net.iter().map(|net| (*net).max(0)).collect();
+        let nothing = self.nothing - backs.nothing + net.iter().map(|net| (*net).min(0)).sum::<i128>();
+        let sum: i128 = named.iter().sum();
+        if nothing >= 0 {
+            return Named { lines: named, nothing };
+        }
+        Named { lines: scaled_down(&named, (sum + nothing).max(0)), nothing: 0 }
+    }
+
+    /// Each line at most the whole of it; what names nothing falls on them in proportion to what is left of each.
+    fn fall_on(&self, lines: &[(Option<String>, i128)]) -> Vec<Fraction> {
+        let named: Vec<i128> =
+            self.lines.iter().zip(lines).map(|(named, (_, paid))| *named.min(paid)).collect();
+        let left: i128 = named.iter().zip(lines).map(|(named, (_, paid))| paid - named).sum();
+        let nothing = self.nothing.min(left);
+        let falls = |(named, (_, paid)): (&i128, &(Option<String>, i128))| Fraction {
+            over: BigInt::from(*named) * left.max(1) + BigInt::from(paid - named) * nothing,
+            under: left.max(1).into(),
+        };
+        named.iter().zip(lines).map(falls).collect()
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Fraction {
+    over: BigInt,
+    under: BigInt,
+}
+
+/// `sum(G_i * R_i / T_i)`, rounded once; what belongs to no line that cost something goes as the whole does.
+fn reversed_of(
+    granted: i128,
+    by_line: &Option<BTreeMap<String, i128>>,
+    lines: &[(Option<String>, i128)],
+    gone: &[Fraction],
+    whole: i128,
+) -> i128 {
+    if whole == 0 {
+        return 0;
+    }
+    let sum = |terms: Vec<Fraction>| {
+        terms.into_iter().fold(Fraction { over: 0.into(), under: 1.into() }, |sum, term| Fraction {
+            over: sum.over * &term.under + term.over * &sum.under,
+            under: sum.under * term.under,
+        })
+    };
+    let in_all = sum(gone.to_vec());
+    let of_whole = |credits: i128| Fraction { over: &in_all.over * credits, under: &in_all.under * whole };
+    let mut terms = Vec::new();
+    let mut elsewhere = granted;
+    if let Some(by_line) = by_line {
+        for ((name, paid), gone) in lines.iter().zip(gone) {
+            let credits = name.as_ref().and_then(|name| by_line.get(name));
+            if let Some(credits) = credits.filter(|_| *paid > 0) {
+                elsewhere -= credits;
+                terms.push(Fraction { over: &gone.over * *credits, under: &gone.under * *paid });
+            }
+        }
+    }
+    terms.push(of_whole(elsewhere));
+    let exact = sum(terms);
+    nearest(&exact.over, &exact.under)
+}
+
+/// Whole units in proportion, together exactly `whole`.
+fn scaled_down(parts: &[i128], whole: i128) -> Vec<i128> {
+    let all: i128 = parts.iter().sum::<i128>().max(1);
+    let reached = |upto: usize| parts[..upto].iter().sum::<i128>() * whole / all;
+    (0..parts.len()).map(|at| reached(at + 1) - reached(at)).collect()
+}
+
+/// The whole number nearest to a quotient of two that are not negative, half to even.
+fn nearest(over: &BigInt, under: &BigInt) -> i128 {
+    let below: BigInt = over / under;
+    let rest: BigInt = (over - &below * under) * 2;
+    let is_odd = &below % 2 != BigInt::ZERO;
+    let up = rest > *under || (rest == *under && is_odd);
+    i128::try_from(below).unwrap() + i128::from(up)
+}
+
 fn units(amount: Decimal, scale: u32) -> i128 {
     let mut amount = amount;
     amount.rescale(scale);
@@ -321,11 +575,6 @@ fn units(amount: Decimal, scale: u32) -> i128 {
 
 fn cents(amount: Decimal) -> i128 {
     units(amount, 4)
-}
-
-/// `granted * part / whole`; of a payment of nothing no part can go back.
-fn share(granted: i128, part: i128, whole: i128) -> i128 {
-    if whole == 0 { 0 } else { half_even(granted * part, whole) }
 }
 
 fn half_even(dividend: i128, divisor: i128) -> i128 {

@@ -204,16 +204,19 @@ impl World {
             holds!(nothing && payment.account.is_none(), "only a delivered payment has lots: {payment:?}");
             return Ok(());
         }
-        let terms = payment.record.terms().ok_or("a delivered payment was paid")?;
-        let gone = payment.record.gone(terms.total);
-        let (granted, whole) = (of_lots(|lot| lot.granted), terms.total.amount());
-        let reversed = granted.share(gone.reversed, whole, self.rules.scale);
-        let both = granted.share(gone.reversed + gone.held, whole, self.rules.scale);
+        let terms = payment.record.terms(payment.reading).ok_or("a delivered payment was paid")?;
+        let gone = payment.record.gone(&terms, payment.reading);
+        let granted = of_lots(|lot| lot.granted);
+        let (catalog, processor) =
+            (&self.rules.catalogs[payment.catalog.as_ref().unwrap()], payment.id.processor());
+        let is_known = terms.worth(processor, catalog, self.rules.scale).is_ok();
+        let by_line = terms.credits_by_line(processor, catalog, self.rules.scale).filter(|_| is_known);
+        let (reversed, question) = gone.credits(granted, by_line.as_ref(), terms.total, self.rules.scale);
         let got = of_lots(|lot| lot.reversed);
         holds!(got == reversed && got <= granted, "exactly {reversed} is reversed, got {got}: {payment:?}");
         let (held, remaining) = (of_lots(|lot| lot.held), of_lots(|lot| lot.remaining));
-        let reach = held == both - reversed || (held < both - reversed && remaining.is_zero());
-        holds!(reach, "{} is held as far as it reaches, got {held}: {payment:?}", both - reversed);
+        let reach = held == question || (held < question && remaining.is_zero());
+        holds!(reach, "{question} is held as far as it reaches, got {held}: {payment:?}");
         Ok(())
     }
 

@@ -1,7 +1,8 @@
 //! Facts in a line each, for whoever has to read a history.
 
 use crate::fact::{
-    AdjustmentKind, AssignmentAct, Fact, HoldStatus, MovementKind, MovementStatus, PaymentStatus,
+    AdjustmentKind, AssignmentAct, Fact, HoldStatus, Item, MovementKind, MovementStatus, PaymentStatus,
+    Purpose,
 };
 use crate::ids::PaymentId;
 use crate::ledger::tests::START;
@@ -15,7 +16,7 @@ pub(super) fn line(fact: &Fact) -> String {
                 PaymentStatus::Pending => "not yet paid",
                 PaymentStatus::Failed => "failed",
             };
-            let items = payment.items.iter().map(|item| format!(" {}x {}", item.quantity, item.price));
+            let items = payment.items.iter().map(item);
             let parts = [
                 Some(format!(
                     "{} says {status} {}{}",
@@ -24,7 +25,15 @@ pub(super) fn line(fact: &Fact) -> String {
                     items.collect::<String>()
                 )),
                 payment.before_tax.map(|money| format!("before tax {money}")),
-                payment.account.as_ref().map(|link| format!("for {}", link.account)),
+                payment.before_discounts.map(|money| format!("before discounts {money}")),
+                match payment.purpose {
+                    Purpose::Unstated => None,
+                    Purpose::Credits => Some("for credits".to_owned()),
+                    Purpose::Other => Some("for something else".to_owned()),
+                },
+                payment.account.as_ref().map(|link| {
+                    format!("for {}{}", link.account, if link.by_reference { " by reference" } else { "" })
+                }),
                 payment.customer.as_ref().map(|customer| format!("by {:.16}", customer.as_str())),
                 Some(format!(
                     "of {} {}",
@@ -49,7 +58,8 @@ pub(super) fn line(fact: &Fact) -> String {
             let hold = movement.hold.as_ref().map(|hold| format!(" for {hold}")).unwrap_or_default();
             let of = ids(&movement.payment, &movement.aliases);
             let (id, amount, at) = (&movement.movement, movement.amount, minute(movement.occurred_at));
-            format!("{kind} {id} of {of} {amount} {status}{hold} {at}")
+            let lines = movement.lines.iter().map(|part| format!(", {} of it {}", part.line, part.amount));
+            format!("{kind} {id} of {of} {amount} {status}{hold}{} {at}", lines.collect::<String>())
         }
         Fact::Hold(hold) => {
             let status = match hold.status {
@@ -77,6 +87,7 @@ pub(super) fn line(fact: &Fact) -> String {
             let act = match word.act {
                 AssignmentAct::Deliver => "deliver",
                 AssignmentAct::Move => "move",
+                AssignmentAct::Restate => "restate",
             };
             let account = word.account.as_ref().map(|account| format!(" to {account}")).unwrap_or_default();
             let credits = word.credits.map(|credits| format!(" worth {credits}")).unwrap_or_default();
@@ -96,6 +107,14 @@ pub(super) fn line(fact: &Fact) -> String {
         }
         Fact::Dispute(_) | Fact::RefundRequest(_) | Fact::Unrecognised(_) => fact.kind().to_string(),
     }
+}
+
+fn item(item: &Item) -> String {
+    let quantity = if item.quantity_assumed { "some".to_owned() } else { format!("{}x", item.quantity) };
+    let share = item.share.map(|share| format!(" by {share}")).unwrap_or_default();
+    let line = item.line.as_ref().map(|line| format!(" as {line}")).unwrap_or_default();
+    let amount = item.amount.map(|amount| format!(" for {amount}")).unwrap_or_default();
+    format!(" {quantity} {}{share}{line}{amount}", item.price)
 }
 
 fn ids(first: &PaymentId, aliases: &[PaymentId]) -> String {
