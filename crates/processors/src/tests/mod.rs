@@ -7,7 +7,7 @@ mod rules;
 mod signatures;
 
 use crate::{Mode, Settings, find};
-use domain::fact::Unrecognised;
+use domain::fact::{PaymentStatus, Unrecognised};
 use domain::{Envelope, Fact};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,11 @@ fn is_told(told: &str, expect: &str) -> bool {
 
 fn fact_in_words(fact: &Fact) -> String {
     match fact {
-        Fact::Payment(payment) => format!("payment {}", payment.amount),
+        Fact::Payment(payment) => match payment.status {
+            PaymentStatus::Paid => format!("payment {}", payment.amount),
+            PaymentStatus::Pending => format!("payment pending {}", payment.amount),
+            PaymentStatus::Failed => format!("payment failed {}", payment.amount),
+        },
         Fact::Movement(movement) => {
             format!("{:?} {:?} {}", movement.kind, movement.status, movement.amount).to_lowercase()
         }
