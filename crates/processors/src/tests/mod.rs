@@ -1,7 +1,9 @@
 //! What every processor must hold: who is refused, what each payload says, and that nothing it is sent can stop it.
 
 mod arbitrary;
+mod beside;
 mod fixtures;
+mod odd;
 mod payloads;
 mod rules;
 mod signatures;
