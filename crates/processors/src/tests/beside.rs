@@ -93,7 +93,7 @@ fn hundredths(minor: i128) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_stands_beside_never_decides(which in any::<Index>(), odds in odds()) {

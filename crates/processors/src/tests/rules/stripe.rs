@@ -224,7 +224,7 @@ fn the_lines_of_a_cart_are_read_where_they_are_told_whole() {
     assert_eq!(items(&[(list, json!(null))]), "");
     // What metadata names is one price of the catalog; the one line of the cart says how many.
     let named = ("data.object.metadata.price", json!("pack"));
-    assert_eq!(items(&[named.clone()]), "1 assumed pack");
+    assert_eq!(items(std::slice::from_ref(&named)), "1 assumed pack");
     let one = json!([{ "price": "price_1", "quantity": 3 }]);
     assert_eq!(items(&[named.clone(), (&of("data"), one.clone())]), "3 pack");
     assert_eq!(items(&[named, (&of("data"), one), ("data.object.metadata.quantity", json!("2"))]), "2 pack");
