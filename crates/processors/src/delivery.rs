@@ -1,9 +1,10 @@
 //! A delivery on its way to becoming facts: who says it, which event, when; and the envelopes that come of it.
 
 use crate::Malformed;
+use crate::fields::Field;
+use crate::json::{Document, Kind, Unreadable};
 use domain::fact::{Unrecognised, UnrecognisedWhy};
 use domain::{Cause, Envelope, Fact, RawDelivery};
-use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use time::OffsetDateTime;
@@ -44,6 +45,11 @@ impl SetAside {
 
     pub fn mode(detail: &str) -> Self {
         Self { why: UnrecognisedWhy::Mode, detail: Some(detail.to_owned()) }
+    }
+
+    /// About another account of the processor's than the platform's.
+    pub fn foreign_account(detail: &str) -> Self {
+        Self { why: UnrecognisedWhy::ForeignAccount, detail: Some(detail.to_owned()) }
     }
 
     pub fn malformed(detail: impl Into<String>) -> Self {
@@ -133,20 +139,19 @@ fn object_id(fact: &Fact) -> &str {
 }
 
 /// Reads the outermost object of an event, whatever its members are.
-pub fn read_object<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malformed> {
-    // An array would be read as the members in their order.
-    if body.trim_ascii_start().first() != Some(&b'{') {
+pub fn read_object(body: &[u8]) -> Result<Document<'_>, Malformed> {
+    let document = Document::parse(body).map_err(|Unreadable { line, column }| {
+        Malformed(format!("body: expected a JSON object, got an error at line {line} column {column}"))
+    })?;
+    if document.root().kind() != Kind::Object {
         return Err(Malformed("body: expected a JSON object, got something else".to_owned()));
     }
-    serde_json::from_slice(body).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        Malformed(format!("body: expected a JSON object, got an error at line {line} column {column}"))
-    })
+    Ok(document)
 }
 
 /// Reads what identifies an event; without it there is nothing to keep the event under.
-pub fn read_event_id(field: &str, raw: Option<&RawValue>) -> Result<String, Malformed> {
-    read_text(raw)
+pub fn read_event_id(field: Field<'_>) -> Result<String, Malformed> {
+    read_text(field)
         .filter(|id| id.len() <= EVENT_ID_LENGTH_MAX && !id.chars().any(char::is_control))
         .ok_or_else(|| {
             Malformed(format!(
@@ -155,11 +160,10 @@ pub fn read_event_id(field: &str, raw: Option<&RawValue>) -> Result<String, Malf
         })
 }
 
-pub fn read_event_type(field: &str, raw: Option<&RawValue>) -> Result<String, Malformed> {
-    read_text(raw).ok_or_else(|| Malformed(format!("{field}: expected the event's type, got none")))
+pub fn read_event_type(field: Field<'_>) -> Result<String, Malformed> {
+    read_text(field).ok_or_else(|| Malformed(format!("{field}: expected the event's type, got none")))
 }
 
-fn read_text(raw: Option<&RawValue>) -> Option<String> {
-    let text: Cow<'_, str> = serde_json::from_str(raw?.get()).ok()?;
-    Some(text.into_owned()).filter(|text| !text.is_empty())
+fn read_text(field: Field<'_>) -> Option<String> {
+    field.text().map(Cow::into_owned).filter(|text| !text.is_empty())
 }

@@ -2,13 +2,16 @@
 //! ever quoting a value, since any of them may be about a person.
 //!
 //! Few fields are read, anything else may be there or not, in any shape: processors change their payloads between
-//! versions of their interfaces and send what their own libraries refuse.
+//! versions of their interfaces and send what their own libraries refuse. A field that is read and given twice is
+//! garbled; one that nobody reads may be given as often as it likes.
 
 use crate::delivery::SetAside;
+use crate::json::{Document, Kind, Member, Value};
 use domain::fact::UnrecognisedWhy;
 use domain::money::{Currency, InvalidAmount, currency};
-use domain::{CustomerId, PaymentId};
-use serde_json::Value;
+use domain::{CustomerId, Money, PaymentId};
+use rust_decimal::Decimal;
+use std::borrow::Cow;
 use std::fmt;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
@@ -16,11 +19,15 @@ use time::{OffsetDateTime, UtcOffset};
 /// The deepest field that any translation reads.
 const DEPTH_MAX: usize = 8;
 
-/// One place in the JSON. A member of what is not an object, or of what is absent, is absent; so is `null`.
+/// How a field under a key of the configuration is named, whatever the key.
+const CONFIGURED: &str = "<configured key>";
+
+/// One place in the JSON. A member of what is not an object, or of what is absent, is absent; so is `null`. A member of
+/// what is given twice is given twice.
 #[derive(Clone, Copy)]
 pub struct Field<'a> {
     path: Path,
-    value: &'a Value,
+    place: Member<'a>,
 }
 
 #[derive(Clone, Copy)]
@@ -45,95 +52,137 @@ impl Path {
     }
 }
 
+/// Its path.
+impl fmt::Display for Field<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path.fmt(f)
+    }
+}
+
 impl<'a> Field<'a> {
-    pub fn root(name: &'static str, value: &'a Value) -> Self {
-        Self { path: Path { names: [""; DEPTH_MAX], depth: 0 }.then(name), value }
+    pub fn root(document: &'a Document<'a>) -> Self {
+        Self { path: Path { names: [""; DEPTH_MAX], depth: 0 }, place: Member::One(document.root()) }
     }
 
     pub fn get(self, name: &'static str) -> Field<'a> {
-        Self { path: self.path.then(name), value: self.value.get(name).unwrap_or(&Value::Null) }
+        Self { path: self.path.then(name), place: self.member(name) }
+    }
+
+    /// The member under a key that the platform chose.
+    pub fn under(self, key: &str) -> Field<'a> {
+        Self { path: self.path.then(CONFIGURED), place: self.member(key) }
+    }
+
+    fn member(self, name: &str) -> Member<'a> {
+        match self.place {
+            Member::One(value) => value.member(name),
+            Member::Absent => Member::Absent,
+            Member::Twice => Member::Twice,
+        }
+    }
+
+    fn value(self) -> Option<Value<'a>> {
+        match self.place {
+            Member::One(value) => Some(value),
+            Member::Absent | Member::Twice => None,
+        }
     }
 
     pub fn is_absent(self) -> bool {
-        self.value.is_null()
+        match self.place {
+            Member::Absent => true,
+            Member::One(value) => value.kind() == Kind::Null,
+            Member::Twice => false,
+        }
+    }
+
+    pub fn is_twice(self) -> bool {
+        matches!(self.place, Member::Twice)
+    }
+
+    /// An object in which anything stands.
+    pub fn is_filled_object(self) -> bool {
+        self.value().is_some_and(|value| value.kind() == Kind::Object && !value.is_empty())
     }
 
     /// What is in the list; nothing where the list is absent.
     pub fn elements(self) -> Result<impl Iterator<Item = Field<'a>>, SetAside> {
-        let elements = match self.value {
-            Value::Null => &[][..],
-            Value::Array(elements) => elements,
-            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
-                return Err(self.malformed("a list"));
-            }
-        };
-        Ok(elements.iter().map(move |value| Field { path: self.path.then("[]"), value }))
+        let elements = self.value().and_then(Value::elements);
+        if elements.is_none() && !self.is_absent() {
+            return Err(self.malformed("a list"));
+        }
+        let path = self.path.then("[]");
+        Ok(elements.into_iter().flatten().map(move |value| Field { path, place: Member::One(value) }))
     }
 
-    pub fn text(self) -> Option<&'a str> {
-        self.value.as_str()
+    pub fn text(self) -> Option<Cow<'a, str>> {
+        self.value()?.text()
     }
 
     pub fn boolean(self) -> Option<bool> {
-        self.value.as_bool()
+        self.value()?.boolean()
     }
 
     pub fn integer(self) -> Option<i64> {
-        self.value.as_i64()
+        self.value()?.number()
     }
 
-    /// The member under the platform's own key, as an account's id: a text, or a whole number.
-    pub fn account_text(self, key: &str) -> Option<String> {
-        match self.value.get(key)? {
-            Value::String(text) => Some(text.clone()),
-            Value::Number(number) if number.is_i64() || number.is_u64() => Some(number.to_string()),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
-        }
+    /// An account's id, as a platform writes it: a text, or a whole number.
+    pub fn account_text(self) -> Option<String> {
+        let number = || self.value()?.number::<i128>().map(|number| number.to_string());
+        self.text().map(Cow::into_owned).or_else(number)
     }
 
-    /// The member under the platform's own key, where it is a text without surprises.
-    pub fn printable(self, key: &str) -> Option<&'a str> {
-        self.value.get(key)?.as_str().filter(|text| is_printable(text))
+    /// A text without surprises.
+    pub fn printable(self) -> Option<String> {
+        self.text().map(Cow::into_owned).filter(|text| is_printable(text))
     }
 
     /// One word of a list that the processor may extend. The text may be shown: it is no free text.
-    pub fn word(self) -> Option<&'a str> {
-        self.text().filter(|text| {
+    pub fn word(self) -> Option<String> {
+        self.text().map(Cow::into_owned).filter(|text| {
             (1..=64).contains(&text.len())
                 && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'))
         })
     }
 
-    pub fn required_text(self, expected: &str) -> Result<&'a str, SetAside> {
+    pub fn required_text(self, expected: &str) -> Result<Cow<'a, str>, SetAside> {
         self.text().ok_or_else(|| self.malformed(expected))
     }
 
+    pub fn optional_text(self, expected: &str) -> Result<Option<Cow<'a, str>>, SetAside> {
+        if self.is_absent() { Ok(None) } else { self.required_text(expected).map(Some) }
+    }
+
     /// An id of the processor's.
-    pub fn id(self) -> Result<&'a str, SetAside> {
-        self.text().filter(|text| is_printable(text)).ok_or_else(|| self.malformed("an id"))
+    pub fn id(self) -> Result<String, SetAside> {
+        self.printable().ok_or_else(|| self.malformed("an id"))
+    }
+
+    pub fn optional_id(self) -> Result<Option<String>, SetAside> {
+        if self.is_absent() { Ok(None) } else { self.id().map(Some) }
     }
 
     /// An object's id, or the object itself with its id inside: Stripe sends either
     /// (<https://docs.stripe.com/api/expanding_objects>).
-    pub fn expandable_id(self) -> Result<Option<&'a str>, SetAside> {
-        match self.value {
-            Value::Null => Ok(None),
-            Value::Object(_) => self.get("id").id().map(Some),
-            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => self.id().map(Some),
+    pub fn expandable_id(self) -> Result<Option<String>, SetAside> {
+        match self.value().map(Value::kind) {
+            Some(Kind::Object) => self.get("id").id().map(Some),
+            _ => self.optional_id(),
         }
     }
 
     pub fn payment_id(self, processor: &str) -> Result<PaymentId, SetAside> {
-        PaymentId::new(processor, self.id()?).map_err(|_| self.malformed("an id that is short enough"))
+        PaymentId::new(processor, &self.id()?).map_err(|_| self.malformed("an id that is short enough"))
     }
 
     pub fn customer_id(self, processor: &str) -> Result<CustomerId, SetAside> {
-        CustomerId::new(processor, self.id()?).map_err(|_| self.malformed("an id that is short enough"))
+        CustomerId::new(processor, &self.id()?).map_err(|_| self.malformed("an id that is short enough"))
     }
 
     pub fn currency(self) -> Result<Currency, SetAside> {
         self.text()
-            .and_then(|code| currency(code).ok())
+            .and_then(|code| currency(&code).ok())
             .ok_or_else(|| self.malformed("an ISO 4217 currency code"))
     }
 
@@ -150,41 +199,65 @@ impl<'a> Field<'a> {
 
     /// Minor units as Stripe writes them, a JSON integer.
     pub fn minor_units_number(self) -> Result<i128, SetAside> {
-        let number = self.value.as_i64().map(i128::from).or(self.value.as_u64().map(i128::from));
+        let number = self.value().and_then(Value::number);
         number.ok_or_else(|| self.malformed("minor units as a whole number"))
+    }
+
+    /// Minor units of a currency with so many places.
+    pub fn money(self, minor_units: i128, places: u32, currency: Currency) -> Result<Money, SetAside> {
+        let money = Money::from_minor(minor_units, places, currency);
+        money.map_err(|error: InvalidAmount| SetAside::malformed(format!("{}: {error}", self.path)))
+    }
+
+    /// A part of a whole, a text such as `0.5`: from 0 to 1.
+    pub fn share(self) -> Result<Decimal, SetAside> {
+        let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        self.text()
+            .filter(|text| text.len() <= SHARE_LENGTH_MAX && is_plain(text))
+            .and_then(|text| text.parse::<Decimal>().ok())
+            .filter(|share| *share <= Decimal::ONE)
+            .map(|share| share.normalize())
+            .ok_or_else(|| self.malformed("a part from 0 to 1 as a text"))
     }
 
     pub fn malformed(self, expected: &str) -> SetAside {
         SetAside::malformed(format!("{}: expected {expected}, got {}", self.path, self.kind()))
     }
 
-    pub fn unfit_amount(self, error: &InvalidAmount) -> SetAside {
-        SetAside::malformed(format!("{}: {error}", self.path))
-    }
-
     /// A word that the processor has added since, or one that does not belong here.
     pub fn unknown(self, expected: &str) -> SetAside {
-        let got = self.word().unwrap_or("something else");
+        let got = self.word();
+        let got = got.as_deref().unwrap_or("something else");
         let detail = format!("{}: expected {expected}, got {got}", self.path);
         SetAside { why: UnrecognisedWhy::Value, detail: Some(detail) }
     }
 
     pub fn no_effect(self) -> SetAside {
-        let got = self.word().unwrap_or("something else");
+        let got = self.word();
+        let got = got.as_deref().unwrap_or("something else");
         SetAside::no_effect(&format!("{} is {got}", self.path))
     }
 
     fn kind(self) -> &'static str {
-        match self.value {
-            Value::Null => "none",
-            Value::Bool(_) => "an unfit boolean",
-            Value::Number(_) => "an unfit number",
-            Value::String(_) => "an unfit text",
-            Value::Array(_) => "an unfit list",
-            Value::Object(_) => "an unfit object",
+        let value = match self.place {
+            Member::Absent => return "none",
+            Member::Twice => return "it twice",
+            Member::One(value) => value,
+        };
+        match value.kind() {
+            Kind::Null => "none",
+            Kind::Boolean => "an unfit boolean",
+            Kind::Number => "an unfit number",
+            Kind::Text => "an unfit text",
+            Kind::List => "an unfit list",
+            Kind::Object => "an unfit object",
+            Kind::Other => "no JSON",
         }
     }
 }
+
+/// Paddle writes five places; whatever is longer than this is no rate.
+const SHARE_LENGTH_MAX: usize = 40;
 
 /// Good for ids, keys and log fields.
 fn is_printable(text: &str) -> bool {

@@ -10,6 +10,7 @@ mod account_link;
 mod delivery;
 mod fields;
 mod generic;
+mod json;
 mod paddle;
 mod signature;
 mod stripe;

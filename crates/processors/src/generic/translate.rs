@@ -100,9 +100,13 @@ fn check_own(fact: &Fact) -> Result<(), String> {
 fn check_texts(fact: &Fact) -> Result<(), String> {
     let texts: Vec<&String> = match fact {
         Fact::Payment(payment) => {
-            [&payment.object].into_iter().chain(payment.items.iter().map(|item| &item.price)).collect()
+            let items = payment.items.iter().flat_map(|item| [Some(&item.price), item.line.as_ref()]);
+            [&payment.object].into_iter().chain(items.flatten()).collect()
         }
-        Fact::Movement(movement) => [&movement.movement].into_iter().chain(&movement.hold).collect(),
+        Fact::Movement(movement) => {
+            let lines = movement.lines.iter().map(|moved| &moved.line);
+            [&movement.movement].into_iter().chain(&movement.hold).chain(lines).collect()
+        }
         Fact::Dispute(dispute) => [&dispute.dispute].into_iter().chain(&dispute.reason).collect(),
         Fact::Customer(_)
         | Fact::Usage(_)

@@ -1,5 +1,6 @@
 //! Paddle Billing: <https://developer.paddle.com/webhooks/about/overview>.
 
+mod currencies;
 mod translate;
 mod verify;
 

@@ -1,5 +1,6 @@
 //! Stripe: <https://docs.stripe.com/webhooks>.
 
+mod currencies;
 mod translate;
 mod verify;
 

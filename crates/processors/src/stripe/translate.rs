@@ -9,57 +9,30 @@
 mod disputes;
 mod payments;
 mod refunds;
+mod sessions;
+mod sold;
 
-use super::NAME;
+use super::{NAME, currencies};
 use crate::delivery::{Delivery, SetAside, read_event_id, read_event_type, read_object};
 use crate::fields::{Field, read_unix_seconds};
 use crate::{Malformed, Mode, Settings, account_link};
 use disputes::{dispute, early_fraud_warning};
 use domain::fact::{AccountLink, Customer};
-use domain::money::{self, Currency};
 use domain::{CustomerId, Envelope, Fact, Money, PaymentId};
-use payments::{charge, payment_intent, session};
-use refunds::{refund, refunded_charge};
-use serde::Deserialize;
-use serde_json::Value;
-use serde_json::value::RawValue;
+use payments::{charge, payment_intent};
+use refunds::refund;
+use sessions::session;
 use time::OffsetDateTime;
 
 /// Events that tell only of an id, to be fetched: <https://docs.stripe.com/event-destinations>.
 const THIN_EVENT: &str = "v2.core.event";
 
-#[derive(Deserialize)]
-struct Wire<'a> {
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    object: Option<&'a RawValue>,
-    #[serde(borrow, rename = "type")]
-    event_type: Option<&'a RawValue>,
-    #[serde(borrow)]
-    created: Option<&'a RawValue>,
-    #[serde(borrow)]
-    livemode: Option<&'a RawValue>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-}
-
-impl Wire<'_> {
-    fn is_thin(&self) -> bool {
-        self.object
-            .and_then(|raw| serde_json::from_str(raw.get()).ok())
-            .is_some_and(|text: String| text == THIN_EVENT)
-    }
-
-    fn livemode(&self) -> Option<bool> {
-        serde_json::from_str(self.livemode?.get()).ok()
-    }
-}
-
 /// What every translation of an object needs besides the object.
 struct Context<'a> {
     settings: &'a Settings,
     event_type: &'a str,
+    /// That of the endpoint: a date, and since 2024-09 a name after it.
+    api_version: Option<&'a str>,
     occurred_at: OffsetDateTime,
 }
 
@@ -68,45 +41,49 @@ pub fn translate(
     body: &[u8],
     received_at: OffsetDateTime,
 ) -> Result<Vec<Envelope>, Malformed> {
-    let wire: Wire<'_> = read_object(body)?;
-    let created = wire.created.and_then(|raw| serde_json::from_str::<i64>(raw.get()).ok());
+    let document = read_object(body)?;
+    let event = Field::root(&document);
     let delivery = Delivery {
         processor: NAME,
-        event_id: read_event_id("id", wire.id)?,
-        event_type: read_event_type("type", wire.event_type)?,
-        occurred_at: created.and_then(read_unix_seconds),
+        event_id: read_event_id(event.get("id"))?,
+        event_type: read_event_type(event.get("type"))?,
+        occurred_at: event.get("created").integer().and_then(read_unix_seconds),
         received_at,
         body,
     };
-    let facts = read(settings, &delivery, &wire);
+    let facts = read(settings, &delivery, event);
     Ok(delivery.seal(facts, settings.credits_scale))
 }
 
-fn read(settings: &Settings, delivery: &Delivery<'_>, wire: &Wire<'_>) -> Result<Vec<Fact>, SetAside> {
-    if wire.is_thin() {
+fn read(settings: &Settings, delivery: &Delivery<'_>, event: Field<'_>) -> Result<Vec<Fact>, SetAside> {
+    if event.get("object").text().as_deref() == Some(THIN_EVENT) {
         return Err(SetAside::event_type());
     }
-    check_mode(settings.mode, wire.livemode())?;
+    check_mode(settings.mode, event.get("livemode").boolean())?;
+    check_account(settings, event)?;
     let read = translation(&delivery.event_type)?;
-    let data: Value = wire
-        .data
-        .and_then(|data| serde_json::from_str(data.get()).ok())
-        .ok_or_else(|| SetAside::malformed("data: expected an object, got something unreadable"))?;
     let occurred_at = delivery
         .occurred_at
         .ok_or_else(|| SetAside::malformed("created: expected unix seconds, got none"))?;
-    let context = Context { settings, event_type: &delivery.event_type, occurred_at };
-    read(&context, Field::root("data", &data).get("object"))
+    let api_version = event.get("api_version").text();
+    let context = Context {
+        settings,
+        event_type: &delivery.event_type,
+        api_version: api_version.as_deref(),
+        occurred_at,
+    };
+    read(&context, event.get("data").get("object"))
 }
 
 type Read = fn(&Context<'_>, Field<'_>) -> Result<Vec<Fact>, SetAside>;
 
 fn translation(event_type: &str) -> Result<Read, SetAside> {
     Ok(match event_type {
-        "checkout.session.completed" | "checkout.session.async_payment_succeeded" => session,
-        "payment_intent.succeeded" => payment_intent,
-        "charge.succeeded" | "charge.captured" | "charge.updated" => charge,
-        "charge.refunded" => refunded_charge,
+        "checkout.session.completed"
+        | "checkout.session.async_payment_succeeded"
+        | "checkout.session.async_payment_failed" => session,
+        "payment_intent.succeeded" | "payment_intent.amount_capturable_updated" => payment_intent,
+        "charge.succeeded" | "charge.captured" | "charge.updated" | "charge.refunded" => charge,
         "refund.created" | "refund.updated" | "refund.failed" | "charge.refund.updated" => refund,
         "charge.dispute.created"
         | "charge.dispute.updated"
@@ -115,14 +92,13 @@ fn translation(event_type: &str) -> Result<Read, SetAside> {
         | "charge.dispute.funds_reinstated" => dispute,
         "radar.early_fraud_warning.created" | "radar.early_fraud_warning.updated" => early_fraud_warning,
         "customer.created" | "customer.updated" => customer,
-        "checkout.session.async_payment_failed"
-        | "checkout.session.expired"
-        | "charge.failed"
-        | "charge.expired"
-        | "charge.pending" => return Err(SetAside::no_effect("tells that no money came")),
+        "checkout.session.expired" | "charge.failed" | "charge.expired" | "charge.pending" => {
+            return Err(SetAside::no_effect("tells that no money came"));
+        }
+        // Every checkout that was begun makes some of these, and what they say is said again when the money comes.
         other if other.starts_with("payment_intent.") => {
             return Err(SetAside::no_effect(
-                "of payment intents only payment_intent.succeeded tells of money",
+                "of payment intents only payment_intent.succeeded and .amount_capturable_updated tell of money",
             ));
         }
         _ => return Err(SetAside::event_type()),
@@ -143,11 +119,31 @@ fn check_mode(mode: Mode, livemode: Option<bool>) -> Result<(), SetAside> {
     }
 }
 
+/// Whose event it is: `account` stands in those of connected accounts (<https://docs.stripe.com/connect/webhooks>). An
+/// organisation's destination tells of several accounts, each named at the end of `context`
+/// (<https://docs.stripe.com/changelog/basil/2025-04-30/additional-context-organization-events>). Neither stands in an
+/// event of the platform's own.
+fn check_account(settings: &Settings, event: Field<'_>) -> Result<(), SetAside> {
+    let (account, context) = (event.get("account"), event.get("context"));
+    let named = if account.is_absent() { context } else { account };
+    if named.is_absent() {
+        return Ok(());
+    }
+    let account = named.text().and_then(|text| text.rsplit('/').next().map(str::to_owned));
+    let is_listed = account.is_some_and(|account| settings.stripe_accounts.contains(&account));
+    if is_listed {
+        return Ok(());
+    }
+    Err(SetAside::foreign_account(&format!(
+        "{named}: expected none or an account of stripe.accounts, got another account's event"
+    )))
+}
+
 fn customer(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAside> {
     Ok(vec![Fact::Customer(Customer {
         reason: None,
         customer: object.get("id").customer_id(NAME)?,
-        email: object.get("email").text().and_then(CustomerId::of_email),
+        email: object.get("email").text().and_then(|text| CustomerId::of_email(&text)),
         account: account(context.settings, object),
         occurred_at: context.occurred_at,
     })])
@@ -155,7 +151,7 @@ fn customer(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAs
 
 /// Metadata is set with the secret key: the platform's server states it.
 fn account(settings: &Settings, object: Field<'_>) -> Option<AccountLink> {
-    let text = object.get("metadata").account_text(&settings.custom_data_key)?;
+    let text = object.get("metadata").under(&settings.custom_data_key).account_text()?;
     account_link::from_server(settings.link_secret.as_ref(), &text)
 }
 
@@ -172,7 +168,7 @@ fn payment_of(object: Field<'_>) -> Result<(PaymentId, Vec<PaymentId>), SetAside
 
 fn expandable_payment(field: Field<'_>) -> Result<Option<PaymentId>, SetAside> {
     let id = field.expandable_id()?;
-    id.map(|id| PaymentId::new(NAME, id).map_err(|_| field.malformed("an id that is short enough")))
+    id.map(|id| PaymentId::new(NAME, &id).map_err(|_| field.malformed("an id that is short enough")))
         .transpose()
 }
 
@@ -185,17 +181,11 @@ fn money(object: Field<'_>, name: &'static str) -> Result<Money, SetAside> {
     in_currency(object, field, field.minor_units_number()?)
 }
 
-fn in_currency(object: Field<'_>, field: Field<'_>, minor_units: i128) -> Result<Money, SetAside> {
-    let currency = object.get("currency").currency()?;
-    Money::from_minor(minor_units, exponent(currency), currency).map_err(|error| field.unfit_amount(&error))
+fn optional_money(object: Field<'_>, name: &'static str) -> Result<Option<Money>, SetAside> {
+    if object.get(name).is_absent() { Ok(None) } else { money(object, name).map(Some) }
 }
 
-/// Decimal places as Stripe counts them. It charges UGX and ISK with two though nothing is worth that little, and MGA
-/// with none: <https://docs.stripe.com/currencies#special-cases>.
-fn exponent(currency: Currency) -> u32 {
-    match currency {
-        Currency::UGX | Currency::ISK => 2,
-        Currency::MGA => 0,
-        _ => money::exponent(currency),
-    }
+fn in_currency(object: Field<'_>, field: Field<'_>, minor_units: i128) -> Result<Money, SetAside> {
+    let currency = object.get("currency").currency()?;
+    field.money(minor_units, currencies::exponent(currency), currency)
 }

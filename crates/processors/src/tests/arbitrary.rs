@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use std::sync::LazyLock;
 
 /// Every payload there is, with its processor.
-static PAYLOADS: LazyLock<Vec<(&'static str, Value)>> = LazyLock::new(|| {
+pub static PAYLOADS: LazyLock<Vec<(&'static str, Value)>> = LazyLock::new(|| {
     let of = |name: &'static str| payloads(name).into_iter().map(move |(_, path)| (name, path));
     let files = ALL.into_iter().flat_map(|processor| of(processor.name));
     files.map(|(name, path)| (name, serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap())).collect()
@@ -59,7 +59,7 @@ fn json() -> impl Strategy<Value = Value> {
 }
 
 /// A payload with up to four of its fields removed or replaced.
-fn mutated() -> impl Strategy<Value = (&'static str, Value)> {
+pub fn mutated() -> impl Strategy<Value = (&'static str, Value)> {
     let mutation = (any::<Index>(), proptest::option::of(json()));
     (any::<Index>(), vec(mutation, 1..=4)).prop_map(|(which, mutations)| {
         let (processor, mut payload) = which.get(&PAYLOADS).clone();

@@ -264,7 +264,7 @@ const STRIPE: &[(&str, &[&str])] = &[
     ("event.se.refund_failed", &["refund final 10.00 usd"]),
     ("event.se.refund_updated", &["refund final 10.00 usd"]),
     ("object.oa.balance_transaction", &["EventType"]),
-    ("object.oa.charge", &["NoEffect"]),
+    ("object.oa.charge", &["payment pending 1.00 USD"]),
     ("object.oa.checkout.session", &["NoEffect"]),
     ("object.oa.customer", &["customer"]),
     ("object.oa.dispute", &["chargeback pending 10.00 usd, dispute warning"]),

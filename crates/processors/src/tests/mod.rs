@@ -1,13 +1,15 @@
 //! What every processor must hold: who is refused, what each payload says, and that nothing it is sent can stop it.
 
 mod arbitrary;
+mod beside;
 mod fixtures;
+mod odd;
 mod payloads;
 mod rules;
 mod signatures;
 
 use crate::{Mode, Settings, find};
-use domain::fact::Unrecognised;
+use domain::fact::{PaymentStatus, Unrecognised};
 use domain::{Envelope, Fact};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -63,7 +65,11 @@ fn is_told(told: &str, expect: &str) -> bool {
 
 fn fact_in_words(fact: &Fact) -> String {
     match fact {
-        Fact::Payment(payment) => format!("payment {}", payment.amount),
+        Fact::Payment(payment) => match payment.status {
+            PaymentStatus::Paid => format!("payment {}", payment.amount),
+            PaymentStatus::Pending => format!("payment pending {}", payment.amount),
+            PaymentStatus::Failed => format!("payment failed {}", payment.amount),
+        },
         Fact::Movement(movement) => {
             format!("{:?} {:?} {}", movement.kind, movement.status, movement.amount).to_lowercase()
         }

@@ -10,7 +10,7 @@ pub fn dispute(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, Se
     let (payment, aliases) = payment_of(object)?;
     let (status, movement_status) = dispute_status(context.event_type, object)?;
     let amount = money(object, "amount")?;
-    let id = object.get("id").id()?.to_owned();
+    let id = object.get("id").id()?;
     let movement = Movement {
         lines: Vec::new(),
         movement: id.clone(),
@@ -29,14 +29,15 @@ pub fn dispute(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, Se
         aliases,
         status,
         amount: Some(amount),
-        reason: object.get("reason").word().map(str::to_owned),
+        reason: object.get("reason").word(),
         evidence_due_by: object.get("evidence_details").get("due_by").integer().and_then(read_unix_seconds),
         occurred_at: context.occurred_at,
     };
     Ok(vec![Fact::Movement(movement), Fact::Dispute(dispute)])
 }
 
-/// How the case stands, and where its money is.
+/// How the case stands, and where its money is. Each object says both by itself, so that it does not matter which of
+/// two events of one second comes last.
 ///
 /// An inquiry (`warning_*`) has moved nothing yet; the money of a formal dispute is withdrawn at once
 /// (<https://docs.stripe.com/disputes/how-disputes-work>), so `needs_response` counts as gone even before
@@ -44,17 +45,22 @@ pub fn dispute(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, Se
 /// balance transactions that already net to zero, and a won case. A case that is lost stays lost though some of its
 /// money was reinstated: exchange rates do that to the fees. `charge_refunded` was settled by a refund, and that
 /// refund is a movement of its own.
+///
+/// A dispute is `prevented` before it is filed: by giving the money back (a `resolution`), or by stopping it with what
+/// the processor knows (a `block`), and then nothing moved
+/// (<https://docs.stripe.com/changelog/basil/2025-08-27/add-preventions-to-dispute>). The balance transactions tell which,
+/// as they do for an inquiry that was closed.
 fn dispute_status(event_type: &str, object: Field<'_>) -> Result<(DisputeStatus, MovementStatus), SetAside> {
     const EXPECTED: &str = "a dispute's status";
     let status = object.get("status");
-    let (case, money) = match status.required_text(EXPECTED)? {
+    let (case, money) = match &*status.required_text(EXPECTED)? {
         "warning_needs_response" | "warning_under_review" => {
-            (DisputeStatus::Warning, MovementStatus::Pending)
+            (DisputeStatus::Warning, if_withdrawn(object, MovementStatus::Pending)?)
         }
         "needs_response" => (DisputeStatus::Open, while_open(object)),
         "under_review" => (DisputeStatus::UnderReview, while_open(object)),
         "warning_closed" | "prevented" | "charge_refunded" => {
-            (DisputeStatus::Prevented, MovementStatus::Void)
+            (DisputeStatus::Prevented, if_withdrawn(object, MovementStatus::Void)?)
         }
         "won" => (DisputeStatus::Won, MovementStatus::Void),
         "lost" => (DisputeStatus::Lost, MovementStatus::Final),
@@ -77,16 +83,25 @@ fn while_open(dispute: Field<'_>) -> MovementStatus {
     if is_back { MovementStatus::Void } else { MovementStatus::Final }
 }
 
+/// Gone where the balance transactions say that more went than came back.
+fn if_withdrawn(dispute: Field<'_>, otherwise: MovementStatus) -> Result<MovementStatus, SetAside> {
+    let mut net = 0i128;
+    for transaction in dispute.get("balance_transactions").elements()? {
+        net = net.saturating_add(transaction.get("amount").minor_units_number()?);
+    }
+    Ok(if net < 0 { MovementStatus::Final } else { otherwise })
+}
+
 /// An issuer's suspicion: no money moves, and none may follow (<https://docs.stripe.com/api/radar/early_fraud_warnings>).
 pub fn early_fraud_warning(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAside> {
     let (payment, aliases) = payment_of(object)?;
     Ok(vec![Fact::Dispute(Dispute {
-        dispute: object.get("id").id()?.to_owned(),
+        dispute: object.get("id").id()?,
         payment,
         aliases,
         status: DisputeStatus::Warning,
         amount: None,
-        reason: object.get("fraud_type").word().map(str::to_owned),
+        reason: object.get("fraud_type").word(),
         evidence_due_by: None,
         occurred_at: context.occurred_at,
     })])

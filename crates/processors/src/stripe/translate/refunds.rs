@@ -1,36 +1,79 @@
 //! Refunds: each an object with a status of its own, told by its own events or inside of its charge.
+//!
+//! Not every refund object is money that went back. Endpoints of an API version before 2025-03-31.basil list what was
+//! authorised and never captured among a charge's refunds
+//! (<https://docs.stripe.com/changelog/basil/2025-03-31/remove-refund-from-partial-capture-and-payment-cancellation-flow>).
+//! Such a release has a balance transaction, a status and an amount like any refund; the charge alone gives it away. It
+//! becomes a movement that is void, and stays void when an event of its own, which cannot tell, calls it succeeded.
 
-use super::payments::charge;
-use super::{Context, expandable_payment, money, others, payment_of};
+use super::payments::is_captured;
+use super::{Context, money, payment_of};
 use crate::delivery::SetAside;
 use crate::fields::Field;
-use crate::stripe::NAME;
 use domain::fact::{Movement, MovementKind, MovementStatus};
 use domain::{Fact, PaymentId};
 
 /// Where a refund that Bursar asked for names the hold that it carries out.
 const HOLD_KEY: &str = "bursar_hold";
 
-/// Up to API version 2022-11-15 the charge carries its latest refunds; later ones send `refund.*` for each. What the
-/// charge counts itself, `amount_refunded`, is cumulative and belongs to no refund: it is never read.
-pub fn refunded_charge(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAside> {
-    let mut facts = charge(context, object)?;
-    let charge = object.get("id").payment_id(NAME)?;
-    let payment = expandable_payment(object.get("payment_intent"))?.unwrap_or_else(|| charge.clone());
-    for refund in object.get("refunds").get("data").elements()? {
-        facts.push(refund_movement(
-            context,
-            refund,
-            payment.clone(),
-            others(&payment, [Some(charge.clone())]),
-        )?);
+/// The reason of what is released when nobody captures it in time.
+const EXPIRED: &str = "expired_uncaptured_charge";
+
+/// From this API version on a release is no refund. Versions begin with their date.
+const RELEASES_UNTIL: &str = "2025-03-31";
+
+/// What a charge tells of its refunds.
+pub fn refunds_of(
+    context: &Context<'_>,
+    charge: Field<'_>,
+    payment: &PaymentId,
+    aliases: &[PaymentId],
+) -> Result<Vec<Fact>, SetAside> {
+    let refunds: Vec<Field<'_>> = charge.get("refunds").get("data").elements()?.collect();
+    let release = if lists_releases(context) { release_in(charge, &refunds)? } else { None };
+    let movements = refunds.into_iter().enumerate().map(|(position, refund)| {
+        let is_release = !is_captured(charge) || release == Some(position);
+        refund_movement(context, refund, payment.clone(), aliases.to_vec(), is_release)
+    });
+    movements.collect()
+}
+
+fn lists_releases(context: &Context<'_>) -> bool {
+    context.api_version.is_none_or(|version| version < RELEASES_UNTIL)
+}
+
+/// Which of a captured charge's refunds is the part that was never captured: as large as that part, and the first of
+/// such a size, since it is made by the capture itself. Where the list goes on it is too old to be here.
+fn release_in(charge: Field<'_>, refunds: &[Field<'_>]) -> Result<Option<usize>, SetAside> {
+    let captured = charge.get("amount_captured");
+    let is_whole_list = charge.get("refunds").get("has_more").boolean() != Some(true);
+    if refunds.is_empty() || captured.is_absent() || !is_captured(charge) || !is_whole_list {
+        return Ok(None);
     }
-    Ok(facts)
+    let captured = captured.minor_units_number()?;
+    let uncaptured = charge.get("amount").minor_units_number()?.saturating_sub(captured);
+    if captured <= 0 || uncaptured <= 0 {
+        return Ok(None);
+    }
+    let mut first: Option<(i64, usize)> = None;
+    // Newest first: of two in one second the later in the list is the earlier one.
+    for (position, refund) in refunds.iter().enumerate() {
+        let created = refund.get("created").integer().unwrap_or(i64::MAX);
+        let is_candidate = refund.get("amount").minor_units_number()? == uncaptured
+            && refund.get("status").text().as_deref() == Some("succeeded");
+        if is_candidate && first.is_none_or(|(earliest, _)| created <= earliest) {
+            first = Some((created, position));
+        }
+    }
+    Ok(first.map(|(_, position)| position))
 }
 
 pub fn refund(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAside> {
     let (payment, aliases) = payment_of(object)?;
-    Ok(vec![refund_movement(context, object, payment, aliases)?])
+    let charge = object.get("charge");
+    let is_release = object.get("reason").text().as_deref() == Some(EXPIRED)
+        || charge.get("captured").boolean() == Some(false);
+    Ok(vec![refund_movement(context, object, payment, aliases, is_release)?])
 }
 
 fn refund_movement(
@@ -38,24 +81,26 @@ fn refund_movement(
     refund: Field<'_>,
     payment: PaymentId,
     aliases: Vec<PaymentId>,
+    is_release: bool,
 ) -> Result<Fact, SetAside> {
+    let status = refund_status(refund.get("status"))?;
     Ok(Fact::Movement(Movement {
-        lines: Vec::new(),
-        movement: refund.get("id").id()?.to_owned(),
+        movement: refund.get("id").id()?,
         payment,
         aliases,
         kind: MovementKind::Refund,
-        status: refund_status(refund.get("status"))?,
+        status: if is_release { MovementStatus::Void } else { status },
         amount: money(refund, "amount")?,
         full: false,
-        hold: refund.get("metadata").printable(HOLD_KEY).map(str::to_owned),
+        hold: refund.get("metadata").get(HOLD_KEY).printable(),
+        lines: Vec::new(),
         occurred_at: context.occurred_at,
     }))
 }
 
 fn refund_status(status: Field<'_>) -> Result<MovementStatus, SetAside> {
     const EXPECTED: &str = "pending, requires_action, succeeded, failed or canceled";
-    match status.required_text(EXPECTED)? {
+    match &*status.required_text(EXPECTED)? {
         "pending" | "requires_action" => Ok(MovementStatus::Pending),
         "succeeded" => Ok(MovementStatus::Final),
         "failed" | "canceled" => Ok(MovementStatus::Void),

@@ -40,6 +40,10 @@ fn texts_that_become_keys_are_printable_and_short() {
     check("dispute", &[("data.dispute", json!("a\u{0}b"))], refused);
     check("dispute", &[("data.dispute", json!(""))], refused);
     check("payment_and_movement", &[("0.data.items.0.price", json!("\u{7}"))], refused);
+    check("payment_and_movement", &[("0.data.items.0.line", json!(""))], refused);
+    let refused_too = "refused event 1: data: expected texts of printable characters";
+    let lines = json!([{ "line": "\u{0}", "amount": { "amount": "1.00", "currency": "USD" } }]);
+    check("payment_and_movement", &[("1.data.lines", lines)], refused_too);
     check(
         "dispute",
         &[("data.dispute", json!("d".repeat(1001)))],

@@ -1,6 +1,7 @@
 //! Paddle's events.
 
 use super::*;
+use domain::fact::Purpose;
 
 fn check(name: &str, changes: Changes<'_>, expect: &str) {
     super::check("paddle", name, changes, expect);
@@ -101,38 +102,180 @@ fn garbled_payments_are_set_aside_with_the_fields_name() {
     );
 }
 
-#[test]
-fn items_name_the_catalogs_price_and_a_quantity() {
-    let items = |changes: Changes<'_>| {
-        let items = only_payment(&Settings::default(), "paddle", "transaction.completed", changes).items;
-        items
+/// The items of a payment: how many of what, and which part of each; in brackets what is known of the line.
+fn items(name: &str, changes: Changes<'_>) -> String {
+    let payment = only_payment(&Settings::default(), "paddle", name, changes);
+    let told = payment.items.iter().map(|item| {
+        let share = item.share.map(|share| format!(" share {share}")).unwrap_or_default();
+        let amounts: Vec<String> = [item.amount, item.before_discounts]
             .into_iter()
-            .map(|item| format!("{} x {}", item.quantity, item.price))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let pack = "pri_01h1vjes1y163xfj1rh1tkfb65";
-    let (price, quantity) = ("data.items.0.price", "data.items.0.quantity");
-    assert_eq!(items(&[]), format!("1 x {pack}"));
-    assert_eq!(items(&[(quantity, json!(null))]), format!("1 x {pack}"));
-    assert_eq!(items(&[(quantity, json!(12))]), format!("12 x {pack}"));
-    assert_eq!(items(&[(price, json!(null))]), format!("1 x {pack}"));
-    assert_eq!(items(&[("data.items.0.price.id", json!("pri_2"))]), "1 x pri_2");
-    assert_eq!(items(&[("data.items", json!([]))]), "");
-    for wrong in [json!(-1), json!("2"), json!(1.5)] {
+            .flatten()
+            .map(|money| money.display_amount())
+            .collect();
+        let line = item.line.as_ref().map(|_| format!(" ({})", amounts.join(" of "))).unwrap_or_default();
+        assert!(!item.quantity_assumed, "Paddle tells quantities");
+        format!("{} x {}{share}{line}", item.quantity, item.price)
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
+
+const PACK: &str = "pri_01h1vjes1y163xfj1rh1tkfb65";
+const BIG: &str = "pri_01kb7y1s8fj4p2g6d9xk3bq0me";
+
+#[test]
+fn lines_name_the_catalogs_price_a_quantity_and_what_was_paid_for_it() {
+    let items = |changes: Changes<'_>| items("transaction.completed", changes);
+    let line = "data.details.line_items.0";
+    let of = |member: &str| format!("{line}.{member}");
+    assert_eq!(items(&[]), format!("1 x {PACK} (10.00 of 10.00)"));
+    assert_eq!(items(&[(&of("quantity"), json!(null))]), format!("1 x {PACK} (10.00 of 10.00)"));
+    assert_eq!(items(&[(&of("quantity"), json!(12))]), format!("12 x {PACK} (10.00 of 10.00)"));
+    assert_eq!(items(&[(&of("price_id"), json!("pri_2"))]), "1 x pri_2 (10.00 of 10.00)");
+    assert_eq!(items(&[("data.items", json!("nobody reads it"))]), format!("1 x {PACK} (10.00 of 10.00)"));
+    assert_eq!(items(&[(&of("totals"), json!(null))]), format!("1 x {PACK}"));
+    for wrong in [json!("2"), json!(1.5), json!([])] {
         check(
             "transaction.completed",
-            &[(quantity, wrong)],
-            "Malformed data.items.[].quantity: expected a whole",
+            &[(&of("quantity"), wrong)],
+            "Malformed data.details.line_items.[].quantity: expected a whole",
         );
     }
     check(
         "transaction.completed",
-        &[("data.items.0", json!({}))],
-        "Malformed data.items.[].price_id: expected an id",
+        &[(line, json!({}))],
+        "Malformed data.details.line_items.[].price.id: expected an id",
     );
-    check("transaction.completed", &[("data.items", json!(null))], "Malformed data.items: expected a list");
-    check("transaction.completed", &[("data.items", json!({}))], "Malformed data.items: expected a list");
+    check(
+        "transaction.completed",
+        &[("data.details.line_items", json!({}))],
+        "Malformed data.details.line_items: expected a list",
+    );
+    check(
+        "transaction.completed",
+        &[(&of("totals.total"), json!("12.00"))],
+        "Malformed data.details.line_items.[].totals.total: expected minor",
+    );
+}
+
+#[test]
+fn a_line_is_counted_before_tax_and_after_discounts_as_the_whole_is() {
+    let whole = only_payment(&Settings::default(), "paddle", "transaction.completed.two_lines", &[]);
+    assert_eq!(whole.amount.display_amount(), "45.00");
+    assert_eq!(whole.before_discounts.unwrap().display_amount(), "50.00");
+    let told = format!("2 x {PACK} (18.00 of 20.00), 1 x {BIG} (27.00 of 30.00)");
+    assert_eq!(items("transaction.completed.two_lines", &[]), told);
+}
+
+/// A movement that names a line would take a part of something else.
+#[test]
+fn lines_that_do_not_add_up_to_the_whole_are_no_lines() {
+    let total = "data.details.line_items.0.totals.total";
+    let told = format!("2 x {PACK}, 1 x {BIG}");
+    assert_eq!(items("transaction.completed.two_lines", &[(total, json!("2161"))]), told);
+    let id = "data.details.line_items.1.id";
+    assert_eq!(items("transaction.completed.two_lines", &[(id, json!(null))]), told);
+    check(
+        "transaction.completed.two_lines",
+        &[(id, json!("two words"))],
+        "Malformed data.details.line_items.[].id: expected an id",
+    );
+}
+
+#[test]
+fn a_transaction_without_lines_tells_its_items() {
+    let name = "transaction.completed.items_alone";
+    assert_eq!(items(name, &[]), format!("3 x {PACK}"));
+    assert_eq!(items(name, &[("data.details.line_items", json!([]))]), format!("3 x {PACK}"));
+    assert_eq!(items(name, &[("data.items.0.price_id", json!(null))]), format!("3 x {PACK}"));
+    let rate = json!({ "rate": "0.25" });
+    assert_eq!(items(name, &[("data.items.0.proration", rate)]), format!("3 x {PACK} share 0.25"));
+    assert_eq!(items(name, &[("data.items", json!([]))]), "");
+    check(name, &[("data.items.0", json!({}))], "Malformed data.items.[].price.id: expected an id");
+    check(name, &[("data.items", json!(null))], "Malformed data.items: expected a list");
+    check(name, &[("data.items", json!({}))], "Malformed data.items: expected a list");
+}
+
+#[test]
+fn a_proration_sells_a_part() {
+    let name = "transaction.completed.prorated";
+    let told = |share: &str| format!("1 x {BIG}{share} (15.00 of 15.00), 2 x {PACK} (20.00 of 20.00)");
+    assert_eq!(items(name, &[]), told(" share 0.5"));
+    let rate = "data.details.line_items.0.proration.rate";
+    for (text, share) in
+        [("0.99991", " share 0.99991"), ("0.250", " share 0.25"), ("0", " share 0"), ("1", ""), ("1.000", "")]
+    {
+        assert_eq!(items(name, &[(rate, json!(text))]), told(share), "{text}");
+    }
+    assert_eq!(items(name, &[(rate, json!(null))]), told(""));
+    for wrong in ["1.00001", "2", "-0.5", "1e-1", "", ".", "half", "0,5", "0.5 ", &"0".repeat(60)] {
+        check(
+            name,
+            &[(rate, json!(wrong))],
+            "Malformed data.details.line_items.[].proration.rate: expected a part from 0 to 1",
+        );
+    }
+    check(name, &[(rate, json!(0.5))], "Malformed data.details.line_items.[].proration.rate");
+    // As the sandbox has written that there was none: a rate and a period of zeros, and the whole price.
+    let nothing = json!({ "rate": "0", "billing_period": { "starts_at": "0001-01-01T00:00:00Z" } });
+    assert_eq!(items(name, &[("data.details.line_items.0.proration", nothing)]), told(""));
+}
+
+/// Since 2024-03 a change of a subscription may give lines back. What it is worth in credits is nowhere told.
+#[test]
+fn what_gives_something_back_waits_for_somebody_to_decide() {
+    let name = "transaction.completed.given_back";
+    let given_back = |changes: Changes<'_>| {
+        let payment = only_payment(&Settings::default(), "paddle", name, changes);
+        assert_eq!((payment.items.len(), payment.purpose), (0, Purpose::Other));
+        payment.amount.display_amount()
+    };
+    assert_eq!(given_back(&[]), "10.00");
+    let quantity = "data.details.line_items.0.quantity";
+    assert_eq!(given_back(&[(quantity, json!(1))]), "10.00", "by its amount");
+    let less = [("data.details.totals.total", json!("-600")), ("data.details.totals.tax", json!("-100"))];
+    check(name, &less, "NoEffect data.details.totals.total is below zero: no money came");
+}
+
+#[test]
+fn a_changed_card_sells_nothing() {
+    let name = "transaction.completed.card_change";
+    check(name, &[], "NoEffect data.origin is subscription_payment_method_change");
+    check(name, &[("event_type", json!("transaction.paid"))], "NoEffect data.origin");
+    let charged = [
+        ("data.details.totals", json!({ "total": "1200", "tax": "200", "subtotal": "1000" })),
+        ("data.details.line_items.0.totals", json!({ "total": "1200", "tax": "200", "subtotal": "1000" })),
+    ];
+    let payment = only_payment(&Settings::default(), "paddle", name, &charged);
+    assert_eq!(payment.purpose, Purpose::Other);
+    assert!(items(name, &charged).contains(" share 0 ("));
+}
+
+#[test]
+fn what_the_platform_began_with_custom_data_is_a_purchase_of_credits() {
+    let purpose = |name: &str, changes: Changes<'_>| {
+        only_payment(&Settings::default(), "paddle", name, changes).purpose
+    };
+    let one_off = "transaction.completed";
+    let origin = |origin: Value| [("data.origin", origin)];
+    assert_eq!(purpose(one_off, &origin(json!("api"))), Purpose::Credits);
+    assert_eq!(purpose(one_off, &origin(json!("web"))), Purpose::Credits);
+    for fee in
+        ["subscription_recurring", "subscription_update", "subscription_charge", "subscription_of_tomorrow"]
+    {
+        assert_eq!(purpose(one_off, &origin(json!(fee))), Purpose::Other, "{fee}");
+    }
+    for unknown in [json!("import"), json!(null)] {
+        assert_eq!(purpose(one_off, &origin(unknown)), Purpose::Unstated);
+    }
+    for none in [json!(null), json!({}), json!("acct_42")] {
+        assert_eq!(purpose(one_off, &[("data.custom_data", none)]), Purpose::Unstated);
+    }
+    // The first fee of a subscription comes from the platform's page as well.
+    assert_eq!(purpose(one_off, &[("data.subscription_id", json!("sub_1"))]), Purpose::Other);
+    let cycle = json!({ "interval": "month", "frequency": 1 });
+    assert_eq!(purpose(one_off, &[("data.items.0.price.billing_cycle", cycle)]), Purpose::Other);
+    assert_eq!(purpose("transaction.completed.renewal", &[]), Purpose::Other);
+    check(one_off, &origin(json!(7)), "Malformed data.origin: expected a word");
 }
 
 #[test]
@@ -200,13 +343,8 @@ fn an_adjustments_action_gives_the_direction_and_its_status_the_state() {
 }
 
 #[test]
-fn an_adjustment_of_tax_alone_moves_nothing_and_a_negative_one_is_looked_at() {
+fn an_adjustment_of_tax_alone_moves_nothing() {
     check("adjustment.created.tax_only", &[], "refund final 0.00 eur");
-    check(
-        "adjustment.created.negative",
-        &[],
-        "Malformed data.totals.subtotal: expected an amount of zero or more",
-    );
     check("adjustment.created.beyond_2_to_53", &[], "chargeback final 90071992547409.93 usd, dispute open");
     check(
         "adjustment.created.refund_full",
@@ -224,6 +362,57 @@ fn an_adjustment_of_tax_alone_moves_nothing_and_a_negative_one_is_looked_at() {
         "Malformed data.transaction_id",
     );
     check("adjustment.created.refund_full", &[("data.action", json!(null))], "Malformed data.action");
+}
+
+#[test]
+fn a_reverse_counts_without_its_sign_and_what_is_no_reverse_is_looked_at() {
+    let subtotal = "data.totals.subtotal";
+    check("adjustment.created.chargeback_reverse.negative", &[], "back final 10.00 usd, dispute won");
+    check("adjustment.created.chargeback_reverse", &[], "back final 10.00 usd, dispute won");
+    let name = "adjustment.created.chargeback_warning_reverse";
+    check(name, &[(subtotal, json!("-3000"))], "back final 3000 jpy, dispute prevented");
+    let action = ("data.action", json!("credit_reverse"));
+    check(
+        "adjustment.created.chargeback_reverse.negative",
+        &[action],
+        "NoEffect data.action is credit_reverse",
+    );
+    let expect = "Malformed data.totals.subtotal: expected an amount of zero or more, got -";
+    check("adjustment.created.refund_negative", &[], expect);
+    for action in ["refund", "chargeback", "chargeback_warning"] {
+        check("adjustment.created.refund_negative", &[("data.action", json!(action))], expect);
+    }
+    let least = json!(i128::MIN.to_string());
+    check("adjustment.created.chargeback_reverse", &[(subtotal, least)], "Malformed data.totals.subtotal");
+}
+
+/// The lines that a movement names, by the last letters of their ids.
+fn lines(name: &str, changes: Changes<'_>) -> Vec<String> {
+    let envelopes = translate("paddle", &Settings::default(), &changed("paddle", name, changes)).unwrap();
+    let Fact::Movement(movement) = &envelopes[0].fact else { panic!("{envelopes:?}") };
+    movement.lines.iter().map(|line| format!("{} {}", &line.line[26..], line.amount)).collect()
+}
+
+#[test]
+fn a_movement_names_the_lines_that_it_gives_back() {
+    let partial = "adjustment.created.refund_of_lines";
+    assert_eq!(lines(partial, &[]).join(", "), "b9cr9r2 9.00 USD");
+    let whole = "adjustment.created.chargeback_reverse.negative_lines";
+    assert_eq!(lines(whole, &[]).join(", "), "b9cr9r2 18.00 USD, xk6d0cx 27.00 USD");
+    let subtotal = "data.items.0.totals.subtotal";
+    assert_eq!(lines(partial, &[(subtotal, json!("899"))]).len(), 1);
+    // More than the whole are no parts of it: then the whole counts, and names none.
+    assert_eq!(lines(partial, &[(subtotal, json!("901"))]).len(), 0);
+    assert_eq!(lines(partial, &[("data.items.0.item_id", json!(null))]).len(), 0);
+    assert_eq!(lines(partial, &[("data.items.0.totals", json!(null))]).len(), 0);
+    assert_eq!(lines(partial, &[("data.items", json!(null))]).len(), 0);
+    let same = json!("txnitm_01kbs8jtyb6zggqp0c3xk6d0cx");
+    let twice = [("data.items.0.item_id", same.clone()), ("data.items.1.item_id", same)];
+    assert_eq!(lines(whole, &twice).join(", "), "xk6d0cx 45.00 USD");
+    check(partial, &[(subtotal, json!("9.00"))], "Malformed data.items.[].totals.subtotal: expected minor");
+    check(partial, &[(subtotal, json!("-1"))], "Malformed data.items.[].totals.subtotal: expected an amount");
+    check(partial, &[("data.items.0.item_id", json!(7))], "Malformed data.items.[].item_id: expected an id");
+    check(partial, &[("data.items", json!({}))], "Malformed data.items: expected a list");
 }
 
 #[test]

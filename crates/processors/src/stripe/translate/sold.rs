@@ -1,0 +1,133 @@
+//! What a session, intent or charge says in common: who bought what, and what for.
+//!
+//! Metadata is set with the secret key. It may name a price of the catalog and how many of it; webhooks carry no lines of
+//! a cart unless somebody expanded them.
+
+use super::{Context, account, in_currency};
+use crate::delivery::SetAside;
+use crate::fields::Field;
+use crate::stripe::NAME;
+use domain::fact::{Item, Payment, PaymentStatus, Purpose};
+use domain::{CustomerId, Money, PaymentId};
+use rust_decimal::Decimal;
+
+/// A description of a purchase, paid unless its caller knows better.
+pub fn describe(
+    context: &Context<'_>,
+    object: Field<'_>,
+    payment: PaymentId,
+    amount: Money,
+) -> Result<Payment, SetAside> {
+    let account = account(context.settings, object);
+    let items = items(context, object, None)?;
+    let customer = object.get("customer");
+    let customer = if customer.get("id").is_absent() { customer } else { customer.get("id") };
+    Ok(Payment {
+        payment,
+        aliases: Vec::new(),
+        object: object.get("id").id()?,
+        precedence: 0,
+        status: PaymentStatus::Paid,
+        amount,
+        before_tax: None,
+        before_discounts: None,
+        purpose: purpose(object, account.is_some() || !items.is_empty()),
+        items,
+        account,
+        // A guest has none: then whoever has the address that was given at the checkout.
+        customer: customer.customer_id(NAME).ok().or_else(|| email(object)),
+        occurred_at: context.occurred_at,
+    })
+}
+
+/// An invoice's intent and charge are a subscription's fee. API version 2025-03-31.basil took `invoice` away: then
+/// nothing is stated, unless the platform's own metadata stands there.
+fn purpose(object: Field<'_>, names_a_purchase: bool) -> Purpose {
+    if !object.get("invoice").is_absent() {
+        Purpose::Other
+    } else if names_a_purchase {
+        Purpose::Credits
+    } else {
+        Purpose::Unstated
+    }
+}
+
+/// The price that metadata names, else the lines of the cart where they are told whole.
+pub fn items(
+    context: &Context<'_>,
+    object: Field<'_>,
+    cart_of: Option<Money>,
+) -> Result<Vec<Item>, SetAside> {
+    let lines = match cart_of {
+        Some(amount) => cart(object, amount)?,
+        None => Vec::new(),
+    };
+    let Some(price) = named_price(context, object)? else { return Ok(lines) };
+    let stated = stated_quantity(context, object)?;
+    // The one line of a cart says how many of the one price that is named.
+    let told = stated.or(if let [line] = &lines[..] { Some(line.quantity) } else { None });
+    let mut item = Item::new(price, told.unwrap_or(1));
+    item.quantity_assumed = told.is_none();
+    Ok(vec![item])
+}
+
+fn named_price(context: &Context<'_>, object: Field<'_>) -> Result<Option<String>, SetAside> {
+    let price = object.get("metadata").under(&context.settings.metadata_price_key);
+    if price.is_twice() {
+        return Err(price.malformed("one price"));
+    }
+    Ok(price.printable())
+}
+
+/// A quantity that cannot be read is not one: whoever bought three would be given one. An empty text is how Stripe's
+/// metadata is unset.
+fn stated_quantity(context: &Context<'_>, object: Field<'_>) -> Result<Option<u64>, SetAside> {
+    let quantity = object.get("metadata").under(&context.settings.metadata_quantity_key);
+    let text = quantity.account_text();
+    if quantity.is_absent() || text.as_deref() == Some("") {
+        return Ok(None);
+    }
+    let is_plain = |text: &String| text.bytes().all(|byte| byte.is_ascii_digit());
+    text.filter(is_plain)
+        .and_then(|text| text.parse().ok())
+        .filter(|quantity| *quantity >= 1)
+        .map(Some)
+        .ok_or_else(|| quantity.malformed("a whole number of 1 or more"))
+}
+
+/// `line_items`, in events that a platform sends on after expanding them. A part of a list says nothing of the whole.
+fn cart(session: Field<'_>, amount: Money) -> Result<Vec<Item>, SetAside> {
+    let list = session.get("line_items");
+    if list.get("has_more").boolean() == Some(true) {
+        return Ok(Vec::new());
+    }
+    let lines = list.get("data").elements()?;
+    let mut items = lines.map(|line| cart_line(session, line)).collect::<Result<Vec<_>, _>>()?;
+    let sum: Option<Decimal> = items.iter().map(|item| item.amount.map(|amount| amount.amount())).sum();
+    // With shipping the lines are not the whole: then none has a part of its own.
+    if sum != Some(amount.amount()) {
+        items.iter_mut().for_each(|item| (item.line, item.amount) = (None, None));
+    }
+    Ok(items)
+}
+
+fn cart_line(session: Field<'_>, line: Field<'_>) -> Result<Item, SetAside> {
+    let price = line.get("price");
+    let id = price.expandable_id()?.ok_or_else(|| price.malformed("an id"))?;
+    let quantity = line.get("quantity");
+    let whole = quantity.integer().and_then(|number| u64::try_from(number).ok());
+    let mut item = Item::new(id, whole.ok_or_else(|| quantity.malformed("a whole number of zero or more"))?);
+    item.line = line.get("id").optional_id()?;
+    let part = |field: Field<'_>| match field.is_absent() {
+        true => Ok(None),
+        false => in_currency(session, field, field.minor_units_number()?).map(Some),
+    };
+    item.amount = part(line.get("amount_total"))?;
+    item.before_discounts = part(line.get("amount_subtotal"))?;
+    Ok(item)
+}
+
+fn email(object: Field<'_>) -> Option<CustomerId> {
+    let places = [object.get("customer_details").get("email"), object.get("billing_details").get("email")];
+    places.into_iter().find_map(|place| place.text().and_then(|text| CustomerId::of_email(&text)))
+}
