@@ -16,7 +16,7 @@ use domain::money::{Credits, Money, SCALE_MAX, currency, exponent};
 use ingester::{Secrets, Token, Tokens};
 use processors::Mode;
 use rust_decimal::Decimal;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
