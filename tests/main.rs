@@ -28,6 +28,7 @@ mod mistakes;
 mod operators;
 mod payloads;
 mod proof;
+mod renderings;
 mod runbook;
 mod tidy;
 mod unrecognised;

@@ -43,6 +43,7 @@ pub fn union(a: &Fact, b: &Fact) -> Result<Fact, Contradiction> {
     let mut merging = Merging { kind: a.kind(), contradictions: Vec::new() };
     let merged = merging.objects("", &members(a), &members(b));
     if !merging.contradictions.is_empty() {
+        merging.contradictions.sort();
         return Err(Contradiction(merging.contradictions));
     }
     let whole = || Contradiction(vec!["content".to_owned()]);

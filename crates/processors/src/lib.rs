@@ -16,6 +16,8 @@ mod stripe;
 #[cfg(test)]
 mod tests;
 
+pub use delivery::further_id;
+
 use domain::Envelope;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};

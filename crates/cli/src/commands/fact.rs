@@ -49,6 +49,7 @@ fn fact_text(view: &FactView) -> Result<String> {
         ("admitted", moment(view.admitted_at)),
     ];
     lines.extend(view.recognised_at.map(|at| ("recognised", moment(at))));
+    lines.extend(view.adds_to.clone().map(|fact| ("adds to", fact)));
     lines.push(("came again", format!("{} times", view.repeats)));
     match &view.settled {
         None => lines.push(("outcome", Style::Bad.paint("not settled by the ledger yet"))),
