@@ -30,5 +30,6 @@ mod payloads;
 mod proof;
 mod renderings;
 mod runbook;
+mod stated;
 mod tidy;
 mod unrecognised;

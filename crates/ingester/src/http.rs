@@ -101,7 +101,7 @@ impl Door {
         let body = read_body(body).await?;
         let trace = text(&head.headers, bus::header::TRACEPARENT);
         let envelopes =
-            self.intake.read_facts(&token.facts, trace, &body, OffsetDateTime::now_utc()).map_err(refusal)?;
+            self.intake.read_facts(token, trace, &body, OffsetDateTime::now_utc()).map_err(refusal)?;
         self.accept(envelopes).await
     }
 
@@ -139,7 +139,8 @@ fn refusal(rejected: Rejected) -> Response {
     problem(status, rejected.to_string())
 }
 
-/// A problem document. The detail says what was expected, what came and what to do; never a part of the body.
+/// A problem document. The detail says what was expected, what came and what to do; of the body no more than a fact's id and
+/// source.
 pub fn problem(status: StatusCode, detail: String) -> Response {
     let title = status.canonical_reason().unwrap_or("Error");
     let body = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
