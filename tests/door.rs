@@ -42,6 +42,7 @@ pub fn intake(site: &Site) -> Intake {
         namespace: site.namespace.clone(),
         settings: processors::Settings::default(),
         secrets: Secrets(processors::ALL.map(|processor| (processor.name, secrets())).into()),
+        sources: processors::Sources::default(),
         publisher: site.publisher.clone(),
         pool: site.pool.clone(),
     }

@@ -14,7 +14,7 @@ use domain::ledger::Rules;
 use domain::lot::{BURN_ORDER_DEFAULT, BurnKey};
 use domain::money::{Credits, Money, SCALE_MAX, currency, exponent};
 use ingester::{Secrets, Token, Tokens};
-use processors::Mode;
+use processors::{Mode, SourcePattern, Sources, Speaker};
 use rust_decimal::Decimal;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -126,6 +126,9 @@ pub struct Rate {
 pub struct Publisher {
     pub user: String,
     pub facts: Vec<String>,
+    /// Under which sources alone it may state them: `gateway`, or `gateway/*`. Nobody else may use these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sources: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -136,6 +139,9 @@ pub struct TokenEntry {
     pub scopes: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facts: Option<Vec<String>>,
+    /// As a publisher's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sources: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -515,7 +521,25 @@ impl Config {
                 .or_default()
                 .extend(facts.into_iter().collect::<BTreeSet<_>>());
         }
+        publishers.1 = self.sources()?;
         Ok(publishers)
+    }
+
+    /// Which sources are bound to which publishers and tokens.
+    pub fn sources(&self) -> Result<Sources> {
+        let mut sources = Sources::default();
+        for Publisher { user, sources: own, .. } in &self.publishers {
+            if let Some(own) = own {
+                let own = patterns(own).with_context(|| format!("publishers {user}: sources"))?;
+                sources.bind(Speaker::Publisher(user.clone()), own);
+            }
+        }
+        for token in self.tokens()?.0 {
+            if !token.sources.is_empty() {
+                sources.bind(token.speaker(), token.sources);
+            }
+        }
+        Ok(sources)
     }
 
     pub fn tokens(&self) -> Result<Tokens> {
@@ -523,9 +547,10 @@ impl Config {
         for entry in &self.tokens {
             let scopes = entry.scopes.iter().map(|scope| scope.parse()).collect::<Result<_, _>>();
             let facts = entry.facts.as_deref().map(fact_kinds).transpose()?;
-            tokens.push(
-                Token::new(&entry.name, &entry.sha256, scopes.context("tokens")?, facts).context("tokens")?,
-            );
+            let token = Token::new(&entry.name, &entry.sha256, scopes.context("tokens")?, facts);
+            let sources = entry.sources.as_deref().map(patterns).transpose();
+            let sources = sources.with_context(|| format!("tokens {}: sources", entry.name))?;
+            tokens.push(token.context("tokens")?.with_sources(sources.unwrap_or_default()));
         }
         for text in &self.env_tokens {
             tokens.push(Token::parse(text.0.expose_secret()).context("BURSAR_API_TOKENS")?);
@@ -627,6 +652,13 @@ pub fn duration(text: &str) -> Result<Duration> {
     }
 }
 
+fn patterns(texts: &[String]) -> Result<Vec<SourcePattern>> {
+    if texts.is_empty() {
+        bail!("expected one source or more, got none: leave the key out for whoever is bound to no source");
+    }
+    texts.iter().map(|text| Ok(text.parse()?)).collect()
+}
+
 fn fact_kinds(names: &[String]) -> Result<Vec<FactKind>> {
     let known = || FactKind::ALL.map(FactKind::as_str).join(", ");
     names
@@ -702,6 +734,15 @@ mod tests {
         check("[rate.USD]\ncredits_per_unit = \"-1\"", "more than zero");
         check("[[publishers]]\nuser = \"a\"\nfacts = [\"fact.payment\"]", "verified webhook alone");
         check("[[publishers]]\nuser = \"a\"\nfacts = [\"usage\"]", "fact.usage");
+        let publisher = "[[publishers]]\nuser = \"a\"\nfacts = [\"fact.usage\"]\n";
+        check(
+            &format!("{publisher}sources = [\"gate*\"]"),
+            "publishers a: sources: expected a source such as",
+        );
+        check(&format!("{publisher}sources = [\"paddle/*\"]"), "one of the fleet's own");
+        check(&format!("{publisher}sources = []"), "one source or more, got none");
+        let token = "[[tokens]]\nname = \"t\"\nscopes = [\"facts\"]\nsha256 = \"2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae\"\n";
+        check(&format!("{token}sources = [\"a*b\"]"), "tokens t: sources: expected a source such as");
         check("[webhook_secrets]\npayball = [\"x\"]", "paddle, stripe, generic");
         check("[retention]\nraw_deliveries = \"long\"", "a duration such as");
         for text in [
@@ -734,9 +775,13 @@ mod tests {
         let env = |name: &str| match name {
             "BURSAR_NAMESPACE" => Some("shop".to_owned()),
             "BURSAR_PADDLE_WEBHOOK_SECRETS" => Some("one, two,".to_owned()),
+            "BURSAR_API_TOKENS" => Some(format!("gw:facts:{}@gateway/*", ingester::hash("x"))),
             _ => None,
         };
         config.apply_environment(env).unwrap();
+        let sources = config.sources().unwrap();
+        assert!(sources.check(Some(&Speaker::Token("gw".to_owned())), "gateway/1").is_ok());
+        assert!(sources.check(Some(&Speaker::Publisher("guest".to_owned())), "gateway/1").is_err());
         assert_eq!(config.namespace, "shop");
         assert_eq!(config.secrets().unwrap().0["paddle"].len(), 2);
     }

@@ -97,6 +97,7 @@ impl Session {
             namespace: self.namespace()?,
             settings: self.config.settings(),
             secrets: self.config.secrets()?,
+            sources: self.config.sources()?,
             publisher: Publisher::spawn(broker.clone(), confirm_timeout),
             pool: self.pool.clone(),
         })

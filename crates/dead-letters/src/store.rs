@@ -296,7 +296,7 @@ pub(crate) async fn settle_replays(
 }
 
 /// Outcomes of workers that pass on what they settle, or have done so before: the last word is that of who reads it then.
-const PASSED_ON: [&str; 4] = ["translated", "admitted", "recognised", "repeated"];
+const PASSED_ON: [&str; 5] = ["translated", "admitted", "added", "recognised", "repeated"];
 
 /// Such a letter stays in its replay's hands, which follows its fact.
 async fn note_passed_on(work: &mut Work, outcomes: &[&ReplayOutcome]) -> Result<(), Error> {

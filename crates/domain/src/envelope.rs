@@ -284,6 +284,16 @@ fn check_key(field: &str, text: &str) -> Result<(), InvalidEnvelope> {
     Ok(())
 }
 
+/// The id that an event gives itself, however little else of it can be read; for messages, so cut to what an id may be.
+pub fn stated_id(text: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Named {
+        id: String,
+    }
+    let named: Named = serde_json::from_str(text).ok()?;
+    Some(named.id.chars().take(KEY_LENGTH_MAX).collect())
+}
+
 /// `00-<32 hex>-<16 hex>-<2 hex>`, W3C Trace Context level 1. Anything else is dropped, not passed on.
 pub fn is_traceparent(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();

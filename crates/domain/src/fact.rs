@@ -335,7 +335,7 @@ pub struct Customer {
     pub occurred_at: OffsetDateTime,
 }
 
-/// Credits spent by API usage that has already happened.
+/// Credits spent by API usage that has already happened; zero where it cost nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     pub account: AccountId,
@@ -619,8 +619,9 @@ impl Fact {
         text.expect("facts hold only strings, numbers and times, which JSON can spell")
     }
 
-    /// Limits that the shape alone does not hold: credits that a platform's service states are positive and within the
-    /// deployment's scale, texts have a length. Returns what was expected and what came.
+    /// Limits that the shape alone does not hold: credits that a platform's service states are more than zero (of usage also
+    /// zero: a call that cost nothing is no mistake) and within the deployment's scale, texts have a length. Returns what was
+    /// expected and what came.
     pub fn check(&self, credits_scale: u32) -> Result<(), String> {
         let positive = |field: &str, credits: Credits| {
             if !credits.is_positive() {
@@ -644,8 +645,11 @@ impl Fact {
             short("data.by", Some(by))
         };
         match self {
+            Fact::Usage(usage) if usage.credits < Credits::ZERO => {
+                Err(format!("data.credits: expected zero or more credits, got {}", usage.credits))
+            }
             Fact::Usage(usage) => {
-                positive("data.credits", usage.credits)?;
+                usage.credits.within(credits_scale).map_err(|error| format!("data.credits: {error}"))?;
                 short("data.reference", usage.reference.as_ref())?;
                 short("data.description", usage.description.as_ref())
             }
@@ -729,6 +733,31 @@ mod tests {
             assert_eq!(FactKind::parse(kind.as_str()), Some(kind));
         }
         assert_eq!(FactKind::parse("fact.other"), None);
+    }
+
+    #[test]
+    fn usage_may_be_of_nothing_and_never_of_less() {
+        let check = |credits: &str, expect: Result<&str, &str>| {
+            let text = format!(r#"{{"account":"a","credits":"{credits}"}}"#);
+            let fact = Fact::parse(FactKind::Usage, &RawValue::from_string(text).unwrap()).unwrap();
+            let Fact::Usage(usage) = &fact else { unreachable!() };
+            match (fact.check(6), expect) {
+                (Ok(()), Ok(expect)) => assert_eq!(usage.credits.to_string(), expect, "{credits}"),
+                (Err(why), Err(expect)) => assert!(why.contains(expect), "{credits}: {why}"),
+                (got, _) => panic!("{credits}: {got:?}"),
+            }
+        };
+        for zero in ["0", "-0", "0.000", "-0.0", "0.0000000000"] {
+            check(zero, Ok("0"));
+        }
+        check("0.000001", Ok("0.000001"));
+        check("1.0000000", Ok("1"));
+        check("0.0000001", Err("6 decimal places"));
+        check("-0.000001", Err("expected zero or more credits, got -0.000001"));
+        check("1000000000000000", Err("credits"));
+        let grant = r#"{"account":"a","credits":"0","reason":"r"}"#;
+        let grant = Fact::parse(FactKind::Grant, &RawValue::from_string(grant.to_owned()).unwrap()).unwrap();
+        assert!(grant.check(6).unwrap_err().contains("expected more than zero credits, got 0"));
     }
 
     #[test]

@@ -171,6 +171,9 @@ impl<'a> Posting<'a> {
     }
 
     fn usage(&mut self, books: &mut Books, usage: &fact::Usage) -> Result<Outcome, Refusal> {
+        if usage.credits.is_zero() {
+            return Ok(Outcome::NoOp);
+        }
         let account = books.account(&usage.account);
         self.room(account, usage.credits)?;
         let reference = usage.reference.clone();

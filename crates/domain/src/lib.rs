@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod lot;
 pub mod money;
 pub mod record;
+pub mod rendering;
 
 pub use envelope::{Cause, Envelope, RawDelivery};
 pub use event::{Event, EventKind};

@@ -6,19 +6,23 @@ use serde_json::Value;
 /// More fields than this say no more than that it is another fact.
 const FIELDS_MAX: usize = 10;
 
-/// The fields that differ, in order: `credits, link.account`.
-pub(crate) fn fields(admitted: (&str, &str), came: (&str, &str)) -> String {
+/// The fields that differ, in order: `credits`, `link.account`.
+pub(crate) fn fields(admitted: (&str, &str), came: (&str, &str)) -> Vec<String> {
     let mut fields = Vec::new();
     if admitted.0 != came.0 {
         fields.push("type".to_owned());
     }
     let parsed = |text: &str| serde_json::from_str(text).unwrap_or(Value::Null);
     collect("", &parsed(admitted.1), &parsed(came.1), &mut fields);
-    let more = fields.len().saturating_sub(FIELDS_MAX);
-    fields.truncate(FIELDS_MAX);
-    match more {
-        0 => fields.join(", "),
-        more => format!("{} and {more} more", fields.join(", ")),
+    fields
+}
+
+/// Fields in a sentence, the first of them by name.
+pub(crate) fn named(fields: &[String]) -> String {
+    let first = fields.iter().take(FIELDS_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match fields.len().saturating_sub(FIELDS_MAX) {
+        0 => first,
+        more => format!("{first} and {more} more"),
     }
 }
 
@@ -46,7 +50,8 @@ mod tests {
     #[test]
     fn fields_that_differ_are_named_and_what_they_hold_is_not() {
         let check = |admitted: &str, came: &str, expect: &str| {
-            assert_eq!(fields(("fact.grant", admitted), ("fact.grant", came)), expect, "{admitted} {came}");
+            let fields = fields(("fact.grant", admitted), ("fact.grant", came));
+            assert_eq!(named(&fields), expect, "{admitted} {came}");
         };
         check(r#"{"a":"jane","b":1}"#, r#"{"b":2,"a":"joan"}"#, "a, b");
         check(r#"{"a":{"b":1,"c":2}}"#, r#"{"a":{"b":1}}"#, "a.c");
@@ -57,6 +62,6 @@ mod tests {
         let other: serde_json::Map<_, _> = (10..23).map(|n| (format!("f{n}"), Value::Bool(true))).collect();
         let (many, other) = (Value::Object(many).to_string(), Value::Object(other).to_string());
         check(&many, &other, "f10, f11, f12, f13, f14, f15, f16, f17, f18, f19 and 3 more");
-        assert_eq!(fields(("fact.grant", "{}"), ("fact.usage", "{}")), "type");
+        assert_eq!(fields(("fact.grant", "{}"), ("fact.usage", "{}")), ["type"]);
     }
 }

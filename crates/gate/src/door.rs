@@ -3,12 +3,14 @@
 use bus::{Incoming, exchange, queue};
 use domain::envelope::{CONTENT_TYPE, InvalidEnvelope, Unreadable, is_batch};
 use domain::{Envelope, FactKind};
+use processors::{Sources, Speaker};
 use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 
-/// Which facts each publisher may state on `inbound`, by the user name that the broker has validated.
+/// Which facts each publisher may state on `inbound`, by the user name that the broker has validated; and under which sources,
+/// of all who are bound to some.
 #[derive(Debug, Clone, Default)]
-pub struct Publishers(pub BTreeMap<String, BTreeSet<FactKind>>);
+pub struct Publishers(pub BTreeMap<String, BTreeSet<FactKind>>, pub Sources);
 
 /// Stated by anyone whom the broker lets write to `inbound`, where no publishers are configured.
 const OPEN_TO_ALL: [FactKind; 2] = [FactKind::Usage, FactKind::RefundRequest];
@@ -116,7 +118,7 @@ impl Door {
             Door::Inbound(publishers) => {
                 let kind = envelope.fact.kind();
                 publishers.check(message.user_id.as_deref(), kind)?;
-                check_source(&envelope.cause.source)?;
+                publishers.check_source(message.user_id.as_deref(), &envelope.cause.source)?;
                 Ok(envelope)
             }
         }
@@ -169,14 +171,11 @@ impl Publishers {
             None => forbidden(format!("publisher {user:?} is not configured: see [[publishers]]")),
         }
     }
-}
 
-fn check_source(source: &str) -> Result<(), (&'static str, String)> {
-    if processors::is_reserved_source(source) {
-        let reason = format!("source {source:?} is the fleet's own: expected the publishing service's name");
-        return Err(("forbidden", reason));
+    fn check_source(&self, user: Option<&str>, source: &str) -> Result<(), (&'static str, String)> {
+        let speaker = user.map(|user| Speaker::Publisher(user.to_owned()));
+        self.1.check(speaker.as_ref(), source).map_err(|reason| ("forbidden", reason))
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -228,11 +227,57 @@ mod tests {
         check(&closed, &usage("shop"), None, Some("forbidden"));
         check(&closed, &usage("shop"), Some("other"), Some("forbidden"));
         check(&closed, &grant, Some("shop"), Some("forbidden"));
-        for source in ["paddle", "stripe/x", "generic/y", "bursar/ledger", "operator/root"] {
+        for source in [
+            "paddle",
+            "stripe/x",
+            "generic/y",
+            "bursar/ledger",
+            "operator/root",
+            "Paddle",
+            "//paddle",
+            "%70addle/x",
+        ] {
             check(&open, &usage(source), None, Some("forbidden"));
         }
         check(&open, &usage("shop").replace("\"1\"}", "\"-1\"}"), None, Some("malformed"));
         check(&open, "not json", None, Some("malformed"));
+    }
+
+    #[test]
+    fn a_publisher_speaks_under_the_sources_it_is_bound_to_and_nobody_else_under_them() {
+        let mut publishers = Publishers::default();
+        for user in ["gateway", "shop"] {
+            publishers.0.insert(user.to_owned(), [FactKind::Usage].into());
+        }
+        publishers.1.bind(Speaker::Publisher("gateway".to_owned()), ["gateway/*".parse().unwrap()]);
+        publishers.1.bind(Speaker::Token("console".to_owned()), ["console".parse().unwrap()]);
+        let door = Door::Inbound(publishers);
+        let check = |source: &str, user, expect: Option<&str>| {
+            let read = door.read(&message(&usage(source), Some(user)), NOW, 6).remove(0);
+            let refused = read.err();
+            assert_eq!(
+                refused.as_ref().map(|refused| refused.code),
+                expect.map(|_| "forbidden"),
+                "{source} {user}"
+            );
+            let reason = refused.map(|refused| refused.reason).unwrap_or_default();
+            assert!(reason.contains(expect.unwrap_or_default()), "{source} {user}: {reason}");
+        };
+        check("gateway/eu-1", "gateway", None);
+        check("shop", "gateway", Some("its sources are gateway/*"));
+        check("gateway/eu-1", "shop", Some("bound to another publisher or token"));
+        check("Gateway//eu-1", "shop", Some("bound to another publisher or token"));
+        check("console", "shop", Some("bound to another publisher or token"));
+        check("shop", "shop", None);
+        let open = Door::Inbound(match door.clone() {
+            Door::Inbound(Publishers(_, sources)) => Publishers(BTreeMap::new(), sources),
+            Door::Verified => unreachable!(),
+        });
+        assert!(
+            open.read(&message(&usage("gateway/eu-1"), None), NOW, 6)[0].is_err(),
+            "also where nobody is configured"
+        );
+        assert!(open.read(&message(&usage("shop"), None), NOW, 6)[0].is_ok());
     }
 
     #[test]

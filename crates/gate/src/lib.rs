@@ -1,8 +1,10 @@
 //! The gate: every delivery is admitted once.
 //!
 //! It reads what came through a door, inserts each fact's identity into the inbox and passes on those it had not seen.
-//! A repeat that says the same is counted and stopped; the same identity with other content is a dead letter that names the fields which
-//! differ: the inbox has what was admitted, the letter's body what came.
+//! A repeat that says the same is counted and stopped. One event may be told in several renderings (versions of a processor's
+//! API): what a later one adds is admitted as a fact of its own, which says all that is known of it. Where values contradict
+//! each other the later one is a dead letter that names their fields: the inbox has what was admitted, the letter's body what
+//! came.
 //! Facts that no worker reads are kept in the inbox and passed to nobody: a worker added later finds them there.
 //! What was admitted as `fact.unrecognised` and is understood now is no repeat and no conflict: it is admitted anew, as what
 //! it was recognised as. Never the other way round.
@@ -13,6 +15,7 @@
 mod difference;
 mod door;
 pub mod erasure;
+mod repeats;
 mod store;
 mod unrecognised;
 
@@ -25,9 +28,9 @@ pub use unrecognised::{Today, UnrecognisedDelivery};
 use bus::{Decoded, Fate, Fated, Incoming, Message, Namespace, Settled, Topology, Verdict, exchange};
 use db::Work;
 use domain::{Cause, Envelope, FactKind, envelope};
+use repeats::{Repeats, Ruling};
 use sha2::{Digest, Sha256};
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use store::Admitted;
 use time::OffsetDateTime;
 
@@ -49,6 +52,9 @@ pub const REPEATED: &str = "repeated";
 
 const REPEAT: Verdict = Verdict::Done(REPEATED);
 
+/// A further rendering of what was admitted before, that says more of it.
+const ADDED: Verdict = Verdict::Done("added");
+
 /// It was admitted when nobody understood it, and now it is understood.
 const RECOGNISED: Verdict = Verdict::Done("recognised");
 
@@ -67,29 +73,24 @@ impl Fated for Error {
 }
 
 /// A fact that asks to be admitted, in its canonical text.
+#[derive(Clone)]
 pub struct Candidate {
     envelope: Envelope,
     canonical: String,
     hash: [u8; 32],
+    /// The id of what it adds to, where it is what another rendering of an event added.
+    adds_to: Option<String>,
 }
 
 impl Candidate {
     fn new(envelope: Envelope) -> Self {
         let canonical = envelope.fact.canonical().get().to_owned();
         let hash = Sha256::digest(canonical.as_bytes()).into();
-        Self { envelope, canonical, hash }
+        Self { envelope, canonical, hash, adds_to: None }
     }
 
     fn is_unrecognised(&self) -> bool {
         self.envelope.fact.kind() == FactKind::Unrecognised
-    }
-
-    /// Its canonical text as what was admitted is to be measured: without what was erased there.
-    fn beside(&self, admitted: &Admitted) -> Cow<'_, str> {
-        match admitted.is_erased {
-            true => Cow::Owned(self.envelope.fact.clone().without_texts().canonical().get().to_owned()),
-            false => Cow::Borrowed(&self.canonical),
-        }
     }
 }
 
@@ -99,99 +100,29 @@ impl Gate {
         Self { door, namespace, topology, settings }
     }
 
-    /// What today's code makes of a body, for the fact of this identity.
-    fn translate_again(&self, cause: &Cause, body: &[u8], received_at: OffsetDateTime) -> Option<String> {
-        let envelopes = unrecognised::translate(&self.settings, cause, body, received_at)?;
-        let envelope = envelopes.into_iter().find(|envelope| envelope.cause == *cause)?;
-        Some(envelope.fact.canonical().get().to_owned())
-    }
-
-    /// What the stored body says by today's code.
-    fn admitted_today(&self, cause: &Cause, admitted: &Admitted) -> Option<String> {
-        let raw = admitted.raw.as_ref()?;
-        self.translate_again(cause, &raw.body, raw.received_at)
-    }
-
-    /// Whether a repeat says what was admitted. The envelope does not count (a processor's replay changes its
-    /// notification id), and neither does an upgrade of the translation: both bodies are read by today's code.
-    fn says_the_same(&self, candidate: &Candidate, admitted: &Admitted) -> bool {
-        if admitted.hash == candidate.hash {
-            return true;
-        }
-        if admitted.is_erased && candidate.beside(admitted) == admitted.fact {
-            return true;
-        }
-        let again = self.admitted_today(&candidate.envelope.cause, admitted);
-        again.is_some_and(|text| text == candidate.canonical) || self.was_understood(candidate, admitted)
-    }
-
-    /// Whether a repeat that its translator did not understand (an older ingester's, while a fleet is upgraded) says by
-    /// today's code what was admitted.
-    fn was_understood(&self, candidate: &Candidate, admitted: &Admitted) -> bool {
-        let Some(raw) = candidate.envelope.raw.as_ref().filter(|_| candidate.is_unrecognised()) else {
-            return false;
-        };
-        let received_at = candidate.envelope.received_at.unwrap_or(candidate.envelope.time);
-        let again = self.translate_again(&candidate.envelope.cause, &raw.body, received_at);
-        again.is_some_and(|text| text == admitted.fact)
-    }
-
-    /// Whether a repeat tells what of its delivery was not understood when it was admitted. The stored body must say so by
-    /// today's code; where it is gone, what came through the door of verified deliveries is believed.
-    fn is_recognised(&self, candidate: &Candidate, admitted: &Admitted) -> bool {
-        if candidate.is_unrecognised() || admitted.kind != FactKind::Unrecognised.as_str() {
-            return false;
-        }
-        match (&admitted.raw, &self.door) {
-            (Some(_), _) => {
-                let again = self.admitted_today(&candidate.envelope.cause, admitted);
-                again.is_some_and(|text| text == candidate.canonical)
-            }
-            (None, Door::Verified) => true,
-            (None, Door::Inbound(_)) => false,
-        }
-    }
-
-    /// What a candidate is whose identity was admitted before, by another batch or by this one.
-    fn verdict_on_repeat(&self, candidate: &Candidate, admitted: Option<&Admitted>) -> Verdict {
-        match admitted {
-            Some(admitted) if self.is_recognised(candidate, admitted) => RECOGNISED,
-            Some(admitted) if !self.says_the_same(candidate, admitted) => Verdict::Dead {
-                code: "conflict",
-                reason: format!(
-                    "expected what was admitted under {}, got another {}",
-                    candidate.envelope.cause,
-                    difference::fields(
-                        (&admitted.kind, &admitted.fact),
-                        (candidate.envelope.fact.kind().as_str(), &candidate.beside(admitted))
-                    )
-                ),
-            },
-            Some(_) | None => REPEAT,
-        }
-    }
-
-    /// A verdict on each. What one was recognised as is what those after it in the batch are measured by.
-    fn judge(
+    /// A ruling on each. What one was recognised as, or added, is what those after it in the batch are measured by.
+    fn rule(
         &self,
-        candidates: &[Candidate],
+        candidates: &[&Candidate],
         is_new: &[bool],
         mut known: BTreeMap<Cause, Admitted>,
-    ) -> Vec<Verdict> {
-        let mut verdicts = Vec::with_capacity(candidates.len());
+    ) -> Vec<Ruling> {
+        let repeats = Repeats { settings: &self.settings, is_verified: matches!(self.door, Door::Verified) };
+        let mut rulings = Vec::with_capacity(candidates.len());
         for (candidate, is_new) in candidates.iter().zip(is_new) {
-            let admitted = known.get_mut(&candidate.envelope.cause);
-            let verdict = match is_new {
-                true if self.is_read(candidate) => ADMITTED,
-                true => KEPT,
-                false => self.verdict_on_repeat(candidate, admitted.as_deref()),
+            let ruling = match (is_new, known.get_mut(&candidate.envelope.cause)) {
+                (true, _) if self.is_read(candidate) => Ruling::Admitted,
+                (true, _) => Ruling::Kept,
+                (false, None) => Ruling::Repeat,
+                (false, Some(admitted)) => {
+                    let ruling = repeats.rule(candidate, admitted);
+                    admitted.note(&ruling);
+                    ruling
+                }
             };
-            if let (Some(admitted), true) = (admitted, verdict == RECOGNISED) {
-                admitted.recognise(candidate);
-            }
-            verdicts.push(verdict);
+            rulings.push(ruling);
         }
-        verdicts
+        rulings
     }
 
     fn is_read(&self, candidate: &Candidate) -> bool {
@@ -199,10 +130,10 @@ impl Gate {
     }
 
     /// The admitted facts as messages for their readers: one batch for each kind.
-    fn forward(&self, admitted: &[&Candidate], now: OffsetDateTime) -> Vec<Message> {
-        let envelopes = admitted.iter().map(|candidate| {
-            let received_at = candidate.envelope.received_at.or(Some(now));
-            Envelope { raw: None, received_at, ..candidate.envelope.clone() }
+    fn forward(&self, admitted: Vec<Envelope>, now: OffsetDateTime) -> Vec<Message> {
+        let envelopes = admitted.into_iter().map(|envelope| {
+            let received_at = envelope.received_at.or(Some(now));
+            Envelope { raw: None, received_at, ..envelope }
         });
         envelope::parcels(envelopes.collect())
             .into_iter()
@@ -255,12 +186,41 @@ impl bus::Worker for Gate {
     }
 
     async fn handle(&self, work: &mut Work, candidates: &[Candidate]) -> Result<Settled, Error> {
+        let mut passed_on = Vec::new();
+        let all: Vec<&Candidate> = candidates.iter().collect();
+        let mut rulings = self.admit(work, &all, &mut passed_on).await?;
+        let moved: Vec<(usize, Candidate)> = rulings
+            .iter()
+            .enumerate()
+            .filter_map(|(index, ruling)| ruling.elsewhere().map(|candidate| (index, candidate)))
+            .collect();
+        let again: Vec<&Candidate> = moved.iter().map(|(_, candidate)| candidate).collect();
+        if !again.is_empty() {
+            let again = self.admit(work, &again, &mut passed_on).await?;
+            for ((index, _), ruling) in moved.iter().zip(again) {
+                rulings[*index] = ruling;
+            }
+        }
+        let verdicts = rulings.into_iter().map(Ruling::verdict).collect();
+        let forward = self.forward(passed_on, work.now);
+        Ok(Settled { verdicts, forward, announce: None })
+    }
+}
+
+impl Gate {
+    /// Admits what is new of these, and what is new in those that came again; what has to be read goes to `passed_on`.
+    async fn admit(
+        &self,
+        work: &mut Work,
+        candidates: &[&Candidate],
+        passed_on: &mut Vec<Envelope>,
+    ) -> Result<Vec<Ruling>, Error> {
         // The first of each identity asks for admission; later ones in the batch are repeats of it.
         let mut first: BTreeMap<&Cause, usize> = BTreeMap::new();
         for (index, candidate) in candidates.iter().enumerate() {
             first.entry(&candidate.envelope.cause).or_insert(index);
         }
-        let asking: Vec<&Candidate> = first.values().map(|index| &candidates[*index]).collect();
+        let asking: Vec<&Candidate> = first.values().map(|index| candidates[*index]).collect();
         let fresh = store::insert(work, &asking).await?;
 
         let is_new: Vec<bool> = candidates
@@ -271,22 +231,58 @@ impl bus::Worker for Gate {
                 first[cause] == index && fresh.contains(cause)
             })
             .collect();
-        let repeats = candidates.iter().zip(&is_new).filter(|(_, is_new)| !**is_new);
-        let repeats: Vec<&Cause> = repeats.map(|(candidate, _)| &candidate.envelope.cause).collect();
-        let known = store::admitted(work, &repeats).await?;
+        let known = self.known(work, candidates, &is_new).await?;
 
-        let verdicts = self.judge(candidates, &is_new, known);
-        store::recognise(work, &judged(candidates, &verdicts, &[RECOGNISED])).await?;
-        store::count_repeats(work, &judged(candidates, &verdicts, &[REPEAT])).await?;
-        let mut passed_on = judged(candidates, &verdicts, &[ADMITTED, RECOGNISED]);
-        passed_on.retain(|candidate| self.is_read(candidate));
-        let forward = self.forward(&passed_on, work.now);
-        Ok(Settled { verdicts, forward, announce: None })
+        let mut rulings = self.rule(candidates, &is_new, known);
+        self.add(work, &mut rulings).await?;
+        let recognised: Vec<&Candidate> = rulings.iter().filter_map(Ruling::recognised).collect();
+        store::recognise(work, &recognised).await?;
+        let ruled = || candidates.iter().copied().zip(&rulings);
+        let repeats = ruled().filter(|(_, ruling)| matches!(ruling, Ruling::Repeat));
+        store::count_repeats(work, &repeats.map(|(candidate, _)| candidate).collect::<Vec<_>>()).await?;
+        let read = ruled().filter_map(|(candidate, ruling)| ruling.passed_on(candidate));
+        passed_on.extend(
+            read.filter(|candidate| self.is_read(candidate)).map(|candidate| candidate.envelope.clone()),
+        );
+        Ok(rulings)
     }
-}
 
-/// Those whose verdict is one of these.
-fn judged<'a>(candidates: &'a [Candidate], verdicts: &[Verdict], which: &[Verdict]) -> Vec<&'a Candidate> {
-    let judged = candidates.iter().zip(verdicts).filter(|(_, verdict)| which.contains(verdict));
-    judged.map(|(candidate, _)| candidate).collect()
+    /// What was admitted of those that came again.
+    async fn known(
+        &self,
+        work: &mut Work,
+        candidates: &[&Candidate],
+        is_new: &[bool],
+    ) -> Result<BTreeMap<Cause, Admitted>, Error> {
+        let repeats = || candidates.iter().zip(is_new).filter(|(_, is_new)| !**is_new).map(|(c, _)| c);
+        let causes: Vec<&Cause> = repeats().map(|candidate| &candidate.envelope.cause).collect();
+        let mut known = store::admitted(work, &causes).await?;
+        let differing: BTreeSet<&Cause> = repeats()
+            .filter(|candidate| {
+                known.get(&candidate.envelope.cause).is_some_and(|admitted| admitted.differs(candidate))
+            })
+            .map(|candidate| &candidate.envelope.cause)
+            .collect();
+        store::additions(work, &mut known, &differing).await?;
+        Ok(known)
+    }
+
+    /// Admits what renderings add to what was admitted of their events.
+    async fn add(&self, work: &mut Work, rulings: &mut [Ruling]) -> Result<(), Error> {
+        let mut additions: Vec<&Candidate> = rulings.iter().filter_map(Ruling::addition).collect();
+        if additions.is_empty() {
+            return Ok(());
+        }
+        additions.sort_by(|a, b| a.envelope.cause.cmp(&b.envelope.cause));
+        let fresh = store::insert(work, &additions).await?;
+        for ruling in rulings {
+            if let Some(taken) = ruling.addition().filter(|added| !fresh.contains(&added.envelope.cause)) {
+                let cause = &taken.envelope.cause;
+                *ruling = Ruling::Conflict(format!(
+                    "expected {cause} for what this rendering adds, got a fact that has that identity already"
+                ));
+            }
+        }
+        Ok(())
+    }
 }

@@ -13,8 +13,10 @@ pub(crate) struct Admitted {
     pub fact: String,
     /// Its texts were erased: what it said in them nobody knows any more.
     pub is_erased: bool,
-    /// Absent once its retention is over or it was erased.
+    /// The body of its delivery. Absent once its retention is over or it was erased.
     pub raw: Option<RawBody>,
+    /// What other renderings added to it, each with all before it. Read by [`additions`].
+    pub additions: Vec<String>,
 }
 
 impl Admitted {
@@ -23,6 +25,11 @@ impl Admitted {
         candidate.envelope.fact.kind().as_str().clone_into(&mut self.kind);
         self.hash = candidate.hash.to_vec();
         self.fact.clone_from(&candidate.canonical);
+    }
+
+    /// Whether anything needs a second look of what came under its identity.
+    pub fn differs(&self, candidate: &Candidate) -> bool {
+        self.hash != candidate.hash
     }
 }
 
@@ -41,11 +48,12 @@ pub(crate) async fn insert(work: &mut Work, candidates: &[&Candidate]) -> Result
     let hashes: Vec<&[u8]> = candidates.iter().map(|c| c.hash.as_slice()).collect();
     let facts: Vec<&str> = candidates.iter().map(|c| c.canonical.as_str()).collect();
     let times: Vec<OffsetDateTime> = candidates.iter().map(|c| c.envelope.time).collect();
+    let adds_to: Vec<Option<&str>> = candidates.iter().map(|c| c.adds_to.as_deref()).collect();
     let fresh = sqlx::query!(
-        "insert into inbox (source, id, kind, hash, fact, time, admitted_at)
-         select source, id, kind, hash, fact, time, $7
-         from unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::timestamptz[])
-           as c (source, id, kind, hash, fact, time)
+        "insert into inbox (source, id, kind, hash, fact, time, admitted_at, adds_to)
+         select source, id, kind, hash, fact, time, $7, adds_to
+         from unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::timestamptz[], $8::text[])
+           as c (source, id, kind, hash, fact, time, adds_to)
          on conflict do nothing
          returning source, id",
         &sources as _,
@@ -55,6 +63,7 @@ pub(crate) async fn insert(work: &mut Work, candidates: &[&Candidate]) -> Result
         &facts as _,
         &times,
         now,
+        &adds_to as _,
     )
     .fetch_all(work.connection().await?)
     .await
@@ -98,7 +107,8 @@ async fn keep_raw(work: &mut Work, admitted: &[&Candidate]) -> Result<(), Error>
     Ok(())
 }
 
-/// What was admitted under identities that came again; locked, so that whoever counts them does so in one order.
+/// What was admitted under identities that came again; locked, so that whoever counts them, or adds to them, does so in one
+/// order. A further fact of a delivery (`<event id>:<kind>:<object id>`) has its body with the event's own.
 pub(crate) async fn admitted(
     work: &mut Work,
     repeats: &[&Cause],
@@ -111,7 +121,10 @@ pub(crate) async fn admitted(
     let rows = sqlx::query!(
         r#"select i.source, i.id, i.kind, i.hash, i.fact, i.erased_at is not null as "is_erased!",
                   raw.body as "body?", raw.received_at as "received_at?"
-           from inbox i left join raw_deliveries raw on raw.source = i.source and raw.id = i.id
+           from inbox i left join lateral (
+             select body, received_at from raw_deliveries r
+             where r.source = i.source and r.id in (i.id, split_part(i.id, ':', 1)) order by r.id = i.id desc limit 1
+           ) raw on true
            where (i.source, i.id) in (select * from unnest($1::text[], $2::text[]))
            order by i.source, i.id
            for update of i"#,
@@ -125,11 +138,41 @@ pub(crate) async fn admitted(
         .into_iter()
         .map(|row| {
             let raw = row.body.zip(row.received_at).map(|(body, received_at)| RawBody { body, received_at });
-            let is_erased = row.is_erased;
-            let admitted = Admitted { kind: row.kind, hash: row.hash, fact: row.fact, is_erased, raw };
+            let (is_erased, additions) = (row.is_erased, Vec::new());
+            let admitted =
+                Admitted { kind: row.kind, hash: row.hash, fact: row.fact, is_erased, raw, additions };
             (Cause { source: row.source, id: row.id }, admitted)
         })
         .collect())
+}
+
+/// Completes what was admitted by what other renderings added to it, of identities that [`admitted`] has locked.
+pub(crate) async fn additions(
+    work: &mut Work,
+    known: &mut BTreeMap<Cause, Admitted>,
+    of: &BTreeSet<&Cause>,
+) -> Result<(), Error> {
+    if of.is_empty() {
+        return Ok(());
+    }
+    let sources: Vec<&str> = of.iter().map(|cause| cause.source.as_str()).collect();
+    let ids: Vec<&str> = of.iter().map(|cause| cause.id.as_str()).collect();
+    let rows = sqlx::query!(
+        r#"select i.source, i.adds_to as "id!", i.fact from inbox i
+           where i.adds_to is not null and (i.source, i.adds_to) in (select * from unnest($1::text[], $2::text[]))
+           order by i.source, i.adds_to, i.id"#,
+        &sources as _,
+        &ids as _,
+    )
+    .fetch_all(work.connection().await?)
+    .await
+    .doing("reading what other renderings added")?;
+    for row in rows {
+        if let Some(admitted) = known.get_mut(&Cause { source: row.source, id: row.id }) {
+            admitted.additions.push(row.fact);
+        }
+    }
+    Ok(())
 }
 
 /// Says what unrecognised deliveries turned out to be, each once, of identities that [`admitted`] has locked. What is

@@ -90,7 +90,7 @@ impl Routes {
         let _room = self.room.work_on(&body).await?;
         let trace = text(&head.headers, bus::header::TRACEPARENT);
         let now = OffsetDateTime::now_utc();
-        let envelopes = self.intake.read_facts(&token.facts, trace, &body.bytes, now).map_err(refusal)?;
+        let envelopes = self.intake.read_facts(token, trace, &body.bytes, now).map_err(refusal)?;
         drop(body);
         self.accept(envelopes).await
     }
@@ -129,8 +129,8 @@ fn refusal(rejected: Rejected) -> Response {
     problem(status, rejected.to_string())
 }
 
-/// A problem document. The detail says what was expected, what came and what to do; never a part of the body. Where it is
-/// worth to come again it says when.
+/// A problem document. The detail says what was expected, what came and what to do; of the body no more than a fact's id and
+/// source. Where it is worth to come again it says when.
 pub fn problem(status: StatusCode, detail: String) -> Response {
     match status {
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {

@@ -1,10 +1,11 @@
 //! The one function behind every door: verify, translate, make durable.
 
+use crate::tokens::Token;
 use bus::{Message, Namespace, Publisher, exchange, header};
 use db::kept::KeptMessage;
 use db::{Doing, Pool};
-use domain::{Envelope, FactKind, envelope};
-use processors::{Processor, Refused, Settings};
+use domain::{Envelope, envelope};
+use processors::{Processor, Refused, Settings, Sources};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,6 +29,8 @@ pub struct Intake {
     pub namespace: Namespace,
     pub settings: Settings,
     pub secrets: Secrets,
+    /// Which sources are bound to whom.
+    pub sources: Sources,
     pub publisher: Publisher,
     pub pool: Pool,
 }
@@ -121,10 +124,11 @@ impl Intake {
         Ok(envelopes)
     }
 
-    /// Facts that a bearer of a token states; each must be one that the token may state. All or none is accepted.
+    /// Facts that a bearer of a token states; each must be one that the token may state. All or none is accepted: the first
+    /// that is not says by its place, counted from 0, and by its id which it is.
     pub fn read_facts(
         &self,
-        allowed: &[FactKind],
+        token: &Token,
         traceparent_header: Option<String>,
         body: &[u8],
         received_at: OffsetDateTime,
@@ -140,16 +144,31 @@ impl Intake {
         read.into_iter()
             .enumerate()
             .map(|(position, read)| {
-                let at = |text: String| format!("fact {position}: {text}");
-                let envelope =
-                    read.map_err(|unreadable| Rejected::Malformed(at(unreadable.error.to_string())))?;
+                let envelope = read.map_err(|unreadable| {
+                    let id = envelope::stated_id(&unreadable.text);
+                    Rejected::Malformed(which(position, id.as_deref(), &unreadable.error.to_string()))
+                })?;
+                let id = envelope.cause.id.clone();
+                let at = |text: String| which(position, Some(&id), &text);
                 let malformed = |reason| Rejected::Malformed(at(reason));
                 envelope.fact.check(self.settings.credits_scale).map_err(malformed)?;
-                check_right(allowed, &envelope).map_err(|reason| Rejected::Forbidden(at(reason)))?;
+                self.check_right(token, &envelope).map_err(|reason| Rejected::Forbidden(at(reason)))?;
                 let traceparent = envelope.traceparent.clone().unwrap_or_else(|| trace.clone());
                 Ok(Envelope { received_at: Some(received_at), traceparent: Some(traceparent), ..envelope })
             })
             .collect()
+    }
+
+    fn check_right(&self, token: &Token, envelope: &Envelope) -> Result<(), String> {
+        let kind = envelope.fact.kind();
+        if kind.is_money() {
+            return Err(format!("{kind} is accepted from a verified webhook alone"));
+        }
+        if !token.facts.contains(&kind) {
+            let may = token.facts.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
+            return Err(format!("this token may state {may}, not {kind}"));
+        }
+        self.sources.check(Some(&token.speaker()), &envelope.cause.source)
     }
 
     /// Facts as messages for the gate.
@@ -210,20 +229,11 @@ impl Intake {
     }
 }
 
-fn check_right(allowed: &[FactKind], envelope: &Envelope) -> Result<(), String> {
-    let kind = envelope.fact.kind();
-    if kind.is_money() {
-        return Err(format!("{kind} is accepted from a verified webhook alone"));
+fn which(position: usize, id: Option<&str>, why: &str) -> String {
+    match id {
+        Some(id) => format!("fact {position} ({id:?}): {why}; none was accepted"),
+        None => format!("fact {position}: {why}; none was accepted"),
     }
-    if !allowed.contains(&kind) {
-        let may = allowed.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
-        return Err(format!("this token may state {may}, not {kind}"));
-    }
-    if processors::is_reserved_source(&envelope.cause.source) {
-        let source = &envelope.cause.source;
-        return Err(format!("source {source:?} is the fleet's own: expected the publishing service's name"));
-    }
-    Ok(())
 }
 
 /// A genuine delivery about money that could not be read is kept and must be seen by somebody.

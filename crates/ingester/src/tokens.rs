@@ -1,6 +1,7 @@
 //! Bearer tokens: stored hashed, compared in constant time, each with its scopes and the facts it may state.
 
 use domain::FactKind;
+use processors::{InvalidPattern, SourcePattern, Speaker};
 use sha2::{Digest, Sha256};
 use std::str::FromStr;
 use subtle::ConstantTimeEq;
@@ -48,6 +49,8 @@ pub struct Token {
     hash: [u8; 32],
     pub scopes: Vec<Scope>,
     pub facts: Vec<FactKind>,
+    /// Under which sources alone it may state them; none given: those that nobody is bound to.
+    pub sources: Vec<SourcePattern>,
 }
 
 /// What a token with the scope `facts` may state unless it is configured otherwise.
@@ -71,21 +74,37 @@ impl Token {
         if let Some(kind) = facts.iter().find(|kind| kind.is_money()) {
             return Err(InvalidToken(format!("token {name:?}: no token may state {kind}")));
         }
-        Ok(Self { name: name.to_owned(), hash, scopes, facts })
+        Ok(Self { name: name.to_owned(), hash, scopes, facts, sources: Vec::new() })
     }
 
-    /// The form of `BURSAR_API_TOKENS`: `<name>:<scope>[+<scope>...]:<SHA-256 of the token in hex>`.
+    /// It, bound to these sources.
+    pub fn with_sources(self, sources: Vec<SourcePattern>) -> Self {
+        Self { sources, ..self }
+    }
+
+    pub fn speaker(&self) -> Speaker {
+        Speaker::Token(self.name.clone())
+    }
+
+    /// The form of `BURSAR_API_TOKENS`: `<name>:<scope>[+<scope>...]:<SHA-256 of the token in hex>[@<source>[|<source>...]]`.
     pub fn parse(text: &str) -> Result<Self, InvalidToken> {
         let form = || {
             InvalidToken(
-                "expected <name>:<scope>[+<scope>]:<SHA-256 in hex>; make one with `bursar token`".to_owned(),
+                "expected <name>:<scope>[+<scope>]:<SHA-256 in hex>[@<source>[|<source>]]; make one with `bursar token`"
+                    .to_owned(),
             )
         };
         let (name, rest) = text.split_once(':').ok_or_else(form)?;
+        // Neither a scope nor a hash has such a sign.
+        let (rest, sources) =
+            rest.split_once('@').map_or((rest, None), |(rest, sources)| (rest, Some(sources)));
         // A scope has a colon of its own, a hash has none.
         let (scopes, hash) = rest.rsplit_once(':').ok_or_else(form)?;
         let scopes = scopes.split('+').map(str::parse).collect::<Result<_, _>>()?;
-        Self::new(name, hash, scopes, None)
+        let sources = sources.into_iter().flat_map(|sources| sources.split('|')).map(str::parse);
+        let sources: Result<_, InvalidPattern> = sources.collect();
+        let sources = sources.map_err(|error| InvalidToken(format!("token {name:?}: {error}")))?;
+        Ok(Self::new(name, hash, scopes, None)?.with_sources(sources))
     }
 }
 
@@ -128,6 +147,18 @@ mod tests {
         );
         for wrong in [None, Some("secret"), Some("Bearer "), Some("Bearer other"), Some("Basic secret")] {
             assert!(tokens.bearer(wrong).is_none(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_tokens_sources_stand_behind_its_hash() {
+        let parse =
+            |sources: &str| Token::parse(&format!("gateway:facts+accounts:read:{}{sources}", hash("secret")));
+        assert!(parse("").unwrap().sources.is_empty());
+        assert_eq!(parse("@gateway/*|urn:shop:1").unwrap().sources.len(), 2);
+        for wrong in ["@", "@gate*", "@gateway/*|", "@paddle", "@a@b*"] {
+            let error = parse(wrong).unwrap_err().to_string();
+            assert!(error.contains("token \"gateway\": expected a source such as"), "{wrong}: {error}");
         }
     }
 

@@ -76,7 +76,7 @@ impl Delivery<'_> {
         let mut identified = Vec::with_capacity(facts.len());
         for (position, fact) in facts.into_iter().enumerate() {
             fact.check(credits_scale).map_err(SetAside::malformed)?;
-            let id = if position == 0 { self.event_id.clone() } else { self.further_id(&fact) };
+            let id = if position == 0 { self.event_id.clone() } else { further_id(&self.event_id, &fact) };
             if id.len() > EVENT_ID_LENGTH_MAX {
                 return Err(SetAside::malformed(
                     "ids: expected the event's and the object's in at most 200 bytes",
@@ -88,12 +88,6 @@ impl Delivery<'_> {
             identified.push((id, fact));
         }
         Ok(identified)
-    }
-
-    fn further_id(&self, fact: &Fact) -> String {
-        let kind = fact.kind().as_str();
-        let kind = kind.strip_prefix("fact.").unwrap_or(kind);
-        format!("{}:{kind}:{}", self.event_id, object_id(fact))
     }
 
     fn envelope(&self, id: String, fact: Fact) -> Envelope {
@@ -121,6 +115,13 @@ impl Delivery<'_> {
             detail: set_aside.detail,
         })
     }
+}
+
+/// The id of a fact that is not the first of its delivery: the event's, with what it is about.
+pub fn further_id(event_id: &str, fact: &Fact) -> String {
+    let kind = fact.kind().as_str();
+    let kind = kind.strip_prefix("fact.").unwrap_or(kind);
+    format!("{event_id}:{kind}:{}", object_id(fact))
 }
 
 /// What the fact is about, by the processor's own id.

@@ -13,9 +13,13 @@ mod generic;
 mod json;
 mod paddle;
 mod signature;
+mod sources;
 mod stripe;
 #[cfg(test)]
 mod tests;
+
+pub use delivery::further_id;
+pub use sources::{InvalidPattern, SourcePattern, Sources, Speaker, is_reserved_source};
 
 use domain::Envelope;
 use secrecy::SecretString;
@@ -27,12 +31,6 @@ pub const ALL: [&Processor; 3] = [&paddle::PROCESSOR, &stripe::PROCESSOR, &gener
 
 pub fn find(name: &str) -> Option<&'static Processor> {
     ALL.into_iter().find(|processor| processor.name == name)
-}
-
-/// Whether a fact's source is one that only the fleet itself may use: a processor's name, Bursar's or an operator's.
-pub fn is_reserved_source(source: &str) -> bool {
-    let first = source.split('/').next().unwrap_or("");
-    find(first).is_some() || matches!(first, "bursar" | "operator")
 }
 
 /// What Bursar can do with one processor's deliveries.

@@ -87,6 +87,7 @@ fn config(like: &Config, secrets: &[(&str, String)], token: &str) -> Config {
             sha256: ingester::hash(token),
             scopes: vec!["facts".to_owned()],
             facts: None,
+            sources: None,
         }],
         ..Config::default()
     }

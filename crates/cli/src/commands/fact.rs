@@ -53,6 +53,7 @@ fn fact_text(view: &FactView) -> Result<String> {
     lines.extend(
         view.erased_at.map(|at| ("erased", format!("{}: what people wrote is gone for good", moment(at)))),
     );
+    lines.extend(view.adds_to.clone().map(|fact| ("adds to", fact)));
     lines.push(("came again", format!("{} times", view.repeats)));
     match &view.settled {
         None => lines.push(("outcome", Style::Bad.paint("not settled by the ledger yet"))),

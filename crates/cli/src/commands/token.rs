@@ -15,6 +15,9 @@ pub struct Arguments {
     /// facts, accounts:read, refunds:request
     #[arg(long, value_delimiter = ',', default_value = "facts")]
     scopes: Vec<Scope>,
+    /// Sources that it alone may use, such as gateway or gateway/*
+    #[arg(long, value_delimiter = ',')]
+    sources: Vec<String>,
 }
 
 pub fn make(arguments: &Arguments, json: bool) -> Result<ExitCode> {
@@ -22,7 +25,11 @@ pub fn make(arguments: &Arguments, json: bool) -> Result<ExitCode> {
     rand::rng().fill_bytes(&mut random);
     let token = format!("bsr_{}", random.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
     let scopes = arguments.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join("+");
-    let line = format!("{}:{scopes}:{}", arguments.name, ingester::hash(&token));
+    let mut line = format!("{}:{scopes}:{}", arguments.name, ingester::hash(&token));
+    if !arguments.sources.is_empty() {
+        line = format!("{line}@{}", arguments.sources.join("|"));
+    }
+    ingester::Token::parse(&line)?;
     if json {
         say_json(&json!({ "token": token, "BURSAR_API_TOKENS": line }))?;
     } else {

@@ -34,6 +34,9 @@ pub struct FactView {
     /// Since when what people wrote into it is gone.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub erased_at: Option<OffsetDateTime>,
+    /// The fact that it says more of, where it is what a further rendering of one event added.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adds_to: Option<String>,
     /// How often it came again and was stopped.
     pub repeats: i32,
     /// Nothing as long as the ledger has not read it.
@@ -66,6 +69,7 @@ pub struct AdmittedFact {
     pub admitted_at: OffsetDateTime,
     pub recognised_at: Option<OffsetDateTime>,
     pub erased_at: Option<OffsetDateTime>,
+    pub adds_to: Option<String>,
     pub repeats: i32,
 }
 
@@ -92,7 +96,8 @@ pub async fn admitted(pool: &Pool, cause: &Cause) -> Result<Option<AdmittedFact>
 async fn stored(connection: &mut PgConnection, cause: &Cause) -> Result<Option<AdmittedFact>, Error> {
     sqlx::query_as!(
         AdmittedFact,
-        "select kind, fact, time, admitted_at, recognised_at, erased_at, repeats from inbox where source = $1 and id = $2",
+        "select kind, fact, time, admitted_at, recognised_at, erased_at, source || '/' || adds_to as adds_to, repeats
+          from inbox where source = $1 and id = $2",
         cause.source,
         cause.id,
     )
@@ -148,6 +153,7 @@ pub async fn fact(pool: &Pool, cause: &Cause) -> Result<Option<FactView>, Error>
         admitted_at: admitted.admitted_at,
         recognised_at: admitted.recognised_at,
         erased_at: admitted.erased_at,
+        adds_to: admitted.adds_to,
         repeats: admitted.repeats,
         settled,
         transactions,

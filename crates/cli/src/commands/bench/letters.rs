@@ -57,7 +57,8 @@ struct Answer {
 pub async fn run(session: Session, arguments: Arguments) -> Result<ExitCode> {
     let mut config = load::config(&session.config);
     // So that the gate refuses what anybody publishes.
-    config.publishers = vec![Publisher { user: "nobody".to_owned(), facts: vec!["fact.usage".to_owned()] }];
+    let facts = vec!["fact.usage".to_owned()];
+    config.publishers = vec![Publisher { user: "nobody".to_owned(), facts, sources: None }];
     let scratch = Scratch::make("bench", config).await?;
     let bench = Session::new(scratch.config.clone(), session.json)?;
     let report = measure(&bench, &arguments).await;

@@ -391,3 +391,14 @@ fn a_balance_that_falls_below_a_threshold_or_to_nothing_is_told_once() {
     assert_eq!(told(&mut world, "5", 498), ["balance.low", "balance.exhausted"]);
     assert!(told(&mut world, "6", 10).is_empty());
 }
+
+#[test]
+fn usage_of_nothing_is_nothing_new() {
+    let mut world = World::new();
+    for (id, before) in [("1", None), ("2", Some(grant("a", 10)))] {
+        before.map(|before| world.tell("0", &before).unwrap());
+        let decision = world.tell(id, &usage("a", 0)).unwrap();
+        assert_eq!(decision.outcome, Outcome::NoOp);
+        assert!(decision.transactions.is_empty() && decision.events.is_empty(), "{decision:?}");
+    }
+}
