@@ -79,6 +79,7 @@ fn with_texts() -> Vec<Envelope> {
                 act: AssignmentAct::Deliver,
                 account: Some(account_id("a")),
                 credits: None,
+                by_todays_catalog: false,
                 reason: words(),
                 by: by.clone(),
                 occurred_at: AT,

@@ -801,7 +801,7 @@ mod tests {
                 .map(|secret| shown(secret.as_ref().unwrap())),
         );
         read.extend(processors::ALL.map(|processor| shown(&config.webhook_secrets[processor.name][0])));
-        read.extend(config.env_tokens);
+        read.extend(config.env_tokens.iter().map(shown));
         assert_eq!(read, vec!["postgres://a:hush@h/d"; 9]);
     }
 

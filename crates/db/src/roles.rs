@@ -51,6 +51,7 @@ pub const RIGHTS: &[Right] = &[
     kept("dead_letter_audit"),
     kept("dead_letter_audit_letters"),
     kept("forgone_facts"),
+    kept("erasures"),
     // What a fact says changes once, where nobody understood it before: by a trigger (inbox_kept).
     changed("inbox", Columns(&["repeats", "recognised_at", "kind", "hash", "fact", "time"])),
     // An outcome goes where it was a refusal: by a trigger (ledger_facts_kept).
@@ -71,6 +72,9 @@ pub const RIGHTS: &[Right] = &[
     passing("alerts", Anything),
     read("entries"),
     read("facts_given_up"),
+    // Texts are erased by `erase_texts` alone.
+    read("erased_facts"),
+    read("facts_with_texts"),
     read("_sqlx_migrations"),
 ];
 
