@@ -8,6 +8,7 @@
 #![expect(clippy::print_stdout, reason = "a table is there to be printed")]
 
 mod bodies;
+mod cluster;
 mod deaths;
 mod load;
 mod place;
@@ -54,6 +55,22 @@ fn no_fault_loses_or_doubles_anything_and_the_fleet_recovers_by_itself() {
             "expected the table above to hold, these rows do not:\n{}",
             broken.join("\n")
         );
+    });
+}
+
+/// By `deploy/cluster.sh`: three nodes of RabbitMQ and two of Postgres are much for a test among others.
+#[test]
+#[ignore = "deploy/cluster.sh runs it, with servers of its own for some minutes"]
+fn a_killed_node_or_primary_stops_the_flow_for_seconds_and_loses_nothing() {
+    run_without_site(async || {
+        let rows = cluster::faults(Form::asked_for()).await;
+        let table = table::table(&rows);
+        println!("\n{table}");
+        if let Some(path) = std::env::var_os("BURSAR_FAULTS_TABLE") {
+            std::fs::write(path, &table).unwrap();
+        }
+        let broken: Vec<String> = rows.iter().filter(|row| !row.holds()).map(Row::to_string).collect();
+        assert!(broken.is_empty(), "these rows do not hold:\n{}", broken.join("\n"));
     });
 }
 

@@ -21,6 +21,7 @@ mod fixtures;
 mod foretold;
 mod gate;
 mod histories;
+mod hosts;
 mod ladder;
 mod lanes;
 mod ledger;

@@ -2,7 +2,7 @@
 # What private Postgres and private RabbitMQ have in common: where they live, what is remembered of them, and as whom they run.
 # Sourced.
 #
-#   target/local/run-<pid>/   what the script with this process id started; gone when it ends
+#   target/local/run-<pid>/   what the script with this process id started; gone when it ends. run-<pid>-<n>: one of several
 #   target/local/kept/        what --keep-services left running; used again by the next call, ended by `deploy/services.sh stop`
 #   .../<service>             its directory, or a link to one elsewhere (see instance_directory)
 #   .../<service>.state       its url and process ids, as lines of key=value
@@ -103,11 +103,12 @@ stop_instance() {
 
 # A script that was killed outright ran no steps at exit: what it left is ended here, before anything new starts.
 sweep_abandoned_instances() {
-    local place instance
+    local place instance owner
     for place in "$local_dir"/run-*; do
         [[ -d $place ]] || continue
         instance=${place##*/}
-        ! process_alive "${instance#run-}" || continue
+        owner=${instance#run-}
+        ! process_alive "${owner%%-*}" || continue
         say "ending what an earlier run left in $place"
         stop_instance "$instance" rabbitmq || true
         stop_instance "$instance" postgres || true

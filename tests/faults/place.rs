@@ -65,7 +65,10 @@ pub struct Place {
 
 impl Place {
     pub async fn open(form: Form) -> Self {
-        let servers = Servers::start().await;
+        Self::open_on(Servers::start().await, form).await
+    }
+
+    pub async fn open_on(servers: Servers, form: Form) -> Self {
         let site = Site::open_at(servers.database_url.clone(), servers.amqp_url.clone()).await;
         let configuration = Configuration::new("live");
         let mut place = Self {

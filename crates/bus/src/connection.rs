@@ -64,11 +64,7 @@ impl Broker {
     /// `name` shows in the broker's list of connections. Of several hosts that the URL names the first that lets us in is taken;
     /// one that failed is asked last.
     pub fn new(url: SecretString, name: &str) -> Self {
-        Self {
-            hosts: Hosts::parse(url.expose_secret()),
-            name: name.to_owned(),
-            connection: Arc::default(),
-        }
+        Self { hosts: Hosts::parse(url.expose_secret()), name: name.to_owned(), connection: Arc::default() }
     }
 
     pub async fn channel(&self) -> Result<Channel, BrokerError> {

@@ -15,7 +15,7 @@ use lapin::{Channel, Confirmation, ErrorKind};
 use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -54,6 +54,7 @@ struct Job {
 pub struct Publisher {
     jobs: mpsc::Sender<Job>,
     connected: Arc<AtomicBool>,
+    channels: Arc<AtomicU64>,
     broker: Broker,
     confirm_timeout: Duration,
 }
@@ -63,15 +64,17 @@ impl Publisher {
     pub fn spawn(broker: Broker, confirm_timeout: Duration) -> Self {
         let (jobs, inbox) = mpsc::channel(JOBS);
         let connected = Arc::new(AtomicBool::new(false));
+        let channels = Arc::new(AtomicU64::new(0));
         let task = Task {
             broker: broker.clone(),
             confirm_timeout,
             inbox,
             connected: connected.clone(),
+            channels: channels.clone(),
             channel: None,
         };
         tokio::spawn(task.run());
-        Self { jobs, connected, broker, confirm_timeout }
+        Self { jobs, connected, channels, broker, confirm_timeout }
     }
 
     /// A publisher of the same kind on a channel of its own: its windows do not wait for this one's.
@@ -101,6 +104,11 @@ impl Publisher {
     pub fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
     }
+
+    /// How many channels it has opened so far.
+    pub fn channels(&self) -> u64 {
+        self.channels.load(Ordering::Relaxed)
+    }
 }
 
 struct Task {
@@ -108,6 +116,7 @@ struct Task {
     confirm_timeout: Duration,
     inbox: mpsc::Receiver<Job>,
     connected: Arc<AtomicBool>,
+    channels: Arc<AtomicU64>,
     channel: Option<Channel>,
 }
 
@@ -144,6 +153,7 @@ impl Task {
         let channel = self.broker.channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         self.channel = Some(channel);
+        self.channels.fetch_add(1, Ordering::Relaxed);
         self.connected.store(true, Ordering::Relaxed);
         Ok(())
     }

@@ -28,11 +28,8 @@ impl Scratch {
             || format!("making the database {database}: the login must be allowed to create databases"),
         )?;
         let url = ServerUrl::joined(&with_path(&server, &database));
-        let config = Config {
-            database_url: Masked::new(url),
-            namespace: format!("bursar-{purpose}-{name}"),
-            ..like
-        };
+        let config =
+            Config { database_url: Masked::new(url), namespace: format!("bursar-{purpose}-{name}"), ..like };
         Ok(Self { server, database, config })
     }
 
@@ -59,7 +56,9 @@ async fn reachable(configured: &[ServerUrl]) -> Result<(Vec<ServerUrl>, PgConnec
             Err(error) => why = error.to_string(),
         }
     }
-    Err(anyhow!("no Postgres answers at {configured:?} ({why}): set BURSAR_DATABASE_URL, or run deploy/demo.sh"))
+    Err(anyhow!(
+        "no Postgres answers at {configured:?} ({why}): set BURSAR_DATABASE_URL, or run deploy/demo.sh"
+    ))
 }
 
 fn with_path(urls: &[ServerUrl], database: &str) -> Vec<ServerUrl> {

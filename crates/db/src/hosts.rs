@@ -55,10 +55,6 @@ impl Hosts {
         &self.0
     }
 
-    pub(crate) fn with(self, settings: &[(&str, &str)]) -> Self {
-        Self(self.0.into_iter().map(|host| host.options(settings.iter().copied())).collect())
-    }
-
     /// A connection outside of any pool: to the one host, or of several to the first that can be written.
     pub async fn connect(&self) -> Result<PgConnection, Error> {
         match self.search(0).await {
@@ -66,6 +62,20 @@ impl Hosts {
             Err(mut refusals) if refusals.len() == 1 => Err(refusals.remove(0)),
             Err(refusals) => Err(Error::Nowhere(told(&refusals))),
         }
+    }
+
+    /// Each host by itself: where it is, and whether it takes changes, or why it does not let us in.
+    pub async fn survey(&self) -> Vec<(String, Result<bool, Error>)> {
+        let mut found = Vec::new();
+        for host in &self.0 {
+            let asked = async {
+                takes_changes(&mut host.connect().await.map_err(Error::Away)?).await.map_err(Error::Away)
+            };
+            let asked = tokio::time::timeout(HOST_PATIENCE, asked).await;
+            let silent = Error::Silent { doing: "connecting", limit: HOST_PATIENCE };
+            found.push((place(host), asked.unwrap_or(Err(silent))));
+        }
+        found
     }
 
     /// Asks each host, beginning with one of them, and takes the first that lets us in and can be written. The errors are in
@@ -226,17 +236,7 @@ fn options(url: &ServerUrl, name: &str) -> Result<PgConnectOptions, Error> {
         PgSslMode::Prefer if is_loopback => options.ssl_mode(PgSslMode::Disable),
         _ => options,
     };
-    Ok(options
-        .application_name(name)
-        // A worker that hangs in a transaction would hold back vacuum for everybody. A statement that waits for a lock must
-        // end, and be tried again, before the loop takes its batch for one that hangs (30 s) and gives up on its facts.
-        // The wait for a lock ends first, and by a code of its own: it is somebody else's fault.
-        .options([
-            ("idle_in_transaction_session_timeout", "60s"),
-            ("lock_timeout", "10s"),
-            ("statement_timeout", "15s"),
-        ])
-        .disable_statement_logging())
+    Ok(options.application_name(name).disable_statement_logging())
 }
 
 /// A pooler that gives statements of one session to several backends mixes up prepared statements, settings and locks. Two
@@ -291,7 +291,10 @@ mod tests {
     #[test]
     fn what_chooses_hosts_otherwise_is_refused_with_what_to_do() {
         for (query, part) in [
-            ("target_session_attrs=read-write", "take it out: of several hosts the first that can be written"),
+            (
+                "target_session_attrs=read-write",
+                "take it out: of several hosts the first that can be written",
+            ),
             ("sslmode=require&load_balance_hosts=random", "take it out"),
             ("connect_timeout=10", "take it out"),
             ("hostaddr=10.0.0.1", "name hosts before the path"),

@@ -21,10 +21,11 @@ pub use work::Work;
 
 use secrecy::SecretString;
 use sqlstate::{Means, means};
-use sqlx::Connection;
 use sqlx::postgres::PgPoolOptions;
+use sqlx::{AssertSqlSafe, Connection};
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub type Pool = sqlx::PgPool;
@@ -44,7 +45,9 @@ const RETURN_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the database URL: {0}; expected postgres://user:password@host:port/database, several hosts separated by commas")]
+    #[error(
+        "the database URL: {0}; expected postgres://user:password@host:port/database, several hosts separated by commas"
+    )]
     Url(String),
     /// No connection, or no transaction on it: nothing was done, whatever the reason.
     #[error("the database is not to be had: {0}")]
@@ -54,7 +57,9 @@ pub enum Error {
     Nowhere(String),
     #[error("the database takes no changes: it is a standby, or default_transaction_read_only is on")]
     ReadOnly,
-    #[error("there is a pooler in transaction or statement mode before the database, which mixes up prepared statements and sessions: use its session mode (PgBouncer: pool_mode = session), or connect without it")]
+    #[error(
+        "there is a pooler in transaction or statement mode before the database, which mixes up prepared statements and sessions: use its session mode (PgBouncer: pool_mode = session), or connect without it"
+    )]
     Pooled,
     #[error("the database, while {doing}: {source}")]
     Sql { doing: &'static str, source: sqlx::Error },
@@ -151,19 +156,33 @@ fn is_transient(error: &sqlx::Error) -> bool {
 
 /// A bounded pool. Nothing is connected yet: a fleet starts while its database is still away.
 pub fn pool(url: &SecretString, connections_max: u32, name: &str) -> Result<Pool, Error> {
-    Ok(pool_with(Hosts::read(url, name)?, connections_max))
+    Ok(pool_with(Hosts::read(url, name)?, &LIMITS, connections_max))
 }
 
 /// A pool for workers, which only ever look rows up by their keys. Postgres keeps a statement's plan: one made while a
 /// table was small would scan it for every batch once it is large, so plans that read whole tables are ruled out.
 pub fn worker_pool(url: &SecretString, connections_max: u32, name: &str) -> Result<Pool, Error> {
-    let by_key =
-        [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off"), ("jit", "off")];
-    Ok(pool_with(Hosts::read(url, name)?.with(&by_key), connections_max))
+    let settings = [&LIMITS[..], &BY_KEY].concat();
+    Ok(pool_with(Hosts::read(url, name)?, &settings, connections_max))
 }
 
+type Setting = (&'static str, &'static str);
+
+/// A worker that hangs in a transaction would hold back vacuum for everybody. A statement that waits for a lock must end, and
+/// be tried again, before the loop takes its batch for one that hangs (30 s) and gives up on its facts. The wait for a lock
+/// ends first, and by a code of its own: it is somebody else's fault.
+const LIMITS: [Setting; 3] =
+    [("idle_in_transaction_session_timeout", "60s"), ("lock_timeout", "10s"), ("statement_timeout", "15s")];
+
+const BY_KEY: [Setting; 4] =
+    [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off"), ("jit", "off")];
+
 /// One of several hosts is turned to another for as long as the pool is not closed; until then something holds it.
-fn pool_with(hosts: Hosts, connections_max: u32) -> Pool {
+///
+/// Settings are set on each connection once it is there: at its start a pooler may refuse or forget them.
+fn pool_with(hosts: Hosts, settings: &[Setting], connections_max: u32) -> Pool {
+    let settings: String = settings.iter().map(|(name, value)| format!("set {name} = '{value}';")).collect();
+    let settings = Arc::<str>::from(settings);
     let several = hosts.all().len() > 1;
     let pool = PgPoolOptions::new()
         .max_connections(connections_max)
@@ -171,9 +190,19 @@ fn pool_with(hosts: Hosts, connections_max: u32) -> Pool {
         // Below, with a limit of its own.
         .test_before_acquire(false)
         .before_acquire(|connection, met| {
-            Box::pin(async move { Ok(renewal::is_current(met.age) && answers_within(connection, IDLE_TIMEOUT).await.is_ok()) })
+            Box::pin(async move {
+                Ok(renewal::is_current(met.age) && answers_within(connection, IDLE_TIMEOUT).await.is_ok())
+            })
         })
-        .after_connect(move |connection, _| Box::pin(async move { expect_changes(connection, several).await }))
+        .after_connect(move |connection, _| {
+            let settings = settings.clone();
+            Box::pin(async move {
+                expect_changes(connection, several).await?;
+                // Names and values are those just above.
+                sqlx::raw_sql(AssertSqlSafe(settings)).execute(connection).await?;
+                Ok(())
+            })
+        })
         .after_release(|connection, met| {
             Box::pin(async move {
                 match renewal::is_current(met.age) {

@@ -21,9 +21,17 @@ const POOLED: &str = "statements of one session reach several: is there a pooler
 
 const TABLE: [(&str, Means, &str); 30] = [
     ("08", Waits, "connection exceptions"),
-    ("0A000", WaitsOnNewConnections("the database's tables changed under a prepared statement"), "cached plan must not change result type"),
+    (
+        "0A000",
+        WaitsOnNewConnections("the database's tables changed under a prepared statement"),
+        "cached plan must not change result type",
+    ),
     ("25001", WaitsOnNewConnections(POOLED), "a transaction is under way already"),
-    ("25006", WaitsOnNewConnections("the database takes no changes: a failover, or default_transaction_read_only"), "a read-only transaction"),
+    (
+        "25006",
+        WaitsOnNewConnections("the database takes no changes: a failover, or default_transaction_read_only"),
+        "a read-only transaction",
+    ),
     ("25P01", WaitsOnNewConnections(POOLED), "no transaction is under way"),
     ("25P02", Waits, "the transaction has failed already"),
     ("25P03", Waits, "ended for idling in a transaction"),
@@ -65,15 +73,16 @@ mod tests {
     #[test]
     fn what_passes_is_told_by_its_sqlstate() {
         for code in [
-            "08000", "08003", "08006", "08P01", "25P02", "25P03", "28P01", "28000", "3D000", "3F000", "40001",
-            "40003", "40P01", "42P01", "42703", "42501", "53000", "53100", "53200", "53300", "53400", "55000",
-            "55006", "55P02", "55P03", "57000", "57P01", "57P02", "57P03", "57P04", "57P05", "58000", "58030",
-            "58P01", "58P02", "72000", "F0000",
+            "08000", "08003", "08006", "08P01", "25P02", "25P03", "28P01", "28000", "3D000", "3F000",
+            "40001", "40003", "40P01", "42P01", "42703", "42501", "53000", "53100", "53200", "53300",
+            "53400", "55000", "55006", "55P02", "55P03", "57000", "57P01", "57P02", "57P03", "57P04",
+            "57P05", "58000", "58030", "58P01", "58P02", "72000", "F0000",
         ] {
             assert_eq!(means(code), Some(Waits), "{code}");
         }
         assert_eq!(means("57014"), Some(Hung));
-        for code in ["23505", "23514", "22003", "22021", "21000", "40002", "54000", "P0001", "XX000", "", "2"] {
+        for code in ["23505", "23514", "22003", "22021", "21000", "40002", "54000", "P0001", "XX000", "", "2"]
+        {
             assert_eq!(means(code), None, "{code}");
         }
     }

@@ -32,7 +32,9 @@ pub async fn of(pool: &Pool) -> Result<Standbys, Error> {
     Ok(judged(row))
 }
 
-fn judged((names, commit, synchronous, all, unseen): (String, String, Vec<String>, Vec<String>, bool)) -> Standbys {
+fn judged(
+    (names, commit, synchronous, all, unseen): (String, String, Vec<String>, Vec<String>, bool),
+) -> Standbys {
     let waits = !names.is_empty() && !matches!(commit.as_str(), "off" | "local");
     match (waits, synchronous.is_empty(), all.is_empty()) {
         (true, false, _) => Standbys::Synchronous(synchronous),

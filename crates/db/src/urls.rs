@@ -54,6 +54,11 @@ impl ServerUrl {
         Self { path: format!("/{path}"), ..self.clone() }
     }
 
+    /// The database (Postgres) or vhost (RabbitMQ), as it stands in the URL.
+    pub fn path(&self) -> &str {
+        self.path.trim_start_matches('/')
+    }
+
     /// The names of what the query sets, each with its value.
     pub fn settings(&self) -> impl Iterator<Item = (&str, &str)> {
         let settings = self.query.trim_start_matches('?').split('&').filter(|setting| !setting.is_empty());
@@ -149,6 +154,7 @@ mod tests {
         assert_eq!(all[2].host(), "::1");
         assert!(all[2].is_ipv6());
         assert_eq!(all[1].with_path("other").text(), "postgres://ada:a%2Cb,c@two/other?sslmode=require");
+        assert_eq!(all[0].path(), "shop");
         assert_eq!(all[0].settings().collect::<Vec<_>>(), [("sslmode", "require")]);
     }
 

@@ -1,7 +1,7 @@
 //! A private Postgres and a private RabbitMQ that a test may stop, kill, fill up and start again.
 //!
 //! They are started by `deploy/local/private-servers.sh`, a child process that obeys a line at a time and ends both when
-//! its input ends: whichever way a test goes, nothing of them stays.
+//! its input ends: whichever way a test goes, nothing of them stays. `private-cluster.sh` does the same for several of each.
 
 use secrecy::SecretString;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,16 @@ impl Servers {
 
     /// Starts both, on ports of their own that stay the same over restarts.
     pub async fn start() -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/local/private-servers.sh");
+        Self::start_by("private-servers.sh").await
+    }
+
+    /// Starts a RabbitMQ of three nodes, and a Postgres of a primary and a synchronous standby. The URLs name all of them.
+    pub async fn start_several() -> Self {
+        Self::start_by("private-cluster.sh").await
+    }
+
+    async fn start_by(script: &str) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/local").join(script);
         let mut script = Command::new(script)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -84,7 +93,8 @@ impl Servers {
         told.ok().map(PathBuf::from)
     }
 
-    async fn obey(&self, command: &str) -> String {
+    /// One of the script's own commands.
+    pub async fn obey(&self, command: &str) -> String {
         self.command(command).await.unwrap_or_else(|why| panic!("the private servers: {why}"))
     }
 

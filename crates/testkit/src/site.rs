@@ -2,10 +2,11 @@
 
 use crate::wait::{DEADLINE, eventually};
 use bus::{Broker, Context, Health, Ladder, Namespace, Publisher, Topology, Worker};
+use db::{Hosts, PgConnection, ServerUrl};
 use futures_util::FutureExt;
 use lapin::options::QueueDeleteOptions;
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::AssertSqlSafe;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
@@ -177,7 +178,9 @@ impl Site {
 
     /// The user whom the broker knows the site by.
     pub fn amqp_user(&self) -> String {
-        let url: Url = self.amqp_url.expose_secret().parse().expect("RabbitMQ answered at this URL");
+        let url =
+            ServerUrl::all(self.amqp_url.expose_secret()).expect("RabbitMQ answered at this URL").remove(0);
+        let url: Url = url.text().parse().expect("it is one of a URL's hosts");
         url.username().to_owned()
     }
 
@@ -241,20 +244,20 @@ impl Site {
 async fn create_database(connection: &mut PgConnection, server: &SecretString) -> SecretString {
     let name = format!("bursar_test_{}", Uuid::now_v7().simple());
     execute(connection, format!("create database {name}")).await;
-    let mut url: Url = server.expose_secret().parse().expect("Postgres answered at this URL");
-    url.set_path(&name);
-    String::from(url).into()
+    let hosts = ServerUrl::all(server.expose_secret()).expect("Postgres answered at this URL");
+    let hosts: Vec<ServerUrl> = hosts.iter().map(|host| host.with_path(&name)).collect();
+    ServerUrl::joined(&hosts).into()
 }
 
 async fn drop_database(server: &SecretString, url: &SecretString) {
-    let url: Url = url.expose_secret().parse().expect("it was made from a URL");
-    let name = url.path().trim_start_matches('/');
+    let url = ServerUrl::all(url.expose_secret()).expect("it was made from a URL").remove(0);
     let mut connection = connect(server).await;
-    execute(&mut connection, format!("drop database {name} with (force)")).await;
+    execute(&mut connection, format!("drop database {} with (force)", url.path())).await;
 }
 
 async fn connect(server: &SecretString) -> PgConnection {
-    match PgConnection::connect(server.expose_secret()).await {
+    let hosts = Hosts::read(server, "bursar tests").expect("a URL of Postgres");
+    match hosts.connect().await {
         Ok(connection) => connection,
         Err(error) => panic!(
             "expected a Postgres at BURSAR_TEST_DATABASE_URL or on the standard port: {error}. Run the tests by deploy/test.sh, which makes sure of one"

@@ -1,5 +1,7 @@
 //! `doctor`: is everything there that the fleet needs, and what to do where it is not.
 
+mod servers;
+
 use super::{say, say_json};
 use crate::session::Session;
 use anyhow::Result;
@@ -37,11 +39,14 @@ pub async fn examine(session: &Session) -> Result<ExitCode> {
         Err(why) => findings.push(finding("Postgres", State::Failed, why.to_string())),
         Ok(()) => {
             findings.push(database(session).await);
+            findings.push(servers::standbys(session).await);
             findings.push(backlog(session).await);
             findings.extend(dead_letters(session).await);
         }
     }
+    findings.extend(servers::hosts_of_postgres(session).await);
     findings.extend(broker(session).await?);
+    findings.extend(servers::hosts_of_rabbitmq(session).await);
     let failed = findings.iter().any(|finding| finding.state == State::Failed);
     if session.json {
         say_json(&json!({ "ok": !failed, "findings": findings }))?;
@@ -96,6 +101,13 @@ async fn database(session: &Session) -> Finding {
         Ok(false) => {
             finding("Postgres", State::Failed, "answers, migrations are missing; run `bursar migrate`")
         }
+        Err(error @ db::Error::ReadOnly) => finding(
+            "Postgres",
+            State::Failed,
+            format!(
+                "{error}; name the primary in BURSAR_DATABASE_URL, or all of its hosts, separated by commas"
+            ),
+        ),
         Err(error) => finding(
             "Postgres",
             State::Failed,

@@ -1,0 +1,91 @@
+//! What `doctor` looks at where servers are several: every host that a URL names, and whether commits wait for a standby.
+
+use super::{Finding, State, finding};
+use crate::session::Session;
+use bus::Broker;
+use db::ServerUrl;
+use db::standbys::Standbys;
+use secrecy::{ExposeSecret, SecretString};
+
+/// The hosts of Postgres, where it has several: one takes changes, the others are there to take over.
+pub async fn hosts_of_postgres(session: &Session) -> Vec<Finding> {
+    let Ok(hosts) = db::Hosts::read(&session.config.database_url.0, "bursar doctor") else {
+        return Vec::new();
+    };
+    if hosts.all().len() < 2 {
+        return Vec::new();
+    }
+    let found = hosts.survey().await;
+    let writable = found.iter().filter(|(_, answer)| matches!(answer, Ok(true))).count();
+    let mut findings: Vec<Finding> = found
+        .into_iter()
+        .map(|(place, answer)| match answer {
+            Ok(true) => host(State::Ok, &place, "takes changes"),
+            Ok(false) => host(State::Ok, &place, "a standby"),
+            Err(error) => host(State::Warning, &place, &format!("{error}; it could not take over")),
+        })
+        .collect();
+    if writable > 1 {
+        findings.push(host(
+            State::Failed,
+            "more than one of them",
+            "takes changes: what is written at one is not at the other. Stop the one that was left before anything else is done",
+        ));
+    }
+    findings
+}
+
+fn host(state: State, place: &str, says: &str) -> Finding {
+    finding("Postgres host", state, format!("{place}: {says}"))
+}
+
+/// The hosts of RabbitMQ, where it has several: each lets the fleet in.
+pub async fn hosts_of_rabbitmq(session: &Session) -> Vec<Finding> {
+    let urls = ServerUrl::all(session.config.amqp_url.0.expose_secret()).unwrap_or_default();
+    let mut findings = Vec::new();
+    for url in urls.iter().filter(|_| urls.len() > 1) {
+        let broker = Broker::new(SecretString::from(url.text()), "bursar doctor");
+        findings.push(match broker.channel().await {
+            Ok(_) => finding("RabbitMQ host", State::Ok, format!("{url:?}: lets the fleet in")),
+            Err(error) => finding(
+                "RabbitMQ host",
+                State::Warning,
+                format!("{url:?}: {error}; the fleet could not go on there"),
+            ),
+        });
+        broker.close().await;
+    }
+    findings
+}
+
+/// Whether what was answered with 2xx outlives the primary.
+pub async fn standbys(session: &Session) -> Finding {
+    let of = |state, says: String| finding("standbys", state, says);
+    match db::standbys::of(&session.pool).await {
+        Ok(Standbys::None) => {
+            of(State::Ok, "none is connected: the disk of this server alone holds the ledger".to_owned())
+        }
+        Ok(Standbys::Synchronous(names)) => of(State::Ok, format!("commits wait for {}", names.join(", "))),
+        Ok(Standbys::Asynchronous(names)) => of(
+            State::Warning,
+            format!(
+                "commits wait for none of {}: what they have not received yet is lost with the primary, also what was \
+                 answered with 2xx; set synchronous_standby_names = 'ANY 1 ({})' and synchronous_commit = on",
+                names.join(", "),
+                names.join(", ")
+            ),
+        ),
+        Ok(Standbys::Missing(names)) => of(
+            State::Failed,
+            format!(
+                "commits wait for {names}, and none of these follows: nothing can be written until one does"
+            ),
+        ),
+        Ok(Standbys::Unseen) => of(
+            State::Warning,
+            "there are some that this login may not look at; grant it pg_monitor to have them judged"
+                .to_owned(),
+        ),
+        Err(error) => of(State::Failed, error.to_string()),
+    }
+}
