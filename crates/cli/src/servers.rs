@@ -125,7 +125,8 @@ fn unreadable(error: &db::Error) -> Unreachable {
 fn postgres_says(error: &db::Error) -> (String, &'static str) {
     let source = match error {
         db::Error::Away(source) | db::Error::Sql { source, .. } => source,
-        error => return (error.to_string(), "Which of its hosts can be written?"),
+        db::Error::Nowhere(_) => return (error.to_string(), "Is none of them the primary?"),
+        error => return (error.to_string(), "Nothing was done."),
     };
     let cause = match source {
         sqlx::Error::Io(error) => error.to_string(),
