@@ -103,12 +103,13 @@ fn a_pool_follows_the_database_to_another_host_and_leaves_answers_that_never_com
         let hosts = [relayed(&lines[0], url), relayed(&lines[1], url)];
         let pool = db::pool(&with_hosts(url, &hosts), 2, "several").unwrap();
         eventually("a connection", async || one(&pool).await.ok()).await;
-        let slow = sqlx::query("select pg_sleep(600)").execute(&pool);
         let left = tokio::spawn({
-            let (pool, slow) = (pool.clone(), pool.clone());
-            async move { db::unless_moved(&pool, sqlx::query("select pg_sleep(600)").execute(&slow)).await }
+            let pool = pool.clone();
+            async move { db::unless_moved(&pool, sqlx::query("select pg_sleep(600)").execute(&pool)).await }
         });
-        drop(slow);
+        let slow = "select count(*) from pg_stat_activity
+                    where datname = current_database() and state = 'active' and query = 'select pg_sleep(600)'";
+        site.until(slow, 1).await;
         // As a machine does that lost its power: nothing ends, nothing comes any more.
         lines[0].hold();
         let started = Instant::now();

@@ -4,7 +4,7 @@
 use secrecy::{ExposeSecret, SecretString};
 use std::io;
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -41,10 +41,10 @@ async fn serve(
     greet(&mut client, length, &startup, server, &shared).await?;
     let mut held: Option<OwnedMutexGuard<Option<Session>>> = None;
     loop {
-        let (kind, message) = message(&mut client).await?;
-        if kind == b'X' {
-            return Ok(());
-        }
+        let (kind, message) = match message(&mut client).await {
+            Ok((b'X', _)) | Err(_) => return leave(held).await,
+            Ok(message) => message,
+        };
         let mut session = match held.take() {
             Some(session) => session,
             None => shared.clone().lock_owned().await,
@@ -84,11 +84,21 @@ async fn greet(
     client.write_all(&session.as_ref().expect("just begun").greeting).await
 }
 
-/// Passes on what the server says until it is ready; whether in a transaction is its last byte.
-async fn answer(server: &mut TcpStream, client: &mut TcpStream) -> io::Result<u8> {
+/// A client that goes in the middle of its transaction leaves none to the next.
+async fn leave(held: Option<OwnedMutexGuard<Option<Session>>>) -> io::Result<()> {
+    let Some(mut session) = held else { return Ok(()) };
+    let server = &mut session.as_mut().expect("it was begun before the first client was let in").server;
+    server.write_all(b"Q\0\0\0\x0drollback\0").await?;
+    answer(server, &mut tokio::io::sink()).await?;
+    Ok(())
+}
+
+/// Passes on what the server says until it is ready, also where nobody listens any more; whether in a transaction is its last
+/// byte.
+async fn answer(server: &mut TcpStream, client: &mut (impl AsyncWrite + Unpin)) -> io::Result<u8> {
     loop {
         let (kind, message) = message(server).await?;
-        client.write_all(&message).await?;
+        drop(client.write_all(&message).await);
         if kind == b'Z' {
             return Ok(message[5]);
         }
