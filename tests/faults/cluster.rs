@@ -4,7 +4,9 @@
 use super::load::Load;
 use super::place::{Aftermath, Form, Place};
 use super::table::Row;
+use db::ServerUrl;
 use futures_util::FutureExt;
+use secrecy::ExposeSecret;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use testkit::{Servers, Site};
@@ -73,8 +75,7 @@ async fn connected_node(place: &mut Place, load: &Load) -> Aftermath {
     let line =
         connections.split(" | ").find(|line| line.contains(&consumes)).expect("the fleet is connected");
     let port = line.split_whitespace().next().expect("its first column");
-    let ports = place.servers.amqp_url.clone();
-    let hosts = db::ServerUrl::all(secrecy::ExposeSecret::expose_secret(&ports)).unwrap();
+    let hosts = ServerUrl::all(place.servers.amqp_url.expose_secret()).unwrap();
     let number = hosts.iter().position(|host| format!("{host:?}").ends_with(&format!(":{port}")));
     node_away(number.expect("one of the nodes") as u32 + 1, place, load).await
 }
