@@ -78,7 +78,7 @@ pub async fn standbys(session: &Session) -> Finding {
         Ok(Standbys::Missing(names)) => of(
             State::Failed,
             format!(
-                "commits wait for {names}, and none of these follows: nothing can be written until one does"
+                "synchronous_standby_names is '{names}', and nobody of these follows: no commit ends until one does"
             ),
         ),
         Ok(Standbys::Unseen) => of(
