@@ -93,7 +93,7 @@ impl Morgue<'_> {
             }
             17 => self.batch(),
             18 => {
-                let items = vec![Item { price: "pri_nobody".to_owned(), quantity: 1 }];
+                let items = vec![Item::new("pri_nobody".to_owned(), 1)];
                 let transaction = format!("{}_extra_{}", self.name, self.count);
                 let paid = Payment { items, ..payment(&transaction, &format!("{}_acct_1", self.name)) };
                 let fact = self.said("paddle", Fact::Payment(paid));

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use bus::Ladder;
 use dead_letters::alerts::{CREDITS, Thresholds};
 use domain::FactKind;
-use domain::catalog::{Catalog, Price};
+use domain::catalog::{Catalog, Price, RateAppliesTo};
 use domain::ledger::Rules;
 use domain::lot::{BURN_ORDER_DEFAULT, BurnKey};
 use domain::money::{Credits, SCALE_MAX, currency};
@@ -34,6 +34,7 @@ pub struct Config {
     pub admin_addr: SocketAddr,
     pub credits: CreditsConfig,
     pub accounts: AccountsConfig,
+    pub stripe: StripeConfig,
     pub webhook_secrets: BTreeMap<String, Vec<Masked>>,
     pub catalog: Vec<CatalogEntry>,
     pub rate: BTreeMap<String, Rate>,
@@ -95,6 +96,8 @@ pub struct CreditsConfig {
 pub struct AccountsConfig {
     pub custom_data_key: String,
     pub metadata_price_key: String,
+    pub metadata_quantity_key: String,
+    pub rate_applies_to: RateAppliesTo,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link_secret: Option<Masked>,
 }
@@ -109,6 +112,16 @@ pub struct CatalogEntry {
     pub bonus: Credits,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_after: Option<String>,
+    /// What one unit costs before discounts and tax, by currency code.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub amount: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StripeConfig {
+    /// Connected accounts whose events count here; the platform's own always do.
+    pub accounts: Vec<String>,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -213,6 +226,7 @@ impl Default for Config {
             admin_addr: SocketAddr::from(([127, 0, 0, 1], 9090)),
             credits: CreditsConfig::default(),
             accounts: AccountsConfig::default(),
+            stripe: StripeConfig::default(),
             webhook_secrets: BTreeMap::new(),
             catalog: Vec::new(),
             rate: BTreeMap::new(),
@@ -246,6 +260,8 @@ impl Default for AccountsConfig {
         Self {
             custom_data_key: defaults.custom_data_key,
             metadata_price_key: defaults.metadata_price_key,
+            metadata_quantity_key: defaults.metadata_quantity_key,
+            rate_applies_to: RateAppliesTo::Purchases,
             link_secret: None,
         }
     }
@@ -275,10 +291,10 @@ fn env(name: &str) -> Option<String> {
 impl Config {
     /// Names what decides about facts: these settings, and the version. Short, and no secret can be told from it.
     pub fn digest(&self) -> String {
-        let Self { mode, credits, accounts, webhook_secrets, catalog, rate, publishers, .. } = self;
+        let Self { mode, credits, accounts, stripe, webhook_secrets, catalog, rate, publishers, .. } = self;
         let doors: Vec<&String> = webhook_secrets.keys().collect();
         let version = env!("CARGO_PKG_VERSION");
-        let deciding = (version, mode, credits, accounts, doors, catalog, rate, publishers);
+        let deciding = (version, mode, credits, accounts, stripe, doors, catalog, rate, publishers);
         let text = serde_json::to_vec(&deciding).expect("settings are plain data");
         Sha256::digest(text).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
     }
@@ -371,6 +387,8 @@ impl Config {
 
     pub fn settings(&self) -> processors::Settings {
         processors::Settings {
+            metadata_quantity_key: self.accounts.metadata_quantity_key.clone(),
+            stripe_accounts: self.stripe.accounts.clone(),
             mode: self.mode,
             custom_data_key: self.accounts.custom_data_key.clone(),
             metadata_price_key: self.accounts.metadata_price_key.clone(),
@@ -403,6 +421,7 @@ impl Config {
             let expires =
                 entry.expires_after.as_deref().map(duration).transpose().with_context(|| at.clone())?;
             let price = Price {
+                amounts: BTreeMap::new(),
                 credits: entry.credits,
                 bonus: entry.bonus,
                 expires_after_seconds: expires.map(|after| after.as_secs() as i64),

@@ -22,6 +22,25 @@ pub struct Catalog {
     pub prices: BTreeMap<String, BTreeMap<String, Price>>,
     /// Credits per main unit of the amount before tax, by currency code.
     pub rates: BTreeMap<String, Decimal>,
+    /// Catalogs that were stored before this could be said meant any payment, and still do.
+    #[serde(default, skip_serializing_if = "RateAppliesTo::is_any")]
+    pub rate_applies_to: RateAppliesTo,
+}
+
+/// Which payments without a price of the catalog a rate grants for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RateAppliesTo {
+    #[default]
+    Any,
+    /// Those that are known to be purchases of credits.
+    Purchases,
+}
+
+impl RateAppliesTo {
+    pub fn is_any(&self) -> bool {
+        *self == RateAppliesTo::Any
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +50,9 @@ pub struct Price {
     pub bonus: Credits,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_after_seconds: Option<i64>,
+    /// What one unit costs before discounts and tax, in main units by currency code, where the catalog states it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub amounts: BTreeMap<String, Decimal>,
 }
 
 impl Price {
@@ -93,6 +115,7 @@ mod tests {
 
     fn catalog() -> Catalog {
         let price = |credits, bonus| Price {
+            amounts: BTreeMap::new(),
             credits: Credits::whole(credits),
             bonus: Credits::whole(bonus),
             expires_after_seconds: None,
@@ -100,6 +123,7 @@ mod tests {
         let paddle =
             BTreeMap::from([("pri_1".to_owned(), price(1000, 50)), ("pri_2".to_owned(), price(10, 0))]);
         Catalog {
+            rate_applies_to: RateAppliesTo::default(),
             prices: BTreeMap::from([("paddle".to_owned(), paddle)]),
             rates: BTreeMap::from([("USD".to_owned(), Decimal::from(100))]),
         }
@@ -109,10 +133,8 @@ mod tests {
     fn worth_comes_from_the_catalog_else_the_rate_else_is_unknown() {
         let check =
             |processor: &str, items: &[(&str, u64)], minor, code: &str, expect: Option<(i64, i64)>| {
-                let items: Vec<Item> = items
-                    .iter()
-                    .map(|(price, quantity)| Item { price: (*price).to_owned(), quantity: *quantity })
-                    .collect();
+                let items: Vec<Item> =
+                    items.iter().map(|(price, quantity)| Item::new(*price, *quantity)).collect();
                 let money = Money::from_minor(minor, 2, currency(code).unwrap()).unwrap();
                 let worth = catalog().worth(processor, &items, money, 6);
                 let expect =

@@ -5,6 +5,7 @@
 
 use crate::ids::{AccountId, CustomerId, PaymentId};
 use crate::money::{Credits, Money};
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
@@ -127,6 +128,12 @@ pub struct Payment {
     /// The part before tax, where the processor tells it; a rate applies to this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before_tax: Option<Money>,
+    /// What the goods cost before discounts and tax, where the processor tells it; a catalog's unit amount is held
+    /// against this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_discounts: Option<Money>,
+    #[serde(default, skip_serializing_if = "Purpose::is_unstated")]
+    pub purpose: Purpose,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<Item>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -135,6 +142,26 @@ pub struct Payment {
     pub customer: Option<CustomerId>,
     #[serde(with = "time::serde::rfc3339")]
     pub occurred_at: OffsetDateTime,
+}
+
+/// Whether a description says that credits were bought. Prices of the catalog grant whatever it says; a rate only what
+/// is known to be a purchase of credits, unless the configuration lets it apply to any payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    #[default]
+    Unstated,
+    /// A checkout session in mode `payment`, metadata that names the account or a price, a transaction that the
+    /// platform's own page or server began with custom data.
+    Credits,
+    /// The fee of a subscription, or whatever else is known to be no purchase of credits.
+    Other,
+}
+
+impl Purpose {
+    pub fn is_unstated(&self) -> bool {
+        *self == Purpose::Unstated
+    }
 }
 
 /// Ordered by rank: of two descriptions by one object the further one is kept.
@@ -151,6 +178,41 @@ pub struct Item {
     /// The processor's price, or what the platform named in Stripe's metadata.
     pub price: String,
     pub quantity: u64,
+    /// Nobody said how many: the quantity is 1 unless the catalog's unit amount tells more.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub quantity_assumed: bool,
+    /// The processor's own id of this line of the payment; a movement may name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
+    /// What was paid for this line, counted as the payment's amount is: `T_i` of the rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<Money>,
+    /// What this line cost before discounts and tax.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_discounts: Option<Money>,
+    /// The part of each unit that was sold, where it is not the whole: a proration. From 0, which sells nothing, to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<Decimal>,
+}
+
+impl Item {
+    /// So many whole units of a price, with nothing else known of them.
+    pub fn new(price: impl Into<String>, quantity: u64) -> Self {
+        Self {
+            price: price.into(),
+            quantity,
+            quantity_assumed: false,
+            line: None,
+            amount: None,
+            before_discounts: None,
+            share: None,
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Which account a payment or customer belongs to, and what that is worth.
@@ -159,6 +221,9 @@ pub struct AccountLink {
     pub account: AccountId,
     #[serde(default)]
     pub proof: LinkProof,
+    /// Read from a field that only serves (`client_reference_id`): a link under the configured key outranks it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub by_reference: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -190,8 +255,19 @@ pub struct Movement {
     /// The hold that this movement carries out, and so replaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
+    /// The parts of the amount that belong to lines of the payment; what is left of it names none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lines: Vec<MovedLine>,
     #[serde(with = "time::serde::rfc3339")]
     pub occurred_at: OffsetDateTime,
+}
+
+/// The part of a movement that names a line of its payment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovedLine {
+    /// As in [`Item::line`].
+    pub line: String,
+    pub amount: Money,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -419,6 +495,8 @@ pub enum UnrecognisedWhy {
     Malformed,
     /// A test-mode event on a live ledger, or the other way round.
     Mode,
+    /// An event about money of another account of the processor's than the platform's.
+    ForeignAccount,
 }
 
 impl UnrecognisedWhy {
@@ -430,6 +508,7 @@ impl UnrecognisedWhy {
             UnrecognisedWhy::Value => "value",
             UnrecognisedWhy::Malformed => "malformed",
             UnrecognisedWhy::Mode => "mode",
+            UnrecognisedWhy::ForeignAccount => "foreign_account",
         }
     }
 }

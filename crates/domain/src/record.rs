@@ -264,7 +264,7 @@ impl Record {
                 .unwrap_or_default(),
             account: self
                 .assigned_account()
-                .map(|account| AccountLink { account, proof: LinkProof::Stated })
+                .map(|account| AccountLink { by_reference: false, account, proof: LinkProof::Stated })
                 .or_else(|| said().find_map(|what| what.account.clone())),
             customers,
             credits: self.assigned(|word| word.credits),

@@ -49,7 +49,7 @@ fn is_signature_of(secret: &str, account: &str, signature: &[u8; 32]) -> bool {
 }
 
 fn link(account: &str, proof: LinkProof) -> Option<AccountLink> {
-    AccountId::new(account).ok().map(|account| AccountLink { account, proof })
+    AccountId::new(account).ok().map(|account| AccountLink { by_reference: false, account, proof })
 }
 
 #[cfg(test)]

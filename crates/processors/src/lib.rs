@@ -78,6 +78,10 @@ pub struct Settings {
     pub custom_data_key: String,
     /// The key of Stripe's `metadata` that names a price of the catalog.
     pub metadata_price_key: String,
+    /// The key of Stripe's `metadata` that says how many of that price.
+    pub metadata_quantity_key: String,
+    /// Connected accounts of Stripe's whose events count as the platform's own.
+    pub stripe_accounts: Vec<String>,
     /// Set where the platform signs its account links: `<account>.<hex HMAC-SHA256(link_secret, account)>`.
     pub link_secret: Option<SecretString>,
     /// Decimal places of a credit in this deployment.
@@ -90,6 +94,8 @@ impl Default for Settings {
             mode: Mode::Live,
             custom_data_key: "account_id".to_owned(),
             metadata_price_key: "price".to_owned(),
+            metadata_quantity_key: "quantity".to_owned(),
+            stripe_accounts: Vec::new(),
             link_secret: None,
             credits_scale: 6,
         }

@@ -19,11 +19,19 @@ pub const PRICE: &str = "pri_1000";
 
 /// What [`PRICE`] grants, at Paddle and at Stripe; no rates.
 pub fn catalog() -> Catalog {
-    let price =
-        Price { credits: Credits::whole(1000), bonus: Credits::whole(50), expires_after_seconds: None };
+    let price = Price {
+        amounts: BTreeMap::new(),
+        credits: Credits::whole(1000),
+        bonus: Credits::whole(50),
+        expires_after_seconds: None,
+    };
     let prices = BTreeMap::from([(PRICE.to_owned(), price)]);
     let processors = ["paddle", "stripe"].map(|processor| (processor.to_owned(), prices.clone()));
-    Catalog { prices: processors.into(), rates: BTreeMap::new() }
+    Catalog {
+        rate_applies_to: domain::catalog::RateAppliesTo::default(),
+        prices: processors.into(),
+        rates: BTreeMap::new(),
+    }
 }
 
 /// A fact under its cause, written `<source>/<id>`.
@@ -61,12 +69,14 @@ pub fn customer_id(text: &str) -> CustomerId {
 }
 
 pub fn link(account: &str) -> AccountLink {
-    AccountLink { account: account_id(account), proof: LinkProof::Stated }
+    AccountLink { by_reference: false, account: account_id(account), proof: LinkProof::Stated }
 }
 
 /// 10.00 USD paid at Paddle for one of [`PRICE`].
 pub fn payment(transaction: &str, account: &str) -> Payment {
     Payment {
+        before_discounts: None,
+        purpose: domain::fact::Purpose::default(),
         payment: PaymentId::new("paddle", transaction).expect("a payment id"),
         aliases: Vec::new(),
         object: transaction.to_owned(),
@@ -74,7 +84,7 @@ pub fn payment(transaction: &str, account: &str) -> Payment {
         status: PaymentStatus::Paid,
         amount: usd(1000),
         before_tax: Some(usd(1000)),
-        items: vec![Item { price: PRICE.to_owned(), quantity: 1 }],
+        items: vec![Item::new(PRICE.to_owned(), 1)],
         account: Some(link(account)),
         customer: None,
         occurred_at: AT,
@@ -84,6 +94,7 @@ pub fn payment(transaction: &str, account: &str) -> Payment {
 /// A refund of a Paddle transaction that has been carried out.
 pub fn refund(movement: &str, transaction: &str, minor: i128) -> Movement {
     Movement {
+        lines: Vec::new(),
         movement: movement.to_owned(),
         payment: PaymentId::new("paddle", transaction).expect("a payment id"),
         aliases: Vec::new(),

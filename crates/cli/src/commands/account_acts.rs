@@ -77,7 +77,7 @@ pub async fn link(session: &Session, arguments: Link) -> Result<ExitCode> {
         reason: Some(reason),
         customer: customer.clone(),
         email: None,
-        account: Some(AccountLink { account: to.clone(), proof: LinkProof::Stated }),
+        account: Some(AccountLink { by_reference: false, account: to.clone(), proof: LinkProof::Stated }),
         occurred_at: act.at,
     });
     let done = act.carry_out(session, fact).await?;

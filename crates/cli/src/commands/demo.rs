@@ -63,6 +63,7 @@ fn random(prefix: &str) -> String {
 
 fn config(like: &Config, secrets: &[(&str, String)], token: &str) -> Config {
     let entry = |processor: &str, price: &str, bonus| CatalogEntry {
+        amount: Default::default(),
         processor: processor.to_owned(),
         price: price.to_owned(),
         credits: Credits::whole(1000),

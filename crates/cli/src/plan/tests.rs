@@ -33,6 +33,7 @@ const PAYLOAD_PRICE: &str = "pri_01h1vjes1y163xfj1rh1tkfb65";
 
 fn session(site: &Site) -> Session {
     let entry = |price: &str| CatalogEntry {
+        amount: Default::default(),
         processor: "paddle".to_owned(),
         price: price.to_owned(),
         credits: Credits::whole(1000),
@@ -323,10 +324,8 @@ fn what_would_fail_again_is_told_with_its_code_and_reason() {
 fn a_payment_whose_price_no_catalog_knows_waits_and_says_why() {
     run(async |site| {
         let session = session(&site);
-        let unknown = Payment {
-            items: vec![Item { price: "pri_unknown".to_owned(), quantity: 1 }],
-            ..payment("txn_1", "acct_1")
-        };
+        let unknown =
+            Payment { items: vec![Item::new("pri_unknown".to_owned(), 1)], ..payment("txn_1", "acct_1") };
         let plan = planned(&site, &session, &[letter(queue::GATE, &paid("evt_1", unknown))]).await;
         assert_eq!(told(&plan), ["would_apply paddle/evt_1: gate admitted, ledger waiting"]);
         let part = &plan.messages[0].parts[0];

@@ -25,6 +25,7 @@ const START: OffsetDateTime = datetime!(2026-11-20 10:00:00 UTC);
 
 fn rules() -> Rules {
     let price = |credits, bonus| Price {
+        amounts: BTreeMap::new(),
         credits: Credits::whole(credits),
         bonus: Credits::whole(bonus),
         expires_after_seconds: None,
@@ -32,6 +33,7 @@ fn rules() -> Rules {
     let prices = [("pri_1000", price(1000, 0)), ("pri_1050", price(1000, 50)), ("pri_odd", price(7, 3))]
         .map(|(name, price)| (name.to_owned(), price));
     let catalog = Catalog {
+        rate_applies_to: crate::catalog::RateAppliesTo::default(),
         prices: BTreeMap::from([("paddle".to_owned(), BTreeMap::from(prices))]),
         rates: BTreeMap::new(),
     };
@@ -48,6 +50,8 @@ fn txn(name: &str) -> PaymentId {
 
 fn buy(name: &str, account: &str, price: &str, amount: &str) -> Fact {
     Fact::Payment(fact::Payment {
+        before_discounts: None,
+        purpose: fact::Purpose::default(),
         payment: txn(name),
         aliases: Vec::new(),
         object: name.to_owned(),
@@ -55,8 +59,12 @@ fn buy(name: &str, account: &str, price: &str, amount: &str) -> Fact {
         status: PaymentStatus::Paid,
         amount: usd(amount),
         before_tax: None,
-        items: vec![Item { price: price.to_owned(), quantity: 1 }],
-        account: Some(AccountLink { account: AccountId::new(account).unwrap(), proof: LinkProof::Stated }),
+        items: vec![Item::new(price.to_owned(), 1)],
+        account: Some(AccountLink {
+            by_reference: false,
+            account: AccountId::new(account).unwrap(),
+            proof: LinkProof::Stated,
+        }),
         customer: None,
         occurred_at: START,
     })
@@ -71,6 +79,7 @@ fn moved(
     minute: i64,
 ) -> Fact {
     Fact::Movement(fact::Movement {
+        lines: Vec::new(),
         movement: movement.to_owned(),
         payment: txn(payment),
         aliases: Vec::new(),
@@ -234,6 +243,8 @@ fn descriptions_of_one_purchase_meet_and_grant_once() {
     let stripe = |id: &str| PaymentId::new("stripe", id).unwrap();
     let describe = |payment: &str, alias: Option<&str>, object: &str, precedence, account: Option<&str>| {
         Fact::Payment(fact::Payment {
+            before_discounts: None,
+            purpose: fact::Purpose::default(),
             payment: stripe(payment),
             aliases: alias.map(stripe).into_iter().collect(),
             object: object.to_owned(),
@@ -241,14 +252,18 @@ fn descriptions_of_one_purchase_meet_and_grant_once() {
             status: PaymentStatus::Paid,
             amount: usd("10.00"),
             before_tax: None,
-            items: account.map(|_| Item { price: "pri_1000".to_owned(), quantity: 1 }).into_iter().collect(),
-            account: account
-                .map(|a| AccountLink { account: AccountId::new(a).unwrap(), proof: LinkProof::Stated }),
+            items: account.map(|_| Item::new("pri_1000".to_owned(), 1)).into_iter().collect(),
+            account: account.map(|a| AccountLink {
+                by_reference: false,
+                account: AccountId::new(a).unwrap(),
+                proof: LinkProof::Stated,
+            }),
             customer: None,
             occurred_at: START,
         })
     };
     let refund = Fact::Movement(fact::Movement {
+        lines: Vec::new(),
         movement: "re_1".to_owned(),
         payment: stripe("ch_1"),
         aliases: Vec::new(),
@@ -308,7 +323,11 @@ fn a_payment_without_account_waits_for_its_customer_link() {
         reason: None,
         customer,
         email: None,
-        account: Some(AccountLink { account: AccountId::new("a").unwrap(), proof: LinkProof::Stated }),
+        account: Some(AccountLink {
+            by_reference: false,
+            account: AccountId::new("a").unwrap(),
+            proof: LinkProof::Stated,
+        }),
         occurred_at: START,
     });
     let mut world = World::new();

@@ -305,7 +305,11 @@ mod tests {
     fn described(accounts: &[&str]) -> PaymentRecord {
         let mut record = PaymentRecord::default();
         for (object, account) in accounts.iter().enumerate() {
-            let link = AccountLink { account: AccountId::new(*account).unwrap(), proof: LinkProof::Stated };
+            let link = AccountLink {
+                by_reference: false,
+                account: AccountId::new(*account).unwrap(),
+                proof: LinkProof::Stated,
+            };
             record.describe("evt_1", &paid(&object.to_string(), Some(link)));
         }
         if accounts.is_empty() {
@@ -316,6 +320,8 @@ mod tests {
 
     fn paid(object: &str, account: Option<AccountLink>) -> Payment {
         Payment {
+            before_discounts: None,
+            purpose: domain::fact::Purpose::default(),
             payment: "paddle:txn_1".parse().unwrap(),
             aliases: Vec::new(),
             object: object.to_owned(),

@@ -160,6 +160,8 @@ mod tests {
         record.describe(
             "evt_1",
             &fact::Payment {
+                before_discounts: None,
+                purpose: fact::Purpose::default(),
                 payment: "paddle:txn_1".parse().unwrap(),
                 aliases: Vec::new(),
                 object: "txn_1".to_owned(),
@@ -180,6 +182,7 @@ mod tests {
         record.note_movement(
             movement,
             &fact::Movement {
+                lines: Vec::new(),
                 movement: movement.to_owned(),
                 payment: "paddle:txn_1".parse().unwrap(),
                 aliases: Vec::new(),

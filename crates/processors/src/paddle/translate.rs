@@ -98,6 +98,8 @@ fn payment(settings: &Settings, occurred_at: OffsetDateTime, data: Field<'_>) ->
     let before_tax = totals.get("total").minor_units_text()?.checked_sub(tax);
     let amount = money(data, totals.get("total"), before_tax)?;
     Ok(vec![Fact::Payment(Payment {
+        before_discounts: None,
+        purpose: domain::fact::Purpose::default(),
         payment: data.get("id").payment_id(NAME)?,
         aliases: Vec::new(),
         object: data.get("id").id()?.to_owned(),
@@ -121,7 +123,7 @@ fn items(items: Field<'_>) -> Result<Vec<Item>, SetAside> {
         .map(|item| {
             let price = item.get("price").get("id");
             let price = if price.is_absent() { item.get("price_id") } else { price };
-            Ok(Item { price: price.id()?.to_owned(), quantity: quantity(item.get("quantity"))? })
+            Ok(Item::new(price.id()?.to_owned(), quantity(item.get("quantity"))?))
         })
         .collect()
 }
@@ -152,6 +154,7 @@ fn adjustment(_: &Settings, occurred_at: OffsetDateTime, data: Field<'_>) -> Res
     let amount = money(data, subtotal, Some(subtotal.minor_units_text()?))?;
     let payment = data.get("transaction_id").payment_id(NAME)?;
     let movement = Movement {
+        lines: Vec::new(),
         movement: data.get("id").id()?.to_owned(),
         payment: payment.clone(),
         aliases: Vec::new(),

@@ -71,6 +71,7 @@ pub fn config(like: &Config) -> Config {
         amqp_url: like.amqp_url.clone(),
         limits: like.limits.clone(),
         catalog: vec![CatalogEntry {
+            amount: Default::default(),
             processor: "paddle".to_owned(),
             price: PRICE.to_owned(),
             credits: Credits::whole(CREDITS),
@@ -172,6 +173,8 @@ impl Load {
     fn purchase(&mut self, number: u64, now: OffsetDateTime) -> Result<Fact> {
         let account = self.account()?;
         Ok(Fact::Payment(Payment {
+            before_discounts: None,
+            purpose: domain::fact::Purpose::default(),
             payment: PaymentId::new("paddle", &format!("txn_{number}"))?,
             aliases: Vec::new(),
             object: format!("txn_{number}"),
@@ -179,8 +182,8 @@ impl Load {
             status: PaymentStatus::Paid,
             amount: usd(1000)?,
             before_tax: None,
-            items: vec![Item { price: PRICE.to_owned(), quantity: 1 }],
-            account: Some(AccountLink { account, proof: LinkProof::Stated }),
+            items: vec![Item::new(PRICE.to_owned(), 1)],
+            account: Some(AccountLink { by_reference: false, account, proof: LinkProof::Stated }),
             customer: None,
             occurred_at: now,
         }))
@@ -189,6 +192,7 @@ impl Load {
     fn refund(&mut self, number: u64, now: OffsetDateTime) -> Result<Fact> {
         let bought = self.bought[self.random.random_range(0..self.bought.len())];
         Ok(Fact::Movement(Movement {
+            lines: Vec::new(),
             movement: format!("adj_{number}"),
             payment: PaymentId::new("paddle", &format!("txn_{bought}"))?,
             aliases: Vec::new(),

@@ -312,8 +312,11 @@ fn an_address_links_whoever_has_it_before_and_after() {
             reason: None,
             customer: id.parse().unwrap(),
             email: email.and_then(CustomerId::of_email),
-            account: account
-                .map(|account| AccountLink { account: account_id(account), proof: LinkProof::Stated }),
+            account: account.map(|account| AccountLink {
+                by_reference: false,
+                account: account_id(account),
+                proof: LinkProof::Stated,
+            }),
             occurred_at: START,
         })
     };
@@ -354,7 +357,11 @@ fn any_of_a_purchases_customers_links_it() {
         reason: None,
         customer: "email:billing@example.com".parse().unwrap(),
         email: None,
-        account: Some(AccountLink { account: account_id("a"), proof: LinkProof::Stated }),
+        account: Some(AccountLink {
+            by_reference: false,
+            account: account_id("a"),
+            proof: LinkProof::Stated,
+        }),
         occurred_at: START,
     });
     let facts =

@@ -69,6 +69,7 @@ fn tell_seed(seed: u64, cases: u32) {
 /// The prices that random payments name, at any scale.
 fn rules_at(scale: u32) -> Rules {
     let price = |credits: i64, bonus: i64, days: Option<i64>| Price {
+        amounts: BTreeMap::new(),
         credits: Credits::whole(credits),
         bonus: Credits::whole(bonus),
         expires_after_seconds: days.map(|days| days * 86_400),
@@ -84,6 +85,7 @@ fn rules_at(scale: u32) -> Rules {
     .map(|(name, price)| (name.to_owned(), price))
     .into();
     let catalog = Catalog {
+        rate_applies_to: crate::catalog::RateAppliesTo::default(),
         prices: ["paddle", "stripe"].map(|processor| (processor.to_owned(), prices.clone())).into(),
         rates: [("EUR".to_owned(), Decimal::new(333, 1))].into(),
     };
@@ -99,13 +101,15 @@ fn at(minute: i64) -> OffsetDateTime {
 }
 
 fn link(account: &str) -> AccountLink {
-    AccountLink { account: AccountId::new(account).unwrap(), proof: LinkProof::Stated }
+    AccountLink { by_reference: false, account: AccountId::new(account).unwrap(), proof: LinkProof::Stated }
 }
 
 /// One object's description of a purchase, of which some random payments vary the rest.
 fn described(ids: &[&str], object: &str, precedence: u8, account: Option<&str>) -> fact::Payment {
     let ids: Vec<PaymentId> = ids.iter().map(|id| id.parse().unwrap()).collect();
     fact::Payment {
+        before_discounts: None,
+        purpose: fact::Purpose::default(),
         payment: ids[0].clone(),
         aliases: ids[1..].to_vec(),
         object: object.to_owned(),
@@ -128,7 +132,15 @@ fn any_description() -> impl Strategy<Value = Fact> {
     let status = select(vec![PaymentStatus::Paid, PaymentStatus::Paid, PaymentStatus::Pending]);
     (0..13usize, price, 1u64..3, amount, status, 0i64..4).prop_map(
         |(which, price, quantity, cents, status, minute)| {
-            let item = Item { price: price.to_owned(), quantity };
+            let item = Item {
+                quantity_assumed: false,
+                share: None,
+                amount: None,
+                before_discounts: None,
+                line: None,
+                price: price.to_owned(),
+                quantity,
+            };
             let (account, customer) = match which {
                 0..=2 | 7..=9 => (Some(if which == 1 { "b" } else { "a" }), None),
                 3 => (Some("b"), None),
@@ -158,7 +170,15 @@ fn any_description() -> impl Strategy<Value = Fact> {
                 1 if minute == 0 => (payment.amount, payment.items) = (money("EUR", cents), vec![item]),
                 3 => (payment.amount, payment.items) = (money("USD", 0), vec![item]),
                 5 => {
-                    payment.items = vec![Item { price: "pri_nobody_knows".to_owned(), quantity }];
+                    payment.items = vec![Item {
+                        quantity_assumed: false,
+                        share: None,
+                        amount: None,
+                        before_discounts: None,
+                        line: None,
+                        price: "pri_nobody_knows".to_owned(),
+                        quantity,
+                    }];
                     payment.customer = None;
                 }
                 6 => {
@@ -209,6 +229,7 @@ fn any_movement() -> impl Strategy<Value = Fact> {
             let ids: Vec<PaymentId> = ids.iter().map(|id| id.parse().unwrap()).collect();
             let kind = [Refund, Chargeback, Back].get(which).copied().unwrap_or(any_kind);
             Fact::Movement(fact::Movement {
+                lines: Vec::new(),
                 movement: id.to_owned(),
                 payment: ids[0].clone(),
                 aliases: ids[1..].to_vec(),
@@ -380,7 +401,7 @@ fn any_contradiction() -> impl Strategy<Value = Fact> {
         payment.account = Some(link(account));
         payment.aliases.extend(ids.iter().map(|id| id.parse().unwrap()));
         if unknown {
-            payment.items = vec![Item { price: "pri_nobody_knows".to_owned(), quantity: 1 }];
+            payment.items = vec![Item::new("pri_nobody_knows".to_owned(), 1)];
         }
         Fact::Payment(payment)
     });

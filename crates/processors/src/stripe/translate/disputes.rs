@@ -12,6 +12,7 @@ pub fn dispute(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, Se
     let amount = money(object, "amount")?;
     let id = object.get("id").id()?.to_owned();
     let movement = Movement {
+        lines: Vec::new(),
         movement: id.clone(),
         payment: payment.clone(),
         aliases: aliases.clone(),

@@ -108,6 +108,8 @@ fn paid(
     let customer = object.get("customer");
     let customer = if customer.get("id").is_absent() { customer } else { customer.get("id") };
     Ok(Payment {
+        before_discounts: None,
+        purpose: domain::fact::Purpose::default(),
         payment,
         aliases: Vec::new(),
         object: object.get("id").id()?.to_owned(),
@@ -115,7 +117,7 @@ fn paid(
         status: PaymentStatus::Paid,
         amount,
         before_tax: None,
-        items: price.map(|price| Item { price: price.to_owned(), quantity: 1 }).into_iter().collect(),
+        items: price.map(|price| Item::new(price.to_owned(), 1)).into_iter().collect(),
         account: account(settings, object),
         // A guest has none: then whoever has the address that was given at the checkout.
         customer: customer.customer_id(NAME).ok().or_else(|| email(object)),

@@ -40,6 +40,7 @@ fn refund_movement(
     aliases: Vec<PaymentId>,
 ) -> Result<Fact, SetAside> {
     Ok(Fact::Movement(Movement {
+        lines: Vec::new(),
         movement: refund.get("id").id()?.to_owned(),
         payment,
         aliases,

@@ -110,7 +110,7 @@ fn metadata_may_name_a_price_of_the_catalog() {
         let changes = [("data.object.metadata.price", price)];
         only_payment(settings, "stripe", "checkout.session.completed", &changes).items
     };
-    let pack = [domain::fact::Item { price: "pack-1000".to_owned(), quantity: 1 }];
+    let pack = [domain::fact::Item::new("pack-1000".to_owned(), 1)];
     assert_eq!(items(&Settings::default(), json!("pack-1000")), pack);
     assert_eq!(items(&Settings::default(), json!("two\nlines")), []);
     assert_eq!(
