@@ -244,11 +244,9 @@ fn a_letter_that_cannot_be_read_is_shown_exported_and_replayed_with_what_can() {
         let exported = exported(&site, &deployment).await;
         assert_eq!((&exported["letter"], &exported["unreadable"]), (&json!(letter), &expect));
 
-        let planned = deployment.done(&site, &["plan", "--letter", letter]).await;
+        let planned = deployment.done(&site, &["plan", letter]).await;
         assert!(planned.to_string().contains("applied"), "{planned:#}");
-        deployment
-            .done(&site, &["replay", "--letter", letter, "--confirm", "1", "--by", "ana", "--reason", "r"])
-            .await;
+        deployment.done(&site, &["replay", letter, "--expect", "1", "--by", "ana"]).await;
         site.until("select count(*) from dead_letters where state = 'resolved'", 1).await;
         site.until(APPLIED, 1).await;
         assert!(bursar.terminate().await.success());
@@ -258,7 +256,7 @@ fn a_letter_that_cannot_be_read_is_shown_exported_and_replayed_with_what_can() {
 async fn exported(site: &Site, deployment: &Deployment) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("letters.jsonl");
-    deployment.done(site, &["export", "--out", path.to_str().unwrap(), "--by", "ana", "--reason", "r"]).await;
+    deployment.done(site, &["export", "--to", path.to_str().unwrap(), "--by", "ana"]).await;
     let text = std::fs::read_to_string(path).unwrap();
     serde_json::from_str(text.lines().next().unwrap()).unwrap()
 }
