@@ -3,6 +3,7 @@
 mod acts;
 mod examples;
 mod histories;
+mod lines;
 mod mistakes;
 mod model;
 mod world;
