@@ -731,6 +731,16 @@ mod tests {
         check("[credits]\nscale = 13", "credits.scale");
         check("[credits]\nburn_order = [\"newest\"]", "unknown variant `newest`");
         check("[rate.XYZQ]\ncredits_per_unit = \"1\"", "ISO 4217");
+        let priced = |amount: &str| {
+            format!("[[catalog]]\nprocessor = \"stripe\"\nprice = \"p\"\ncredits = \"1\"\namount = {{ {amount} }}")
+        };
+        check(&priced("XYZQ = \"10.00\""), "ISO 4217");
+        check(&priced("USD = \"0\""), "more than zero");
+        check(&priced("USD = \"-10\""), "more than zero");
+        check(&priced("JPY = \"10.50\""), "at most 0 decimal places");
+        check(&priced("USD = \"10.001\""), "at most 2 decimal places");
+        check(&priced("USD = \"10\", usd = \"20\""), "stands twice");
+        check("[accounts]\nrate_applies_to = \"some\"", "unknown variant");
         check("[rate.USD]\ncredits_per_unit = \"-1\"", "more than zero");
         check("[[publishers]]\nuser = \"a\"\nfacts = [\"fact.payment\"]", "verified webhook alone");
         check("[[publishers]]\nuser = \"a\"\nfacts = [\"usage\"]", "fact.usage");

@@ -4,6 +4,12 @@
 //! between the target and what is already reversed and held, as balanced journal transactions. It never adds or
 //! subtracts "what the event says": that is how others double-credit, over-claw and under-claw.
 //!
+//! The target of a payment, from its record alone. Each movement counts at most the whole before it is added; what is gone is
+//! refunds, and chargebacks less backs. Where a payment has lines, what a movement names counts against its line and what
+//! names none falls on the lines in proportion to what is left of each (`record/gone.rs`); credits to be reversed are the sum
+//! of each line's share, rounded once. What a payment grants is quantity times share of the catalog's prices, else a rate, as
+//! far as that applies (`catalog.rs`). What is in doubt is not guessed: it stays undelivered, and is told.
+//!
 //! What holds after every call, whatever the facts and their order:
 //! - each transaction sums to zero; each lot adds up; each account's balances are the sums of its lots and debt;
 //! - a payment's lots have reversed exactly its target, never more than was granted;

@@ -4,6 +4,7 @@ mod acts;
 mod calendar;
 mod examples;
 mod histories;
+mod lines;
 mod mistakes;
 mod model;
 mod world;

@@ -63,6 +63,8 @@ fn the_worked_examples_are_what_the_rule_does() {
     disputed_above_the_payment();
     refunded_while_disputed();
     nothing_fully_refunded_is_spendable_again();
+    refunds_that_name_items();
+    several_chargebacks();
 }
 
 fn charged_back_after_use_and_won() {
@@ -172,6 +174,71 @@ fn refunded_while_disputed() {
             ),
             refunded(["0", "0", "0"]),
             won(["600", "0", "0"]),
+        ],
+    );
+}
+
+fn refunds_that_name_items() {
+    use super::lines::{lines_of, of_lines};
+    check(
+        "f",
+        6,
+        &[
+            (
+                "t1 is paid: 20.00 USD for 1,000 credits (l1, 10.00), 1,000 and 50 bonus (l2, 5.00) and a shirt (l3, 5.00)",
+                lines_of("t1", "20.00"),
+                ["2050", "0", "0"],
+            ),
+            (
+                "The shirt is refunded: 5.00 of l3",
+                of_lines(moved("r1", "t1", Refund, Final, "5.00", 1), &[("l3", "5.00")]),
+                ["2050", "0", "0"],
+            ),
+            (
+                "6.00 is refunded, and names nothing",
+                moved("r2", "t1", Refund, Final, "6.00", 2),
+                ["1230", "0", "0"],
+            ),
+            (
+                "A refund of 3.00 of l2 is asked for",
+                of_lines(moved("r3", "t1", Refund, Pending, "3.00", 3), &[("l2", "3.00")]),
+                ["710", "520", "0"],
+            ),
+            (
+                "It goes through",
+                of_lines(moved("r3", "t1", Refund, Final, "3.00", 4), &[("l2", "3.00")]),
+                ["710", "0", "0"],
+            ),
+            (
+                "The rest is charged back: 20.00",
+                moved("d1", "t1", Chargeback, Final, "20.00", 5),
+                ["0", "0", "0"],
+            ),
+        ],
+    );
+}
+
+fn several_chargebacks() {
+    let chargeback = |id: &str, amount: &str| moved(id, "t1", Chargeback, Final, amount, 1);
+    check(
+        "g",
+        6,
+        &[
+            (
+                "t1 is paid: 92.00 USD for 1,000 credits and 50 bonus",
+                buy("t1", "a", "pri_1050", "92.00"),
+                ["1050", "0", "0"],
+            ),
+            ("37.39 is charged back", chargeback("d1", "37.39"), ["623.266304", "0", "0"]),
+            ("25.33 is charged back", chargeback("d2", "25.33"), ["334.173913", "0", "0"]),
+            ("85.99 is charged back", chargeback("d3", "85.99"), ["0", "0", "0"]),
+            ("85.99 comes back", moved("b1", "t1", Back, Final, "85.99", 2), ["334.173913", "0", "0"]),
+            ("80.00 is charged back", chargeback("d4", "80.00"), ["0", "0", "0"]),
+            (
+                "It comes back in full, as 79.20",
+                super::lines::in_full(moved("b2", "t1", Back, Final, "79.20", 3)),
+                ["334.173913", "0", "0"],
+            ),
         ],
     );
 }
