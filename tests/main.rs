@@ -17,10 +17,10 @@ mod dlq_follow;
 mod dlq_kept;
 mod doctor;
 mod door;
-mod erasure;
 #[cfg(target_os = "linux")]
 mod door_crowd;
 mod door_slow;
+mod erasure;
 mod faults;
 mod fixtures;
 mod foretold;

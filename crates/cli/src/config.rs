@@ -732,7 +732,9 @@ mod tests {
         check("[credits]\nburn_order = [\"newest\"]", "unknown variant `newest`");
         check("[rate.XYZQ]\ncredits_per_unit = \"1\"", "ISO 4217");
         let priced = |amount: &str| {
-            format!("[[catalog]]\nprocessor = \"stripe\"\nprice = \"p\"\ncredits = \"1\"\namount = {{ {amount} }}")
+            format!(
+                "[[catalog]]\nprocessor = \"stripe\"\nprice = \"p\"\ncredits = \"1\"\namount = {{ {amount} }}"
+            )
         };
         check(&priced("XYZQ = \"10.00\""), "ISO 4217");
         check(&priced("USD = \"0\""), "more than zero");
