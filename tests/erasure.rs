@@ -311,13 +311,13 @@ fn a_fact_that_was_changed_is_no_erased_one() {
         let erase = ["delivery", "erase", "gateway/use_1", "--json"];
         assert!(json_of(&site, &settings, &erase).await.0.status.success());
         is_proved(&site, &settings).await;
-        sqlx::raw_sql("create table kept as select * from inbox").execute(&site.pool).await.unwrap();
+        sqlx::raw_sql("create table kept as select * from inbox").execute(&site.owner).await.unwrap();
         for change in [
             "update inbox set fact = without_texts(kind, fact), hash = sha256(convert_to(without_texts(kind, fact), 'UTF8')), erased_at = now() where id = 'grant_1'",
             "update inbox set erased_at = null where id = 'use_1'",
             "update inbox set fact = replace(fact, 'req_1', 'req_2'), hash = sha256(convert_to(replace(fact, 'req_1', 'req_2'), 'UTF8')) where id = 'use_1'",
         ] {
-            sqlx::query(change).execute(&site.pool).await.unwrap();
+            sqlx::query(change).execute(&site.owner).await.unwrap();
             let (output, report) = json_of(&site, &settings, &["ledger", "verify", "--json"]).await;
             let checks = report["checks"].as_array().unwrap();
             let broken: Vec<&Value> = checks.iter().filter(|check| check["ok"] == false).collect();
@@ -326,7 +326,7 @@ fn a_fact_that_was_changed_is_no_erased_one() {
             sqlx::raw_sql(
                 "update inbox i set fact = k.fact, hash = k.hash, erased_at = k.erased_at from kept k where k.source = i.source and k.id = i.id",
             )
-            .execute(&site.pool)
+            .execute(&site.owner)
             .await
             .unwrap();
         }

@@ -80,7 +80,7 @@ fn hosts_that_are_all_away_are_each_named_with_why_and_without_a_password() {
 #[test]
 fn of_several_hosts_the_one_that_takes_changes_is_taken() {
     run(async |site: Site| {
-        let url = site.database_url.expose_secret();
+        let url = site.owner_url.expose_secret();
         let standby = format!("{url}?options=-c%20default_transaction_read_only%3Don");
         let pool = db::pool(&format!("{standby},{url}").into(), 2, "several").unwrap();
         eventually("a change to be taken", async || {
@@ -145,7 +145,7 @@ fn a_broker_that_lost_its_host_goes_on_at_the_next() {
 #[test]
 fn a_statement_that_the_server_forgot_or_planned_for_other_columns_passes_with_a_new_connection() {
     run(async |site: Site| {
-        let pool = db::pool(&site.database_url, 1, "one connection").unwrap();
+        let pool = db::pool(&site.owner_url, 1, "one connection").unwrap();
         let execute = async |statement: &'static str| {
             sqlx::raw_sql(statement).execute(&pool).await.unwrap();
         };
@@ -179,6 +179,7 @@ fn a_pooler_that_mixes_up_sessions_is_refused_with_what_to_do() {
         for arguments in [&["account", "show", "acct_1"][..], &["doctor"], &["migrate"], &["run", "gate"]] {
             let settings = Settings::default()
                 .with("BURSAR_DATABASE_URL", pooled.expose_secret())
+                .with("BURSAR_MIGRATE_URL", pooled.expose_secret())
                 .with("BURSAR_LOG", "error");
             let settings = settings.with("BURSAR_ADMIN_ADDR", "127.0.0.1:0");
             let said = Bursar::run(&site, &settings, arguments).await;
@@ -200,13 +201,13 @@ fn a_database_that_takes_no_changes_is_not_ready_and_doctor_says_so() {
         let database: String =
             sqlx::query_scalar("select current_database()").fetch_one(&site.pool).await.unwrap();
         let set = |value: &str| {
-            AssertSqlSafe(format!(
+            format!(
                 "begin read write; alter database {database} set default_transaction_read_only = {value}; commit;
                  select pg_terminate_backend(pid) from pg_stat_activity
                  where datname = current_database() and pid <> pg_backend_pid()"
-            ))
+            )
         };
-        sqlx::raw_sql(set("on")).execute(&site.pool).await.unwrap();
+        site.by_server_login(&set("on")).await;
         let client = reqwest::Client::new();
         let ready = async || {
             let answer = client.get(fleet.addresses.admin("/readyz")).send().await.ok()?;
@@ -218,7 +219,7 @@ fn a_database_that_takes_no_changes_is_not_ready_and_doctor_says_so() {
         let doctor = Bursar::run(&site, &settings, &["doctor"]).await;
         let text = String::from_utf8_lossy(&doctor.stdout).into_owned();
         assert!(doctor.status.code() == Some(1) && text.contains("takes no changes"), "{name}: {text}");
-        sqlx::raw_sql(set("off")).execute(&site.pool).await.unwrap();
+        site.by_server_login(&set("off")).await;
         eventually("readyz to hold again", async || ready().await.filter(|(status, _)| *status == 200)).await;
         fleet.kill().await;
     });

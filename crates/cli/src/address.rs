@@ -1,44 +1,45 @@
-//! What a server's URL says, read as text: it may name several hosts.
+//! What a server's URL says, for those who judge it: of each host that it names.
 
-use percent::decoded;
+use db::ServerUrl;
 
-/// The parts of a URL that say where it leads and how. No password.
+/// Where one URL leads, and how. No password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     pub scheme: String,
     pub user: String,
-    /// Without their ports.
-    pub hosts: Vec<String>,
+    /// Without its port.
+    pub host: String,
     /// Of Postgres the database, of RabbitMQ the vhost.
     pub path: String,
     query: Vec<(String, String)>,
 }
 
 impl Address {
-    pub fn of(url: &str) -> Option<Self> {
-        let (scheme, rest) = url.split_once("://")?;
-        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let (login, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
-        let query: Vec<(String, String)> = query
-            .split('&')
-            .filter_map(|pair| pair.split_once('='))
-            .map(|(name, value)| (name.to_owned(), decoded(value)))
-            .collect();
-        let named = query.iter().find(|(name, _)| matches!(name.as_str(), "host" | "hostaddr"));
-        let hosts = named.map_or(hosts, |(_, hosts)| hosts);
-        Some(Self {
-            scheme: scheme.to_owned(),
-            user: decoded(login.split(':').next().unwrap_or_default()),
-            hosts: hosts.split(',').map(host).collect(),
-            path: decoded(path),
-            query,
-        })
+    /// Of each host that a text names; of none where it cannot be read.
+    pub fn each(urls: &str) -> Vec<Self> {
+        let urls = ServerUrl::all(urls).unwrap_or_default();
+        urls.iter().flat_map(Self::of).collect()
     }
 
-    /// The hosts that are reached over a network: neither this machine's loopback nor a socket of its file system.
-    pub fn remote(&self) -> Vec<&str> {
-        self.hosts.iter().map(String::as_str).filter(|host| !is_local(host)).collect()
+    /// Postgres' driver lets the query name the host, or several.
+    fn of(url: &ServerUrl) -> Vec<Self> {
+        let query: Vec<(String, String)> =
+            url.settings().map(|(name, value)| (name.to_owned(), decoded(value))).collect();
+        let named = query.iter().find(|(name, _)| matches!(name.as_str(), "host" | "hostaddr"));
+        let hosts = named.map_or_else(|| decoded(url.host()), |(_, hosts)| hosts.clone());
+        let at = |host: &str| Self {
+            scheme: url.scheme().to_owned(),
+            user: decoded(url.user()),
+            host: host.to_owned(),
+            path: decoded(url.path()),
+            query: query.clone(),
+        };
+        hosts.split(',').map(at).collect()
+    }
+
+    /// Reached over a network: neither this machine's loopback nor a socket of its file system.
+    pub fn is_remote(&self) -> bool {
+        !is_local(&self.host)
     }
 
     /// The last of the parameters of one of these names.
@@ -48,14 +49,6 @@ impl Address {
     }
 }
 
-fn host(text: &str) -> String {
-    let host = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, _)) => address,
-        None => text.rsplit_once(':').map_or(text, |(host, _)| host),
-    };
-    decoded(host)
-}
-
 fn is_local(host: &str) -> bool {
     let is_loopback =
         |host: &str| host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
@@ -63,12 +56,10 @@ fn is_local(host: &str) -> bool {
 }
 
 /// Percent-encoding, as far as a URL's login and path need it.
-mod percent {
-    pub fn decoded(text: &str) -> String {
-        let pair = format!("x={}", text.replace('+', "%2B"));
-        let decoded = url::form_urlencoded::parse(pair.as_bytes()).next();
-        decoded.map_or_else(String::new, |(_, value)| value.into_owned())
-    }
+pub fn decoded(text: &str) -> String {
+    let pair = format!("x={}", text.replace('+', "%2B"));
+    let decoded = url::form_urlencoded::parse(pair.as_bytes()).next();
+    decoded.map_or_else(String::new, |(_, value)| value.into_owned())
 }
 
 #[cfg(test)]
@@ -76,8 +67,11 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(url: &str, remote: &[&str]) {
-        assert_eq!(Address::of(url).unwrap().remote(), remote, "{url}");
+    fn check(urls: &str, remote: &[&str]) {
+        let addresses = Address::each(urls);
+        let told: Vec<&str> =
+            addresses.iter().filter(|at| at.is_remote()).map(|at| at.host.as_str()).collect();
+        assert_eq!(told, remote, "{urls}");
     }
 
     #[test]
@@ -91,17 +85,18 @@ mod tests {
         check("postgres://a:b@10.0.0.1:5432,127.0.0.1:5433,[fd00::2]/d", &["10.0.0.1", "fd00::2"]);
         check("postgres:///d?host=db.example", &["db.example"]);
         check("amqp://guest:guest@mq", &["mq"]);
+        check("amqp://a:b@one/v,amqps://a:b@two/v,amqp://a:b@localhost/v", &["one", "two"]);
     }
 
     #[test]
     fn a_url_is_read_without_its_password() {
-        let address = Address::of("amqps://g%40x:hush@mq:5671/%2fshop?heartbeat=15&heartbeat=5").unwrap();
+        let address = Address::each("amqps://g%40x:hush@mq:5671/%2fshop?heartbeat=15&heartbeat=5").remove(0);
         assert_eq!(
             (address.scheme.as_str(), address.user.as_str(), address.path.as_str()),
             ("amqps", "g@x", "/shop")
         );
         assert_eq!(address.parameter(&["heartbeat"]), Some("5"));
         assert!(!format!("{address:?}").contains("hush"));
-        assert_eq!(Address::of("nonsense"), None);
+        assert_eq!(Address::each("nonsense"), []);
     }
 }

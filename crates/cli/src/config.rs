@@ -431,7 +431,7 @@ impl Config {
 
     /// The role that runs, where another one owns the tables.
     pub fn runtime_role(&self) -> Option<String> {
-        let role = |url: &Masked| Some(Address::of(url.0.expose_secret())?.user);
+        let role = |url: &Masked| Some(Address::each(url.0.expose_secret()).into_iter().next()?.user);
         let (runs, owns) = (role(&self.database_url)?, self.migrate_url.as_ref().and_then(role)?);
         (runs != owns).then_some(runs)
     }

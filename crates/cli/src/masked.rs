@@ -62,7 +62,10 @@ fn shown(text: &str) -> String {
         }
     }
     let shown: Option<Vec<String>> = addresses.iter().map(|address| one(address)).collect();
-    shown.map_or_else(|| MASK.to_owned(), |shown| shown.join(","))
+    // What follows a secret at the end of a query may be another address, or more of the secret.
+    let is_told_apart =
+        |shown: &Vec<String>| !shown.iter().rev().skip(1).any(|before| before.ends_with(MASK));
+    shown.filter(is_told_apart).map_or_else(|| MASK.to_owned(), |shown| shown.join(","))
 }
 
 /// Nothing where it is no address that is written as it should be.

@@ -54,10 +54,19 @@ impl ServerUrl {
         Self { path: format!("/{path}"), ..self.clone() }
     }
 
+    pub fn scheme(&self) -> &str {
+        self.head.split_once("://").map_or("", |(scheme, _)| scheme)
+    }
+
+    /// The user, as it stands in the URL.
+    pub fn user(&self) -> &str {
+        let login = self.head.split_once("://").map_or("", |(_, login)| login.trim_end_matches('@'));
+        login.split(':').next().unwrap_or_default()
+    }
+
     /// For another login. Its name and password are of characters that a URL takes as they are.
     pub fn with_login(&self, user: &str, password: &str) -> Self {
-        let scheme = self.head.split_once("://").map_or("postgres", |(scheme, _)| scheme);
-        Self { head: format!("{scheme}://{user}:{password}@"), ..self.clone() }
+        Self { head: format!("{}://{user}:{password}@", self.scheme()), ..self.clone() }
     }
 
     /// The database (Postgres) or vhost (RabbitMQ), as it stands in the URL.
@@ -206,7 +215,7 @@ mod tests {
     fn a_login_takes_the_place_of_another() {
         for url in ["postgres://a:b%40c@h/d?x=1", "postgres://a@h/d?x=1", "postgres://h/d?x=1"] {
             let url = ServerUrl::all(url).unwrap().remove(0).with_login("r", "p");
-            assert_eq!(url.text(), "postgres://r:p@h/d?x=1");
+            assert_eq!((url.text().as_str(), url.user()), ("postgres://r:p@h/d?x=1", "r"));
         }
     }
 }

@@ -4,56 +4,63 @@ use super::{Finding, State, finding};
 use crate::address::Address;
 use crate::config::Config;
 use secrecy::{ExposeSecret, SecretString};
+use std::collections::BTreeMap;
 
 pub(super) fn findings(config: &Config) -> Vec<Finding> {
-    let mut findings: Vec<Finding> =
-        postgres("BURSAR_DATABASE_URL", &config.database_url.0).into_iter().collect();
+    let mut findings = postgres("BURSAR_DATABASE_URL", &config.database_url.0);
     let owner = config.migrate_url.as_ref();
-    findings.extend(owner.and_then(|url| postgres("BURSAR_MIGRATE_URL", &url.0)));
+    findings.extend(owner.map(|url| postgres("BURSAR_MIGRATE_URL", &url.0)).unwrap_or_default());
     findings.extend(rabbitmq(&config.amqp_url.0));
     findings
 }
 
-/// Nothing where it is on this machine.
-fn postgres(variable: &str, url: &SecretString) -> Option<Finding> {
-    let address = Address::of(url.expose_secret())?;
-    let remote = address.remote();
-    let mode = address.parameter(&["sslmode", "ssl-mode"]).unwrap_or("prefer");
+/// Nothing of hosts on this machine.
+fn postgres(variable: &str, url: &SecretString) -> Vec<Finding> {
+    let mode = |address: &Address| address.parameter(&["sslmode", "ssl-mode"]).unwrap_or("prefer").to_owned();
+    let by_mode = remote_by(url, mode).into_iter();
+    by_mode.map(|(mode, hosts)| postgres_by(variable, &mode, &hosts.join(", "))).collect()
+}
+
+fn postgres_by(variable: &str, mode: &str, hosts: &str) -> Finding {
     let lacks = match mode {
-        _ if remote.is_empty() => return None,
         "verify-full" => {
-            let says = format!("{} over the network, verified (sslmode=verify-full)", remote.join(", "));
-            return Some(finding("Postgres TLS", State::Ok, says));
+            let says = format!("{hosts} over the network, verified (sslmode=verify-full)");
+            return finding("Postgres TLS", State::Ok, says);
         }
         "verify-ca" => "does not check that the certificate is the host's",
         "require" => "is encrypted for whoever answers",
         _ => "may not even be encrypted",
     };
     let says = format!(
-        "{} over the network with sslmode={mode}, which {lacks}: who is in between can read and change the ledger. \
-         Set sslmode=verify-full (and sslrootcert=<file> for an authority of your own) in {variable}",
-        remote.join(", ")
+        "{hosts} over the network with sslmode={mode}, which {lacks}: who is in between can read and change the ledger. \
+         Set sslmode=verify-full (and sslrootcert=<file> for an authority of your own) in {variable}"
     );
-    Some(finding("Postgres TLS", State::Warning, says))
+    finding("Postgres TLS", State::Warning, says)
 }
 
-fn rabbitmq(url: &SecretString) -> Option<Finding> {
-    let address = Address::of(url.expose_secret())?;
-    let remote = address.remote();
-    if remote.is_empty() {
-        return None;
+fn rabbitmq(url: &SecretString) -> Vec<Finding> {
+    let by_scheme = remote_by(url, |address| address.scheme.clone()).into_iter();
+    by_scheme.map(|(scheme, hosts)| rabbitmq_by(&scheme, &hosts.join(", "))).collect()
+}
+
+fn rabbitmq_by(scheme: &str, hosts: &str) -> Finding {
+    if scheme == "amqps" {
+        return finding("RabbitMQ TLS", State::Ok, format!("{hosts} over the network, verified (amqps)"));
     }
-    let hosts = remote.join(", ");
-    Some(match address.scheme.as_str() {
-        "amqps" => finding("RabbitMQ TLS", State::Ok, format!("{hosts} over the network, verified (amqps)")),
-        _ => {
-            let says = format!(
-                "{hosts} over the network without TLS: who is in between can read and state facts, and reads the password. \
-                 Name it as amqps:// in BURSAR_AMQP_URL"
-            );
-            finding("RabbitMQ TLS", State::Warning, says)
-        }
-    })
+    let says = format!(
+        "{hosts} over the network without TLS: who is in between can read and state facts, and reads the password. \
+         Name it as amqps:// in BURSAR_AMQP_URL"
+    );
+    finding("RabbitMQ TLS", State::Warning, says)
+}
+
+/// The hosts that are reached over a network, by how.
+fn remote_by(url: &SecretString, how: impl Fn(&Address) -> String) -> BTreeMap<String, Vec<String>> {
+    let mut by: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for address in Address::each(url.expose_secret()).into_iter().filter(Address::is_remote) {
+        by.entry(how(&address)).or_default().push(address.host);
+    }
+    by
 }
 
 #[cfg(test)]
@@ -83,5 +90,10 @@ mod tests {
         check("postgres://a:hush@127.0.0.1,db/d", here.1, &[("Postgres TLS", false)]);
         check(here.0, "amqp://a:hush@mq", &[("RabbitMQ TLS", false)]);
         check(here.0, "amqps://a:hush@mq", &[("RabbitMQ TLS", true)]);
+        check(
+            here.0,
+            "amqps://a:hush@one,amqp://a:hush@two",
+            &[("RabbitMQ TLS", false), ("RabbitMQ TLS", true)],
+        );
     }
 }

@@ -2,7 +2,7 @@
 //! a user sees nobody's rights but, by trying, its own.
 
 use super::{Finding, State, finding};
-use crate::address::Address;
+use crate::address::{Address, decoded};
 use crate::session::Session;
 use anyhow::{Context, Result};
 use bus::{Namespace, Topology, exchange, queue};
@@ -63,8 +63,9 @@ impl Fleet {
 }
 
 pub(super) async fn findings(session: &Session) -> Result<Vec<Finding>> {
-    let Some(address) = Address::of(session.config.amqp_url.0.expose_secret()) else { return Ok(Vec::new()) };
-    let fleet = Fleet::of(&address, &session.namespace()?, &session.topology()?);
+    let addresses = Address::each(session.config.amqp_url.0.expose_secret());
+    let Some(address) = addresses.first() else { return Ok(Vec::new()) };
+    let fleet = Fleet::of(address, &session.namespace()?, &session.topology()?);
     let mut findings = own_user(session, &fleet);
     match &session.config.rabbitmq_management_url {
         None => {
@@ -128,10 +129,6 @@ async fn ask(url: &str, vhost: &str) -> Result<(Vec<Permission>, Vec<User>)> {
 
 async fn read<T: DeserializeOwned>(answer: reqwest::Response) -> Result<T> {
     answer.json().await.context("reading the answer")
-}
-
-fn decoded(text: &str) -> String {
-    Address::of(&format!("x://h/{text}")).map_or_else(String::new, |address| address.path)
 }
 
 fn judge(fleet: &Fleet, permissions: &[Permission], users: &[User]) -> Vec<Finding> {
@@ -217,7 +214,7 @@ mod tests {
             write: write.to_owned(),
             read: read.to_owned(),
         };
-        let address = Address::of("amqp://fleet:hush@mq").unwrap();
+        let address = Address::each("amqp://fleet:hush@mq").remove(0);
         let namespace = Namespace::new("bursar").unwrap();
         let fleet = Fleet::of(&address, &namespace, &Topology::new(&namespace));
         let permissions = [of("fleet", ".*", ".*", ".*"), of("gateway", configure, write, read)];
