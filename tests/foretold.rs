@@ -200,7 +200,7 @@ impl Morgue<'_> {
         payload["event_id"] = format!("evt_{}_{}", self.name, self.count).into();
         payload["data"]["id"] = format!("txn_raw_{}_{}", self.name, self.count).into();
         payload["data"]["custom_data"]["account_id"] = format!("{}_acct_4", self.name).into();
-        payload["data"]["items"][0]["price"]["id"] = PRICE.into();
+        payload["data"]["details"]["line_items"][0]["price_id"] = PRICE.into();
         let body = payload.to_string().into_bytes();
         // It came when it first failed; see `Dead`.
         let came_at = crate::dead_letters::FIRST;

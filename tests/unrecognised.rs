@@ -29,7 +29,7 @@ fn purchase(number: usize, account: &str) -> Value {
     payload["event_id"] = format!("evt_{number:03}").into();
     payload["data"]["id"] = format!("txn_{number:03}").into();
     payload["data"]["custom_data"]["account_id"] = account.into();
-    payload["data"]["items"][0]["price"]["id"] = PRICE.into();
+    payload["data"]["details"]["line_items"][0]["price_id"] = PRICE.into();
     payload
 }
 
@@ -470,7 +470,7 @@ fn without_a_fleet_undelivered_payments_are_not_acted_upon_for_nobody() {
         let fleet = Bursar::start(&site, &settings(&Configuration::new("live")), &["up"]).await;
         let of_a_new_price = |number| {
             let mut payload = purchase(number, "a");
-            payload["data"]["items"][0]["price"]["id"] = "pri_new".into();
+            payload["data"]["details"]["line_items"][0]["price_id"] = "pri_new".into();
             understood(&payload)
         };
         site.state(exchange::VERIFIED, (0..101).map(of_a_new_price).collect()).await;
