@@ -205,8 +205,10 @@ fn a_replay_is_paused_and_cancelled_at_once_while_the_broker_confirms_nothing() 
         let (replay, _) = acts::start_replay(&site.pool, &all, Pace::default(), now).await.unwrap();
         carry_out(&site, publisher);
         eventually("a step to be under way", async || {
-            let held = "select count(*) from pg_locks where locktype = 'advisory' and granted and database = (select oid from pg_database where datname = current_database())";
-            (site.number(held).await > 0).then_some(())
+            // It has read its letters and waits for the broker, in the middle of its transaction.
+            let handed_over = "select count(*) from pg_stat_activity where datname = current_database()
+                               and state = 'idle in transaction' and query like 'with next as (%from replay_letters%'";
+            (site.number(handed_over).await > 0).then_some(())
         })
         .await;
         let stopped = tokio::time::timeout(Duration::from_secs(5), async {
