@@ -562,7 +562,13 @@ fn what_the_gate_gives_up_on_is_known_as_a_dead_letter_and_everything_is_in_the_
         let settings = settings(&configuration);
         let elsewhere = Configuration::new("live").with("[accounts]\ncustom_data_key = \"user\"\n");
         let other = crate::binary::settings(&elsewhere);
-        let facts: Vec<Envelope> = (1..=2).map(|number| understood(&purchase(number, "a"))).collect();
+        // By either configuration another account is named.
+        let of_two = |number| {
+            let mut payload = purchase(number, "a");
+            payload["data"]["custom_data"]["user"] = "b".into();
+            understood(&payload)
+        };
+        let facts: Vec<Envelope> = (1..=2).map(of_two).collect();
         admitted_by_an_older_version(&site, &facts).await;
         let fleet = Bursar::start(&site, &settings, &["up"]).await;
         for _ in 0..2 {
