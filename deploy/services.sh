@@ -77,7 +77,16 @@ ensure_rabbitmq() {
     say "RabbitMQ: $(without_password "$BURSAR_AMQP_URL")"
 }
 
-without_password() { sed -E 's#(://[^:@/]*):[^@/]*@#\1:***@#' <<<"$1"; }
+# Scheme and hosts of a URL, and nothing else of it; of a list, and of what is written otherwise than it should be, nothing at all.
+without_password() {
+    local host='(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*)(:[0-9]+)?'
+    local pattern="^([a-z]+://)([^@/?#]*@)?($host(,$host)*)(/[^@#]*)?(\\?[^@#]*)?\$"
+    if [[ $1 =~ $pattern && ${1#*://} != *://* ]]; then
+        printf '%s%s' "${BASH_REMATCH[1]}" "${BASH_REMATCH[3]}"
+    else
+        printf '***'
+    fi
+}
 
 # A server that was named is used or it is an error: silently taking another would be worse than stopping.
 postgres_from_environment() {

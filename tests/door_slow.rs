@@ -280,6 +280,21 @@ fn what_can_be_read_in_two_ways_smuggles_nothing() {
 }
 
 #[test]
+fn a_path_that_is_no_text_is_answered_like_every_other_refusal() {
+    run(async |site| {
+        let front = Front::open_with(intake(&site), Limits::default()).await;
+        for (path, expect) in [("/webhooks/%ff", 400), ("/webhooks/nobody", 404), ("/%ff", 404)] {
+            let mut peer = Peer::connect(front.address).await;
+            peer.say(&format!(
+                "POST {path} HTTP/1.1\r\nhost: door\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+            ))
+            .await;
+            is_problem(&peer.hear().await, expect);
+        }
+    });
+}
+
+#[test]
 fn who_takes_no_answers_is_closed() {
     run(async |site| {
         let limits = Limits { answer_timeout: SHORT, ..Limits::default() };

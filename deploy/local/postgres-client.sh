@@ -3,8 +3,16 @@
 
 # psql_at <url> [psql argument...]: no start-up file, never a question, the first error ends it.
 psql_at() {
-    local url=$1
+    local url=$1 password
+    local pattern='^([^:/?#]+://[^:@/?#,]*):([^@/?#]*)@([^@]*)$'
     shift
+    # Out of the arguments, which every user of the machine can read.
+    if [[ $url =~ $pattern ]]; then
+        url=${BASH_REMATCH[1]}@${BASH_REMATCH[3]}
+        password=${BASH_REMATCH[2]//\\/\\\\}
+        local -x PGPASSWORD
+        printf -v PGPASSWORD %b "${password//%/\\x}"
+    fi
     PGCONNECT_TIMEOUT=${PGCONNECT_TIMEOUT:-5} psql "$url" --no-psqlrc --no-password --quiet --tuples-only --no-align \
         --set=ON_ERROR_STOP=1 "$@"
 }

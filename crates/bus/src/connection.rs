@@ -7,6 +7,7 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// A broker that gives no channel within this is away.
@@ -51,6 +52,8 @@ pub struct Broker {
     hosts: Result<Hosts, String>,
     name: String,
     connection: Arc<connections::Place>,
+    /// The number of the host that the connection leads to; changed under its lock.
+    host: Arc<AtomicUsize>,
 }
 
 /// Messages that wait in a queue, not counting those delivered and not acknowledged.
@@ -70,7 +73,7 @@ impl Broker {
     fn to(hosts: Result<Hosts, String>, name: String) -> Self {
         let connection = Arc::default();
         connections::remember(&connection);
-        Self { hosts, name, connection }
+        Self { hosts, name, connection, host: Arc::default() }
     }
 
     /// Another connection of the same kind, for one purpose of several.
@@ -101,9 +104,11 @@ impl Broker {
         }
         let hosts = self.hosts.as_ref().map_err(|why| BrokerError::Url(why.clone()))?;
         if place.take().is_some() {
-            hosts.pass_over();
+            hosts.pass_over(self.host.load(Ordering::Relaxed));
         }
-        let connection = Arc::new(hosts.connect(&self.name).await?);
+        let (host, connection) = hosts.connect(&self.name).await?;
+        self.host.store(host, Ordering::Relaxed);
+        let connection = Arc::new(connection);
         *place = Some(connection.clone());
         Ok(connection)
     }
@@ -113,7 +118,8 @@ impl Broker {
         let mut place = self.connection.lock().await;
         if place.as_ref().is_some_and(|connection| Arc::ptr_eq(connection, failed)) {
             *place = None;
-            self.hosts.iter().for_each(Hosts::pass_over);
+            let host = self.host.load(Ordering::Relaxed);
+            self.hosts.iter().for_each(|hosts| hosts.pass_over(host));
         }
     }
 

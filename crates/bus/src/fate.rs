@@ -28,6 +28,24 @@ pub mod code {
     pub const CRASH: &str = "crash";
     /// Its properties cannot be read, see [`Unreadable`](crate::Unreadable).
     pub const UNREADABLE: &str = "unreadable_properties";
+
+    /// Where the broker gave up on a message itself: before its own word for why.
+    pub const BROKER: &str = "broker_";
+
+    /// Every code that is given here.
+    pub const ALL: [&str; 10] = [
+        UNKNOWN,
+        PANIC,
+        TIME_LIMIT,
+        CRASH,
+        UNREADABLE,
+        "broker_rejected",
+        "broker_expired",
+        "broker_maxlen",
+        "broker_delivery_limit",
+        // It did not say why.
+        "broker_unknown",
+    ];
 }
 
 /// A worker's error states the fate of each of its cases.

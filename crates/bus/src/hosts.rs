@@ -22,7 +22,7 @@ const HEARTBEAT_SECONDS: u16 = 15;
 #[derive(Clone)]
 pub struct Hosts {
     uris: Arc<[AMQPUri]>,
-    /// Whom to ask first: the one that served last, until it failed.
+    /// The number of whom to ask first: the one that served last, until it failed.
     turn: Arc<AtomicUsize>,
 }
 
@@ -42,16 +42,16 @@ impl Hosts {
         format!("{} (vhost {vhost}, user {})", all.join(", "), first.authority.userinfo.username)
     }
 
-    /// One connection, to the first that lets us in.
-    pub(crate) async fn connect(&self, name: &str) -> Result<Connection, BrokerError> {
+    /// One connection, to the first that lets us in, and the host's number for [`Hosts::pass_over`].
+    pub(crate) async fn connect(&self, name: &str) -> Result<(usize, Connection), BrokerError> {
         let count = self.uris.len();
-        let first = self.turn.load(Ordering::Relaxed) % count;
+        let first = self.turn.load(Ordering::Relaxed);
         let mut refusals = Vec::new();
         for number in (0..count).map(|turn| (first + turn) % count) {
             match enter(&self.uris[number], name, count).await {
                 Ok(connection) => {
                     self.turn.store(number, Ordering::Relaxed);
-                    return Ok(connection);
+                    return Ok((number, connection));
                 }
                 Err(error) if count == 1 => return Err(error),
                 Err(error) => refusals.push((number, error)),
@@ -62,17 +62,26 @@ impl Hosts {
         Err(BrokerError::Nowhere { told: told.collect::<Vec<_>>().join("; "), passes })
     }
 
-    /// The host that served last failed: it is asked last from now on.
-    pub(crate) fn pass_over(&self) {
-        self.turn.fetch_add(1, Ordering::Relaxed);
+    /// This host failed: it is asked last from now on. Whoever loses the same host too moves nobody a second time, else the dead
+    /// one were the first again.
+    pub(crate) fn pass_over(&self, failed: usize) {
+        let next = (failed + 1) % self.uris.len();
+        // Unchanged where another has passed it over, or has found one that serves.
+        let _ = self.turn.compare_exchange(failed, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
 const FORM: &str = "amqp://user:password@host:port/vhost, several hosts separated by commas";
 
+/// Errors quote nothing of the URL: see [`ServerUrl`].
 fn uri(url: &ServerUrl) -> Result<AMQPUri, String> {
+    if !["amqp", "amqps"].contains(&url.scheme()) {
+        return Err(format!("expected the scheme amqp or amqps, got another; expected {FORM}"));
+    }
     let uri: Result<AMQPUri, String> = url.text().parse();
-    let mut uri = uri.map_err(|why| format!("{url:?}: {why}; expected {FORM}"))?;
+    let mut uri = uri.map_err(|_| {
+        format!("a host, path or parameter that the client of RabbitMQ does not read; expected {FORM}")
+    })?;
     // The client reads an IPv6 address as no host at all, and would take its own machine.
     uri.authority.host = url.host().to_owned();
     if uri.authority.host.is_empty() {
@@ -113,8 +122,35 @@ mod tests {
     }
 
     #[test]
+    fn a_host_that_two_connections_lose_is_passed_over_once() {
+        let hosts = Hosts::parse("amqp://one,two,three/x").unwrap();
+        let clone = hosts.clone();
+        let first = || hosts.turn.load(Ordering::Relaxed);
+        hosts.pass_over(0);
+        clone.pass_over(0);
+        assert_eq!(first(), 1);
+        clone.pass_over(1);
+        hosts.pass_over(1);
+        clone.pass_over(0);
+        assert_eq!(first(), 2);
+        hosts.pass_over(2);
+        assert_eq!(first(), 0);
+        let alone = Hosts::parse("amqp://one/x").unwrap();
+        alone.pass_over(0);
+        assert_eq!(alone.turn.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
     fn what_cannot_be_read_says_what_was_expected_and_no_password() {
-        for url in ["amqp://ada:hush@one,,two/x", "http://ada:hush@one,two/x", "localhost:5672"] {
+        for url in [
+            "amqp://ada:hush@one,,two/x",
+            "http://ada:hush@one,two/x",
+            "localhost:5672",
+            "amqp://ada:1234/hush@one/x",
+            "hush://ada:hush@one/x",
+            "amqp://one/x?heartbeat=hush",
+            "amqp://one/x?auth_mechanism=hush",
+        ] {
             let why = Hosts::parse(url).err().unwrap();
             assert!(why.contains("expected amqp://user:password@host") && !why.contains("hush"), "{why}");
         }

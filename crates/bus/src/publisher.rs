@@ -10,7 +10,7 @@ use crate::connection::{Broker, BrokerError};
 use crate::message::Message;
 use futures_util::future::{MaybeDone, maybe_done};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::protocol::{AMQPErrorKind, AMQPHardError};
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::{Channel, Confirmation, ErrorKind};
 use std::collections::HashSet;
 use std::pin::Pin;
@@ -33,7 +33,7 @@ pub enum PublishError {
     #[error("RabbitMQ is away: {0}")]
     Unavailable(String),
     /// One of the messages that shared the connection just then is at fault. It may or may not have arrived.
-    #[error("RabbitMQ ended the connection over what was published: {0}")]
+    #[error("RabbitMQ ended the connection or channel over what was published: {0}")]
     Objected(String),
     /// The broker took it and had no queue for it: the topology is not what it should be.
     #[error("no queue is bound to {exchange} for {routing_key}: run `bursar topology --check`")]
@@ -216,10 +216,14 @@ impl Task {
     }
 }
 
-/// An error that ends the connection and is not an operator's wish.
+/// An error that ends the connection and is not an operator's wish; or the channel, over what a message says of itself: one that
+/// is larger than the broker takes.
 fn is_objection(error: &lapin::Error) -> bool {
     let ErrorKind::ProtocolError(error) = error.kind() else { return false };
-    matches!(error.kind(), AMQPErrorKind::Hard(hard) if *hard != AMQPHardError::CONNECTIONFORCED)
+    match error.kind() {
+        AMQPErrorKind::Hard(hard) => *hard != AMQPHardError::CONNECTIONFORCED,
+        AMQPErrorKind::Soft(soft) => *soft == AMQPSoftError::PRECONDITIONFAILED,
+    }
 }
 
 async fn confirm_window(channel: &Channel, window: &[&Message]) -> lapin::Result<Vec<Outcome>> {

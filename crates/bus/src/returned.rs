@@ -5,6 +5,7 @@
 //! headers are believed where only the fleet may write, as the broker's permissions say: on the default exchange
 //! (`amq.default`) and on that of dead letters.
 
+use crate::fate::code;
 use crate::message::{Incoming, Message, header};
 use crate::topology::{Namespace, exchange};
 use crate::unreadable::Unreadable;
@@ -141,7 +142,7 @@ impl Incoming {
         Some(Death {
             worker: self.routing_key.clone(),
             queue: queue.strip_prefix(&prefix).unwrap_or(queue).to_owned(),
-            code: format!("broker_{why}"),
+            code: format!("{}{why}", code::BROKER),
             reason: format!("RabbitMQ gave up on it in {queue}: {why}"),
             at: None,
         })

@@ -8,6 +8,9 @@ use crate::wire;
 /// Of this much, the server's own limit for a message, the properties take what the body leaves.
 const MESSAGE_MAX: usize = 16 * 1024 * 1024;
 
+/// The lengths of exchange and routing key.
+const BEFORE_PROPERTIES: usize = 2;
+
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unreadable {
     /// Where it came by; empty where that can be read.
@@ -49,14 +52,21 @@ impl Unreadable {
         Some(unreadable)
     }
 
-    /// Puts it before a body; returns its length.
+    /// Puts it before a body, as far as there is room beside it; returns its length.
     pub(crate) fn put_on(&self, body: &mut Vec<u8>) -> usize {
-        let mut bytes = self.to_bytes();
-        bytes.truncate(MESSAGE_MAX.saturating_sub(body.len()).max(512));
+        let mut bytes = self.within(MESSAGE_MAX.saturating_sub(body.len()));
         let length = bytes.len();
         bytes.append(body);
         *body = bytes;
         length
+    }
+
+    /// In so many bytes: the properties give way first, then the rest. Nothing where not even their lengths have room.
+    fn within(&self, room: usize) -> Vec<u8> {
+        let routing = BEFORE_PROPERTIES + short(&self.exchange).len() + short(&self.routing_key).len();
+        let bytes = if routing <= room { self.to_bytes() } else { Self::default().to_bytes() };
+        let length = if room < BEFORE_PROPERTIES { 0 } else { bytes.len().min(room) };
+        bytes[..length].to_vec()
     }
 
     /// The same for the same message, however often it was delivered.
@@ -91,4 +101,34 @@ fn short(bytes: &[u8]) -> &[u8] {
 fn split_short(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first()?;
     rest.split_at_checked((*length).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A message as large as the broker takes becomes a letter that it takes, too.
+    #[test]
+    fn what_cannot_be_read_leaves_room_for_any_body() {
+        let unreadable =
+            Unreadable { exchange: vec![0xff; 3], routing_key: vec![0xfe; 4], properties: vec![7; 1000] };
+        let check = |room: usize, expect: Option<(usize, usize)>| {
+            let mut body = vec![b'x'; MESSAGE_MAX - room];
+            let length = unreadable.put_on(&mut body);
+            assert!(body.len() <= MESSAGE_MAX, "{room}");
+            let came = Unreadable::take_off(&mut body, length);
+            let sizes =
+                came.map(|came| (came.exchange.len() + came.routing_key.len(), came.properties.len()));
+            assert_eq!(sizes, expect, "{room}");
+            let kept = if expect.is_some() { MESSAGE_MAX - room } else { MESSAGE_MAX - room + length };
+            assert_eq!(body.len(), kept, "{room}");
+        };
+        check(2000, Some((7, 1000)));
+        check(509, Some((7, 500)));
+        check(9, Some((7, 0)));
+        check(8, Some((0, 0)));
+        check(2, Some((0, 0)));
+        check(1, None);
+        check(0, None);
+    }
 }

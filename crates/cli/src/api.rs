@@ -1,12 +1,13 @@
 //! `GET /v1/accounts/{id}`: what a gateway needs before it serves a call.
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use domain::AccountId;
-use ingester::{Access, Caller, Scope, problem};
+use ingester::{Access, Caller, Scope, path_text, problem};
 use ledger::read::AccountView;
 use std::sync::Arc;
 
@@ -23,10 +24,10 @@ pub fn routes(pool: db::Pool, access: Arc<Access>) -> Router {
 async fn account(
     State(api): State<Api>,
     caller: Option<Extension<Caller>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Response {
-    match api.read_account(&id, caller.as_deref(), &headers).await {
+    match api.read_account(id, caller.as_deref(), &headers).await {
         Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
         Err(response) => response,
     }
@@ -35,12 +36,13 @@ async fn account(
 impl Api {
     async fn read_account(
         &self,
-        id: &str,
+        id: Result<Path<String>, PathRejection>,
         caller: Option<&Caller>,
         headers: &HeaderMap,
     ) -> Result<String, Response> {
         self.access.admit(headers, caller, Scope::AccountsRead)?;
-        let id = AccountId::new(id).map_err(|error| problem(StatusCode::BAD_REQUEST, error.to_string()))?;
+        let id = AccountId::new(path_text(id)?)
+            .map_err(|error| problem(StatusCode::BAD_REQUEST, error.to_string()))?;
         let account = ledger::read::account(&self.pool, &id).await.map_err(|error| {
             tracing::warn!(%error, "cannot read an account");
             problem(

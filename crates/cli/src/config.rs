@@ -1,6 +1,7 @@
 //! The configuration: environment first, then `bursar.toml`, then defaults. An unknown key is an error.
 
 mod secret;
+mod unread;
 
 use crate::address::Address;
 use crate::masked;
@@ -340,7 +341,7 @@ impl Config {
     }
 
     pub fn parse(text: &str) -> Result<Self> {
-        let config: Self = toml::from_str(text)?;
+        let config: Self = toml::from_str(text).map_err(|error| anyhow!(unread::told(&error, text)))?;
         config.check()?;
         Ok(config)
     }
@@ -729,7 +730,7 @@ mod tests {
         };
         check("colour = 1", "unknown field `colour`");
         check("[credits]\nscale = 13", "credits.scale");
-        check("[credits]\nburn_order = [\"newest\"]", "unknown variant `newest`");
+        check("[credits]\nburn_order = [\"newest\"]", "expected one of `expiry`");
         check("[rate.XYZQ]\ncredits_per_unit = \"1\"", "ISO 4217");
         let priced = |amount: &str| {
             format!(
@@ -742,7 +743,7 @@ mod tests {
         check(&priced("JPY = \"10.50\""), "at most 0 decimal places");
         check(&priced("USD = \"10.001\""), "at most 2 decimal places");
         check(&priced("USD = \"10\", usd = \"20\""), "stands twice");
-        check("[accounts]\nrate_applies_to = \"some\"", "unknown variant");
+        check("[accounts]\nrate_applies_to = \"some\"", "expected `any` or `purchases`");
         check("[rate.USD]\ncredits_per_unit = \"-1\"", "more than zero");
         check("[[publishers]]\nuser = \"a\"\nfacts = [\"fact.payment\"]", "verified webhook alone");
         check("[[publishers]]\nuser = \"a\"\nfacts = [\"usage\"]", "fact.usage");

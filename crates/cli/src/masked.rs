@@ -50,18 +50,7 @@ const OPEN: [&str; 16] = [
 
 /// One address, or several with commas between them.
 fn shown(text: &str) -> String {
-    // A comma begins another address where a scheme follows; else it stands between the hosts of one.
-    let mut addresses: Vec<String> = Vec::new();
-    for part in text.split(',') {
-        match addresses.last_mut() {
-            Some(before) if !part.contains("://") => {
-                before.push(',');
-                before.push_str(part);
-            }
-            _ => addresses.push(part.to_owned()),
-        }
-    }
-    let shown: Option<Vec<String>> = addresses.iter().map(|address| one(address)).collect();
+    let shown: Option<Vec<String>> = db::whole_urls(text.trim()).into_iter().map(one).collect();
     // What follows a secret at the end of a query may be another address, or more of the secret.
     let is_told_apart =
         |shown: &Vec<String>| !shown.iter().rev().skip(1).any(|before| before.ends_with(MASK));
@@ -151,6 +140,7 @@ mod tests {
             "postgres://a:***@h1:5432,h2:5433,[::1]:5434/d",
         );
         check("amqp://a:hu,sh@h1,h2/%2f?heartbeat=5", "amqp://a:***@h1,h2/%2f?heartbeat=5");
+        check("amqp://a:hush@h1/v, amqps://b:hush@h2/v ", "amqp://a:***@h1/v,amqps://b:***@h2/v");
         check("amqp://a:hush@h1/v,amqps://b:hush@h2:5671/v", "amqp://a:***@h1/v,amqps://b:***@h2:5671/v");
     }
 
@@ -172,6 +162,12 @@ mod tests {
             "postgres://a:hush",
             "postgres://a:hush/d",
             "hush hush://h/d",
+            "postgres://a:1234/hush@h/d",
+            "postgres://a:1234?hush@h/d",
+            "postgres://a:1234#hush@h/d",
+            "postgres://a:hush@h/d?password=hu@sh",
+            "postgres://a:x@h/d,hush@g/e",
+            "amqp://a:x@h1/v,amqp://b:hu/sh@h2/v",
         ] {
             assert_eq!(shown(wrong), MASK, "{wrong}");
         }

@@ -9,6 +9,7 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Consumer};
 use serde_json::Value;
+use std::io::Write;
 
 /// Events ahead of the reader; a stream insists on a limit.
 const PREFETCH: u16 = 500;
@@ -79,14 +80,43 @@ impl Subscriber {
         Ok(Self { channel, consumer, acknowledges })
     }
 
-    /// Waits for the next event.
+    /// Waits for the next event. What is none is said on stderr and passed over: whoever may write to the exchange could else
+    /// keep every subscriber from what follows.
     pub async fn next(&mut self) -> Result<Value> {
-        let delivery =
-            self.consumer.next().await.ok_or_else(|| anyhow!("the broker ended the subscription"))??;
-        let event = serde_json::from_slice(&delivery.data).context("an event that is not JSON")?;
-        if self.acknowledges {
-            self.channel.basic_ack(delivery.delivery_tag, BasicAckOptions::default()).await?;
+        loop {
+            let delivery =
+                self.consumer.next().await.ok_or_else(|| anyhow!("the broker ended the subscription"))??;
+            if self.acknowledges {
+                self.channel.basic_ack(delivery.delivery_tag, BasicAckOptions::default()).await?;
+            }
+            match read(&delivery.data) {
+                Ok(event) => return Ok(event),
+                Err(why) => drop(writeln!(std::io::stderr(), "bursar: {why}")),
+            }
         }
-        Ok(event)
+    }
+}
+
+/// Or what is said of it: nothing of what it holds.
+fn read(body: &[u8]) -> Result<Value, String> {
+    serde_json::from_slice(body).map_err(|_| {
+        format!("expected an event as JSON, got {} bytes that are none: passed over", body.len())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_event_is_said_and_not_quoted() {
+        assert_eq!(read(br#"{"type":"x"}"#).unwrap()["type"], "x");
+        for odd in [&b"hush"[..], b"", b"\xff\x1b[2J", b"{\"hush\":"] {
+            let why = read(odd).unwrap_err();
+            assert_eq!(
+                why,
+                format!("expected an event as JSON, got {} bytes that are none: passed over", odd.len())
+            );
+        }
     }
 }

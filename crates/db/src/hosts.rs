@@ -229,7 +229,11 @@ fn refuse(url: &ServerUrl, hosts: usize) -> Result<(), Error> {
 /// waits 40 ms for a delayed acknowledgement.
 fn options(url: &ServerUrl, name: &str) -> Result<PgConnectOptions, Error> {
     let options: Result<PgConnectOptions, _> = url.text().parse();
-    let options = options.map_err(|error| Error::Url(format!("{url:?}: {error}")))?;
+    let options = options.map_err(|_| {
+        // The driver's own words may quote a piece of the URL.
+        let why = "a host, path or parameter that the driver does not read; expected postgres://user:password@host:port/database";
+        Error::Url(why.to_owned())
+    })?;
     let options = if url.is_ipv6() { options.host(url.host()) } else { options };
     let is_loopback = matches!(options.get_host(), "localhost" | "127.0.0.1" | "::1");
     let options = match options.get_ssl_mode() {

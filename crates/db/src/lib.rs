@@ -18,7 +18,7 @@ mod work;
 
 pub use hosts::{Hosts, expect_sessions, place, unless_moved};
 pub use sqlx::PgConnection;
-pub use urls::ServerUrl;
+pub use urls::{ServerUrl, whole_urls};
 pub use work::Work;
 
 use secrecy::SecretString;

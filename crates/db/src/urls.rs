@@ -1,7 +1,10 @@
 //! A server's URL that may name several hosts.
 //!
 //! `scheme://user:password@first:5432,second:5432,[2001:db8::1]/path?query` is one URL with a list of hosts; whole URLs
-//! separated by commas are the same list written out, for hosts that differ in more. Errors never say a password.
+//! separated by commas are the same list written out, for hosts that differ in more.
+//!
+//! Errors say the form alone and quote nothing: a password with a sign that is not encoded as it should be ends up wherever a
+//! host, a port or a path is expected.
 
 use std::fmt;
 
@@ -92,7 +95,7 @@ impl fmt::Debug for ServerUrl {
 }
 
 /// Splits at the commas that another URL follows.
-fn whole_urls(text: &str) -> Vec<&str> {
+pub fn whole_urls(text: &str) -> Vec<&str> {
     let mut urls = Vec::new();
     let mut from = 0;
     for (at, _) in text.match_indices(',') {
@@ -107,11 +110,17 @@ fn whole_urls(text: &str) -> Vec<&str> {
     urls
 }
 
+/// Else the part of a password before such a sign would be taken for a host or its port.
+const ENCODE: &str = "encode / ? # @ in the password as %2F %3F %23 %40";
+
 fn hosts_of(url: &str) -> Result<Vec<ServerUrl>, String> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err("expected scheme://user:password@host:port/..., got no ://".to_owned());
     };
     let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    if rest.contains('@') {
+        return Err(format!("expected no @ behind the hosts: {ENCODE}, and @ elsewhere as %40"));
+    }
     let (login, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
     let (path, query) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
     let hosts: Vec<&str> = hosts.split(',').map(str::trim).collect();
@@ -132,18 +141,19 @@ fn host_and_port(text: &str) -> Result<(&str, Option<u16>), String> {
         None => text.split_at(text.find(':').unwrap_or(text.len())),
     };
     if host.starts_with('[') && host[1..host.len() - 1].parse::<std::net::Ipv6Addr>().is_err() {
-        return Err(format!("expected an IPv6 address in brackets, got {host}"));
+        return Err("expected an IPv6 address in brackets, got something else in them".to_owned());
     }
     match port.strip_prefix(':') {
         None if port.is_empty() => Ok((host, None)),
-        Some(port) if port.contains(':') => {
-            Err(format!("expected an IPv6 address in brackets like [::1]:5432, got {text}"))
-        }
+        Some(port) if port.contains(':') => Err(
+            "expected host:port, got more than one colon; an IPv6 address stands in brackets like [::1]:5432"
+                .to_owned(),
+        ),
         Some(number) => match number.parse::<u16>() {
             Ok(port @ 1..) => Ok((host, Some(port))),
-            _ => Err(format!("expected a port from 1 to 65535 after {host}:, got {number:?}")),
+            _ => Err(format!("expected a port from 1 to 65535 after a host's colon, got none; {ENCODE}")),
         },
-        None => Err(format!("expected host:port, got {text}")),
+        None => Err("expected host:port, got a text between ] and the port".to_owned()),
     }
 }
 
@@ -200,14 +210,36 @@ mod tests {
             ("localhost:5432", "://"),
             ("postgres://ada:hush@one,,two/x", "each comma"),
             ("postgres://ada:hush@one,/x", "each comma"),
-            ("postgres://ada:hush@one:0/x", "1 to 65535 after one:"),
-            ("postgres://ada:hush@one:port,two/x", "\"port\""),
+            ("postgres://ada:hush@one:0/x", "1 to 65535"),
+            ("postgres://ada:hush@one:port,two/x", "1 to 65535"),
+            ("postgres://ada:hush", "1 to 65535"),
+            ("postgres://ada:hush/tail", "1 to 65535"),
+            ("postgres://ada:hush:x", "one colon"),
             ("postgres://ada:hush@::1:5432/x", "in brackets"),
             ("postgres://ada:hush@[::g]/x", "IPv6"),
             ("postgres://ada:hush@[::1]5432/x", "host:port"),
         ] {
             let why = ServerUrl::all(url).unwrap_err();
             assert!(why.contains(part) && !why.contains("hush"), "{url}: {why}");
+        }
+    }
+
+    /// `postgres://ada:1234/tail@h/d` is no host of the name `ada`.
+    #[test]
+    fn a_password_that_is_not_encoded_is_neither_a_host_nor_told() {
+        for sign in ['/', '?', '#'] {
+            for password in [format!("hush{sign}tail"), format!("1234{sign}hush"), format!("{sign}hush")] {
+                for url in [
+                    format!("postgres://ada:{password}@h/d"),
+                    format!("postgres://ada:{password}@h:1,g:2/d?sslmode=require"),
+                    format!("amqp://ada:x@g/v,amqp://ada:{password}@h/v"),
+                ] {
+                    let why = ServerUrl::all(&url).unwrap_err();
+                    assert!(why.contains("%2F %3F %23 %40"), "{url}: {why}");
+                    let told = ["hush", "tail", "1234", "ada"].into_iter().find(|part| why.contains(part));
+                    assert_eq!(told, None, "{url}: {why}");
+                }
+            }
         }
     }
 

@@ -34,7 +34,7 @@ impl Letter {
     pub fn read(incoming: &Incoming, settings: &processors::Settings, now: OffsetDateTime) -> Self {
         let death = incoming.death.clone().unwrap_or_else(|| match &incoming.unreadable {
             Some(unreadable) => stray(incoming, code::UNREADABLE, unreadable.reason()),
-            None => stray(incoming, "unexplained", UNEXPLAINED.to_owned()),
+            None => stray(incoming, crate::code::UNEXPLAINED, UNEXPLAINED.to_owned()),
         });
         let returned = incoming.returned.clone();
         let first_failed_at = returned.as_ref().map_or(now, |returned| returned.first_failed_at);
@@ -77,7 +77,13 @@ impl Letter {
 
     /// The kind of failure it is one of.
     pub fn fingerprint(&self) -> String {
-        fingerprint::of(&self.worker, self.fact_kind(), &self.code, &self.reason)
+        let worker = fingerprint::worker(&self.worker);
+        // What a stranger can write differently in every message makes no kind of its own.
+        match (worker, self.code.as_str()) {
+            (None, _) => fingerprint::of(fingerprint::FOREIGN, None, "", ""),
+            (Some(worker), code::UNREADABLE) => fingerprint::of(worker, None, code::UNREADABLE, ""),
+            (Some(worker), code) => fingerprint::of(worker, self.fact_kind(), code, &self.reason),
+        }
     }
 
     /// The type of its fact as far as it is one of ours: what anybody makes up is no kind of failure of its own.
@@ -171,5 +177,44 @@ fn stray(incoming: &Incoming, code: &str, reason: String) -> Death {
         code: code.to_owned(),
         reason,
         at: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn kind(worker: &str, code: &str, reason: &str) -> String {
+        let death = Death {
+            worker: worker.to_owned(),
+            queue: "q".to_owned(),
+            code: code.to_owned(),
+            reason: reason.to_owned(),
+            at: None,
+        };
+        let incoming = Incoming { death: Some(death), ..Incoming::default() };
+        Letter::read(&incoming, &processors::Settings::default(), OffsetDateTime::UNIX_EPOCH).fingerprint()
+    }
+
+    /// Whoever may publish at all could else raise an alert with every message.
+    #[test]
+    fn what_a_stranger_writes_differently_each_time_makes_no_kinds() {
+        let of_gate = kind("gate", code::UNREADABLE, "the header \\xff is no UTF-8");
+        assert_eq!(
+            of_gate,
+            kind("gate", code::UNREADABLE, "the routing key zz is no UTF-8, the rest malformed")
+        );
+        assert_ne!(of_gate, kind("ledger", code::UNREADABLE, "the header \\xff is no UTF-8"));
+        let foreign: BTreeSet<String> = [
+            kind("anybody", "unexplained", "a"),
+            kind("somebody", "malformed", "b"),
+            kind("", code::UNREADABLE, "c"),
+            kind("Gate", "d", "e"),
+        ]
+        .into();
+        assert_eq!(foreign.len(), 1);
+        assert!(!foreign.contains(&of_gate));
+        assert_ne!(kind("gate", "malformed", "a"), kind("gate", "malformed", "b"));
     }
 }

@@ -13,6 +13,7 @@
 
 pub mod acts;
 pub mod alerts;
+pub mod code;
 mod fingerprint;
 mod letter;
 pub mod read;

@@ -1,5 +1,6 @@
 //! Who may say what: the two doors of the gate, and what may come through each.
 
+use crate::code;
 use bus::{Incoming, exchange, queue};
 use domain::envelope::{CONTENT_TYPE, InvalidEnvelope, Unreadable, is_batch};
 use domain::{Envelope, FactKind};
@@ -52,12 +53,12 @@ impl Door {
             vec![Err(Refused { body: message.body.clone(), content_type: None, code, reason })]
         };
         let Ok(text) = std::str::from_utf8(&message.body) else {
-            return whole("malformed", "expected JSON in UTF-8, got other bytes".to_owned());
+            return whole(code::MALFORMED, "expected JSON in UTF-8, got other bytes".to_owned());
         };
         if !is_batch(message.content_type.as_deref()) {
             let read = self
                 .parse(text, now)
-                .map_err(|error| ("malformed", error.to_string()))
+                .map_err(|error| (code::MALFORMED, error.to_string()))
                 .and_then(|envelope| self.admit(envelope, message, credits_scale));
             return match read {
                 Ok(envelope) => vec![Ok(envelope)],
@@ -69,7 +70,7 @@ impl Door {
             Door::Inbound(_) => Envelope::parse_stated_batch(text, now),
         };
         match batch {
-            Err(error) => whole("malformed", error.to_string()),
+            Err(error) => whole(code::MALFORMED, error.to_string()),
             Ok(read) => one_kind(read)
                 .into_iter()
                 .map(|read| self.admit_element(read, message, credits_scale))
@@ -97,7 +98,7 @@ impl Door {
             reason,
         };
         match read {
-            Err((element, error)) => Err(refused(element, "malformed", error)),
+            Err((element, error)) => Err(refused(element, code::MALFORMED, error)),
             Ok(envelope) => {
                 let text = envelope.to_json();
                 self.admit(envelope, message, credits_scale)
@@ -112,7 +113,7 @@ impl Door {
         message: &Incoming,
         credits_scale: u32,
     ) -> Result<Envelope, (&'static str, String)> {
-        envelope.fact.check(credits_scale).map_err(|reason| ("malformed", reason))?;
+        envelope.fact.check(credits_scale).map_err(|reason| (code::MALFORMED, reason))?;
         match self {
             Door::Verified => Ok(envelope),
             Door::Inbound(publishers) => {
@@ -145,7 +146,7 @@ fn one_kind(read: Vec<Result<Envelope, Unreadable>>) -> Vec<Element> {
 
 impl Publishers {
     fn check(&self, user: Option<&str>, kind: FactKind) -> Result<(), (&'static str, String)> {
-        let forbidden = |reason: String| Err(("forbidden", reason));
+        let forbidden = |reason: String| Err((code::FORBIDDEN, reason));
         if kind.is_money() {
             return forbidden(format!(
                 "{kind} is accepted from {} alone: only a verified webhook may speak of money",
@@ -174,7 +175,7 @@ impl Publishers {
 
     fn check_source(&self, user: Option<&str>, source: &str) -> Result<(), (&'static str, String)> {
         let speaker = user.map(|user| Speaker::Publisher(user.to_owned()));
-        self.1.check(speaker.as_ref(), source).map_err(|reason| ("forbidden", reason))
+        self.1.check(speaker.as_ref(), source).map_err(|reason| (code::FORBIDDEN, reason))
     }
 }
 

@@ -12,6 +12,7 @@
 //! Order: insert, publish with confirms, commit, acknowledge. A crash in between repeats what was published, and the
 //! readers make repeats harmless; nothing is lost.
 
+pub mod code;
 mod difference;
 mod door;
 pub mod erasure;

@@ -5,7 +5,7 @@
 //! conflict, see [`domain::rendering`]; what counts by itself (usage, a grant) is the same to the letter, or a conflict.
 
 use crate::store::Admitted;
-use crate::{ADDED, ADMITTED, Candidate, KEPT, RECOGNISED, REPEAT, difference, unrecognised};
+use crate::{ADDED, ADMITTED, Candidate, KEPT, RECOGNISED, REPEAT, code, difference, unrecognised};
 use bus::Verdict;
 use domain::fact::{Unrecognised, UnrecognisedWhy};
 use domain::rendering::{self, union};
@@ -42,9 +42,9 @@ impl Ruling {
             Ruling::Adds(_) => ADDED,
             Ruling::Elsewhere(candidate) => {
                 let reason = format!("expected a fact under {} once, got it again", candidate.envelope.cause);
-                Verdict::Dead { code: "conflict", reason }
+                Verdict::Dead { code: code::CONFLICT, reason }
             }
-            Ruling::Conflict(reason) => Verdict::Dead { code: "conflict", reason },
+            Ruling::Conflict(reason) => Verdict::Dead { code: code::CONFLICT, reason },
         }
     }
 

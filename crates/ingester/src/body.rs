@@ -174,6 +174,7 @@ fn refuse(why: Why) -> Response {
         | Why::SlowAnswer
         | Why::Unanswered
         | Why::Ambiguous
+        | Why::Path
         | Why::Tokens => {
             (StatusCode::SERVICE_UNAVAILABLE, "too much is in hand: send it again later".to_owned())
         }

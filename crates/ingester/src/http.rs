@@ -5,6 +5,7 @@ use crate::body::Room;
 use crate::door::{Caller, Limits, Why, count};
 use crate::intake::{Intake, Rejected};
 use crate::tokens::Scope;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -19,6 +20,9 @@ pub(crate) const PROBLEM: &str = "application/problem+json";
 
 /// When to come again, where nothing better is known.
 pub(crate) const RETRY_AFTER_S: u64 = 5;
+
+/// The door of what comes to none of ours.
+const OTHER: &str = "other";
 
 type MaybeCaller = Option<Extension<Caller>>;
 
@@ -44,12 +48,17 @@ pub fn routes(intake: Intake, access: Arc<Access>, limits: &Limits) -> Router {
 async fn webhook(
     State(routes): State<Routes>,
     caller: MaybeCaller,
-    Path(name): Path<String>,
+    path: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
+    let name = match path_text(path) {
+        Ok(name) => name,
+        Err(refused) => return answered(OTHER, Err(refused)),
+    };
     let Some(processor) = processors::find(&name) else {
         let known = processors::ALL.map(|processor| processor.name).join(", ");
-        return problem(StatusCode::NOT_FOUND, format!("expected a processor of {known}"));
+        let unknown = problem(StatusCode::NOT_FOUND, format!("expected a processor of {known}"));
+        return answered(OTHER, Err(unknown));
     };
     let answer = routes.take_webhook(processor, caller.as_deref(), request).await;
     answered(processor.name, answer)
@@ -100,6 +109,16 @@ impl Routes {
         self.intake.make_durable(envelopes).await.map_err(refusal)?;
         Ok(count)
     }
+}
+
+/// What stands in a path, decoded; else the answer.
+#[expect(clippy::result_large_err, reason = "the error is the answer, and goes straight out")]
+pub fn path_text(path: Result<Path<String>, PathRejection>) -> Result<String, Response> {
+    let refused = |_| {
+        count("http", Why::Path);
+        problem(StatusCode::BAD_REQUEST, "expected a path in UTF-8, got one that is none".to_owned())
+    };
+    path.map(|Path(text)| text).map_err(refused)
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {

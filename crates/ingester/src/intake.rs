@@ -1,5 +1,6 @@
 //! The one function behind every door: verify, translate, make durable.
 
+use crate::code;
 use crate::tokens::Token;
 use bus::{Message, Namespace, Publisher, exchange, header};
 use db::kept::KeptMessage;
@@ -52,10 +53,10 @@ impl Rejected {
     /// The code of a dead letter, and the label of the metric.
     pub fn code(&self) -> &'static str {
         match self {
-            Rejected::Malformed(_) => "malformed",
-            Rejected::Unverified(_) => "unverified",
-            Rejected::Forbidden(_) => "forbidden",
-            Rejected::NowhereDurable(_) => "nowhere_durable",
+            Rejected::Malformed(_) => code::MALFORMED,
+            Rejected::Unverified(_) => code::UNVERIFIED,
+            Rejected::Forbidden(_) => code::FORBIDDEN,
+            Rejected::NowhereDurable(_) => code::NOWHERE_DURABLE,
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod access;
 mod body;
+pub mod code;
 mod door;
 mod http;
 mod intake;
@@ -16,7 +17,7 @@ mod tokens;
 
 pub use access::Access;
 pub use door::{Caller, Limits, Proxies, ProxyHeader, listen, serve};
-pub use http::{problem, routes};
+pub use http::{path_text, problem, routes};
 pub use intake::{Intake, Rejected, Secrets};
 pub use kept::sweep;
 pub use raw::RawQueue;

@@ -1,5 +1,6 @@
 //! The queue of raw deliveries: webhooks that a gateway received and passed on as they came.
 
+use crate::code;
 use crate::door::BODY_MAX;
 use crate::intake::{Intake, Rejected};
 use bus::{Decoded, Fate, Fated, Incoming, Settled, Verdict, header, queue};
@@ -83,7 +84,7 @@ impl bus::Worker for RawQueue {
             return vec![Decoded::Bad {
                 body: message.body.clone(),
                 content_type: None,
-                code: "malformed",
+                code: code::MALFORMED,
                 reason,
             }];
         }
@@ -95,7 +96,7 @@ impl bus::Worker for RawQueue {
                 received_at,
             }),
             Err(reason) => {
-                Decoded::Bad { body: message.body.clone(), content_type: None, code: "malformed", reason }
+                Decoded::Bad { body: message.body.clone(), content_type: None, code: code::MALFORMED, reason }
             }
         }]
     }

@@ -30,10 +30,8 @@ impl FromStr for Scope {
     fn from_str(text: &str) -> Result<Self, InvalidToken> {
         let known = Self::ALL.map(Scope::as_str).join(", ");
         Self::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or_else(|| {
-            InvalidToken(format!(
-                "expected a scope of {known}, got {:?}",
-                text.chars().take(40).collect::<String>()
-            ))
+            // Not what came: a token stands there where somebody took the form for another.
+            InvalidToken(format!("expected a scope of {known}, got something else"))
         })
     }
 }
@@ -159,6 +157,14 @@ mod tests {
         for wrong in ["@", "@gate*", "@gateway/*|", "@paddle", "@a@b*"] {
             let error = parse(wrong).unwrap_err().to_string();
             assert!(error.contains("token \"gateway\": expected a source such as"), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn no_part_of_a_token_is_told_where_a_scope_is_expected() {
+        for wrong in ["hush:hush:00", "a:hush:00", "a:facts+hush:00", "a:hush:hush@gateway"] {
+            let error = Token::parse(wrong).unwrap_err().to_string();
+            assert!(error.starts_with("expected a scope of facts,") && !error.contains("hush"), "{error}");
         }
     }
 

@@ -17,6 +17,7 @@
 //!
 //! Lots, journal and facts need no locks of their own: they belong to an account or a payment that is locked.
 
+pub mod code;
 pub mod read;
 pub mod rebuild;
 mod store;
@@ -29,7 +30,7 @@ use db::chain::GENESIS;
 use db::outbox::StoredEvent;
 use domain::envelope;
 use domain::event::{Event, SOURCE_LEDGER};
-use domain::ledger::{Books, Outcome, RecordedRules, Refusal, Rules, decide};
+use domain::ledger::{Books, Outcome, RecordedRules, Rules, decide};
 use domain::{Cause, Envelope, PaymentId};
 use sqlx::types::Json;
 use std::sync::Arc;
@@ -135,7 +136,8 @@ impl bus::Worker for Ledger {
     }
 
     fn decode(&self, message: &Incoming, now: OffsetDateTime) -> Vec<Decoded<Envelope>> {
-        let bad = |body, content_type, reason| Decoded::Bad { body, content_type, code: "malformed", reason };
+        let bad =
+            |body, content_type, reason| Decoded::Bad { body, content_type, code: code::MALFORMED, reason };
         let Ok(text) = std::str::from_utf8(&message.body) else {
             return vec![bad(
                 message.body.clone(),
@@ -244,7 +246,7 @@ fn settle(
         Ok(decided) => decided,
         Err(refusal) => {
             shelf.facts.push(store::SettledFact::new(envelope, REFUSED, None));
-            return Verdict::Dead { code: code(&refusal), reason: refusal.to_string() };
+            return Verdict::Dead { code: code::of(&refusal), reason: refusal.to_string() };
         }
     };
     let contradicts = decision.outcome == Outcome::Contradicts;
@@ -258,12 +260,4 @@ fn settle(
     shelf.journal.extend(decision.transactions);
     shelf.facts.push(store::SettledFact::new(envelope, decision.outcome.as_str(), payment));
     Verdict::Done(decision.outcome.as_str())
-}
-
-/// The machine-readable code of a dead letter.
-fn code(refusal: &Refusal) -> &'static str {
-    match refusal {
-        Refusal::TwoDelivered(..) => "two_payments",
-        Refusal::TooManyCredits(_) => "too_many_credits",
-    }
 }

@@ -5,7 +5,7 @@ use super::{Context, Worker};
 use crate::backoff::Delays;
 use crate::message::{Incoming, Message, header};
 use crate::publisher::PublishError;
-use crate::returned::{Address, Attempt, Death, Part, Replayed, shortened};
+use crate::returned::{Address, Attempt, Death, Part, Replayed, parse_attempts, shortened};
 use crate::topology::exchange;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -173,14 +173,58 @@ impl From<Message> for Parcel {
 impl Parcel {
     /// It was sent with no other.
     fn failed<W: Worker>(&mut self, error: &PublishError) {
-        let PublishError::Objected(_) = error else { return };
+        let PublishError::Objected(why) = error else { return };
         self.objections += 1;
+        if let Some(size_max) = size_max(why) {
+            self.shrink::<W>(size_max);
+        }
         if self.objections == OBJECTIONS_MAX {
             self.message.headers.retain(|name, _| name.starts_with(header::OWN));
             let message_id = self.message.message_id.as_str();
             tracing::error!(worker = W::NAME, message_id, "goes on without the headers of its publisher");
         }
     }
+}
+
+impl Parcel {
+    /// The broker takes no larger body. What of the properties cannot be read goes first; then what of the body is too much, for
+    /// a letter with a part of it is worth more than a lane that stands still.
+    fn shrink<W: Worker>(&mut self, size_max: usize) {
+        let Message { headers, body, message_id, .. } = &mut self.message;
+        let set_aside = headers.remove(header::UNREADABLE).and_then(|length| length.parse::<usize>().ok());
+        body.drain(..set_aside.unwrap_or(0).min(body.len()));
+        let size = body.len();
+        if size > size_max {
+            body.truncate(size_max);
+            let note = format!(
+                "RabbitMQ takes messages of {size_max} bytes at most: of this one's {size} bytes only the first are kept"
+            );
+            match headers.get_mut(header::DEAD_REASON) {
+                Some(reason) => *reason = format!("{note}. {reason}"),
+                None => {
+                    let told = headers.get(header::ATTEMPTS).map(|text| parse_attempts(text));
+                    let mut attempts = told.unwrap_or_default();
+                    attempts.push(Attempt::new(OffsetDateTime::now_utc(), &note));
+                    let attempts = serde_json::to_string(&attempts).expect("attempts hold times and texts");
+                    headers.insert(header::ATTEMPTS.to_owned(), attempts);
+                }
+            }
+        }
+        tracing::error!(
+            worker = W::NAME,
+            message_id = message_id.as_str(),
+            size,
+            size_max,
+            "made small enough"
+        );
+    }
+}
+
+/// The limit that the broker names where a message is beyond it: only its words say so.
+fn size_max(why: &str) -> Option<usize> {
+    let (_, told) = why.split_once("max size ")?;
+    let digits = told.find(|c: char| !c.is_ascii_digit()).unwrap_or(told.len());
+    told[..digits].parse().ok().filter(|size| *size > 0)
 }
 
 fn last<T>(list: &[T], count: usize) -> Range<usize> {
@@ -200,3 +244,6 @@ fn replay_outcomes(context: &Context, messages: &[Incoming], outcomes: ReplayOut
     let id = format!("{}-{}+{}", first.replay, first.letter, told.len() - 1);
     Some(Message::new(context.namespace.name(exchange::DEAD), REPLAYED, id, "application/json", None, body))
 }
+
+#[cfg(test)]
+mod tests;

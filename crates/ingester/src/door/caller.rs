@@ -113,10 +113,12 @@ impl Proxies {
     /// cannot be read ends the search at the last who could be.
     fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut nearest = peer;
-        let lines = headers.get_all(self.header.name());
-        let elements: Vec<&str> =
-            lines.iter().flat_map(|line| line.to_str().unwrap_or("").split(',')).collect();
-        let mut hops = elements.iter().rev().map(|element| self.header.address(element));
+        // Each element by itself: of one that a stranger wrote nothing reaches those that the proxies added.
+        let lines: Vec<&[u8]> =
+            headers.get_all(self.header.name()).iter().map(|line| line.as_bytes()).collect();
+        let elements = lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
+        let mut hops =
+            elements.map(|element| str::from_utf8(element).ok().and_then(|text| self.header.address(text)));
         while self.trusts(nearest) {
             match hops.next() {
                 Some(Some(address)) => nearest = address,
@@ -130,14 +132,22 @@ impl Proxies {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderName;
+    use axum::http::{HeaderName, HeaderValue};
 
     #[track_caller]
     fn check(header: ProxyHeader, peer: &str, lines: &[(&'static str, &str)], expect: &str) {
+        let lines: Vec<_> = lines.iter().map(|(name, line)| (*name, line.as_bytes())).collect();
+        check_bytes(header, peer, &lines, expect);
+    }
+
+    #[track_caller]
+    fn check_bytes(header: ProxyHeader, peer: &str, lines: &[(&'static str, &[u8])], expect: &str) {
         let proxies = ["10.0.0.0/8", "2001:db8:aa::1"].map(str::to_owned);
         let proxies = Proxies::parse(&proxies, header).unwrap();
-        let headers =
-            lines.iter().map(|(name, line)| (HeaderName::from_static(name), line.parse().unwrap())).collect();
+        let line = |(name, line): &(&'static str, &[u8])| {
+            (HeaderName::from_static(name), HeaderValue::from_bytes(line).unwrap())
+        };
+        let headers = lines.iter().map(line).collect();
         let client = proxies.client(peer.parse().unwrap(), &headers);
         assert_eq!(client, expect.parse::<IpAddr>().unwrap(), "{peer} {lines:?}");
     }
@@ -171,6 +181,20 @@ mod tests {
         check("for=\"[2001:db8::1]:4711\"", "2001:db8::1");
         check("for=_hidden", "10.0.0.1");
         check("proto=https", "10.0.0.1");
+    }
+
+    #[test]
+    fn what_a_stranger_wrote_hides_nobody_that_a_proxy_added() {
+        let (name, standard) = ("x-forwarded-for", "forwarded");
+        let check = |lines: &[_], expect| check_bytes(ProxyHeader::XForwardedFor, "10.0.0.1", lines, expect);
+        check(&[(name, b"\xff, 198.51.100.1")], "198.51.100.1");
+        check(&[(name, b"caf\xc3\xa9, 198.51.100.1, 10.1.1.1")], "198.51.100.1");
+        check(&[(name, b"\xff"), (name, b"198.51.100.1")], "198.51.100.1");
+        check(&[(name, b"203.0.113.9, \xff, 10.1.1.1")], "10.1.1.1");
+        check(&[(name, b"198.51.100.1, \xff")], "10.0.0.1");
+        let check = |lines: &[_], expect| check_bytes(ProxyHeader::Forwarded, "10.0.0.1", lines, expect);
+        check(&[(standard, b"for=\"\xff\", for=198.51.100.1")], "198.51.100.1");
+        check(&[(standard, b"for=\"a, for=198.51.100.1")], "198.51.100.1");
     }
 
     #[test]

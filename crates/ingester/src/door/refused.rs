@@ -28,6 +28,8 @@ pub enum Why {
     Work,
     /// A header that counts once came twice.
     Ambiguous,
+    /// A path that is no text.
+    Path,
     /// Too many unknown tokens from this address.
     Tokens,
 }
@@ -48,6 +50,7 @@ impl Why {
             Why::Bodies => "bodies",
             Why::Work => "work",
             Why::Ambiguous => "ambiguous",
+            Why::Path => "path",
             Why::Tokens => "tokens",
         }
     }
@@ -83,6 +86,7 @@ impl Turned {
             | Why::Bodies
             | Why::Work
             | Why::Ambiguous
+            | Why::Path
             | Why::Tokens => (StatusCode::SERVICE_UNAVAILABLE, "too many connections: try again later"),
         };
         Self { status, detail }

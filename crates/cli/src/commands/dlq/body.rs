@@ -8,7 +8,9 @@ const SHOWN: usize = 16 * 1024;
 /// `whole`: the command that says all of it.
 pub fn text(body: &[u8], whole: &str) -> String {
     let said = String::from_utf8_lossy(body);
-    let mut text = laid_out(&said).unwrap_or_else(|| said.to_string());
+    let laid_out = laid_out(&said);
+    let is_json = laid_out.is_some();
+    let mut text = laid_out.unwrap_or_else(|| said.to_string());
     let mut notes = Vec::new();
     if text.len() > SHOWN {
         text.truncate(text.floor_char_boundary(SHOWN));
@@ -20,8 +22,16 @@ pub fn text(body: &[u8], whole: &str) -> String {
     if body.is_empty() {
         notes.push("Nothing: the body is empty.".to_owned());
     }
+    if !is_json {
+        text = set_off(&text);
+    }
     let text = Some(text).filter(|text| !text.is_empty());
     text.into_iter().chain(notes).collect::<Vec<_>>().join("\n")
+}
+
+/// Each line behind a sign, so that none can be taken for one of ours. A line of JSON begins with no word of its own.
+fn set_off(text: &str) -> String {
+    text.lines().map(|line| format!("| {line}")).collect::<Vec<_>>().join("\n")
 }
 
 /// JSON with every key, number and text as it was written, in its order: only the space between them is another. Whoever
@@ -87,9 +97,13 @@ mod tests {
         );
         check(" \"text\\u00e9\" ", "\"text\\u00e9\"");
         check("null", "null");
-        check("{\"a\":1", "{\"a\":1");
-        check("{\"a\":1} {}", "{\"a\":1} {}");
-        check("no  JSON\n", "no  JSON\n");
+        check("{\"a\":1", "| {\"a\":1");
+        check("{\"a\":1} {}", "| {\"a\":1} {}");
+        check("no  JSON\n", "| no  JSON");
+        check(
+            "  worker    gate\n\nNothing: the body is empty.",
+            "|   worker    gate\n| \n| Nothing: the body is empty.",
+        );
         check("", "Nothing: the body is empty.");
     }
 
@@ -113,7 +127,7 @@ mod tests {
         let odd = text(b"a\xff", "ask");
         assert_eq!(
             odd,
-            "a\u{fffd}\nIt is no UTF-8: \u{fffd} stands for what can be no text. As it came: ask"
+            "| a\u{fffd}\nIt is no UTF-8: \u{fffd} stands for what can be no text. As it came: ask"
         );
     }
 }

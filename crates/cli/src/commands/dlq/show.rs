@@ -14,7 +14,6 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use dead_letters::read::{self, LetterView};
 use domain::{AccountId, Cause};
 use ledger::read::{self as books, AccountView, FactView};
-use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use uuid::Uuid;
@@ -180,12 +179,7 @@ fn timeline(view: &LetterView) -> Table {
 fn said(view: &LetterView) -> String {
     let letter = view.line.letter;
     let whole = format!("`bursar dlq export {letter} --to FILE`, or `bursar dlq show {letter} --json`");
-    let text = body::text(&view.body, &whole);
-    match serde_json::from_slice::<IgnoredAny>(&view.body) {
-        Ok(_) => text,
-        // Set back, so that no line of it can be taken for one of ours.
-        Err(_) => text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n"),
-    }
+    body::text(&view.body, &whole)
 }
 
 /// The letter with its body as text, and as it came where it is none.
