@@ -350,8 +350,14 @@ fn nothing_is_erased_without_who_did_it_nor_at_a_time_of_choice() {
         for refused in [
             erase("now()"),
             format!("{}; {says} (now() - interval '1 minute', 'ada', 'x', 1, 0, 0)", erase("now()")),
-            format!("{}; {says} (now() - interval '1 day', 'ada', 'x', 1, 0, 0)", erase("now() - interval '1 day'")),
-            format!("{}; {says} (now() + interval '1 day', 'ada', 'x', 1, 0, 0)", erase("now() + interval '1 day'")),
+            format!(
+                "{}; {says} (now() - interval '1 day', 'ada', 'x', 1, 0, 0)",
+                erase("now() - interval '1 day'")
+            ),
+            format!(
+                "{}; {says} (now() + interval '1 day', 'ada', 'x', 1, 0, 0)",
+                erase("now() + interval '1 day'")
+            ),
         ] {
             let done = sqlx::raw_sql(AssertSqlSafe(refused.clone())).execute(&site.pool).await;
             let error = done.err().unwrap_or_else(|| panic!("{refused}: nobody refused it"));

@@ -322,12 +322,16 @@ fn a_right_to_a_column_is_seen_where_none_is_needed() {
         )
         .await;
         let found = standing(&site.pool).await.unwrap();
-        assert_eq!(found.too_much, ["INSERT (source) on erased_facts", "UPDATE (data) on events", "UPDATE (id) on inbox"]);
+        assert_eq!(
+            found.too_much,
+            ["INSERT (source) on erased_facts", "UPDATE (data) on events", "UPDATE (id) on inbox"]
+        );
         assert_eq!(found.too_little, ["UPDATE (refusals) on kept_messages"]);
     });
 }
 
-const NEWEST: &str = "delete from _sqlx_migrations where version = (select max(version) from _sqlx_migrations)";
+const NEWEST: &str =
+    "delete from _sqlx_migrations where version = (select max(version) from _sqlx_migrations)";
 
 #[test]
 fn a_database_with_workers_at_work_is_not_migrated() {
@@ -343,7 +347,9 @@ fn a_database_with_workers_at_work_is_not_migrated() {
             let (status, text) = said(&site, &Settings::default(), arguments).await;
             assert_eq!(status, Some(1), "{text}");
             assert!(
-                text.contains("2 connections named \"bursar workers of the version before\". Stop its workers first"),
+                text.contains(
+                    "2 connections named \"bursar workers of the version before\". Stop its workers first"
+                ),
                 "{text}"
             );
         }
@@ -356,8 +362,14 @@ fn a_database_of_another_version_is_refused() {
         let configuration = Configuration::new("live");
         let settings = settings(&configuration);
         for (change, part) in [
-            ("update _sqlx_migrations set checksum = '' where version = 11", "the migration 11 was another one"),
-            ("update _sqlx_migrations set version = 9999 where version = 11", "the migration 9999, which it does not know"),
+            (
+                "update _sqlx_migrations set checksum = '' where version = 11",
+                "the migration 11 was another one",
+            ),
+            (
+                "update _sqlx_migrations set version = 9999 where version = 11",
+                "the migration 9999, which it does not know",
+            ),
         ] {
             sqlx::query(change).execute(&site.owner).await.unwrap();
             assert!(matches!(db::is_ready(&site.pool).await, Err(db::Error::OtherTables(_))));
@@ -366,5 +378,50 @@ fn a_database_of_another_version_is_refused() {
                 assert!(status == Some(1) && text.contains(part), "{text}");
             }
         }
+    });
+}
+
+/// Workers that nobody stopped, at worst: what is in flight is waited for, and its events are chained with the others.
+#[test]
+fn an_upgrade_loses_no_event_that_was_in_flight() {
+    use sqlx::migrate::Migrator;
+    use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+    run(async |site| {
+        by_owner(&site, "create schema older".to_owned()).await;
+        let options: PgConnectOptions =
+            secrecy::ExposeSecret::expose_secret(&site.owner_url).parse().unwrap();
+        let older = PgPoolOptions::new().connect_lazy_with(options.options([("search_path", "older")]));
+        let released = db::MIGRATIONS.iter().filter(|migration| migration.version < 11).cloned().collect();
+        Migrator::with_migrations(released).run(&older).await.unwrap();
+        let event = |id: u8, sequence: u8| {
+            format!(
+                "insert into events (id, account, sequence, type, time, source, cause, data) values
+                     ('00000000-0000-0000-0000-00000000000{id}', 'a', {sequence}, 'x', now(), 'bursar/ledger', 'paddle/evt_{id}', '{{}}');
+                 update accounts set sequence = {sequence} where account = 'a'"
+            )
+        };
+        sqlx::raw_sql(AssertSqlSafe(format!("insert into accounts (account) values ('a'); {}", event(1, 1))))
+            .execute(&older)
+            .await
+            .unwrap();
+        let mut in_flight = older.begin().await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(event(2, 2))).execute(&mut *in_flight).await.unwrap();
+        let pool = older.clone();
+        let migrating = tokio::spawn(async move { db::MIGRATIONS.run(&pool).await });
+        site.until(
+            "select count(*) from pg_locks where not granted and database = (select oid from pg_database where datname = current_database())",
+            1,
+        )
+        .await;
+        in_flight.commit().await.unwrap();
+        migrating.await.unwrap().unwrap();
+        let (events, chained): (i64, bool) = sqlx::query_as(
+            "select count(*), bool_or(e.sequence = 2 and e.hash = a.events_head) from events e join accounts a using (account)",
+        )
+        .fetch_one(&older)
+        .await
+        .unwrap();
+        assert_eq!((events, chained), (2, true));
+        older.close().await;
     });
 }

@@ -425,7 +425,7 @@ async fn start_all(
             return Ok(());
         }
         // Not as workers that must be gone before anything is migrated.
-        let context = bus::Context { pool: session.door_pool()?, publisher: context.publisher.sibling(), ..context.clone() };
+        let context = bus::Context { pool: session.door_pool()?, ..context.clone() };
         without.iter().try_for_each(|worker| start_worker(*worker, session, &context, intake, running))
     };
     tokio::try_join!(topology, prepare_database(session, migrate))?;

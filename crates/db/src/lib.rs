@@ -273,7 +273,8 @@ pub async fn migrate(pool: &Pool) -> Result<(), Error> {
     // In this order: workers that another process started meanwhile have found the tables as they should be.
     let workers = processes::workers(pool).await?;
     if !workers.is_empty() && !is_ready(pool).await? {
-        let told = workers.iter().map(|(name, connections)| format!("{connections} connections named {name:?}"));
+        let told =
+            workers.iter().map(|(name, connections)| format!("{connections} connections named {name:?}"));
         return Err(Error::AtWork(told.collect::<Vec<_>>().join(", ")));
     }
     Ok(MIGRATIONS.run(pool).await?)
@@ -312,9 +313,15 @@ type Applied = (i64, Vec<u8>);
 fn is_complete(known: &[Applied], applied: &[Applied]) -> Result<bool, Error> {
     for (version, checksum) in applied {
         match known.iter().find(|(known, _)| known == version) {
-            None => return Err(Error::OtherTables(format!("they have the migration {version}, which it does not know"))),
+            None => {
+                return Err(Error::OtherTables(format!(
+                    "they have the migration {version}, which it does not know"
+                )));
+            }
             Some((_, known)) if known != checksum => {
-                return Err(Error::OtherTables(format!("the migration {version} was another one when it was applied")));
+                return Err(Error::OtherTables(format!(
+                    "the migration {version} was another one when it was applied"
+                )));
             }
             Some(_) => {}
         }
@@ -349,7 +356,8 @@ mod tests {
             versions.iter().map(|(version, checksum)| (*version, vec![*checksum])).collect()
         };
         let known = of(&[(1, 1), (2, 2), (4, 4)]);
-        let told = |applied: &[(i64, u8)]| is_complete(&known, &of(applied)).map_err(|error| error.to_string());
+        let told =
+            |applied: &[(i64, u8)]| is_complete(&known, &of(applied)).map_err(|error| error.to_string());
         assert_eq!(told(&[]), Ok(false));
         assert_eq!(told(&[(1, 1), (4, 4)]), Ok(false));
         assert_eq!(told(&[(1, 1), (2, 2), (4, 4)]), Ok(true));

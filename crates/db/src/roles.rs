@@ -79,8 +79,7 @@ pub const RIGHTS: &[Right] = &[
 ];
 
 /// The functions that the role that runs calls. Whatever else a migration makes is not its to call: triggers run without.
-pub const FUNCTIONS: &[&str] =
-    &["erase_texts", "without_texts", "dead_letters_meant", "dead_letter_fits"];
+pub const FUNCTIONS: &[&str] = &["erase_texts", "without_texts", "dead_letters_meant", "dead_letter_fits"];
 
 /// SQLSTATE of a role, a table or a schema that one may not use.
 pub(crate) const FORBIDDEN: &str = "42501";
@@ -127,9 +126,13 @@ async fn taken(owner: &mut PgConnection, role: &str) -> Result<Vec<String>, Erro
     .fetch_optional(owner)
     .await
     .doing("asking who owns the database")?;
-    let mut statements: Vec<String> =
-        functions.into_iter().map(|function| format!("revoke execute on function {function} from {role}")).collect();
-    statements.extend(database.map(|database| format!("revoke temporary on database {database} from public, {role}")));
+    let mut statements: Vec<String> = functions
+        .into_iter()
+        .map(|function| format!("revoke execute on function {function} from {role}"))
+        .collect();
+    statements.extend(
+        database.map(|database| format!("revoke temporary on database {database} from public, {role}")),
+    );
     Ok(statements)
 }
 
@@ -144,7 +147,9 @@ fn statements(schema: &str, role: &str) -> Vec<String> {
         format!("grant usage on schema {schema} to {role}"),
     ];
     // A change that only a function may make, with the rights of its owner, is the fleet's to ask for.
-    statements.extend(FUNCTIONS.iter().map(|function| format!("grant execute on function {schema}.{function} to {role}")));
+    statements.extend(
+        FUNCTIONS.iter().map(|function| format!("grant execute on function {schema}.{function} to {role}")),
+    );
     for Right { table, insert, delete, update } in RIGHTS {
         let mut may = vec!["select".to_owned()];
         may.extend(insert.then(|| "insert".to_owned()));
@@ -249,7 +254,8 @@ fn compare(right: &Right, held: &Held, too_much: &mut Vec<String>, too_little: &
     }
     // With the right to the whole table, told above, come all of its columns.
     let mut beyond = |what: &str, may: &[String], wanted: &[&str]| {
-        let more: Vec<&str> = may.iter().map(String::as_str).filter(|column| !wanted.contains(column)).collect();
+        let more: Vec<&str> =
+            may.iter().map(String::as_str).filter(|column| !wanted.contains(column)).collect();
         if !more.is_empty() && !held.may.iter().any(|may| may == what) {
             too_much.push(format!("{what} ({}) on {}", more.join(", "), right.table));
         }
