@@ -333,3 +333,46 @@ fn a_fact_that_was_changed_is_no_erased_one() {
         fleet.terminate().await;
     });
 }
+
+/// The function takes the fact's words away, and who calls it must be written down, now.
+#[test]
+fn nothing_is_erased_without_who_did_it_nor_at_a_time_of_choice() {
+    run(async |site| {
+        let configuration = Configuration::new("live");
+        let settings = settings(&configuration);
+        let fleet = Bursar::start(&site, &settings, &["up"]).await;
+        state_all(&site).await;
+        site.until(ADMITTED, with_texts().len() as i64 + 1).await;
+        site.until_depth(queue::LEDGER, 0).await;
+        fleet.terminate().await;
+        let says = "insert into erasures (at, by, about, facts, bodies, letters) values";
+        let erase = |at: &str| format!("select * from erase_texts(array['gateway'], array['use_1'], {at})");
+        for refused in [
+            erase("now()"),
+            format!("{}; {says} (now() - interval '1 minute', 'ada', 'x', 1, 0, 0)", erase("now()")),
+            format!(
+                "{}; {says} (now() - interval '1 day', 'ada', 'x', 1, 0, 0)",
+                erase("now() - interval '1 day'")
+            ),
+            format!(
+                "{}; {says} (now() + interval '1 day', 'ada', 'x', 1, 0, 0)",
+                erase("now() + interval '1 day'")
+            ),
+        ] {
+            let done = sqlx::raw_sql(AssertSqlSafe(refused.clone())).execute(&site.pool).await;
+            let error = done.err().unwrap_or_else(|| panic!("{refused}: nobody refused it"));
+            let code = error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
+            assert_eq!(code.as_deref(), Some("23001"), "{refused}: {error}");
+        }
+        assert_eq!(site.number("select count(*) from erased_facts").await, 0);
+        is_proved(&site, &settings).await;
+        // More is written down than was erased.
+        let lie = format!("{}; {says} (now(), 'ada', 'x', 2, 0, 0)", erase("now()"));
+        sqlx::raw_sql(AssertSqlSafe(lie)).execute(&site.pool).await.unwrap();
+        let (_, report) = json_of(&site, &settings, &["ledger", "verify", "--json"]).await;
+        let checks = report["checks"].as_array().unwrap();
+        let broken: Vec<&Value> = checks.iter().filter(|check| check["ok"] == false).collect();
+        assert!(broken.len() == 1 && broken[0]["name"] == "facts_intact", "{broken:#?}");
+        assert_eq!(broken[0]["failed"][0]["got"], "1 erased facts");
+    });
+}

@@ -231,3 +231,197 @@ fn a_rebuild_is_the_owners() {
         assert_eq!(status, Some(0), "{text}");
     });
 }
+
+/// The role that runs, which has the name of its database.
+fn runtime_of(site: &Site) -> String {
+    let url = secrecy::ExposeSecret::expose_secret(&site.database_url);
+    url.split(['/', ':']).find(|part| part.starts_with("bursar_test_")).unwrap().to_owned()
+}
+
+async fn by_owner(site: &Site, statement: String) {
+    let done = sqlx::raw_sql(AssertSqlSafe(statement.clone())).execute(&site.owner).await;
+    done.unwrap_or_else(|error| panic!("{statement}: {error}"));
+}
+
+#[test]
+fn a_temporary_table_named_like_the_catalog_opens_nothing() {
+    run(async |site| {
+        sqlx::raw_sql(ROWS).execute(&site.pool).await.expect("it may add to every table");
+        let attack = |change: &str| {
+            format!(
+                "create temporary table pg_class (oid oid, relowner oid);
+                 insert into pg_class select c.oid, r.oid from pg_catalog.pg_class c, pg_roles r
+                     where c.relname in ('inbox', 'ledger_facts') and r.rolname = current_user;
+                 set local search_path = pg_temp, pg_catalog, public; {change}"
+            )
+        };
+        let changes = [
+            "update public.inbox set fact = 'y' where id = 'evt_1'",
+            "delete from public.ledger_facts where id = 'evt_1'",
+        ];
+        refused(&site, &attack(changes[0])).await;
+        // Also where somebody gave the right to temporary tables back.
+        let runtime = runtime_of(&site);
+        by_owner(&site, format!("grant temporary on database {runtime} to {runtime}")).await;
+        sqlx::raw_sql("create temporary table pg_class (oid oid); drop table pg_temp.pg_class")
+            .execute(&site.pool)
+            .await
+            .expect("it has the right to temporary tables again");
+        for change in changes {
+            refused(&site, &attack(change)).await;
+        }
+    });
+}
+
+#[test]
+fn functions_are_granted_by_name() {
+    run(async |site| {
+        let runtime = runtime_of(&site);
+        by_owner(
+            &site,
+            format!(
+                "create function more() returns void language sql security definer as 'delete from lots';
+                 revoke execute on function more() from public; grant execute on function more() to {runtime}"
+            ),
+        )
+        .await;
+        db::roles::grant(&site.owner, &runtime).await.unwrap();
+        refused(&site, "select more()").await;
+        let may = "select proname::text from pg_proc where pronamespace = current_schema()::regnamespace
+                   and proacl is not null and has_function_privilege(oid, 'execute')
+                   and exists (select from aclexplode(proacl) a where a.grantee = current_user::regrole) order by 1";
+        let mut granted: Vec<&str> = db::roles::FUNCTIONS.to_vec();
+        granted.sort_unstable();
+        assert_eq!(site.texts(may).await, granted);
+    });
+}
+
+#[test]
+fn a_member_of_the_owner_is_an_owner_whether_it_inherits_or_not() {
+    run(async |site| {
+        let runtime = runtime_of(&site);
+        let owner = format!("{runtime}_owner");
+        site.by_server_login(&format!("alter role {runtime} noinherit; grant {owner} to {runtime}")).await;
+        assert!(standing(&site.pool).await.unwrap().is_owner);
+        let (status, text) = said(&site, &Settings::default(), &["migrate", "--grant-to", &runtime]).await;
+        assert!(status == Some(1) && text.contains("is a member of who does (inheriting or not)"), "{text}");
+        site.by_server_login(&format!("revoke {owner} from {runtime}")).await;
+    });
+}
+
+#[test]
+fn a_right_to_a_column_is_seen_where_none_is_needed() {
+    run(async |site| {
+        let runtime = runtime_of(&site);
+        by_owner(
+            &site,
+            format!(
+                "grant update (data) on events to {runtime}; grant update (fact, repeats, id) on inbox to {runtime};
+                 grant insert (source) on erased_facts to {runtime}; revoke update (refusals) on kept_messages from {runtime}"
+            ),
+        )
+        .await;
+        let found = standing(&site.pool).await.unwrap();
+        assert_eq!(
+            found.too_much,
+            ["INSERT (source) on erased_facts", "UPDATE (data) on events", "UPDATE (id) on inbox"]
+        );
+        assert_eq!(found.too_little, ["UPDATE (refusals) on kept_messages"]);
+    });
+}
+
+const NEWEST: &str =
+    "delete from _sqlx_migrations where version = (select max(version) from _sqlx_migrations)";
+
+#[test]
+fn a_database_with_workers_at_work_is_not_migrated() {
+    run(async |site| {
+        let workers = db::worker_pool(&site.database_url, 2, "bursar workers of the version before").unwrap();
+        let _connection = workers.acquire().await.unwrap();
+        let _another = workers.acquire().await.unwrap();
+        // Where nothing is to be migrated, they may work.
+        let (status, text) = said(&site, &Settings::default(), &["migrate"]).await;
+        assert_eq!(status, Some(0), "{text}");
+        sqlx::query(NEWEST).execute(&site.owner).await.unwrap();
+        for arguments in [&["migrate"][..], &["up"]] {
+            let (status, text) = said(&site, &Settings::default(), arguments).await;
+            assert_eq!(status, Some(1), "{text}");
+            assert!(
+                text.contains(
+                    "2 connections named \"bursar workers of the version before\". Stop its workers first"
+                ),
+                "{text}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_database_of_another_version_is_refused() {
+    run(async |site| {
+        let configuration = Configuration::new("live");
+        let settings = settings(&configuration);
+        for (change, part) in [
+            (
+                "update _sqlx_migrations set checksum = '' where version = 11",
+                "the migration 11 was another one",
+            ),
+            (
+                "update _sqlx_migrations set version = 9999 where version = 11",
+                "the migration 9999, which it does not know",
+            ),
+        ] {
+            sqlx::query(change).execute(&site.owner).await.unwrap();
+            assert!(matches!(db::is_ready(&site.pool).await, Err(db::Error::OtherTables(_))));
+            for arguments in [&["up"][..], &["run", "gate"]] {
+                let (status, text) = said(&site, &settings, arguments).await;
+                assert!(status == Some(1) && text.contains(part), "{text}");
+            }
+        }
+    });
+}
+
+/// Workers that nobody stopped, at worst: what is in flight is waited for, and its events are chained with the others.
+#[test]
+fn an_upgrade_loses_no_event_that_was_in_flight() {
+    use sqlx::migrate::Migrator;
+    use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+    run(async |site| {
+        by_owner(&site, "create schema older".to_owned()).await;
+        let options: PgConnectOptions =
+            secrecy::ExposeSecret::expose_secret(&site.owner_url).parse().unwrap();
+        let older = PgPoolOptions::new().connect_lazy_with(options.options([("search_path", "older")]));
+        let released = db::MIGRATIONS.iter().filter(|migration| migration.version < 11).cloned().collect();
+        Migrator::with_migrations(released).run(&older).await.unwrap();
+        let event = |id: u8, sequence: u8| {
+            format!(
+                "insert into events (id, account, sequence, type, time, source, cause, data) values
+                     ('00000000-0000-0000-0000-00000000000{id}', 'a', {sequence}, 'x', now(), 'bursar/ledger', 'paddle/evt_{id}', '{{}}');
+                 update accounts set sequence = {sequence} where account = 'a'"
+            )
+        };
+        sqlx::raw_sql(AssertSqlSafe(format!("insert into accounts (account) values ('a'); {}", event(1, 1))))
+            .execute(&older)
+            .await
+            .unwrap();
+        let mut in_flight = older.begin().await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(event(2, 2))).execute(&mut *in_flight).await.unwrap();
+        let pool = older.clone();
+        let migrating = tokio::spawn(async move { db::MIGRATIONS.run(&pool).await });
+        site.until(
+            "select count(*) from pg_locks where not granted and database = (select oid from pg_database where datname = current_database())",
+            1,
+        )
+        .await;
+        in_flight.commit().await.unwrap();
+        migrating.await.unwrap().unwrap();
+        let (events, chained): (i64, bool) = sqlx::query_as(
+            "select count(*), bool_or(e.sequence = 2 and e.hash = a.events_head) from events e join accounts a using (account)",
+        )
+        .fetch_one(&older)
+        .await
+        .unwrap();
+        assert_eq!((events, chained), (2, true));
+        older.close().await;
+    });
+}

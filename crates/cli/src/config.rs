@@ -379,12 +379,11 @@ impl Config {
         for processor in processors::ALL {
             if let Some(list) = secret(&format!("BURSAR_{}_WEBHOOK_SECRETS", processor.name.to_uppercase()))?
             {
-                let secrets = list.split(',').map(str::trim).filter(|secret| !secret.is_empty());
-                self.webhook_secrets.insert(processor.name.to_owned(), secrets.map(Masked::new).collect());
+                self.webhook_secrets.insert(processor.name.to_owned(), secret::listed(&list));
             }
         }
         if let Some(list) = secret("BURSAR_API_TOKENS")? {
-            self.env_tokens = list.split(',').map(|token| Masked::new(token.trim())).collect();
+            self.env_tokens = secret::listed(&list);
         }
         Ok(())
     }

@@ -421,7 +421,12 @@ async fn start_all(
         workers.into_iter().partition(|worker| worker.needs_database());
     let topology = async {
         declare(&session.topology()?, &context.consume).await?;
-        without.iter().try_for_each(|worker| start_worker(*worker, session, context, intake, running))
+        if without.is_empty() {
+            return Ok(());
+        }
+        // Not as workers that must be gone before anything is migrated.
+        let context = bus::Context { pool: session.door_pool()?, ..context.clone() };
+        without.iter().try_for_each(|worker| start_worker(*worker, session, &context, intake, running))
     };
     tokio::try_join!(topology, prepare_database(session, migrate))?;
     with_database.iter().try_for_each(|worker| start_worker(*worker, session, context, intake, running))

@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::servers::Servers;
 use anyhow::Result;
 use bus::{Broker, Namespace, Publisher, Topology};
+use db::processes::{DOORS, WORKERS};
 use gate::{Door, Gate};
 use ingester::Intake;
 use ledger::Ledger;
@@ -14,9 +15,6 @@ pub const CONFIRM_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The owner's connections: one command, one at a time; the migrator holds a lock on a second.
 const OWNER_CONNECTIONS: u32 = 2;
-
-/// What workers call themselves at the database, before the digest of what they decide by.
-const WORKERS: &str = "bursar workers ";
 
 pub struct Session {
     pub config: Config,
@@ -49,8 +47,17 @@ impl Session {
 
     /// The pool of the fleet's workers; the commands' own may read whole tables.
     pub fn worker_pool(&self) -> Result<db::Pool> {
+        self.pool_of(WORKERS)
+    }
+
+    /// The pool of workers that do without the database's tables: they run while it is migrated.
+    pub fn door_pool(&self) -> Result<db::Pool> {
+        self.pool_of(DOORS)
+    }
+
+    fn pool_of(&self, whose: &str) -> Result<db::Pool> {
         let config = &self.config;
-        let name = format!("{WORKERS}{}", config.digest());
+        let name = format!("{whose}{}", config.digest());
         Ok(db::worker_pool(&config.database_url.0, config.limits.database_connections, &name)?)
     }
 
@@ -74,8 +81,9 @@ impl Session {
     /// Whether workers are at work that decide by another configuration, or are of another version, than this command.
     pub async fn fleet_differs(&self) -> Result<bool> {
         let digest = self.config.digest();
-        let names = db::processes::connected(&self.pool, WORKERS).await?;
-        Ok(names.iter().any(|name| name[WORKERS.len()..] != digest))
+        let mut names = db::processes::connected(&self.pool, WORKERS).await?;
+        names.extend(db::processes::connected(&self.pool, DOORS).await?);
+        Ok(names.iter().any(|name| !name.ends_with(&digest)))
     }
 
     pub fn namespace(&self) -> Result<Namespace> {

@@ -1,8 +1,12 @@
 -- Events are chained by hash, as the journal is, and neither they nor facts can be changed by who runs the fleet.
--- An older fleet cannot write events any more: it is stopped before this, and the new one started after it.
+-- An older fleet cannot write events any more: it is stopped before this, and the new one started after it (`bursar migrate`
+-- refuses while workers are connected).
 
 -- Every event is hashed and written anew: that may take longer than a statement of the fleet.
 set local statement_timeout = 0;
+
+-- Whoever writes to these has committed before anything is read here, or waits until it is over: no row is left behind.
+lock table accounts, events, inbox, ledger_facts in access exclusive mode;
 
 -- What follows from the hash before and from what an event says. Only for the events that are there: the fleet does it itself.
 create function following_hash(previous bytea, says bytea) returns bytea language sql immutable strict
@@ -44,10 +48,13 @@ update accounts a set events_head = e.hash from events e where e.account = a.acc
 create trigger events_append_only before update or delete or truncate on events
     for each statement execute function refuse_change();
 
+-- They look nowhere but in the catalog, whatever path the session has: a temporary table of the same name is not asked.
+alter function refuse_change() set search_path = pg_catalog, pg_temp;
+
 -- For whoever is not the owner, nor his function: with one role for all it refuses nothing.
-create function refuse_to_others() returns trigger language plpgsql as $$
+create function refuse_to_others() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-    if pg_has_role(current_user, (select relowner from pg_class where oid = tg_relid), 'usage') then
+    if pg_catalog.pg_has_role(current_user, (select c.relowner from pg_catalog.pg_class c where c.oid = tg_relid), 'usage') then
         return coalesce(new, old);
     end if;
     raise exception '% keeps what it was told: % refused', tg_table_name, tg_op using errcode = 'restrict_violation';

@@ -62,6 +62,29 @@ create table erasures (
 );
 create trigger erasures_append_only before update or delete or truncate on erasures
     for each statement execute function refuse_change();
+create index erasures_by_time on erasures (at);
+
+-- Nothing is erased without somebody who did it: it is asked for at the end of the transaction.
+create function expect_erasure() returns trigger language plpgsql as $$
+begin
+    if not exists (select from erasures e where e.at = new.erased_at) then
+        raise exception 'nobody is written down as who erased %/%', new.source, new.id using errcode = 'restrict_violation';
+    end if;
+    return null;
+end
+$$;
+create constraint trigger erased_facts_written_down after insert on erased_facts
+    deferrable initially deferred for each row execute function expect_erasure();
+
+-- A time of an act that is under way: it began within the hour, by a clock that may be a little ahead.
+create function act_of_now(at timestamptz) returns timestamptz language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    if at between now() - interval '1 hour' and now() + interval '5 minutes' then
+        return at;
+    end if;
+    raise exception 'erasing is an act of now (%), not of %', now(), at using errcode = 'restrict_violation';
+end
+$$;
 
 -- Erases the texts of these facts; returns those that had any. Whoever runs it need not have the right to change the inbox.
 create function erase_texts(sources text[], ids text[], since timestamptz) returns table (source text, id text)
@@ -73,7 +96,7 @@ create function erase_texts(sources text[], ids text[], since timestamptz) retur
         where i.erased_at is null and without_texts(i.kind, i.fact) <> i.fact
         order by i.source, i.id for update of i
     ), erased as (
-        update inbox i set fact = w.remains, hash = sha256(convert_to(w.remains, 'UTF8')), erased_at = since
+        update inbox i set fact = w.remains, hash = sha256(convert_to(w.remains, 'UTF8')), erased_at = act_of_now(since)
         from wanted w where i.source = w.source and i.id = w.id
         returning i.source, i.id, i.hash
     )
@@ -83,6 +106,7 @@ $$;
 
 -- With the rights of its owner: it looks nowhere but here, and nobody may call it who was not given that right.
 do $$ begin
-    execute format('alter function erase_texts(text[], text[], timestamptz) set search_path = %I, pg_temp', current_schema());
+    execute format('alter function erase_texts(text[], text[], timestamptz) set search_path = pg_catalog, %I, pg_temp', current_schema());
+    execute format('alter function expect_erasure() set search_path = pg_catalog, %I, pg_temp', current_schema());
 end $$;
 revoke execute on function erase_texts(text[], text[], timestamptz) from public;

@@ -156,12 +156,14 @@ pub(crate) async fn follow(pool: Pool, hosts: Hosts) {
 }
 
 async fn follow_always(pool: &Pool, hosts: &Hosts) {
+    // Nobody's work is done over these connections.
+    let watched = Hosts(hosts.0.iter().map(|host| host.clone().application_name("bursar watch")).collect());
     let mut current = 0;
     let mut watch = None;
     loop {
         if !still_writes(&mut watch).await {
             watch = None;
-            match hosts.search(current).await {
+            match watched.search(current).await {
                 Ok((found, connection)) => {
                     if found != current {
                         turn(pool, &hosts.0[found]);

@@ -78,6 +78,9 @@ pub const RIGHTS: &[Right] = &[
     read("_sqlx_migrations"),
 ];
 
+/// The functions that the role that runs calls. Whatever else a migration makes is not its to call: triggers run without.
+pub const FUNCTIONS: &[&str] = &["erase_texts", "without_texts", "dead_letters_meant", "dead_letter_fits"];
+
 /// SQLSTATE of a role, a table or a schema that one may not use.
 pub(crate) const FORBIDDEN: &str = "42501";
 
@@ -86,7 +89,7 @@ pub(crate) const FORBIDDEN: &str = "42501";
 pub async fn grant(owner: &Pool, role: &str) -> Result<(), Error> {
     let mut transaction = owner.begin().await.map_err(Error::Away)?;
     let (schema, is_above): (String, bool) = sqlx::query_as(
-        "select quote_ident(current_schema()), pg_has_role(oid, (select relowner from pg_class where oid = 'inbox'::regclass), 'usage')
+        "select quote_ident(current_schema()), pg_has_role(oid, (select relowner from pg_class where oid = 'inbox'::regclass), 'member')
          from pg_roles where rolname = $1",
     )
     .bind(role)
@@ -95,13 +98,42 @@ pub async fn grant(owner: &Pool, role: &str) -> Result<(), Error> {
     .doing("looking for the role")?
     .ok_or_else(|| Error::Role { role: role.to_owned(), why: "there is no such role: create it, with `login` and a password" })?;
     if is_above {
-        let why = "it may do everything to the tables anyway: it owns them, is a member of who does, or is a superuser";
+        let why = "it may do everything to the tables anyway: it owns them, is a member of who does (inheriting or not), or is a superuser";
         return Err(Error::Role { role: role.to_owned(), why });
     }
-    for statement in statements(&schema, &quoted(role)) {
+    let role = quoted(role);
+    let taken = taken(&mut transaction, &role).await?;
+    for statement in taken.into_iter().chain(statements(&schema, &role)) {
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *transaction).await.doing("granting rights")?;
     }
     transaction.commit().await.doing("granting rights")
+}
+
+/// What is taken from the role besides the tables. Of functions those of the owner: what the schema holds of others' is not ours
+/// to revoke. And temporary tables, of which the fleet makes none: one may have the name of any other, for whoever asks by name
+/// alone. That right only the database's owner can take away.
+async fn taken(owner: &mut PgConnection, role: &str) -> Result<Vec<String>, Error> {
+    let functions: Vec<String> = sqlx::query_scalar(
+        "select oid::regprocedure::text from pg_proc
+         where pronamespace = current_schema()::regnamespace and pg_has_role(proowner, 'usage') and prokind in ('f', 'w')",
+    )
+    .fetch_all(&mut *owner)
+    .await
+    .doing("listing functions")?;
+    let database: Option<String> = sqlx::query_scalar(
+        "select quote_ident(datname) from pg_database where datname = current_database() and pg_has_role(datdba, 'usage')",
+    )
+    .fetch_optional(owner)
+    .await
+    .doing("asking who owns the database")?;
+    let mut statements: Vec<String> = functions
+        .into_iter()
+        .map(|function| format!("revoke execute on function {function} from {role}"))
+        .collect();
+    statements.extend(
+        database.map(|database| format!("revoke temporary on database {database} from public, {role}")),
+    );
+    Ok(statements)
 }
 
 fn quoted(name: &str) -> String {
@@ -113,9 +145,11 @@ fn statements(schema: &str, role: &str) -> Vec<String> {
         format!("revoke all on all tables in schema {schema} from {role}"),
         format!("revoke create on schema {schema} from {role}"),
         format!("grant usage on schema {schema} to {role}"),
-        // A change that only a function may make, with the rights of its owner, is the fleet's to ask for.
-        format!("grant execute on all functions in schema {schema} to {role}"),
     ];
+    // A change that only a function may make, with the rights of its owner, is the fleet's to ask for.
+    statements.extend(
+        FUNCTIONS.iter().map(|function| format!("grant execute on function {schema}.{function} to {role}")),
+    );
     for Right { table, insert, delete, update } in RIGHTS {
         let mut may = vec!["select".to_owned()];
         may.extend(insert.then(|| "insert".to_owned()));
@@ -135,7 +169,7 @@ fn statements(schema: &str, role: &str) -> Vec<String> {
 pub struct Standing {
     pub role: String,
     pub is_superuser: bool,
-    /// It owns tables, or may act as who does.
+    /// It owns tables, or may act as who does, if only by `set role`.
     pub is_owner: bool,
     /// It may make tables beside those of the fleet.
     pub may_create: bool,
@@ -148,7 +182,9 @@ pub struct Standing {
 struct Held {
     table: String,
     may: Vec<String>,
-    may_update_some: bool,
+    /// Columns.
+    inserts: Vec<String>,
+    updates: Vec<String>,
 }
 
 /// Looks how the role of a pool stands. Not checked at compile time: it asks the catalog about tables that may be missing.
@@ -156,7 +192,7 @@ pub async fn standing(pool: &Pool) -> Result<Standing, Error> {
     let (role, is_superuser, is_owner, may_create): (String, bool, bool, bool) = sqlx::query_as(
         "select current_user::text, rolsuper,
                 exists (select from pg_class where relnamespace = current_schema()::regnamespace and relkind in ('r', 'p')
-                        and relname = any($1) and pg_has_role(relowner, 'usage')),
+                        and relname = any($1) and pg_has_role(relowner, 'member')),
                 has_schema_privilege(current_schema(), 'create')
          from pg_roles where rolname = current_user",
     )
@@ -164,16 +200,20 @@ pub async fn standing(pool: &Pool) -> Result<Standing, Error> {
     .fetch_one(pool)
     .await
     .doing("looking at the role")?;
-    let held: Vec<Held> = sqlx::query_as::<_, (String, Vec<String>, bool)>(
+    let held: Vec<Held> = sqlx::query_as::<_, (String, Vec<String>, Vec<String>, Vec<String>)>(
         "select relname::text, array(select p from unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER']) p
-                               where has_table_privilege(c.oid, p)), has_any_column_privilege(c.oid, 'UPDATE')
+                               where has_table_privilege(c.oid, p)),
+                array(select attname::text from pg_attribute a where a.attrelid = c.oid and attnum > 0 and not attisdropped
+                      and has_column_privilege(c.oid, attnum, 'INSERT') order by attnum),
+                array(select attname::text from pg_attribute a where a.attrelid = c.oid and attnum > 0 and not attisdropped
+                      and has_column_privilege(c.oid, attnum, 'UPDATE') order by attnum)
          from pg_class c where relnamespace = current_schema()::regnamespace and relkind in ('r', 'p', 'v') order by relname",
     )
     .fetch_all(pool)
     .await
     .doing("looking at the role's rights")?
     .into_iter()
-    .map(|(table, may, may_update_some)| Held { table, may, may_update_some })
+    .map(|(table, may, inserts, updates)| Held { table, may, inserts, updates })
     .collect();
     let (mut too_much, mut too_little) = (Vec::new(), Vec::new());
     for held in &held {
@@ -201,8 +241,28 @@ fn compare(right: &Right, held: &Held, too_much: &mut Vec<String>, too_little: &
             (true, true) | (false, false) => {}
         }
     }
-    if matches!(right.update, Columns(_)) && !held.may_update_some {
-        too_little.push(format!("UPDATE of columns of {}", right.table));
+    let wanted = match right.update {
+        Nothing => &[],
+        Columns(columns) => columns,
+        // Told above.
+        Anything => return,
+    };
+    let lacking: Vec<&str> =
+        wanted.iter().filter(|column| !held.updates.iter().any(|may| may == *column)).copied().collect();
+    if !lacking.is_empty() {
+        too_little.push(format!("UPDATE ({}) on {}", lacking.join(", "), right.table));
+    }
+    // With the right to the whole table, told above, come all of its columns.
+    let mut beyond = |what: &str, may: &[String], wanted: &[&str]| {
+        let more: Vec<&str> =
+            may.iter().map(String::as_str).filter(|column| !wanted.contains(column)).collect();
+        if !more.is_empty() && !held.may.iter().any(|may| may == what) {
+            too_much.push(format!("{what} ({}) on {}", more.join(", "), right.table));
+        }
+    };
+    beyond("UPDATE", &held.updates, wanted);
+    if !right.insert {
+        beyond("INSERT", &held.inserts, &[]);
     }
 }
 
@@ -249,6 +309,30 @@ mod tests {
         assert_eq!(of("entries"), "grant select");
         assert_eq!(of("kept_messages"), "grant select, insert, delete, update (refusals)");
         assert_eq!(of("lots"), "grant select, insert, update");
+        assert!(!statements.iter().any(|statement| statement.contains("all functions")), "{statements:?}");
         assert_eq!(quoted("a\"b"), "\"a\"\"b\"");
+    }
+
+    #[test]
+    fn rights_to_columns_are_held_against_what_is_needed_whatever_that_is() {
+        let check = |right: Right, updates: &[&str], much: &[&str], little: &[&str]| {
+            let list = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+            let held = Held {
+                table: right.table.to_owned(),
+                may: list(&["SELECT", "INSERT"]),
+                inserts: list(&["a", "b"]),
+                updates: list(updates),
+            };
+            let (mut too_much, mut too_little) = (Vec::new(), Vec::new());
+            compare(&right, &held, &mut too_much, &mut too_little);
+            assert_eq!((too_much, too_little), (list(much), list(little)));
+        };
+        check(kept("t"), &[], &[], &[]);
+        check(kept("t"), &["a"], &["UPDATE (a) on t"], &[]);
+        check(changed("t", Columns(&["a"])), &["a"], &[], &[]);
+        check(changed("t", Columns(&["a"])), &["a", "b"], &["UPDATE (b) on t"], &[]);
+        check(changed("t", Columns(&["a"])), &["b"], &["UPDATE (b) on t"], &["UPDATE (a) on t"]);
+        let insert = read("t");
+        check(insert, &[], &["INSERT on t"], &[]);
     }
 }

@@ -117,6 +117,7 @@ async fn database(session: &Session) -> Finding {
                 "{error}; name the primary in BURSAR_DATABASE_URL, or all of its hosts, separated by commas"
             ),
         ),
+        Err(error @ db::Error::OtherTables(_)) => finding("Postgres", State::Failed, error.to_string()),
         Err(error) => finding(
             "Postgres",
             State::Failed,

@@ -1,5 +1,6 @@
 //! Secrets from the environment: each under its name, or in the file that `<name>_FILE` names.
 
+use crate::masked::Masked;
 use anyhow::{Context, Result, bail};
 
 /// The secret of this name. A line's end at the end of its file is none of it.
@@ -18,9 +19,16 @@ pub fn secret(env: &impl Fn(&str) -> Option<String>, name: &str) -> Result<Optio
     Ok(Some(text.to_owned()))
 }
 
+/// Secrets of a list, separated by commas or, as files have them, by lines.
+pub fn listed(list: &str) -> Vec<Masked> {
+    let secrets = list.split([',', '\n', '\r']).map(str::trim).filter(|secret| !secret.is_empty());
+    secrets.map(Masked::new).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use secrecy::ExposeSecret;
     use std::path::PathBuf;
 
     /// A file with this in it, gone with the test's folder of temporary files.
@@ -41,6 +49,15 @@ mod tests {
                 assert!(error.contains(expect) && !error.contains("hush"), "{error}");
             }
             (got, expect) => panic!("{got:?}, expected {expect:?}"),
+        }
+    }
+
+    #[test]
+    fn secrets_of_a_list_stand_between_commas_or_on_lines() {
+        for list in ["one,two", "one, two,", "one\ntwo", "one\r\ntwo\r\n", "\none,\n\n two"] {
+            let found = listed(list);
+            let found: Vec<&str> = found.iter().map(|secret| secret.0.expose_secret()).collect();
+            assert_eq!(found, ["one", "two"], "{list:?}");
         }
     }
 

@@ -61,7 +61,7 @@ pub async fn hosts_of_rabbitmq(session: &Session) -> Vec<Finding> {
 /// Whether what was answered with 2xx outlives the primary.
 pub async fn standbys(session: &Session) -> Finding {
     let of = |state, says: String| finding("standbys", state, says);
-    match db::standbys::of(&session.pool).await {
+    match asked_for_standbys(session).await {
         Ok(Standbys::None) => {
             of(State::Ok, "none is connected: the disk of this server alone holds the ledger".to_owned())
         }
@@ -83,9 +83,23 @@ pub async fn standbys(session: &Session) -> Finding {
         ),
         Ok(Standbys::Unseen) => of(
             State::Warning,
-            "there are some that this login may not look at; grant it pg_monitor to have them judged"
+            "there are some that this login may not look at: grant pg_monitor to the tables' owner and name it in \
+             BURSAR_MIGRATE_URL, or to the role that runs, to have them judged"
                 .to_owned(),
         ),
         Err(error) => of(State::Failed, error.to_string()),
     }
+}
+
+/// By the owner, where one is named and sees more than the role that runs.
+async fn asked_for_standbys(session: &Session) -> Result<Standbys, db::Error> {
+    let seen = db::standbys::of(&session.pool).await?;
+    if seen != Standbys::Unseen || session.config.migrate_url.is_none() {
+        return Ok(seen);
+    }
+    let Ok(owner) = session.owner_pool() else { return Ok(seen) };
+    let asked = db::standbys::of(&owner).await;
+    owner.close().await;
+    // Who cannot be reached sees nothing.
+    Ok(asked.unwrap_or(seen))
 }
