@@ -298,6 +298,73 @@ fn one_fact_is_erased_by_its_cause_and_others_by_their_retention_but_never_what_
     });
 }
 
+/// A step of the retention takes the oldest: were they left as they are, they would be taken each time.
+#[test]
+fn texts_that_say_that_they_were_erased_do_not_stop_the_retention() {
+    run(async |site| {
+        let configuration = Configuration::new("live");
+        let settings = settings(&configuration);
+        let fleet = Bursar::start(&site, &settings, &["up"]).await;
+        site.state(exchange::VERIFIED, vec![used("use_1", "a", 1, ERASED.to_owned())]).await;
+        let without = Usage {
+            account: account_id("a"),
+            credits: Credits::whole(1),
+            reference: Some(ERASED.to_owned()),
+            description: None,
+        };
+        site.state(exchange::VERIFIED, vec![envelope("gateway/use_2", Fact::Usage(without))]).await;
+        site.until(SETTLED, 2).await;
+        let erase = |cause| ["delivery", "erase", cause, "--by", "ada", "--json"];
+        let (output, report) = json_of(&site, &settings, &erase("gateway/use_2")).await;
+        assert_eq!(output.status.code(), Some(1), "it has no texts: {report}");
+        assert_eq!(site.number("select count(*) from facts_with_texts").await, 1);
+        let (output, report) = json_of(&site, &settings, &erase("gateway/use_1")).await;
+        assert!(output.status.success() && report["texts_erased"] == json!(true), "{report}");
+        assert_eq!(site.number("select count(*) from facts_with_texts").await, 0);
+        is_proved(&site, &settings).await;
+        fleet.terminate().await;
+    });
+}
+
+/// A delivery's further facts, and what its other renderings add, are rows of their own.
+#[test]
+fn a_delivery_is_erased_with_all_that_was_told_of_it_and_its_renderings_stay_repeats() {
+    run(async |site| {
+        let configuration = Configuration::new("live");
+        let settings = settings(&configuration);
+        let fleet = Bursar::start(&site, &settings, &["up"]).await;
+        let moved = Fact::Movement(testkit::facts::refund("dp_1", "txn_1", 1000));
+        let bare = Fact::Dispute(Dispute { reason: None, ..disputed() });
+        let worded = Fact::Dispute(disputed());
+        let told = |fact: &Fact| envelope("paddle/evt_2:dispute:dp_1", fact.clone());
+        let body = RawDelivery { body: words().into_bytes() };
+        let first = Envelope { raw: Some(body), ..envelope("paddle/evt_2", moved) };
+        site.state_each(exchange::VERIFIED, vec![first, told(&bare)]).await;
+        site.until(ADMITTED, 2).await;
+        site.state(exchange::VERIFIED, vec![told(&worded)]).await;
+        site.until(ADMITTED, 3).await;
+        assert_eq!(site.number("select count(*) from inbox where adds_to = 'evt_2:dispute:dp_1'").await, 1);
+        site.until("select count(*) from outbox", 0).await;
+        // A fact whose id only begins alike is another's.
+        site.state(exchange::VERIFIED, vec![used("evt_2:other", "b", 1, "kept".to_owned())]).await;
+        site.until(ADMITTED, 4).await;
+
+        let erase = ["delivery", "erase", "paddle/evt_2", "--by", "ada", "--json"];
+        let (output, report) = json_of(&site, &settings, &erase).await;
+        assert!(output.status.success(), "{report}");
+        assert_eq!((&report["erased"], &report["texts_erased"]), (&json!(true), &json!(true)));
+        assert_eq!(rows_with_the_word(&site).await, Vec::<String>::new());
+        assert_eq!(site.number("select count(*) from facts_with_texts").await, 1);
+
+        site.state_each(exchange::VERIFIED, vec![told(&worded), told(&bare)]).await;
+        site.until(REPEATS, 2).await;
+        assert_eq!(site.number("select count(*) from dead_letters").await, 0);
+        assert_eq!(rows_with_the_word(&site).await, Vec::<String>::new());
+        is_proved(&site, &settings).await;
+        fleet.terminate().await;
+    });
+}
+
 /// Whoever has the right to write to the inbox cannot pass a change off as an erasure.
 #[test]
 fn a_fact_that_was_changed_is_no_erased_one() {

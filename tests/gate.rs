@@ -26,7 +26,7 @@ fn verified(site: &Site) -> Running {
 fn inbound(site: &Site, rights: &[(&str, FactKind)]) -> Running {
     let mut publishers = Publishers::default();
     for (user, kind) in rights {
-        publishers.0.entry((*user).to_owned()).or_default().insert(*kind);
+        publishers.rights.entry((*user).to_owned()).or_default().insert(*kind);
     }
     site.start(gate_of(site, Door::Inbound(publishers)), 1)
 }

@@ -429,7 +429,7 @@ fn a_publishers_right_outlasts_the_ladder_and_cannot_be_claimed_by_a_header() {
     run(async |site| {
         let rights = BTreeMap::from([(site.amqp_user(), BTreeSet::from([FactKind::Grant]))]);
         let gate = Gate::new(
-            Door::Inbound(Publishers(rights, Default::default())),
+            Door::Inbound(Publishers { rights, ..Publishers::default() }),
             site.namespace.clone(),
             processors::Settings::default(),
         );

@@ -516,12 +516,12 @@ impl Config {
                 bail!("publishers {}: {kind} is accepted from a verified webhook alone", publisher.user);
             }
             publishers
-                .0
+                .rights
                 .entry(publisher.user.clone())
                 .or_default()
                 .extend(facts.into_iter().collect::<BTreeSet<_>>());
         }
-        publishers.1 = self.sources()?;
+        publishers.sources = self.sources()?;
         Ok(publishers)
     }
 
@@ -539,6 +539,7 @@ impl Config {
                 sources.bind(token.speaker(), token.sources);
             }
         }
+        sources.check_bindings().context("sources")?;
         Ok(sources)
     }
 
@@ -708,7 +709,7 @@ mod tests {
         let catalog = config.catalog().unwrap();
         let price = &catalog.prices["paddle"]["pri_01h1vjes1y163xfj1rh1tkfb65"];
         assert_eq!((price.bonus, price.expires_after_seconds), (Credits::whole(50), Some(365 * 86_400)));
-        assert_eq!(config.publishers().unwrap().0["guest"].len(), 4);
+        assert_eq!(config.publishers().unwrap().rights["guest"].len(), 4);
     }
 
     #[test]
@@ -755,6 +756,10 @@ mod tests {
         check(&format!("{publisher}sources = []"), "one source or more, got none");
         let token = "[[tokens]]\nname = \"t\"\nscopes = [\"facts\"]\nsha256 = \"2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae\"\n";
         check(&format!("{token}sources = [\"a*b\"]"), "tokens t: sources: expected a source such as");
+        check(
+            &format!("{publisher}sources = [\"gateway/*\"]\n{token}sources = [\"gateway/eu/*\"]"),
+            "different publishers and tokens",
+        );
         check("[webhook_secrets]\npayball = [\"x\"]", "paddle, stripe, generic");
         check("[retention]\nraw_deliveries = \"long\"", "a duration such as");
         for text in [

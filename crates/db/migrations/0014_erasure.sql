@@ -86,14 +86,32 @@ begin
 end
 $$;
 
--- Erases the texts of these facts; returns those that had any. Whoever runs it need not have the right to change the inbox.
+-- These facts, and the further ones of the same deliveries: `<event id>:<kind>:<object id>`.
+create function told_with(sources text[], ids text[]) returns table (source text, id text) language sql stable as $$
+    select w.source, w.id from unnest(sources, ids) as w (source, id)
+    union
+    select w.source, further.id from unnest(sources, ids) as w (source, id)
+    cross join lateral (
+        select i.id from inbox i
+        where i.source = w.source collate "C"
+          and i.id >= (w.id || ':') collate "C" and i.id < (w.id || ';') collate "C"
+          and starts_with(i.id, w.id || ':' || replace(i.kind, 'fact.', '') || ':')
+        -- By its key for each, however few rows are expected.
+        offset 0
+    ) further
+$$;
+
+-- Erases the texts of these facts and of what was told with them; returns those that had any, whatever stood there: what
+-- already says that it was erased is marked, too, so that nobody looks at it again. Whoever runs it need not have the right to
+-- change the inbox.
 create function erase_texts(sources text[], ids text[], since timestamptz) returns table (source text, id text)
     language sql security definer as $$
     with wanted as materialized (
         select i.source, i.id, without_texts(i.kind, i.fact) as remains
-        from unnest(sources, ids) as w (source, id)
+        from told_with(sources, ids) as w (source, id)
         join inbox i on i.source = w.source collate "C" and i.id = w.id collate "C"
-        where i.erased_at is null and without_texts(i.kind, i.fact) <> i.fact
+        where i.erased_at is null
+          and exists (select from facts_with_texts t where t.source = i.source and t.id = i.id)
         order by i.source, i.id for update of i
     ), erased as (
         update inbox i set fact = w.remains, hash = sha256(convert_to(w.remains, 'UTF8')), erased_at = act_of_now(since)

@@ -116,7 +116,8 @@ impl Catalog {
     }
 
     /// Credits of the items that the catalog knows, times their quantity and share; where it knows none of them, the rate
-    /// of the currency on the amount before tax, if that applies; where there is no rate either, nothing is known.
+    /// of the currency on the amount before tax, if that applies; where there is no rate either, nothing is known. Nor where
+    /// nobody can read what an item is.
     ///
     /// Items that the catalog does not know beside ones that it does are other goods of the platform: they grant nothing.
     /// Lots of one payment expire together, at the soonest of its items' terms.
@@ -124,6 +125,9 @@ impl Catalog {
         let known = self.known(processor, sold).collect::<Vec<_>>();
         if sold.is_nothing() {
             return Ok(Worth::default());
+        }
+        if sold.items.iter().any(|item| item.quantity == Item::QUANTITY_UNKNOWN) {
+            return Err(Unknown::Price);
         }
         if known.is_empty() {
             return self.by_rate(sold, scale);
@@ -312,6 +316,8 @@ mod tests {
         check("stripe", &[("pri_1", 1)], 1000, "EUR", None);
         check("stripe", &[], 0, "USD", Some((0, 0)));
         check("paddle", &[("pri_1", u64::MAX)], 1, "USD", None);
+        check("stripe", &[("pri_other", Item::QUANTITY_UNKNOWN)], 1000, "USD", None);
+        check("paddle", &[("pri_1", 1), ("pri_other", Item::QUANTITY_UNKNOWN)], 1000, "USD", None);
     }
 
     #[test]

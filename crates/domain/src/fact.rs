@@ -196,6 +196,9 @@ pub struct Item {
 }
 
 impl Item {
+    /// Somebody said how many, and it cannot be read: what was bought nobody knows, and neither a price nor a rate tells.
+    pub const QUANTITY_UNKNOWN: u64 = u64::MAX;
+
     /// So many whole units of a price, with nothing else known of them.
     pub fn new(price: impl Into<String>, quantity: u64) -> Self {
         Self {

@@ -8,10 +8,14 @@ use processors::{Sources, Speaker};
 use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 
-/// Which facts each publisher may state on `inbound`, by the user name that the broker has validated; and under which sources,
-/// of all who are bound to some.
+/// Who may state what on `inbound`.
 #[derive(Debug, Clone, Default)]
-pub struct Publishers(pub BTreeMap<String, BTreeSet<FactKind>>, pub Sources);
+pub struct Publishers {
+    /// Which facts each may state, by the user name that the broker has validated.
+    pub rights: BTreeMap<String, BTreeSet<FactKind>>,
+    /// Under which sources, of all who are bound to some.
+    pub sources: Sources,
+}
 
 /// Stated by anyone whom the broker lets write to `inbound`, where no publishers are configured.
 const OPEN_TO_ALL: [FactKind; 2] = [FactKind::Usage, FactKind::RefundRequest];
@@ -153,7 +157,7 @@ impl Publishers {
                 exchange::VERIFIED
             ));
         }
-        if self.0.is_empty() {
+        if self.rights.is_empty() {
             return match OPEN_TO_ALL.contains(&kind) {
                 true => Ok(()),
                 false => {
@@ -166,7 +170,7 @@ impl Publishers {
                 "expected the AMQP property user_id, got none: the broker validates it".to_owned(),
             );
         };
-        match self.0.get(user) {
+        match self.rights.get(user) {
             Some(kinds) if kinds.contains(&kind) => Ok(()),
             Some(_) => forbidden(format!("publisher {user:?} may not state {kind}: see [[publishers]]")),
             None => forbidden(format!("publisher {user:?} is not configured: see [[publishers]]")),
@@ -175,7 +179,7 @@ impl Publishers {
 
     fn check_source(&self, user: Option<&str>, source: &str) -> Result<(), (&'static str, String)> {
         let speaker = user.map(|user| Speaker::Publisher(user.to_owned()));
-        self.1.check(speaker.as_ref(), source).map_err(|reason| (code::FORBIDDEN, reason))
+        self.sources.check(speaker.as_ref(), source).map_err(|reason| (code::FORBIDDEN, reason))
     }
 }
 
@@ -207,7 +211,7 @@ mod tests {
     fn publishers(rights: &[(&str, FactKind)]) -> Door {
         let mut publishers = Publishers::default();
         for (user, kind) in rights {
-            publishers.0.entry((*user).to_owned()).or_default().insert(*kind);
+            publishers.rights.entry((*user).to_owned()).or_default().insert(*kind);
         }
         Door::Inbound(publishers)
     }
@@ -248,10 +252,10 @@ mod tests {
     fn a_publisher_speaks_under_the_sources_it_is_bound_to_and_nobody_else_under_them() {
         let mut publishers = Publishers::default();
         for user in ["gateway", "shop"] {
-            publishers.0.insert(user.to_owned(), [FactKind::Usage].into());
+            publishers.rights.insert(user.to_owned(), [FactKind::Usage].into());
         }
-        publishers.1.bind(Speaker::Publisher("gateway".to_owned()), ["gateway/*".parse().unwrap()]);
-        publishers.1.bind(Speaker::Token("console".to_owned()), ["console".parse().unwrap()]);
+        publishers.sources.bind(Speaker::Publisher("gateway".to_owned()), ["gateway/*".parse().unwrap()]);
+        publishers.sources.bind(Speaker::Token("console".to_owned()), ["console".parse().unwrap()]);
         let door = Door::Inbound(publishers);
         let check = |source: &str, user, expect: Option<&str>| {
             let read = door.read(&message(&usage(source), Some(user)), NOW, 6).remove(0);
@@ -271,7 +275,7 @@ mod tests {
         check("console", "shop", Some("bound to another publisher or token"));
         check("shop", "shop", None);
         let open = Door::Inbound(match door.clone() {
-            Door::Inbound(Publishers(_, sources)) => Publishers(BTreeMap::new(), sources),
+            Door::Inbound(publishers) => Publishers { rights: BTreeMap::new(), ..publishers },
             Door::Verified => unreachable!(),
         });
         assert!(

@@ -283,6 +283,6 @@ impl Admitted {
     fn said(&self) -> Option<Fact> {
         let kind = FactKind::parse(&self.kind)?;
         let text = self.additions.last().unwrap_or(&self.fact);
-        Fact::parse(kind, serde_json::from_str(text).ok()?).ok()
+        Fact::parse(kind, serde_json::from_str(text).ok()?).ok().map(|said| self.beside(said))
     }
 }

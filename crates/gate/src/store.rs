@@ -11,7 +11,7 @@ pub(crate) struct Admitted {
     pub kind: String,
     pub hash: Vec<u8>,
     pub fact: String,
-    /// Its texts were erased: what it said in them nobody knows any more.
+    /// Its texts, or those of an addition, were erased: what it said in them nobody knows any more.
     pub is_erased: bool,
     /// The body of its delivery. Absent once its retention is over or it was erased.
     pub raw: Option<RawBody>,
@@ -158,7 +158,7 @@ pub(crate) async fn additions(
     let sources: Vec<&str> = of.iter().map(|cause| cause.source.as_str()).collect();
     let ids: Vec<&str> = of.iter().map(|cause| cause.id.as_str()).collect();
     let rows = sqlx::query!(
-        r#"select i.source, i.adds_to as "id!", i.fact from inbox i
+        r#"select i.source, i.adds_to as "id!", i.fact, i.erased_at is not null as "is_erased!" from inbox i
            where i.adds_to is not null and (i.source, i.adds_to) in (select * from unnest($1::text[], $2::text[]))
            order by i.source, i.adds_to, i.id"#,
         &sources as _,
@@ -169,6 +169,7 @@ pub(crate) async fn additions(
     .doing("reading what other renderings added")?;
     for row in rows {
         if let Some(admitted) = known.get_mut(&Cause { source: row.source, id: row.id }) {
+            admitted.is_erased |= row.is_erased;
             admitted.additions.push(row.fact);
         }
     }

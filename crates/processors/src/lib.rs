@@ -19,7 +19,7 @@ mod stripe;
 mod tests;
 
 pub use delivery::further_id;
-pub use sources::{InvalidPattern, SourcePattern, Sources, Speaker, is_reserved_source};
+pub use sources::{InvalidPattern, Overlap, SourcePattern, Sources, Speaker, is_reserved_source};
 
 use domain::Envelope;
 use secrecy::SecretString;

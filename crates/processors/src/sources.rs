@@ -72,7 +72,27 @@ impl std::str::FromStr for SourcePattern {
     }
 }
 
+/// Two whom one source would be bound to by patterns that differ.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected sources of different publishers and tokens to be the same or apart, got {0:?} of {1} and {2:?} of {3}: they overlap"
+)]
+pub struct Overlap(String, Speaker, String, Speaker);
+
 impl SourcePattern {
+    /// Whether some source is, or looks like, one of both.
+    fn overlaps(&self, other: &Self) -> bool {
+        let [a, b] = [self, other].map(|pattern| match pattern.0.strip_suffix("/*") {
+            Some(above) => (normal(above), true),
+            None => (normal(&pattern.0), false),
+        });
+        let covers = |(above, all): &(String, bool), (below, _): &(String, bool)| {
+            *all && below.strip_prefix(above.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        };
+        // "gateway/*" and "gateway" share none.
+        (a.0 == b.0 && a.1 == b.1) || covers(&a, &b) || covers(&b, &a)
+    }
+
     fn matches(&self, source: &str) -> bool {
         covers(&self.0, source)
     }
@@ -102,6 +122,22 @@ impl Sources {
     /// Of one speaker all its patterns count.
     pub fn bind(&mut self, speaker: Speaker, patterns: impl IntoIterator<Item = SourcePattern>) {
         self.0.entry(speaker).or_default().extend(patterns);
+    }
+
+    /// Refuses sources that are bound to two by patterns that differ: who wrote one of them did not think of the other. The same
+    /// pattern may stand at several, such as a service's user and its token, or a token and the one that replaces it.
+    pub fn check_bindings(&self) -> Result<(), Overlap> {
+        let all: Vec<_> =
+            self.0.iter().flat_map(|(who, own)| own.iter().map(move |pattern| (who, pattern))).collect();
+        for (at, (who, own)) in all.iter().enumerate() {
+            for (other, theirs) in &all[at + 1..] {
+                if who != other && own != theirs && own.overlaps(theirs) {
+                    let [own, theirs] = [own, theirs].map(|pattern| pattern.0.clone());
+                    return Err(Overlap(own, (*who).clone(), theirs, (*other).clone()));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether somebody may use a source; without a name, somebody whom nobody knows. Says why not, and which rule it is.
@@ -312,6 +348,40 @@ mod tests {
         }
         let why = "gate*".parse::<SourcePattern>().unwrap_err().to_string();
         assert!(why.contains("\"gateway/*\", got \"gate*\""), "{why}");
+    }
+
+    #[test]
+    fn patterns_of_different_owners_do_not_overlap() {
+        let check = |a: &str, b: &str, overlap: bool| {
+            let [gateway, eu] = ["gateway", "eu"].map(|name| Speaker::Token(name.to_owned()));
+            for (first, second) in [(a, b), (b, a)] {
+                let mut sources = Sources::default();
+                sources.bind(gateway.clone(), [pattern(first)]);
+                sources.bind(eu.clone(), [pattern(second)]);
+                assert_eq!(sources.check_bindings().is_err(), overlap, "{first} {second}");
+                let mut one = Sources::default();
+                one.bind(gateway.clone(), [pattern(first), pattern(second)]);
+                assert_eq!(one.check_bindings(), Ok(()), "what one owns may overlap");
+            }
+        };
+        check("gateway/*", "gateway/eu/*", true);
+        check("gateway/*", "gateway/eu", true);
+        check("gateway/*", "gateway/*", false);
+        check("gateway", "gateway", false);
+        check("gateway/*", "Gateway/*", true);
+        check("gateway", "Gateway", true);
+        check("Gateway/*", "gateway/eu", true);
+        check("gateway", "gateway/*", false);
+        check("gateway/eu", "gateway/us", false);
+        check("gateway/eu/*", "gateway/eu2/*", false);
+        let mut sources = Sources::default();
+        sources.bind(Speaker::Publisher("a".to_owned()), [pattern("gateway/*")]);
+        sources.bind(Speaker::Token("b".to_owned()), [pattern("gateway/eu/*")]);
+        let why = sources.check_bindings().unwrap_err().to_string();
+        assert!(
+            why.contains("\"gateway/*\" of publisher \"a\" and \"gateway/eu/*\" of token \"b\""),
+            "{why}"
+        );
     }
 
     #[test]

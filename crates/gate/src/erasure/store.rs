@@ -55,7 +55,7 @@ async fn in_step(
     .await
     .doing("erasing the texts of facts")?;
     let bodies = sqlx::query!(
-        "delete from raw_deliveries where (source, id) in (select * from unnest($1::text[], $2::text[]))",
+        "delete from raw_deliveries where (source, id) in (select * from deliveries_of($1, $2))",
         &sources as _,
         &ids as _,
     )

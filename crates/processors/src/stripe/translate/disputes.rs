@@ -11,18 +11,18 @@ pub fn dispute(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, Se
     let (status, movement_status) = dispute_status(context.event_type, object)?;
     let amount = money(object, "amount")?;
     let id = object.get("id").id()?;
-    let movement = Movement {
+    let movement = movement_status.map(|status| Movement {
         lines: Vec::new(),
         movement: id.clone(),
         payment: payment.clone(),
         aliases: aliases.clone(),
         kind: MovementKind::Chargeback,
-        status: movement_status,
+        status,
         amount,
         full: false,
         hold: None,
         occurred_at: context.occurred_at,
-    };
+    });
     let dispute = Dispute {
         dispute: id,
         payment,
@@ -33,7 +33,7 @@ pub fn dispute(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, Se
         evidence_due_by: object.get("evidence_details").get("due_by").integer().and_then(read_unix_seconds),
         occurred_at: context.occurred_at,
     };
-    Ok(vec![Fact::Movement(movement), Fact::Dispute(dispute)])
+    Ok(movement.map(Fact::Movement).into_iter().chain([Fact::Dispute(dispute)]).collect())
 }
 
 /// How the case stands, and where its money is. Each object says both by itself, so that it does not matter which of
@@ -49,8 +49,12 @@ pub fn dispute(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, Se
 /// A dispute is `prevented` before it is filed: by giving the money back (a `resolution`), or by stopping it with what
 /// the processor knows (a `block`), and then nothing moved
 /// (<https://docs.stripe.com/changelog/basil/2025-08-27/add-preventions-to-dispute>). The balance transactions tell which,
-/// as they do for an inquiry that was closed.
-fn dispute_status(event_type: &str, object: Field<'_>) -> Result<(DisputeStatus, MovementStatus), SetAside> {
+/// as they do for an inquiry that was closed. Where there are none, a prevented dispute says nothing of money: no movement is
+/// told, for a void one would give back for good what another event says is gone.
+fn dispute_status(
+    event_type: &str,
+    object: Field<'_>,
+) -> Result<(DisputeStatus, Option<MovementStatus>), SetAside> {
     const EXPECTED: &str = "a dispute's status";
     let status = object.get("status");
     let (case, money) = match &*status.required_text(EXPECTED)? {
@@ -69,9 +73,15 @@ fn dispute_status(event_type: &str, object: Field<'_>) -> Result<(DisputeStatus,
     let money = match event_type {
         "charge.dispute.funds_withdrawn" => MovementStatus::Final,
         "charge.dispute.funds_reinstated" if case != DisputeStatus::Lost => MovementStatus::Void,
+        _ if says_nothing_of_money(object)? => return Ok((case, None)),
         _ => money,
     };
-    Ok((case, money))
+    Ok((case, Some(money)))
+}
+
+fn says_nothing_of_money(dispute: Field<'_>) -> Result<bool, SetAside> {
+    let is_prevented = dispute.get("status").text().as_deref() == Some("prevented");
+    Ok(is_prevented && dispute.get("balance_transactions").elements()?.next().is_none())
 }
 
 fn while_open(dispute: Field<'_>) -> MovementStatus {

@@ -62,8 +62,17 @@ pub fn items(
         Some(amount) => cart(object, amount)?,
         None => Vec::new(),
     };
-    let Some(price) = named_price(context, object)? else { return Ok(lines) };
-    let stated = stated_quantity(context, object)?;
+    let price = object.get("metadata").under(&context.settings.metadata_price_key);
+    if price.is_twice() {
+        return Err(price.malformed("one price"));
+    }
+    if is_unset(price) {
+        return Ok(lines);
+    }
+    let Some(price) = readable_price(price) else {
+        return Ok(vec![Item::new(UNREADABLE, Item::QUANTITY_UNKNOWN)]);
+    };
+    let stated = stated_quantity(context, object);
     // The one line of a cart says how many of the one price that is named.
     let told = stated.or(if let [line] = &lines[..] { Some(line.quantity) } else { None });
     let mut item = Item::new(price, told.unwrap_or(1));
@@ -71,28 +80,34 @@ pub fn items(
     Ok(vec![item])
 }
 
-fn named_price(context: &Context<'_>, object: Field<'_>) -> Result<Option<String>, SetAside> {
-    let price = object.get("metadata").under(&context.settings.metadata_price_key);
-    if price.is_twice() {
-        return Err(price.malformed("one price"));
-    }
-    Ok(price.printable())
+/// Stands for a price that cannot be read. The payment waits: a rate on its money may not be what was meant.
+const UNREADABLE: &str = "unreadable";
+
+const PRICE_LENGTH_MAX: usize = 200;
+
+/// An empty text is how Stripe's metadata is unset.
+fn is_unset(field: Field<'_>) -> bool {
+    field.is_absent() || field.text().is_some_and(|text| text.trim().is_empty())
 }
 
-/// A quantity that cannot be read is not one: whoever bought three would be given one. An empty text is how Stripe's
-/// metadata is unset.
-fn stated_quantity(context: &Context<'_>, object: Field<'_>) -> Result<Option<u64>, SetAside> {
+/// Platforms name prices in words, too: "1000 credits".
+fn readable_price(price: Field<'_>) -> Option<String> {
+    let text = price.account_text()?;
+    let text = text.trim();
+    (text.len() <= PRICE_LENGTH_MAX && !text.chars().any(char::is_control)).then(|| text.to_owned())
+}
+
+/// A quantity that cannot be read is not one: whoever bought three would be given one. Nobody knows then what was bought, but
+/// that it was paid.
+fn stated_quantity(context: &Context<'_>, object: Field<'_>) -> Option<u64> {
     let quantity = object.get("metadata").under(&context.settings.metadata_quantity_key);
-    let text = quantity.account_text();
-    if quantity.is_absent() || text.as_deref() == Some("") {
-        return Ok(None);
+    if is_unset(quantity) {
+        return None;
     }
     let is_plain = |text: &String| text.bytes().all(|byte| byte.is_ascii_digit());
-    text.filter(is_plain)
-        .and_then(|text| text.parse().ok())
-        .filter(|quantity| *quantity >= 1)
-        .map(Some)
-        .ok_or_else(|| quantity.malformed("a whole number of 1 or more"))
+    let text = quantity.account_text().filter(is_plain);
+    let number = text.and_then(|text| text.parse().ok()).filter(|quantity| *quantity >= 1);
+    Some(number.unwrap_or(Item::QUANTITY_UNKNOWN))
 }
 
 /// `line_items`, in events that a platform sends on after expanding them. A part of a list says nothing of the whole.
