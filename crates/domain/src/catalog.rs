@@ -34,7 +34,7 @@ pub struct Catalog {
 pub enum RateAppliesTo {
     #[default]
     Any,
-    /// Those that are known to be purchases of credits.
+    /// Those that are known to be purchases of credits, and those that were described before anybody asked.
     Purchases,
 }
 
@@ -177,7 +177,9 @@ impl Catalog {
     fn by_rate(&self, sold: &Sold<'_>, scale: u32) -> Result<Worth, Unknown> {
         let rate = self.rates.get(sold.before_tax.currency().code());
         let applies = match (self.rate_applies_to, sold.purpose) {
-            (RateAppliesTo::Any, _) | (RateAppliesTo::Purchases, Purpose::Credits) => true,
+            (RateAppliesTo::Any, _) | (RateAppliesTo::Purchases, Purpose::Credits | Purpose::NotAsked) => {
+                true
+            }
             (RateAppliesTo::Purchases, Purpose::Other) => return Err(Unknown::NotAPurchaseOfCredits),
             (RateAppliesTo::Purchases, Purpose::Unstated) => false,
         };
@@ -213,19 +215,16 @@ impl Price {
     }
 
     /// How many were sold. Where the catalog states what one costs, the money must be that many times it: a quantity that
-    /// nobody stated is told by it, one that was stated is held against it.
+    /// nobody stated is told by it, one that was stated is held against it. Where nobody says what the one item cost before
+    /// discounts, what was paid for it is the best that is known.
     fn quantity(&self, sold: &Sold<'_>, item: &Item) -> Result<u64, Unknown> {
         let share = item.share.unwrap_or(Decimal::ONE);
         let unit = |money: Money| self.amounts.get(money.currency().code()).copied();
         if share.is_zero() {
             return Ok(item.quantity);
         }
-        match sold.cost(item) {
-            // Where nobody says what it cost before discounts, what was paid for it is the best that is known.
-            None if item.quantity_assumed && sold.items.len() == 1 => match unit(sold.total) {
-                Some(unit) => whole_quotient(sold.before_tax, unit, item.share),
-                None => Ok(item.quantity),
-            },
+        let cost = sold.cost(item).or_else(|| Some(sold.before_tax).filter(|_| sold.items.len() == 1));
+        match cost {
             // Of one among several nothing is known but that it was sold.
             None => match unit(sold.total).filter(|_| item.quantity_assumed) {
                 Some(_) => Err(Unknown::AmountNoMultiple),
@@ -322,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_rate_applies_to_what_is_known_to_be_a_purchase_of_credits_or_to_all() {
-        use Purpose::{Credits as Purchase, Other, Unstated};
+        use Purpose::{Credits as Purchase, NotAsked, Other, Unstated};
         use RateAppliesTo::{Any, Purchases};
         let check = |applies, purpose, code: &str, expect: Result<i64, Unknown>| {
             let catalog = Catalog { rate_applies_to: applies, ..catalog() };
@@ -330,12 +329,14 @@ mod tests {
             let got = catalog.worth("stripe", &sold, 6).map(|worth| worth.total());
             assert_eq!(got, expect.map(Credits::whole), "{applies:?} {purpose:?} {code}");
         };
-        for purpose in [Purchase, Other, Unstated] {
+        for purpose in [Purchase, Other, Unstated, NotAsked] {
             check(Any, purpose, "USD", Ok(1000));
             check(Any, purpose, "EUR", Err(Unknown::Price));
         }
         check(Purchases, Purchase, "USD", Ok(1000));
         check(Purchases, Purchase, "EUR", Err(Unknown::Price));
+        check(Purchases, NotAsked, "USD", Ok(1000));
+        check(Purchases, NotAsked, "EUR", Err(Unknown::Price));
         check(Purchases, Unstated, "USD", Err(Unknown::NotAPurchaseOfCredits));
         check(Purchases, Unstated, "EUR", Err(Unknown::Price));
         check(Purchases, Other, "USD", Err(Unknown::NotAPurchaseOfCredits));
@@ -399,7 +400,10 @@ mod tests {
         check(assumed(), None, (1210, "USD"), no_multiple);
         check(stated(2), Some(2000), (1500, "USD"), Ok(2000));
         check(stated(2), Some(1000), (1000, "USD"), no_multiple);
-        check(stated(2), None, (1210, "USD"), Ok(2000));
+        check(stated(2), None, (2000, "USD"), Ok(2000));
+        check(stated(300), None, (1000, "USD"), no_multiple);
+        check(stated(1), None, (1, "USD"), no_multiple);
+        check(stated(2), None, (1210, "EUR"), Ok(2000));
         // No unit amount in its currency: no check.
         check(assumed(), Some(2500), (2500, "EUR"), Ok(1000));
         check(stated(2), Some(2500), (2500, "EUR"), Ok(2000));

@@ -132,7 +132,7 @@ pub struct Payment {
     /// against this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before_discounts: Option<Money>,
-    #[serde(default, skip_serializing_if = "Purpose::is_unstated")]
+    #[serde(default, skip_serializing_if = "Purpose::is_not_asked")]
     pub purpose: Purpose,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<Item>,
@@ -149,7 +149,11 @@ pub struct Payment {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
+    /// It was described before anybody asked, and the field is not there: a rate applies to it as it did then.
     #[default]
+    #[serde(skip)]
+    NotAsked,
+    /// It was asked, and nothing tells.
     Unstated,
     /// A checkout session in mode `payment`, metadata that names the account or a price, a transaction that the
     /// platform's own page or server began with custom data.
@@ -159,8 +163,16 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    pub fn is_unstated(&self) -> bool {
-        *self == Purpose::Unstated
+    pub fn is_not_asked(&self) -> bool {
+        *self == Purpose::NotAsked
+    }
+
+    /// The one, where it says what was bought.
+    pub fn stated(self) -> Option<Self> {
+        match self {
+            Purpose::NotAsked | Purpose::Unstated => None,
+            Purpose::Credits | Purpose::Other => Some(self),
+        }
     }
 }
 

@@ -333,7 +333,13 @@ impl<'a> Posting<'a> {
     fn worth(&self, payment: &Payment, terms: &Terms) -> Result<(CatalogVersion, Worth), Unknown> {
         let version = payment.catalog.as_ref().unwrap_or(&self.rules.current);
         let catalog = self.rules.catalogs.get(version).ok_or(Unknown::Price)?;
-        let worth = terms.worth(payment.id.processor(), catalog, self.rules.scale)?;
+        let (processor, scale) = (payment.id.processor(), self.rules.scale);
+        let worth = match payment.state {
+            PaymentState::Delivered => terms.worth_delivered(processor, catalog, scale)?,
+            PaymentState::Shell | PaymentState::Undelivered | PaymentState::Merged => {
+                terms.worth(processor, catalog, scale)?
+            }
+        };
         Ok((version.clone(), worth))
     }
 

@@ -97,7 +97,7 @@ pub struct Description {
     pub before_tax: Option<Money>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before_discounts: Option<Money>,
-    #[serde(default, skip_serializing_if = "Purpose::is_unstated")]
+    #[serde(default, skip_serializing_if = "Purpose::is_not_asked")]
     pub purpose: Purpose,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<Item>,
@@ -163,22 +163,26 @@ pub struct Terms {
     pub customers: Vec<CustomerId>,
     /// What it grants by an operator's word, whatever catalog and rate say.
     pub credits: Option<Credits>,
-    /// An operator had it read by the catalog of the day: what that does not take for a purchase of credits grants none.
-    pub by_todays_catalog: bool,
     /// When the processor says it was paid: the leading description's time.
     pub at: OffsetDateTime,
 }
 
 impl Terms {
+    /// What a delivered payment grants: nothing where a rate would tell it and it is known to be for something else. What
+    /// was delivered before that was known is taken back, so that the order of facts does not matter.
+    pub fn worth_delivered(&self, processor: &str, catalog: &Catalog, scale: u32) -> Result<Worth, Unknown> {
+        match self.worth(processor, catalog, scale) {
+            Err(Unknown::NotAPurchaseOfCredits) if self.purpose == Purpose::Other => Ok(Worth::default()),
+            worth => worth,
+        }
+    }
+
     /// What the payment grants: by an operator's word, else by the catalog. Why it is unknown where neither knows, or
     /// where it is more than an account can hold.
     pub fn worth(&self, processor: &str, catalog: &Catalog, scale: u32) -> Result<Worth, Unknown> {
         let worth = match self.credits {
             Some(credits) => Worth { purchase: credits, ..Worth::default() },
-            None => match catalog.worth(processor, &self.sold(), scale) {
-                Err(Unknown::NotAPurchaseOfCredits) if self.by_todays_catalog => Worth::default(),
-                worth => worth?,
-            },
+            None => catalog.worth(processor, &self.sold(), scale)?,
         };
         worth.total().within(SCALE_MAX).map_err(|_| Unknown::Price)?;
         Ok(worth)
@@ -342,24 +346,54 @@ impl Record {
             total,
             before_tax: before_tax.unwrap_or(total),
             before_discounts,
-            purpose: said()
-                .map(|what| what.purpose)
-                .find(|purpose| !purpose.is_unstated())
-                .unwrap_or_default(),
-            items: said()
-                .map(|what| &what.items)
-                .find(|items| !items.is_empty())
-                .cloned()
-                .unwrap_or_default(),
+            purpose: self.purpose(),
+            items: self.items(total),
             account: self
                 .assigned_account()
                 .map(|account| AccountLink { by_reference: false, account, proof: LinkProof::Stated })
                 .or_else(|| self.links().next().cloned()),
             customers,
             credits: self.assigned(|word| word.credits),
-            by_todays_catalog: self.assignments.values().any(|stated| stated.what.by_todays_catalog),
             at: leading.at,
         })
+    }
+
+    /// What the leading object says it was for: a session knows its mode. Else other goods, whoever says so, since metadata
+    /// alone says credits of a subscription's fee as well; else credits. As long as one of those that say nothing was
+    /// described before anybody asked, it is as it was then.
+    fn purpose(&self) -> Purpose {
+        let said = || self.descriptions.values().map(|stated| &stated.what);
+        let leading = self.described().into_iter().filter(|stated| stated.what.precedence == 0);
+        let says = |purpose| said().any(|what| what.purpose == purpose).then_some(purpose);
+        leading
+            .filter_map(|stated| stated.what.purpose.stated())
+            .next()
+            .or_else(|| says(Purpose::Other))
+            .or_else(|| says(Purpose::Credits))
+            .or_else(|| says(Purpose::NotAsked))
+            .unwrap_or(Purpose::Unstated)
+    }
+
+    /// What was sold, as the leading description that tells it says; how many, as any says that does not only assume it.
+    /// What was said before it was paid tells nothing of each one's part where another amount was paid.
+    fn items(&self, total: Money) -> Vec<Item> {
+        let all = self.described();
+        let said = || all.iter().map(|stated| &stated.what);
+        let Some(leading) = said().find(|what| !what.items.is_empty()) else { return Vec::new() };
+        let mut items = leading.items.clone();
+        if leading.status != PaymentStatus::Paid && leading.amount != total {
+            items.iter_mut().for_each(|item| (item.amount, item.before_discounts) = (None, None));
+        }
+        let stated = |price: &str| {
+            let is_it = |item: &&Item| item.price == price && !item.quantity_assumed;
+            said().find_map(|what| what.items.iter().find(is_it)).map(|item| item.quantity)
+        };
+        for item in items.iter_mut().filter(|item| item.quantity_assumed) {
+            if let Some(quantity) = stated(&item.price) {
+                (item.quantity, item.quantity_assumed) = (quantity, false);
+            }
+        }
+        items
     }
 
     /// Descriptions, the leading one first.

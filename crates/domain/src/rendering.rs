@@ -180,6 +180,12 @@ fn firm(own: &Map<String, Value>, other: &Map<String, Value>) -> Map<String, Val
     let is_raised = |of: &Map<String, Value>, flag| of.get(flag) == Some(&Value::Bool(true));
     let gives_way = |flag| is_raised(own, flag) && !is_raised(other, flag);
     let mut firm = own.clone();
+    // That nothing tells what was bought is not said of it.
+    if own.get("purpose").and_then(Value::as_str) == Some("unstated")
+        && other.get("purpose") != own.get("purpose")
+    {
+        firm.remove("purpose");
+    }
     if gives_way("by_reference") && other.contains_key("account") {
         firm.clear();
     }

@@ -151,7 +151,8 @@ impl Repeats<'_> {
 
     fn rule_on_rendering(&self, candidate: &Candidate, came: &Fact, admitted: &Admitted) -> Ruling {
         let today = self.admitted_today(&candidate.envelope.cause, admitted);
-        if today.as_ref() == Some(came) {
+        let is_description = rendering::is_description(came.kind());
+        if today.as_ref() == Some(came) && !is_description {
             return Ruling::Repeat;
         }
         if admitted.kind != came.kind().as_str() {

@@ -53,7 +53,7 @@ fn txn(name: &str) -> PaymentId {
 fn buy(name: &str, account: &str, price: &str, amount: &str) -> Fact {
     Fact::Payment(fact::Payment {
         before_discounts: None,
-        purpose: fact::Purpose::default(),
+        purpose: fact::Purpose::Unstated,
         payment: txn(name),
         aliases: Vec::new(),
         object: name.to_owned(),

@@ -5,9 +5,10 @@
 //! are made to be what was paid: where they are less (goods that no line names, a rounding), the rest is a line of its own
 //! that nobody can name; where they are more (a discount that no line shows), each counts as its share.
 //!
-//! - What a movement names counts against that line, each part at most the line; what is left of its amount names none,
-//!   and so does what it says of lines that nobody knows, or in another currency. The parts together are never more than
-//!   the movement: what is too much is cut off in the order of the lines' names.
+//! - What a movement names counts against that line, each part at most the line; what is left of its amount names none:
+//!   what is beyond the line (a rounding), of lines that nobody knows, or in another currency. The parts together are never
+//!   more than the movement: what is too much is cut off in the order of the lines' names.
+//! - What movements together name beyond a line names none. So movements that add up to what was paid take all of it.
 //! - Chargebacks less backs, line by line; a line to which more came back than was charged back by name lessens what names
 //!   none, and where that is not enough, or more came back than was charged back without a name, the rest is taken off the
 //!   named chargebacks in proportion. So what nets to zero as a whole nets to zero on every line.
@@ -266,9 +267,10 @@ impl Record {
                 .filter(|moved| moved.amount.currency() == total.currency())
                 .map(|moved| units(moved.amount.amount()))
                 .sum();
-            let part = stated.min(left);
+            // What is named beyond the line names none.
+            let part = stated.min(*paid).min(left);
             left -= part;
-            named.push(part.min(*paid));
+            named.push(part);
         }
         Some(Parts { named, unnamed: left })
     }
@@ -360,12 +362,13 @@ impl Parts {
         Parts { named, unnamed }
     }
 
-    /// Each line as it is named, at most the whole of it; what names none over what is left.
+    /// Each line as it is named, at most the whole of it; what is beyond, and what names none, over what is left.
     fn spread(self, lines: &[Line]) -> Vec<Spread> {
         let named: Vec<u128> =
             self.named.iter().zip(lines).map(|(named, (_, paid))| *named.min(paid)).collect();
+        let beyond = self.named.iter().sum::<u128>() - named.iter().sum::<u128>();
         let left: u128 = named.iter().zip(lines).map(|(named, (_, paid))| paid - named).sum();
-        let unnamed = self.unnamed.min(left);
+        let unnamed = (self.unnamed + beyond).min(left);
         let line = |((_, paid), named): (&Line, u128)| Spread { paid: *paid, named, unnamed, left };
         lines.iter().zip(named).map(line).collect()
     }

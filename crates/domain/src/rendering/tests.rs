@@ -131,6 +131,15 @@ fn what_is_only_assumed_or_stands_in_gives_way_to_what_is_known() {
     contradict(json!({ "customer": "stripe:cus_2" }), json!({ "customer": "stripe:cus_1" }), "customer");
     agree(json!({ "purpose": "credits" }), json!({}), json!({ "purpose": "credits" }));
     agree(json!({ "purpose": "credits" }), json!({ "purpose": "other" }), json!({ "purpose": "other" }));
+    // That nothing tells it says nothing, not even beside what was told before anybody asked.
+    for (other, both) in [
+        (json!({ "purpose": "credits" }), json!({ "purpose": "credits" })),
+        (json!({ "purpose": "other" }), json!({ "purpose": "other" })),
+        (json!({ "purpose": "unstated" }), json!({ "purpose": "unstated" })),
+        (json!({}), json!({})),
+    ] {
+        agree(json!({ "purpose": "unstated" }), other, both);
+    }
     assert_eq!(
         union(&movement(json!({ "full": true })), &movement(json!({}))).unwrap(),
         movement(json!({ "full": true }))

@@ -46,8 +46,29 @@ fn what_names_a_line_reverses_that_line_alone() {
     check(&[paid(), (refund("r1", "5.00", &[("l3", "5.00")]), ["2050", "0", "0"])]);
     check(&[paid(), (refund("r1", "5.00", &[("l2", "5.00")]), ["1000", "0", "0"])]);
     check(&[paid(), (refund("r1", "4.00", &[("l1", "4.00")]), ["1650", "0", "0"])]);
-    // More than the line is no more than the line, and does not fall on others.
-    check(&[paid(), (refund("r1", "9.00", &[("l2", "9.00")]), ["1000", "0", "0"])]);
+}
+
+#[test]
+fn what_is_named_beyond_a_line_names_none() {
+    check(&[paid(), (refund("r1", "8.00", &[("l2", "8.00")]), ["800", "0", "0"])]);
+    // Also of several that are beyond it together.
+    check(&[
+        paid(),
+        (refund("r1", "4.00", &[("l2", "4.00")]), ["1210", "0", "0"]),
+        (refund("r2", "4.00", &[("l2", "4.00")]), ["800", "0", "0"]),
+    ]);
+    // A cent that the processor rounds to one line of the payment and to the other of its adjustment.
+    let Fact::Payment(payment) = lines_of("t1", "20.00") else { unreachable!() };
+    let mut items = payment.items[..2].to_vec();
+    (items[0].amount, items[1].amount) = (Some(usd("10.01")), Some(usd("9.99")));
+    let paid = Fact::Payment(fact::Payment { items, ..payment });
+    let all = [("l1", "10.00"), ("l2", "10.00")];
+    check(&[(paid.clone(), ["2050", "0", "0"]), (refund("r1", "20.00", &all), ["0", "0", "0"])]);
+    check(&[
+        (paid, ["2050", "0", "0"]),
+        (refund("r1", "10.00", &all[..1]), ["1050.999001", "0", "0"]),
+        (refund("r2", "10.00", &all[1..]), ["0", "0", "0"]),
+    ]);
 }
 
 #[test]
@@ -326,7 +347,8 @@ fn a_fee_that_a_rate_once_covered_keeps_its_credits_until_it_is_restated_by_toda
     let mut world = World::new();
     world.sell_at_rate("USD", 100);
     let first_grant = world.rules.clone();
-    world.tell("1", &buy("t1", "a", "pri_nobody_knows", "10.00"));
+    let Fact::Payment(fee) = buy("t1", "a", "pri_nobody_knows", "10.00") else { unreachable!() };
+    world.tell("1", &Fact::Payment(fact::Payment { purpose: Purpose::Other, ..fee }));
     world.tell("2", &usage("a", 400));
     let mut catalog = first_grant.catalogs[&first_grant.current].clone();
     catalog.rate_applies_to = RateAppliesTo::Purchases;
@@ -337,4 +359,111 @@ fn a_fee_that_a_rate_once_covered_keeps_its_credits_until_it_is_restated_by_toda
     assert_eq!(world.balances("a"), ["600", "0", "0"]);
     world.tell("4", &restate(true));
     assert_eq!(world.balances("a"), ["0", "0", "400"]);
+}
+
+/// Tells facts to a ledger that sells at a rate to purchases of credits alone, in both orders; expects what is left.
+fn check_purposes(said: &[(&str, u8, Purpose)], expect: &str) {
+    for backwards in [false, true] {
+        let mut world = World::new();
+        world.sell_at_rate("USD", 100);
+        let mut catalog = world.rules.catalogs[&world.rules.current].clone();
+        catalog.rate_applies_to = RateAppliesTo::Purchases;
+        world.rules = Rules::new(catalog);
+        let mut facts: Vec<fact::Payment> = said
+            .iter()
+            .map(|(object, precedence, purpose)| fact::Payment {
+                purpose: *purpose,
+                account: account("a", false),
+                ..stripe(object, *precedence, PaymentStatus::Paid)
+            })
+            .collect();
+        if backwards {
+            facts.reverse();
+        }
+        for (at, fact) in facts.into_iter().enumerate() {
+            let decision = world.tell(&at.to_string(), &Fact::Payment(fact)).unwrap();
+            assert_ne!(decision.outcome, Outcome::Contradicts, "{said:?}");
+        }
+        assert_eq!(world.balances("a"), [expect, "0", "0"], "{said:?} backwards: {backwards}");
+    }
+}
+
+#[test]
+fn other_goods_outrank_credits_unless_a_session_says_so_in_any_order() {
+    use Purpose::{Credits as Purchase, NotAsked, Other, Unstated};
+    check_purposes(&[("pi_1", 1, Purchase), ("ch_1", 2, Other)], "0");
+    check_purposes(&[("cs_1", 0, Other), ("ch_1", 2, Purchase)], "0");
+    check_purposes(&[("cs_1", 0, Purchase), ("ch_1", 2, Other)], "1000");
+    check_purposes(&[("cs_1", 0, Unstated), ("pi_1", 1, Purchase), ("ch_1", 2, Other)], "0");
+    check_purposes(&[("cs_1", 0, Unstated), ("pi_1", 1, Purchase)], "1000");
+    check_purposes(&[("pi_1", 1, NotAsked), ("ch_1", 2, Other)], "0");
+    check_purposes(&[("pi_1", 1, NotAsked), ("ch_1", 2, Unstated)], "1000");
+    check_purposes(&[("pi_1", 1, Unstated)], "0");
+}
+
+#[test]
+fn what_was_described_before_anybody_asked_is_no_purpose_that_is_unstated() {
+    let Fact::Payment(payment) = buy("t1", "a", "pri_1000", "10.00") else { unreachable!() };
+    for (purpose, stored) in [
+        (Purpose::NotAsked, None),
+        (Purpose::Unstated, Some("unstated")),
+        (Purpose::Credits, Some("credits")),
+        (Purpose::Other, Some("other")),
+    ] {
+        let fact = Fact::Payment(fact::Payment { purpose, ..payment.clone() });
+        let text = fact.canonical();
+        let json: serde_json::Value = serde_json::from_str(text.get()).unwrap();
+        assert_eq!(json.get("purpose").and_then(|purpose| purpose.as_str()), stored);
+        assert_eq!(Fact::parse(fact.kind(), &text).unwrap(), fact);
+    }
+}
+
+#[test]
+fn what_was_said_before_another_amount_was_paid_tells_nothing_of_each_items_part() {
+    let cart = |amount: &str| Item {
+        line: Some("li_1".to_owned()),
+        amount: Some(usd(amount)),
+        before_discounts: Some(usd(amount)),
+        ..Item::new("pri_1000", 1)
+    };
+    for (captured, left) in [("1.00", "0"), ("10.00", "1000")] {
+        let mut world = World::new();
+        let mut catalog = world.rules.catalogs[&world.rules.current].clone();
+        let price = catalog.prices.get_mut("paddle").unwrap().get_mut("pri_1000").unwrap();
+        price.amounts = BTreeMap::from([("USD".to_owned(), Decimal::from(10))]);
+        world.rules = Rules::new(catalog);
+        let session = fact::Payment {
+            items: vec![cart("10.00")],
+            account: account("a", false),
+            ..stripe("cs_1", 0, PaymentStatus::Pending)
+        };
+        let intent = fact::Payment { amount: usd(captured), ..stripe("pi_1", 1, PaymentStatus::Paid) };
+        world.tell("1", &Fact::Payment(session));
+        world.tell("2", &Fact::Payment(intent));
+        assert_eq!(world.balances("a"), [left, "0", "0"], "{captured}");
+    }
+}
+
+#[test]
+fn a_stated_quantity_goes_before_an_assumed_one_whichever_description_leads() {
+    let of = |object: &str, precedence, item| fact::Payment {
+        items: vec![item],
+        account: account("a", false),
+        ..stripe(object, precedence, PaymentStatus::Paid)
+    };
+    let assumed = || Item { quantity_assumed: true, ..Item::new("pri_1000", 1) };
+    for order in [[0, 1], [1, 0]] {
+        for leading_is_assumed in [true, false] {
+            let (first, second) = match leading_is_assumed {
+                true => (assumed(), Item::new("pri_1000", 3)),
+                false => (Item::new("pri_1000", 3), assumed()),
+            };
+            let facts = [of("cs_1", 0, first), of("pi_1", 1, second)];
+            let mut world = World::new();
+            for at in order {
+                world.tell(&at.to_string(), &Fact::Payment(facts[at].clone()));
+            }
+            assert_eq!(world.balances("a"), ["3000", "0", "0"], "{order:?} {leading_is_assumed}");
+        }
+    }
 }

@@ -30,6 +30,8 @@ pub(super) struct Expected {
     pub account: Option<AccountId>,
     pub granted: Credits,
     pub reversed: Credits,
+    /// Only a rate would tell what it grants, and it is known to be no purchase of credits.
+    pub is_for_something_else: bool,
     /// How much is in question: held, as far as it has not been used.
     pub in_question: Credits,
 }
@@ -102,6 +104,7 @@ impl Model {
             account: None,
             granted: Credits::ZERO,
             reversed: Credits::ZERO,
+            is_for_something_else: purchase.purpose() == Purpose::Other,
             in_question: Credits::ZERO,
         };
         let (Some(total), Some(account)) = (purchase.total(), self.account(purchase)) else { return nothing };
@@ -159,7 +162,7 @@ impl Model {
             return Some(0);
         }
         let mut of_catalog = None;
-        for item in items {
+        for item in &items {
             if let Some(credits) = self.granted_by_item(purchase, item) {
                 *of_catalog.get_or_insert(0) += credits?;
             }
@@ -167,9 +170,8 @@ impl Model {
         of_catalog.or_else(|| {
             let total = purchase.total()?;
             let rate = self.catalog.rates.get(total.currency().code())?;
-            let said = purchase.descriptions();
-            let purpose = said.iter().map(|said| said.purpose).find(|purpose| *purpose != Purpose::Unstated);
-            if self.catalog.rate_applies_to == RateAppliesTo::Purchases && purpose != Some(Purpose::Credits) {
+            let is_one = matches!(purchase.purpose(), Purpose::Credits | Purpose::NotAsked);
+            if self.catalog.rate_applies_to == RateAppliesTo::Purchases && !is_one {
                 return None;
             }
             // In units of 10^-8, a scale's own digits behind it.
@@ -199,7 +201,7 @@ impl Model {
         }
         let mut by_line = BTreeMap::new();
         let mut known = false;
-        for item in purchase.items() {
+        for item in &purchase.items() {
             let credits = self.granted_by_item(purchase, item);
             known |= credits.is_some();
             if let Some(line) = &item.line {
@@ -236,9 +238,42 @@ impl Purchase<'_> {
             .map(|said| said.amount)
     }
 
-    fn items(&self) -> &[Item] {
+    /// A session's word; else other goods if anybody says so, else credits, else that nobody asked.
+    fn purpose(&self) -> Purpose {
+        let said = self.descriptions();
+        for said in said.iter().filter(|said| said.precedence == 0) {
+            if matches!(said.purpose, Purpose::Credits | Purpose::Other) {
+                return said.purpose;
+            }
+        }
+        for purpose in [Purpose::Other, Purpose::Credits, Purpose::NotAsked] {
+            if said.iter().any(|said| said.purpose == purpose) {
+                return purpose;
+            }
+        }
+        Purpose::Unstated
+    }
+
+    /// The leading description's; no part of the money where another amount was paid than it says. A quantity that it only
+    /// assumes is whatever another one states.
+    fn items(&self) -> Vec<Item> {
         let described = self.descriptions();
-        described.into_iter().map(|said| &said.items[..]).find(|items| !items.is_empty()).unwrap_or(&[])
+        let Some(leading) = described.iter().find(|said| !said.items.is_empty()) else { return Vec::new() };
+        let is_believed = leading.status == PaymentStatus::Paid || Some(leading.amount) == self.total();
+        let stated = |price: &str| {
+            let all = described.iter().flat_map(|said| &said.items);
+            all.filter(|item| item.price == price)
+                .find(|item| !item.quantity_assumed)
+                .map(|item| item.quantity)
+        };
+        let of = |item: &Item| Item {
+            quantity: if item.quantity_assumed { stated(&item.price).unwrap_or(1) } else { item.quantity },
+            quantity_assumed: item.quantity_assumed && stated(&item.price).is_none(),
+            amount: item.amount.filter(|_| is_believed),
+            before_discounts: item.before_discounts.filter(|_| is_believed),
+            ..item.clone()
+        };
+        leading.items.iter().map(of).collect()
     }
 
     /// A figure of the descriptions: of those that say it was paid first, then of those that say so of the same amount.
@@ -259,7 +294,7 @@ impl Purchase<'_> {
     fn quantity(&self, item: &Item, price: &Price) -> Option<u64> {
         let only = self.items().len() == 1;
         let cost = item.before_discounts.or(self.figure(|said| said.before_discounts).filter(|_| only));
-        let paid = self.before_tax().filter(|_| item.quantity_assumed);
+        let paid = self.before_tax();
         if item.share == Some(Decimal::ZERO) {
             return Some(item.quantity);
         }
@@ -456,7 +491,7 @@ struct Named {
 }
 
 impl Named {
-    /// A movement, at most the whole of the payment; what it says of a line at most the whole of that.
+    /// A movement, at most the whole of the payment; what it says of a line at most the whole of that, the rest of nothing.
     fn add(
         &mut self,
         movement: &fact::Movement,
@@ -471,9 +506,9 @@ impl Named {
             };
             let stated: i128 =
                 movement.lines.iter().filter(about).map(|part| cents(part.amount.amount())).sum();
-            let named = stated.min(left);
+            let named = stated.min(*paid).min(left);
             left -= named;
-            self.lines[at] += named.min(*paid);
+            self.lines[at] += named;
         }
         self.nothing += left;
     }
@@ -496,12 +531,13 @@ impl Named {
         Named { lines: scaled_down(&named, (sum + nothing).max(0)), nothing: 0 }
     }
 
-    /// Each line at most the whole of it; what names nothing falls on them in proportion to what is left of each.
+    /// Each line at most the whole of it; what is beyond, and what names nothing, falls on them in proportion to what is left of each.
     fn fall_on(&self, lines: &[(Option<String>, i128)]) -> Vec<Fraction> {
         let named: Vec<i128> =
             self.lines.iter().zip(lines).map(|(named, (_, paid))| *named.min(paid)).collect();
         let left: i128 = named.iter().zip(lines).map(|(named, (_, paid))| paid - named).sum();
-        let nothing = self.nothing.min(left);
+        let beyond = self.lines.iter().sum::<i128>() - named.iter().sum::<i128>();
+        let nothing = (self.nothing + beyond).min(left);
         let falls = |(named, (_, paid)): (&i128, &(Option<String>, i128))| Fraction {
             over: BigInt::from(*named) * left.max(1) + BigInt::from(paid - named) * nothing,
             under: left.max(1).into(),

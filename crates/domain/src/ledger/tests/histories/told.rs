@@ -27,6 +27,7 @@ pub(super) fn line(fact: &Fact) -> String {
                 payment.before_tax.map(|money| format!("before tax {money}")),
                 payment.before_discounts.map(|money| format!("before discounts {money}")),
                 match payment.purpose {
+                    Purpose::NotAsked => Some("nobody asked for what".to_owned()),
                     Purpose::Unstated => None,
                     Purpose::Credits => Some("for credits".to_owned()),
                     Purpose::Other => Some("for something else".to_owned()),
