@@ -7,7 +7,6 @@ use db::{Doing, Error};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::AssertSqlSafe;
 use std::time::Duration;
 use testkit::{Bursar, Relay, Settings, Site, eventually, run};
 use tokio::time::Instant;

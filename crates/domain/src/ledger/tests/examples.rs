@@ -236,7 +236,7 @@ fn several_chargebacks() {
             ("80.00 is charged back", chargeback("d4", "80.00"), ["0", "0", "0"]),
             (
                 "It comes back in full, as 79.20",
-                super::lines::in_full(moved("b2", "t1", Back, Final, "79.20", 3)),
+                lines::in_full(moved("b2", "t1", Back, Final, "79.20", 3)),
                 ["334.173913", "0", "0"],
             ),
         ],
