@@ -225,6 +225,28 @@ fn a_further_fact_after_an_upgrade_is_compared_by_todays_code() {
     });
 }
 
+/// A session that was admitted before anybody asked what it was for: its readers are told when it comes again.
+#[test]
+fn what_an_older_translation_told_less_of_is_added_when_it_comes_again() {
+    run(async |site| {
+        let told = translated("stripe", &payload("stripe", "checkout.session.completed"));
+        settle(&site, &told).await;
+        let older = "update inbox set fact = replace(fact::text, '\"purpose\":\"credits\",', ''), hash = sha256('older')
+                     where kind = 'fact.payment'";
+        assert_eq!(sqlx::query(older).execute(&site.owner).await.unwrap().rows_affected(), 1);
+        let again = async || {
+            let (words, passed_on) = settle(&site, &told).await;
+            (words[0].clone(), passed_on)
+        };
+        let (word, passed_on) = again().await;
+        let Some(Fact::Payment(whole)) = passed_on.first().map(|fact| &fact.fact) else {
+            panic!("{passed_on:?}")
+        };
+        assert_eq!((word.as_str(), whole.purpose), ("added", domain::fact::Purpose::Credits));
+        assert_eq!(again().await.0, "repeated");
+    });
+}
+
 /// A charge of 12.00 of which 5.00 went back, as a version of Stripe's API tells it.
 fn refunded(version: &str) -> Value {
     let mut event = payload("stripe", "charge.refunded.old_version");

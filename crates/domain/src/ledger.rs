@@ -9,6 +9,8 @@
 //! names none falls on the lines in proportion to what is left of each (`record/gone.rs`); credits to be reversed are the sum
 //! of each line's share, rounded once. What a payment grants is quantity times share of the catalog's prices, else a rate, as
 //! far as that applies (`catalog.rs`). What is in doubt is not guessed: it stays undelivered, and is told.
+//! What only a rate granted and turns out to be for something else is taken back. The order of facts does not matter but for
+//! what contradicts: a payment keeps what it was granted where a later description makes its worth unknown.
 //!
 //! What holds after every call, whatever the facts and their order:
 //! - each transaction sums to zero; each lot adds up; each account's balances are the sums of its lots and debt;

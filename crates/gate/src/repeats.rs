@@ -1,7 +1,7 @@
 //! What a delivery is whose identity was admitted before: the same, more of the same, or something else.
 //!
-//! The envelope does not count (a processor's replay changes its notification id), and neither does an upgrade of the
-//! translation: both bodies are read by today's code. Of what describes something, only values that contradict are a
+//! The envelope does not count (a processor's replay changes its notification id), and an upgrade of the translation
+//! contradicts nothing: both bodies are read by today's code, and what that says more than was admitted is added. Of what describes something, only values that contradict are a
 //! conflict, see [`domain::rendering`]; what counts by itself (usage, a grant) is the same to the letter, or a conflict.
 
 use crate::store::Admitted;
@@ -151,30 +151,28 @@ impl Repeats<'_> {
 
     fn rule_on_rendering(&self, candidate: &Candidate, came: &Fact, admitted: &Admitted) -> Ruling {
         let today = self.admitted_today(&candidate.envelope.cause, admitted);
-        let is_description = rendering::is_description(came.kind());
-        if today.as_ref() == Some(came) && !is_description {
+        let is_of_another_kind = admitted.kind != came.kind().as_str();
+        if today.as_ref() == Some(came) && (is_of_another_kind || !rendering::is_description(came.kind())) {
             return Ruling::Repeat;
         }
-        if admitted.kind != came.kind().as_str() {
+        if is_of_another_kind {
             return self.rule_on_another_kind(candidate, came, admitted);
         }
         if !rendering::is_description(came.kind()) {
             return conflict_with(candidate, came, admitted);
         }
-        let known: Vec<Fact> = admitted.said().into_iter().chain(today).collect();
-        let mut unions = Vec::new();
+        // What was admitted is what its readers know: an older translation may have told them less than the stored body says.
         let mut contradicted = Vec::new();
-        for known in &known {
-            match union(known, came) {
-                Ok(both) if union(known, known).as_ref() == Ok(&both) => return Ruling::Repeat,
-                Ok(both) => unions.push(both),
+        for known in admitted.said().into_iter().chain(today) {
+            match union(&known, came) {
+                Ok(both) if union(&known, &known).as_ref() == Ok(&both) => return Ruling::Repeat,
+                Ok(both) => return adding(candidate, both, admitted),
                 Err(contradiction) => contradicted = contradiction.0,
             }
         }
-        match unions.into_iter().next() {
-            Some(both) => adding(candidate, both, admitted),
-            None if contradicted.is_empty() => conflict_with(candidate, came, admitted),
-            None => conflict(candidate, &contradicted),
+        match contradicted.is_empty() {
+            true => conflict_with(candidate, came, admitted),
+            false => conflict(candidate, &contradicted),
         }
     }
 

@@ -4,6 +4,7 @@
 use crate::verify::payments::{self, Row, State};
 use db::{Error, PgConnection};
 use domain::catalog::{Catalog, Unknown};
+use domain::fact::Purpose;
 use domain::ledger::Rules;
 use domain::record::Terms;
 use domain::{Credits, PaymentId};
@@ -72,8 +73,9 @@ fn of_row(row: &Row, catalogs: &HashMap<&String, &Catalog>, today: &Rules) -> Op
     let payment: PaymentId = row.payment.parse().ok()?;
     let catalog = *catalogs.get(row.catalog.as_ref()?)?;
     let terms = row.record.terms(today.reading)?;
-    let by_todays_catalog = terms.worth(payment.processor(), catalog, today.scale)
-        == Err(Unknown::NotAPurchaseOfCredits)
+    // Known to be none: what was described before anybody asked, or tells nothing, keeps what it was granted.
+    let by_todays_catalog = terms.purpose == Purpose::Other
+        && terms.worth(payment.processor(), catalog, today.scale) == Err(Unknown::NotAPurchaseOfCredits)
         && !(row.state.purchase + row.state.bonus).is_zero();
     // What is no purchase of credits today grants none.
     let state = match by_todays_catalog {

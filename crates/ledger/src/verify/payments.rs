@@ -84,7 +84,7 @@ pub(crate) fn target(
     let terms = row.record.terms(reading).ok_or("a record that says what was paid")?;
     let catalog = catalog.ok_or("the catalog of its first grant")?;
     let granted = Worth { purchase: row.state.purchase, bonus: row.state.bonus, expires_after: None };
-    let known = terms.worth(id.processor(), catalog, scale).ok();
+    let known = terms.worth_delivered(id.processor(), catalog, scale).ok();
     let by_line = known.and_then(|_| terms.credits_by_line(id.processor(), catalog, scale));
     let worth = known.unwrap_or(granted);
     let gone = row.record.gone(&terms, reading);
