@@ -79,7 +79,8 @@ pub const RIGHTS: &[Right] = &[
 ];
 
 /// The functions that the role that runs calls. Whatever else a migration makes is not its to call: triggers run without.
-pub const FUNCTIONS: &[&str] = &["erase_texts", "without_texts", "dead_letters_meant", "dead_letter_fits"];
+pub const FUNCTIONS: &[&str] =
+    &["erase_texts", "told_with", "deliveries_of", "without_texts", "dead_letters_meant", "dead_letter_fits"];
 
 /// SQLSTATE of a role, a table or a schema that one may not use.
 pub(crate) const FORBIDDEN: &str = "42501";
