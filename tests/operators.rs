@@ -133,8 +133,8 @@ fn a_letter_shows_the_body_that_came() {
                 "{\n  \"b\": 1.50,\n  \"a\": 1,\n  \"a\": 12345678901234567890\n}",
                 Value::Null,
             ),
-            (2, b"ab\xff", "  ab\u{fffd}\n  It is no UTF-8", json!("YWL/")),
-            (3, &[b'x'; 20_000], "x\n  Cut here, of 20000 bytes", Value::Null),
+            (2, b"ab\xff", "| ab\u{fffd}\nIt is no UTF-8", json!("YWL/")),
+            (3, &[b'x'; 20_000], "x\nCut here, of 20000 bytes", Value::Null),
         ] {
             stray(&site, "somebody", body).await;
             site.until("select count(*) from dead_letters", number).await;
