@@ -151,7 +151,10 @@ fn alone(url: &secrecy::SecretString) -> Settings {
 }
 
 async fn said(site: &Site, settings: &Settings, arguments: &[&str]) -> (Option<i32>, String) {
-    let output = Bursar::run(site, settings, arguments).await;
+    // Fleets of other tests start at the same time.
+    let settings =
+        settings.clone().with("BURSAR_HTTP_ADDR", "127.0.0.1:0").with("BURSAR_ADMIN_ADDR", "127.0.0.1:0");
+    let output = Bursar::run(site, &settings, arguments).await;
     let text =
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     (output.status.code(), text)
