@@ -4,11 +4,12 @@
 use crate::binary::{Configuration, json_of, settings};
 use bus::{exchange, header, queue};
 use dead_letters::acts::{Order, Pace, discard, start_replay};
-use dead_letters::alerts::{Alert, Thresholds, Watcher};
+use dead_letters::alerts::{Alert, LetterWatch, Thresholds};
 use dead_letters::read::Filter;
 use dead_letters::{DeadLetters, replay};
 use domain::Fact;
 use domain::ledger::Rules;
+use jobs::watch::Watcher;
 use ledger::verify::verify;
 use rust_decimal::Decimal;
 use serde_json::json;
@@ -30,8 +31,13 @@ fn high() -> Thresholds {
     }
 }
 
+fn watcher(site: &Site, thresholds: Thresholds) -> Watcher<LetterWatch> {
+    let watch = LetterWatch::new(thresholds, site.namespace.clone(), site.broker.clone());
+    Watcher::new(site.context(), "dead-letters", watch)
+}
+
 fn keeper(site: &Site) -> Running {
-    site.start(DeadLetters::new(processors::Settings::default()), 1)
+    site.start(DeadLetters::new(processors::Settings::default(), &fleet::workers::NAMES), 1)
 }
 
 /// A dead letter as the ledger's loop publishes it.
@@ -41,7 +47,7 @@ async fn give_up(site: &Site, cause: &str, fact: Fact, reason: &str) {
         (header::FIRST_FAILED_AT, now.as_str()),
         (header::DEAD_AT, &now),
         (header::DEAD_WORKER, "ledger"),
-        (header::DEAD_QUEUE, queue::LEDGER),
+        (header::DEAD_QUEUE, ledger::QUEUE),
         (header::DEAD_CODE, "unknown"),
         (header::DEAD_REASON, reason),
     ];
@@ -66,13 +72,13 @@ const OPEN: &str = "select count(*) from dead_letters where state = 'open'";
 /// Two watchers, and a subscriber to whom they tell.
 struct Watch {
     site: Site,
-    watchers: [Watcher; 2],
+    watchers: [Watcher<LetterWatch>; 2],
     events: Events,
 }
 
 impl Watch {
     async fn new(site: &Site, thresholds: Thresholds) -> Self {
-        let watchers = [(); 2].map(|()| Watcher::new(site.context(), thresholds.clone()));
+        let watchers = [(); 2].map(|()| watcher(site, thresholds.clone()));
         Self { site: site.clone(), watchers, events: site.subscribe().await }
     }
 
@@ -235,7 +241,7 @@ fn a_queue_that_nobody_drains_is_raised_once_and_cleared_once() {
         let told = watch.told(Alert::Queue).await;
         assert_eq!((told.len(), &told[0].data["messages"]), (1, &json!(1)));
         // Who has just begun to look does not know how long it has been so.
-        Watcher::new(site.context(), high()).look(after(61)).await.unwrap();
+        watcher(&site, high()).look(after(61)).await.unwrap();
         assert_eq!(watch.kinds(Alert::Queue).await, ["alert.raised"]);
         site.dead_lettered(1).await;
         site.until_depth(queue::DEAD_LETTERS, 0).await;
@@ -252,9 +258,8 @@ fn a_replay_whose_letters_die_again_is_raised_once_and_cleared_once() {
         let _keeper = keeper(&site);
         let _ledger = site.start(ledger::Ledger::new(site.namespace.clone(), Rules::new(catalog())), 1);
         let stop = site.over.child_token();
-        let carry_out =
-            replay::carry_out(site.namespace.clone(), site.pool.clone(), site.publisher.clone(), stop);
-        tokio::spawn(carry_out);
+        let put_back = replay::put_back(site.namespace.clone(), site.pool.clone(), site.publisher.clone());
+        tokio::spawn(put_back.run(stop));
         site.post(Post {
             exchange: exchange::FACTS,
             routing_key: "fact.usage".to_owned(),

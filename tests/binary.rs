@@ -113,7 +113,7 @@ fn up_takes_a_webhook_to_the_balance_and_drains_when_it_is_told_to() {
         assert_eq!(account["payments"][0]["state"], "delivered");
         let (output, report) = json_of(&site, &settings, &["ledger", "verify", "--json"]).await;
         assert!(output.status.success() && report["ok"] == json!(true), "{report}");
-        for queue in [queue::INGESTER, queue::GATE, queue::GATE_INBOUND, queue::LEDGER, queue::DEAD_LETTERS] {
+        for queue in [queue::INGESTER, queue::GATE, queue::GATE_INBOUND, ledger::QUEUE, queue::DEAD_LETTERS] {
             assert_eq!(site.depth(queue).await, 0, "{queue}");
         }
     });

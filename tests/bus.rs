@@ -74,7 +74,7 @@ impl Worker for Script {
     type Error = Failed;
 
     fn queue(&self) -> &'static str {
-        queue::LEDGER
+        ledger::QUEUE
     }
 
     fn decode(&self, message: &Incoming, _: OffsetDateTime) -> Vec<Decoded<String>> {
@@ -180,7 +180,7 @@ fn an_unroutable_message_is_reported_by_its_own_id_and_the_others_are_confirmed(
         assert!(
             failed.iter().all(|number| matches!(outcomes[*number], Err(PublishError::Unroutable { .. })))
         );
-        site.until_depth(queue::LEDGER, 1_301 - strays.len() as u32).await;
+        site.until_depth(ledger::QUEUE, 1_301 - strays.len() as u32).await;
     });
 }
 
@@ -202,7 +202,7 @@ fn callers_that_share_a_window_each_get_their_own_outcomes() {
             let failed: Vec<usize> = (0..20).filter(|number| outcomes[*number].is_err()).collect();
             assert_eq!(failed, [task % 20], "task {task}");
         }
-        site.until_depth(queue::LEDGER, 40 * 19).await;
+        site.until_depth(ledger::QUEUE, 40 * 19).await;
     });
 }
 
@@ -249,7 +249,7 @@ fn a_poison_item_is_dead_lettered_alone_and_its_neighbours_are_settled() {
         let mut letters = site.dead_lettered(4).await;
         running.stop().await;
         assert_eq!(site.texts(SEEN).await, ["a", "b", "c"]);
-        assert_eq!(site.depth(queue::LEDGER).await, 0);
+        assert_eq!(site.depth(ledger::QUEUE).await, 0);
 
         letters.sort_by(|a, b| a.body.cmp(&b.body));
         let told: Vec<_> = letters
@@ -349,7 +349,7 @@ fn a_batch_that_fails_as_a_whole_is_split_until_the_culprit_stands_alone() {
             [("unknown", "nobody foresaw unknown 77"), ("panic", "it panicked: no way to do panic 200")]
         );
         assert!(script.attempts("item 0") < 12, "it is halved, not tried one by one");
-        assert_eq!(site.depth(queue::LEDGER).await, 0);
+        assert_eq!(site.depth(ledger::QUEUE).await, 0);
     });
 }
 
@@ -364,7 +364,7 @@ fn transient_errors_are_tried_again_and_never_dead_lettered() {
         assert_eq!(site.texts(SEEN).await, ["a", "c", "transient b"]);
         assert_eq!(script.attempts("transient b"), 4);
         assert_eq!(site.dead_letters().await, []);
-        assert_eq!(site.depth(queue::LEDGER).await, 0);
+        assert_eq!(site.depth(ledger::QUEUE).await, 0);
     });
 }
 
@@ -454,13 +454,13 @@ fn nothing_is_acknowledged_before_its_dead_letter_is_confirmed() {
         eventually("the poison to be found out", async || (script.attempts("poison") > 0).then_some(()))
             .await;
         running.stop().await;
-        site.until_depth(queue::LEDGER, 1).await;
+        site.until_depth(ledger::QUEUE, 1).await;
 
         site.topology.declare(&site.broker).await.unwrap();
         let running = site.start_with(script, 1, site.context());
         site.dead_lettered(1).await;
         running.stop().await;
-        assert_eq!(site.depth(queue::LEDGER).await, 0);
+        assert_eq!(site.depth(ledger::QUEUE).await, 0);
     });
 }
 
@@ -472,7 +472,7 @@ fn a_worker_subscribes_again_when_its_queue_was_deleted_and_declared_again() {
         send(&site, &["before"]).await;
         site.until(SEEN_COUNT, 1).await;
 
-        site.delete_queue(queue::LEDGER).await;
+        site.delete_queue(ledger::QUEUE).await;
         eventually("both lanes to notice", async || (running.idle().len() == 2).then_some(())).await;
         site.topology.declare(&site.broker).await.unwrap();
         send(&site, &["after"]).await;
@@ -497,7 +497,7 @@ fn a_connection_cut_after_the_commit_repeats_the_batch_and_loses_nothing() {
         script.entered().await;
         site.until("select count(*) from seen where item = 'wait 1'", 2).await;
         running.stop().await;
-        assert_eq!(site.depth(queue::LEDGER).await, 0);
+        assert_eq!(site.depth(ledger::QUEUE).await, 0);
         assert_eq!(site.dead_letters().await, []);
     });
 }
@@ -515,7 +515,7 @@ fn a_graceful_stop_settles_the_batch_in_hand_and_leaves_the_rest_in_the_queue() 
         script.pass.add_permits(1);
         stopping.await.unwrap();
         assert_eq!(site.texts(SEEN).await, ["wait for me"]);
-        site.until_depth(queue::LEDGER, 30).await;
+        site.until_depth(ledger::QUEUE, 30).await;
     });
 }
 
@@ -528,18 +528,18 @@ fn what_is_not_acknowledged_is_bounded_by_the_prefetch_after_a_reconnect_too() {
         send(&site, &waiting.iter().map(String::as_str).collect::<Vec<_>>()).await;
         let running = site.start_with(script.clone(), 1, bus::Context { consume, ..site.context() });
         script.entered().await;
-        site.until_depth(queue::LEDGER, 50 - u32::from(Script::PREFETCH)).await;
+        site.until_depth(ledger::QUEUE, 50 - u32::from(Script::PREFETCH)).await;
 
         relay.cut();
-        site.until_depth(queue::LEDGER, 50).await;
+        site.until_depth(ledger::QUEUE, 50).await;
         script.pass.add_permits(1);
         script.entered().await;
-        site.until_depth(queue::LEDGER, 50 - u32::from(Script::PREFETCH)).await;
+        site.until_depth(ledger::QUEUE, 50 - u32::from(Script::PREFETCH)).await;
 
         script.pass.add_permits(100);
         site.until("select count(distinct item) from seen", 50).await;
         running.stop().await;
-        assert_eq!(site.depth(queue::LEDGER).await, 0);
+        assert_eq!(site.depth(ledger::QUEUE).await, 0);
     });
 }
 

@@ -156,7 +156,7 @@ async fn until_settled(site: &Site, events: usize) {
         (open == 0 && admitted == events as i64).then_some(())
     })
     .await;
-    for queue in [queue::INGESTER, queue::GATE, queue::GATE_INBOUND, queue::LEDGER] {
+    for queue in [queue::INGESTER, queue::GATE, queue::GATE_INBOUND, ledger::QUEUE] {
         within(LIMIT, &format!("{queue} to be empty"), async || (site.depth(queue).await == 0).then_some(()))
             .await;
     }

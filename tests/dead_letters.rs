@@ -46,7 +46,7 @@ impl Dead {
     pub fn of(fact: &Envelope) -> Self {
         Self {
             worker: "ledger",
-            queue: queue::LEDGER,
+            queue: ledger::QUEUE,
             code: "unknown",
             reason: format!("nobody foresaw {}", fact.cause),
             at: DEAD,
@@ -106,7 +106,7 @@ pub async fn bury(site: &Site, letters: impl IntoIterator<Item = Dead>) {
 }
 
 fn worker() -> DeadLetters {
-    DeadLetters::new(processors::Settings::default())
+    DeadLetters::new(processors::Settings::default(), &fleet::workers::NAMES)
 }
 
 fn start(site: &Site) -> Running {

@@ -514,7 +514,7 @@ fn letters_leave_the_queue_without_postgres_and_come_back_whole() {
         bury_grants(&site, 0..5).await;
         let other = Dead {
             worker: "ledger",
-            queue: queue::LEDGER,
+            queue: ledger::QUEUE,
             ..Dead::of(&envelope("gateway/use_1", usage("acct_1", 1)))
         };
         bury(&site, [other]).await;

@@ -18,11 +18,12 @@ use uuid::Uuid;
 
 fn carry_out(site: &Site, publisher: Publisher) {
     let stop = site.over.child_token();
-    tokio::spawn(replay::carry_out(site.namespace.clone(), site.pool.clone(), publisher, stop));
+    tokio::spawn(replay::put_back(site.namespace.clone(), site.pool.clone(), publisher).run(stop.clone()));
+    tokio::spawn(replay::follow(site.pool.clone(), site.readers()).run(stop));
 }
 
 fn keeper(site: &Site) -> Running {
-    site.start(DeadLetters::new(processors::Settings::default()), 1)
+    site.start(DeadLetters::new(processors::Settings::default(), &fleet::workers::NAMES), 1)
 }
 
 /// A webhook that the ingester gave up on, and a letter of the same fact by a later worker.
@@ -68,7 +69,7 @@ fn a_replayed_webhook_whose_fact_was_refused_before_ends_as_that_letter_whatever
     run(async |site| {
         for (state, closed) in [("open", false), ("discarded", true), ("dead_again", true)] {
             change(&site, "truncate dead_letters, replays, replay_letters, fingerprints").await;
-            bury(&site, webhook_and_later("ledger", queue::LEDGER)).await;
+            bury(&site, webhook_and_later("ledger", ledger::QUEUE)).await;
             let letters = recorded(&site, 2).await;
             sqlx::query("update dead_letters set state = $1, closed_at = case when $2 then now() end where worker = 'ledger'")
                 .bind(state)

@@ -5,10 +5,11 @@ use crate::dead_letters::{DEAD, Dead, bury, died_again, order, recorded, resolve
 use crate::payloads::paddle_payload;
 use bus::queue;
 use dead_letters::acts::{self, Pace};
-use dead_letters::alerts::{Thresholds, Watcher};
+use dead_letters::alerts::{LetterWatch, Thresholds};
 use dead_letters::read::Filter;
 use dead_letters::{Retention, purge};
 use domain::Envelope;
+use jobs::watch::Watcher;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -165,7 +166,8 @@ fn with_closed_letters_go_their_replays_kinds_and_alerts() {
             queue: Duration::from_secs(86_400),
             replay_failing: 1,
         };
-        let mut watcher = Watcher::new(site.context(), thresholds);
+        let watch = LetterWatch::new(thresholds, site.namespace.clone(), site.broker.clone());
+        let mut watcher = Watcher::new(site.context(), "dead-letters", watch);
         let now = OffsetDateTime::now_utc();
         bury(&site, [Dead::of(&spent("1", 1)), Dead { code: "other", ..Dead::of(&spent("2", 1)) }]).await;
         let letters = recorded(&site, 2).await;

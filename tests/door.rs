@@ -289,8 +289,15 @@ fn a_body_of_one_mebibyte_is_taken_and_a_larger_one_is_not() {
 fn a_genuine_delivery_with_an_impossible_amount_is_kept_and_grants_nothing() {
     run(async |site| {
         let front = Front::open(intake(&site)).await;
-        let gate =
-            site.start(Gate::new(Door::Verified, site.namespace.clone(), processors::Settings::default()), 1);
+        let gate = site.start(
+            Gate::new(
+                Door::Verified,
+                site.namespace.clone(),
+                processors::Settings::default(),
+                site.readers(),
+            ),
+            1,
+        );
         let total = ["data", "details", "totals", "total"].as_slice();
         let currency = ["data", "currency_code"].as_slice();
         let lines = ["data", "details", "line_items"].as_slice();
@@ -339,7 +346,7 @@ fn a_genuine_delivery_with_an_impossible_amount_is_kept_and_grants_nothing() {
             assert_eq!(kind, expect, "{path:?} = {value}");
         }
         assert_eq!(site.number("select count(*) from raw_deliveries").await, rows.len() as i64);
-        let exact = site.take_facts(queue::LEDGER).await.remove(0);
+        let exact = site.take_facts(ledger::QUEUE).await.remove(0);
         assert!(exact.to_json().contains(r#""amount":"90071992547409.93""#), "{}", exact.to_json());
         assert_eq!(site.dead_letters().await, []);
     });
@@ -389,7 +396,7 @@ fn while_rabbitmq_is_away_deliveries_are_kept_in_postgres_and_published_later() 
         assert_eq!(site.number(KEPT).await, 3);
 
         let stop = CancellationToken::new();
-        let sweeping = tokio::spawn(ingester::sweep(away.intake.clone(), stop.clone()));
+        let sweeping = tokio::spawn(ingester::sweep(&away.intake).run(stop.clone()));
         away.rabbitmq.open();
         site.until(KEPT, 0).await;
         stop.cancel();

@@ -1,7 +1,7 @@
 //! What people wrote can be erased, and then nobody can read it anywhere; what a fact is and did stands, and so do the proofs.
 
 use crate::binary::{Configuration, json_of, settings};
-use bus::{exchange, queue};
+use bus::exchange;
 use domain::erasure::{ERASED, texts_of};
 use domain::fact::{
     AdjustmentKind, Assignment, AssignmentAct, Customer, Dispute, DisputeStatus, Grant, RefundRequest, Usage,
@@ -374,7 +374,7 @@ fn a_fact_that_was_changed_is_no_erased_one() {
         let fleet = Bursar::start(&site, &settings, &["up"]).await;
         state_all(&site).await;
         site.until(ADMITTED, with_texts().len() as i64 + 1).await;
-        site.until_depth(queue::LEDGER, 0).await;
+        site.until_depth(ledger::QUEUE, 0).await;
         let erase = ["delivery", "erase", "gateway/use_1", "--json"];
         assert!(json_of(&site, &settings, &erase).await.0.status.success());
         is_proved(&site, &settings).await;
@@ -410,7 +410,7 @@ fn nothing_is_erased_without_who_did_it_nor_at_a_time_of_choice() {
         let fleet = Bursar::start(&site, &settings, &["up"]).await;
         state_all(&site).await;
         site.until(ADMITTED, with_texts().len() as i64 + 1).await;
-        site.until_depth(queue::LEDGER, 0).await;
+        site.until_depth(ledger::QUEUE, 0).await;
         fleet.terminate().await;
         let says = "insert into erasures (at, by, about, facts, bodies, letters) values";
         let erase = |at: &str| format!("select * from erase_texts(array['gateway'], array['use_1'], {at})");

@@ -144,7 +144,7 @@ impl Morgue<'_> {
     fn lay_in(queue: &'static str, dead: Dead) -> Dead {
         let worker = match queue {
             queue::INGESTER => "ingester",
-            queue::LEDGER => "ledger",
+            ledger::QUEUE => "ledger",
             _ => "gate",
         };
         Dead { worker, queue, ..dead }
@@ -441,12 +441,12 @@ async fn a_plan_comes_true(
     let (status, said) = deployment.dlq(site, &["plan", "--all", "--max", "500"]).await;
     assert!(status < 2 && said["planned"] == count, "{said:#}");
     let plan = &said["plan"];
-    let entries = if queues == [queue::LEDGER] { Entries::ByBook } else { Entries::Each };
+    let entries = if queues == [ledger::QUEUE] { Entries::ByBook } else { Entries::Each };
     let before = Books::of(site, entries).await;
     let letters_before: Vec<String> =
         list(&plan["messages"]).map(|m| m["label"].as_str().unwrap().to_owned()).collect();
     match queues {
-        [queue::LEDGER] => replay_all(site, deployment, count).await,
+        [ledger::QUEUE] => replay_all(site, deployment, count).await,
         _ => replay_each(site, count).await,
     }
     site.until(ON_THE_WAY, 0).await;
@@ -561,11 +561,11 @@ fn plans_come_true(queues: &'static [&'static str], plans: usize, letters: usize
 /// In one queue the order of a plan is that of the replay.
 #[test]
 fn a_plan_comes_true_for_letters_that_are_replayed_all_at_once() {
-    plans_come_true(&[queue::LEDGER], plans(14), LETTERS);
+    plans_come_true(&[ledger::QUEUE], plans(14), LETTERS);
 }
 
 /// From several queues they are put back one after the other, for workers side by side keep no order.
 #[test]
 fn a_plan_comes_true_for_letters_of_every_queue() {
-    plans_come_true(&[queue::INGESTER, queue::GATE, queue::GATE_INBOUND, queue::LEDGER], plans(3), LETTERS);
+    plans_come_true(&[queue::INGESTER, queue::GATE, queue::GATE_INBOUND, ledger::QUEUE], plans(3), LETTERS);
 }

@@ -16,7 +16,7 @@ const ADMITTED: &str = "select count(*) from inbox";
 const REPEATED: &str = "select coalesce(sum(repeats), 0)::bigint from inbox";
 
 pub fn gate_of(site: &Site, door: Door) -> Gate {
-    Gate::new(door, site.namespace.clone(), processors::Settings::default())
+    Gate::new(door, site.namespace.clone(), processors::Settings::default(), site.readers())
 }
 
 fn verified(site: &Site) -> Running {
@@ -52,7 +52,7 @@ fn a_delivery_is_admitted_once_however_many_gates_and_lanes_there_are() {
         for gate in gates {
             gate.stop().await;
         }
-        let passed_on = site.take_facts(queue::LEDGER).await;
+        let passed_on = site.take_facts(ledger::QUEUE).await;
         let causes: BTreeSet<&Cause> = passed_on.iter().map(|fact| &fact.cause).collect();
         assert_eq!((causes.len(), passed_on.len()), (400, 400));
         assert_eq!(site.number("select count(*) from inbox where repeats = 2").await, 400);
@@ -83,7 +83,7 @@ fn a_gate_that_lost_its_broker_after_the_commit_admits_nothing_twice() {
         site.until(REPEATED, 1).await;
         running.stop().await;
         assert_eq!(site.number(ADMITTED).await, 1);
-        assert_eq!(ids(&site.take_facts(queue::LEDGER).await), ["evt_1"]);
+        assert_eq!(ids(&site.take_facts(ledger::QUEUE).await), ["evt_1"]);
         assert_eq!(site.depth(queue::GATE).await, 0);
     });
 }
@@ -106,7 +106,7 @@ fn the_same_identity_with_other_content_is_a_dead_letter_that_names_what_differs
         // No more than that: the reason is kept and shown where what a fact says of a person is not.
         assert_eq!(letter.reason, "expected what was admitted under paddle/evt_1, got another amount.amount");
         assert_eq!(letter.body, other.to_json());
-        assert_eq!(ids(&site.take_facts(queue::LEDGER).await), ["evt_1"], "the first is admitted, once");
+        assert_eq!(ids(&site.take_facts(ledger::QUEUE).await), ["evt_1"], "the first is admitted, once");
     });
 }
 
@@ -140,7 +140,7 @@ fn a_repeat_after_an_upgrade_of_the_translation_is_compared_by_todays_code() {
         running.stop().await;
         assert_eq!(letter.code, "conflict", "without its body nobody can tell whether it says the same");
         assert!(letter.body.contains(&erased.cause.id));
-        assert_eq!(site.take(queue::LEDGER).await, []);
+        assert_eq!(site.take(ledger::QUEUE).await, []);
     });
 }
 
@@ -179,7 +179,7 @@ fn a_raw_body_is_kept_apart_and_can_be_erased_without_the_proof() {
         let mut connection = site.pool.acquire().await.unwrap();
         let kept = gate::raw_body(&mut connection, &fact.cause).await.unwrap().unwrap();
         assert_eq!((kept.body, kept.received_at), (body, AT));
-        let passed_on = site.take_facts(queue::LEDGER).await;
+        let passed_on = site.take_facts(ledger::QUEUE).await;
         assert_eq!(
             passed_on,
             [Envelope { received_at: Some(AT), ..fact.clone() }],
@@ -255,7 +255,7 @@ fn a_publisher_says_on_inbound_what_it_may_and_nothing_else() {
             let id = cause.rsplit('/').next().unwrap();
             assert!(letter.body.contains(&format!(r#""id":"{id}""#)), "{cause}: {letter:?}");
         }
-        let mut passed_on = site.take_facts(queue::LEDGER).await;
+        let mut passed_on = site.take_facts(ledger::QUEUE).await;
         passed_on.sort_by(|a, b| a.cause.cmp(&b.cause));
         assert_eq!(ids(&passed_on), ["customer", "usage"]);
     });
@@ -309,7 +309,7 @@ fn one_bad_element_of_a_batch_does_not_hold_up_the_others() {
         assert!(letters.iter().all(|letter| letter.code == "malformed"), "{letters:#?}");
         let bodies: BTreeSet<&str> = letters.iter().map(|letter| letter.body.as_str()).collect();
         assert!(bodies.contains("17") && bodies.contains(batch[1].as_str()), "{bodies:?}");
-        let mut passed_on = site.take_facts(queue::LEDGER).await;
+        let mut passed_on = site.take_facts(ledger::QUEUE).await;
         passed_on.sort_by(|a, b| a.cause.cmp(&b.cause));
         assert_eq!(ids(&passed_on), ["good_1", "good_2"]);
     });
@@ -389,7 +389,7 @@ fn facts_that_nobody_reads_are_kept_and_passed_to_nobody() {
         site.state(exchange::VERIFIED, vec![envelope("paddle/evt_2", usage("a", 1))]).await;
         site.until(ADMITTED, 2).await;
         running.stop().await;
-        assert_eq!(ids(&site.take_facts(queue::LEDGER).await), ["evt_2"]);
+        assert_eq!(ids(&site.take_facts(ledger::QUEUE).await), ["evt_2"]);
         assert_eq!(
             site.texts("select kind from inbox order by id").await,
             ["fact.unrecognised", "fact.usage"]

@@ -116,7 +116,8 @@ fn ledgers<const PREFETCH: u16>(site: &Site, watched: &Arc<Watched<PREFETCH>>, c
 }
 
 fn gate(site: &Site) -> Running {
-    let gate = Gate::new(Door::Verified, site.namespace.clone(), processors::Settings::default());
+    let gate =
+        Gate::new(Door::Verified, site.namespace.clone(), processors::Settings::default(), site.readers());
     site.start(gate, 1)
 }
 
@@ -156,11 +157,11 @@ async fn settled(site: &Site, count: usize) {
 
 /// Waits until nothing waits any more: the queues are empty, the workers stopped, the outbox swept.
 async fn at_rest(site: &Site, workers: Vec<Running>) {
-    for queue in [queue::GATE, queue::LEDGER] {
+    for queue in [queue::GATE, ledger::QUEUE] {
         site.until_depth(queue, 0).await;
     }
     stop(workers).await;
-    for queue in [queue::GATE, queue::LEDGER] {
+    for queue in [queue::GATE, ledger::QUEUE] {
         assert_eq!(site.depth(queue).await, 0, "everything taken from {queue} was acknowledged");
     }
     let age = "update outbox set created_at = created_at - interval '1 minute'";
@@ -359,7 +360,7 @@ fn a_ledger_that_dies_between_any_two_steps_changes_nothing_in_the_end() {
                         return;
                     }
                     eventually("the gate to have admitted", async || {
-                        (site.depth(queue::LEDGER).await >= DEATHS).then_some(())
+                        (site.depth(ledger::QUEUE).await >= DEATHS).then_some(())
                     })
                     .await;
                     // What it leaves comes again first: each takes more than the one before, else it had nothing new.

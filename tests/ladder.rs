@@ -131,7 +131,7 @@ impl<const PREFETCH: u16, const GIVES_UP: bool> Worker for Steps<PREFETCH, GIVES
     type Error = Failed;
 
     fn queue(&self) -> &'static str {
-        queue::LEDGER
+        ledger::QUEUE
     }
 
     fn decode(&self, message: &Incoming, now: OffsetDateTime) -> Vec<Decoded<String>> {
@@ -257,7 +257,7 @@ fn what_goes_well_at_the_third_attempt_rests_on_two_rungs_and_is_settled_once() 
         assert_eq!(site.texts(SEEN).await, ["unknown a 2"]);
         assert_eq!(steps.attempts("unknown a 2"), 3);
         assert_eq!(site.dead_letters().await, []);
-        assert_at_rest(&site, queue::LEDGER).await;
+        assert_at_rest(&site, ledger::QUEUE).await;
 
         let reads = steps.reads();
         let tried: Vec<usize> = reads
@@ -310,7 +310,7 @@ fn what_never_goes_well_is_a_letter_after_one_attempt_more_than_there_are_rungs(
         assert_eq!(letters[0].reason, "nobody foresaw unknown a 99");
         assert_eq!(letters[1].reason, "it panicked: no way to do panic b 99");
         assert!(letters[2].reason.starts_with("it took longer than 300ms"), "{}", letters[2].reason);
-        assert_at_rest(&site, queue::LEDGER).await;
+        assert_at_rest(&site, ledger::QUEUE).await;
         assert_eq!(site.number(SEEN_COUNT).await, 0);
     });
 }
@@ -324,7 +324,7 @@ fn neighbours_in_the_message_and_in_the_batch_do_not_rest_with_the_culprit() {
         site.until_depth("retry.60s", 1).await;
         assert_eq!(site.texts(SEEN).await, ["ok 1", "ok 2", "ok 3"]);
         running.stop().await;
-        assert_eq!(site.depth(queue::LEDGER).await, 0, "all of it is acknowledged");
+        assert_eq!(site.depth(ledger::QUEUE).await, 0, "all of it is acknowledged");
         let rests = site.take("retry.60s").await.remove(0);
         assert_eq!(
             (rests.body.as_slice(), rests.content_type.as_deref()),
@@ -349,17 +349,17 @@ fn what_failed_before_is_tried_with_nobody_beside_it() {
         ];
         let back = Message {
             exchange: String::new(),
-            routing_key: site.namespace.name(queue::LEDGER),
+            routing_key: site.namespace.name(ledger::QUEUE),
             headers: back.map(|(name, value)| (name.to_owned(), value)).into(),
             ..message(&site, 7, "hang b 0")
         };
         site.publisher.publish_all(vec![back]).await.unwrap();
         send(&site, &["ok 2"]).await;
-        site.until_depth(queue::LEDGER, 3).await;
+        site.until_depth(ledger::QUEUE, 3).await;
         let running = site.start_with(steps.clone(), 1, site.context());
         site.until(SEEN_COUNT, 3).await;
         running.stop().await;
-        assert_at_rest(&site, queue::LEDGER).await;
+        assert_at_rest(&site, ledger::QUEUE).await;
     });
 }
 
@@ -432,6 +432,7 @@ fn a_publishers_right_outlasts_the_ladder_and_cannot_be_claimed_by_a_header() {
             Door::Inbound(Publishers { rights, ..Publishers::default() }),
             site.namespace.clone(),
             processors::Settings::default(),
+            site.readers(),
         );
         let post = |id: &str, user_id: Option<String>| {
             let fact = envelope(&format!("shop/{id}"), grant("acct_1", 5));
@@ -485,12 +486,12 @@ fn a_worker_killed_between_the_ladder_and_the_acknowledgement_loses_nothing() {
         site.until_depth("retry.1s", 1).await;
         mortal.kill();
         relay.close();
-        site.until_depth(queue::LEDGER, 1).await;
+        site.until_depth(ledger::QUEUE, 1).await;
 
         let running = site.start_with(steps.clone(), 1, site.context());
         site.until("select count(*) from seen where item = 'unknown a 1'", 2).await;
         eventually("both to be acknowledged", async || {
-            let waiting = site.depth(queue::LEDGER).await + site.depth("retry.1s").await;
+            let waiting = site.depth(ledger::QUEUE).await + site.depth("retry.1s").await;
             (waiting == 0).then_some(())
         })
         .await;
@@ -518,7 +519,7 @@ fn a_message_that_goes_around_again_and_again_is_not_dropped_by_the_broker() {
         assert_eq!(site.dead_letters().await, [], "it does not give up");
         let latest = steps.reads().pop().unwrap().0.returned.unwrap();
         assert_eq!(latest.attempts.len(), 1, "of one that never dies only the latest are told");
-        assert_at_rest(&site, queue::LEDGER).await;
+        assert_at_rest(&site, ledger::QUEUE).await;
     });
 }
 
@@ -536,7 +537,7 @@ fn while_a_rung_is_missing_nothing_is_acknowledged() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         running.stop().await;
-        site.until_depth(queue::LEDGER, 2).await;
+        site.until_depth(ledger::QUEUE, 2).await;
 
         let running = site.start_with(steps.clone(), 1, site.context());
         eventually("another attempt", async || (steps.attempts("unknown a 1") > 1).then_some(())).await;
@@ -544,7 +545,7 @@ fn while_a_rung_is_missing_nothing_is_acknowledged() {
         site.until("select count(*) from seen where item = 'unknown a 1'", 1).await;
         running.stop().await;
         assert_eq!(site.number(SEEN_ONCE).await, 2);
-        assert_at_rest(&site, queue::LEDGER).await;
+        assert_at_rest(&site, ledger::QUEUE).await;
         assert_eq!(site.dead_letters().await, []);
     });
 }
@@ -607,7 +608,7 @@ fn a_long_ladder_of_long_reasons_still_fits_the_broker() {
         let steps = Steps::<1, true>::on(&site).await;
         let millis: Vec<u64> = (10..20).collect();
         let context = with_ladder(&site, &millis);
-        let topology = bus::Topology::with_ladder(&site.namespace, &context.ladder);
+        let topology = bus::Topology::new(&site.namespace, &context.ladder, &fleet::workers::queues());
         topology.declare(&site.broker).await.unwrap();
         site.post(Post {
             exchange: exchange::FACTS,
@@ -665,9 +666,9 @@ fn what_ends_the_process_again_and_again_is_one_letter_and_its_neighbours_are_se
 
         let running = site.start_with(steps.clone(), 2, site.context());
         site.until(SEEN_ONCE, 41).await;
-        site.until_depth(queue::LEDGER, 0).await;
+        site.until_depth(ledger::QUEUE, 0).await;
         running.stop().await;
-        assert_at_rest(&site, queue::LEDGER).await;
+        assert_at_rest(&site, ledger::QUEUE).await;
         assert_eq!(
             distinct(&site.dead_letters().await),
             [("crash", "die 1")],
@@ -730,7 +731,7 @@ fn a_message_that_ended_the_process_is_settled_by_a_version_that_survives_it() {
         assert_eq!(letter.death.as_ref().unwrap().code, "crash");
         let survivor = Survivor { needs_database: true, settled: 0.into() };
         let running = site.start(survivor, 1);
-        site.publisher.publish_all(vec![letter.replay(&site.namespace, queue::LEDGER)]).await.unwrap();
+        site.publisher.publish_all(vec![letter.replay(&site.namespace, ledger::QUEUE)]).await.unwrap();
         site.until(SEEN_COUNT, 1).await;
         running.stop().await;
         assert_eq!(site.dead_letters().await, []);
@@ -751,7 +752,7 @@ impl Worker for Survivor {
     type Error = Failed;
 
     fn queue(&self) -> &'static str {
-        queue::LEDGER
+        ledger::QUEUE
     }
 
     fn decode(&self, message: &Incoming, _: OffsetDateTime) -> Vec<Decoded<String>> {
@@ -785,10 +786,10 @@ impl Worker for Survivor {
 /// Makes suspects of the messages in the worker's queue: it is killed so often while it has all of them in hand.
 async fn kill_with_all_in_hand(site: &Site, steps: &Arc<Steps<50>>, lanes: usize, count: u32) {
     for _ in 0..3 {
-        site.until_depth(queue::LEDGER, count).await;
+        site.until_depth(ledger::QUEUE, count).await;
         let mortal = site.start_mortal(steps.clone(), lanes);
         eventually("all to be read", async || {
-            let in_hand = site.depth(queue::LEDGER).await == 0 && steps.entered.available_permits() > 0;
+            let in_hand = site.depth(ledger::QUEUE).await == 0 && steps.entered.available_permits() > 0;
             in_hand.then_some(())
         })
         .await;
@@ -797,7 +798,7 @@ async fn kill_with_all_in_hand(site: &Site, steps: &Arc<Steps<50>>, lanes: usize
             permit.forget();
         }
     }
-    site.until_depth(queue::LEDGER, count).await;
+    site.until_depth(ledger::QUEUE, count).await;
 }
 
 #[test]
@@ -809,9 +810,9 @@ fn a_suspect_that_waits_for_its_turn_goes_back_when_the_fleet_stops() {
         let steps = Steps::<1, true>::again();
         let running = site.start_with(steps.clone(), 2, site.context());
         steps.entered.acquire().await.unwrap().forget();
-        site.until_depth(queue::LEDGER, 0).await;
+        site.until_depth(ledger::QUEUE, 0).await;
         let stopping = tokio::spawn(running.stop());
-        site.until_depth(queue::LEDGER, 1).await;
+        site.until_depth(ledger::QUEUE, 1).await;
         steps.pass.add_permits(1);
         stopping.await.unwrap();
         assert_eq!(site.number(SEEN_COUNT).await, 1);
@@ -838,7 +839,7 @@ fn suspects_do_not_stand_in_a_queue_for_a_database_that_is_away() {
         })
         .await;
         running.stop().await;
-        site.until_depth(queue::LEDGER, 0).await;
+        site.until_depth(ledger::QUEUE, 0).await;
     });
 }
 
@@ -861,12 +862,12 @@ fn ten_restarts_while_the_database_is_away_blame_nobody() {
             }
         };
         for _ in 0..10 {
-            site.until_depth(queue::LEDGER, 8).await;
+            site.until_depth(ledger::QUEUE, 8).await;
             let mortal = site.start_mortal_with(steps.clone(), 1, on_the_line());
-            site.until_depth(queue::LEDGER, 0).await;
+            site.until_depth(ledger::QUEUE, 0).await;
             mortal.kill();
         }
-        site.until_depth(queue::LEDGER, 8).await;
+        site.until_depth(ledger::QUEUE, 8).await;
         relay.open();
         let running = site.start_with(steps.clone(), 1, on_the_line()(site.context()));
         site.until(SEEN_ONCE, 8).await;
@@ -876,6 +877,6 @@ fn ten_restarts_while_the_database_is_away_blame_nobody() {
         assert_eq!(site.number(SEEN_COUNT).await, 8);
         assert_eq!(site.dead_letters().await, []);
         assert_eq!(site.number(SUSPECTS).await, 0);
-        assert_at_rest(&site, queue::LEDGER).await;
+        assert_at_rest(&site, ledger::QUEUE).await;
     });
 }

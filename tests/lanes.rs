@@ -54,7 +54,7 @@ impl Worker for Actor {
     type Error = Failed;
 
     fn queue(&self) -> &'static str {
-        queue::LEDGER
+        ledger::QUEUE
     }
 
     fn decode(&self, message: &Incoming, _: OffsetDateTime) -> Vec<Decoded<String>> {
@@ -147,7 +147,7 @@ fn a_message_of_many_small_headers_is_a_letter_and_keeps_up_nobody() {
         running.stop().await;
         assert_eq!((letter.code.as_str(), letter.body.as_str()), ("scripted", "poison"));
         assert!(letter.headers.keys().filter(|name| !name.starts_with(header::OWN)).count() > 10_000);
-        assert_eq!(site.depth(queue::LEDGER).await, 0);
+        assert_eq!(site.depth(ledger::QUEUE).await, 0);
     });
 }
 
@@ -189,7 +189,7 @@ fn a_commit_whose_answer_is_lost_holds_up_its_lane_no_longer_than_its_limit() {
             .await
             .forget();
         running.stop().await;
-        assert_eq!(site.depth(queue::LEDGER).await, 0);
+        assert_eq!(site.depth(ledger::QUEUE).await, 0);
         assert_eq!(site.dead_letters().await, []);
         assert_eq!(site.texts(SEEN).await, ["hold"]);
     });
@@ -256,7 +256,7 @@ fn a_message_that_waits_for_a_lock_is_not_blamed_for_kills_meanwhile() {
         sqlx::query("insert into seen (item) values ('lock')").execute(&mut *holder).await.unwrap();
         send(&site, &["lock"]).await;
         for round in 0..9 {
-            site.until_depth(queue::LEDGER, 1).await;
+            site.until_depth(ledger::QUEUE, 1).await;
             let before = site.number(SUSPECTS).await;
             let mortal = site.start_mortal(actor.clone(), 1);
             // The first two pauses are short.
@@ -274,7 +274,7 @@ fn a_message_that_waits_for_a_lock_is_not_blamed_for_kills_meanwhile() {
         holder.rollback().await.unwrap();
         let running = site.start_with(actor.clone(), 1, site.context());
         site.until(SEEN_COUNT, 1).await;
-        site.until_depth(queue::LEDGER, 0).await;
+        site.until_depth(ledger::QUEUE, 0).await;
         running.stop().await;
         assert_eq!(site.dead_letters().await, []);
         assert_eq!(site.number(SUSPECTS).await, 0);

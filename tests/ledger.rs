@@ -378,7 +378,7 @@ fn a_refused_fact_is_dead_lettered_though_the_ledger_died_before_it_could() {
         let ledger = one(&site);
         site.dead_lettered(1).await;
         ledger.stop().await;
-        assert_eq!(site.depth(queue::LEDGER).await, 0);
+        assert_eq!(site.depth(ledger::QUEUE).await, 0);
         assert_proved(&site).await;
     });
 }

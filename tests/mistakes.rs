@@ -78,7 +78,8 @@ fn every_mistake_whose_test_stands_elsewhere_has_it() {
 
 /// The gate and a ledger, both with one lane.
 fn fleet(site: &Site) -> [Running; 2] {
-    let gate = Gate::new(Door::Verified, site.namespace.clone(), processors::Settings::default());
+    let gate =
+        Gate::new(Door::Verified, site.namespace.clone(), processors::Settings::default(), site.readers());
     [site.start(gate, 1), one(site)]
 }
 

@@ -21,7 +21,8 @@ use time::OffsetDateTime;
 
 /// The gate and two ledgers with two lanes each.
 fn fleet(site: &Site) -> [Running; 3] {
-    let gate = Gate::new(Door::Verified, site.namespace.clone(), processors::Settings::default());
+    let gate =
+        Gate::new(Door::Verified, site.namespace.clone(), processors::Settings::default(), site.readers());
     let ledger = || ledger::Ledger::new(site.namespace.clone(), Rules::new(catalog()));
     [site.start(gate, 1), site.start(ledger(), 2), site.start(ledger(), 2)]
 }
@@ -584,7 +585,12 @@ async fn failed(site: &Site, check: &str) -> Vec<String> {
 #[test]
 fn a_fact_without_outcome_is_lost_unless_a_dead_letter_stands_for_it() {
     run(async |site| {
-        let gate = Gate::new(Door::Verified, site.namespace.clone(), processors::Settings::default());
+        let gate = Gate::new(
+            Door::Verified,
+            site.namespace.clone(),
+            processors::Settings::default(),
+            site.readers(),
+        );
         let gate = site.start(gate, 1);
         let facts = (1..=9).map(|number| envelope(&format!("paddle/evt_{number}"), usage("a", 1)));
         site.state(exchange::VERIFIED, facts.collect()).await;
@@ -628,7 +634,10 @@ fn a_fact_without_outcome_is_lost_unless_a_dead_letter_stands_for_it() {
 fn a_refused_fact_without_a_dead_letter_is_named() {
     run(async |site| {
         let workers = fleet(&site);
-        let keeper = site.start(dead_letters::DeadLetters::new(processors::Settings::default()), 1);
+        let keeper = site.start(
+            dead_letters::DeadLetters::new(processors::Settings::default(), &fleet::workers::NAMES),
+            1,
+        );
         let grant = |number: u32| {
             let credits = credits("999999999999999");
             let (kind, reason) = (GrantKind::Promotional, "welcome".to_owned());

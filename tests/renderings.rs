@@ -17,7 +17,8 @@ use time::OffsetDateTime;
 /// What a gate makes of facts that come one after another: a word for each, the dead letter's reason where it is one, and the
 /// facts that are passed on.
 async fn settle(site: &Site, envelopes: &[Envelope]) -> (Vec<String>, Vec<Envelope>) {
-    let gate = Gate::new(Door::Verified, site.namespace.clone(), processors::Settings::default());
+    let gate =
+        Gate::new(Door::Verified, site.namespace.clone(), processors::Settings::default(), site.readers());
     let (mut words, mut passed_on) = (Vec::new(), Vec::new());
     for envelope in envelopes {
         let mut work = Work::new(site.pool.clone(), OffsetDateTime::now_utc());
@@ -165,7 +166,12 @@ fn what_each_rendering_adds_is_kept_and_a_rendering_told_again_is_a_repeat() {
 #[test]
 fn renderings_in_one_batch_are_measured_by_each_other() {
     run(async |site| {
-        let gate = Gate::new(Door::Verified, site.namespace.clone(), processors::Settings::default());
+        let gate = Gate::new(
+            Door::Verified,
+            site.namespace.clone(),
+            processors::Settings::default(),
+            site.readers(),
+        );
         let other = Payment { account: Some(link("acct_2")), ..bare() };
         let told = [bare(), payment("txn_1", "acct_1"), bare(), payment("txn_1", "acct_1"), other];
         let batch: Vec<Candidate> =

@@ -50,7 +50,7 @@ fn not_understood(envelope: &Envelope) -> Envelope {
 }
 
 fn gate_of(site: &Site) -> Gate {
-    Gate::new(Door::Verified, site.namespace.clone(), processors::Settings::default())
+    Gate::new(Door::Verified, site.namespace.clone(), processors::Settings::default(), site.readers())
 }
 
 /// Has a gate admit what an older version says of these, two days ago.
@@ -188,7 +188,8 @@ fn an_inbound_publisher_makes_nothing_recognised() {
             body: fact.to_json().into_bytes(),
         };
         let door = Door::Inbound(gate::Publishers::default());
-        let running = site.start(Gate::new(door, site.namespace.clone(), Default::default()), 1);
+        let running =
+            site.start(Gate::new(door, site.namespace.clone(), Default::default(), site.readers()), 1);
         site.post(message).await;
         assert_eq!(site.dead_lettered(1).await[0].code, "forbidden");
         running.stop().await;
@@ -243,7 +244,7 @@ fn gates_side_by_side_recognise_each_once() {
         for gate in gates {
             gate.stop().await;
         }
-        let passed_on = site.take_facts(queue::LEDGER).await;
+        let passed_on = site.take_facts(ledger::QUEUE).await;
         let causes: BTreeSet<_> = passed_on.iter().map(|fact| &fact.cause).collect();
         assert_eq!((causes.len(), passed_on.len()), (200, 200));
         assert_eq!(site.dead_letters().await, []);

@@ -41,7 +41,8 @@ pub async fn of_the_ledger(place: &mut Place, _: &Load) -> Aftermath {
 
 pub async fn of_the_gate(place: &mut Place, _: &Load) -> Aftermath {
     let namespace = &place.site.namespace;
-    let gate = |door| Gate::new(door, namespace.clone(), processors::Settings::default());
+    let gate =
+        |door| Gate::new(door, namespace.clone(), processors::Settings::default(), place.site.readers());
     let gates = [gate(Door::Verified), gate(Door::Inbound(gate::Publishers::default()))];
     place.kill_fleet().await;
     place.start_fleet(&[&["run", "ingester"], &["run", "ledger"]]).await;

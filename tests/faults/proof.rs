@@ -88,7 +88,7 @@ impl Calm<'_> {
     }
 
     async fn waiting(&self) -> Option<&'static str> {
-        for queue in [queue::INGESTER, queue::GATE, queue::GATE_INBOUND, queue::LEDGER] {
+        for queue in [queue::INGESTER, queue::GATE, queue::GATE_INBOUND, ledger::QUEUE] {
             if depth(self.site, queue).await != Some(0) {
                 return Some(queue);
             }

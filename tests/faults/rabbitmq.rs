@@ -71,7 +71,7 @@ pub async fn memory_alarm(place: &mut Place, load: &Load) -> Aftermath {
     })
     .await;
     if place.form == Form::Long {
-        let ledger = [place.site.namespace.name(queue::LEDGER)];
+        let ledger = [place.site.namespace.name(ledger::QUEUE)];
         within(Duration::from_secs(120), "the ledger's queue to be empty", async || {
             are_empty(place, &ledger).await.then_some(())
         })
@@ -94,12 +94,12 @@ async fn are_empty(place: &Place, queues: &[String]) -> bool {
 pub async fn queues_deleted(place: &mut Place, _: &Load) -> Aftermath {
     let site = place.site.clone();
     unbind(&site, &[queue::GATE, queue::GATE_INBOUND]).await;
-    let doors = [queue::GATE, queue::GATE_INBOUND, queue::LEDGER].map(|queue| site.namespace.name(queue));
+    let doors = [queue::GATE, queue::GATE_INBOUND, ledger::QUEUE].map(|queue| site.namespace.name(queue));
     within(Duration::from_secs(30), "the queues to be empty", async || {
         are_empty(place, &doors).await.then_some(())
     })
     .await;
-    for queue in [queue::GATE, queue::GATE_INBOUND, queue::LEDGER] {
+    for queue in [queue::GATE, queue::GATE_INBOUND, ledger::QUEUE] {
         site.delete_queue(queue).await;
     }
     tokio::time::sleep(Duration::from_secs(1)).await;

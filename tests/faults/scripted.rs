@@ -4,7 +4,7 @@
 use super::place::Form;
 use super::proof::{Proof, count, dead_letters, dead_letters_waiting};
 use super::table::Row;
-use bus::{Context, Decoded, Fate, Fated, Incoming, Message, Settled, Verdict, Worker, exchange, queue};
+use bus::{Context, Decoded, Fate, Fated, Incoming, Message, Settled, Verdict, Worker, exchange};
 use db::{Doing, Work};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
@@ -59,7 +59,7 @@ async fn tell<const PREFETCH: u16>(site: &Site, fault: &'static str, act: &str, 
     })
     .await;
     let drained = from.elapsed();
-    site.until_depth(queue::LEDGER, 0).await;
+    site.until_depth(ledger::QUEUE, 0).await;
     running.stop().await;
     let (seen, distinct) = (
         site.number("select count(*) from seen").await,
@@ -119,7 +119,7 @@ impl<const PREFETCH: u16> Worker for Scripted<PREFETCH> {
     type Error = Failed;
 
     fn queue(&self) -> &'static str {
-        queue::LEDGER
+        ledger::QUEUE
     }
 
     fn decode(&self, message: &Incoming, _: OffsetDateTime) -> Vec<Decoded<String>> {

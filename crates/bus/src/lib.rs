@@ -35,6 +35,6 @@ pub use publisher::{PublishError, Publisher};
 pub use reader::QueueReader;
 pub use returned::{Attempt, Death, Replayed, Returned};
 pub use topology::{
-    Binding, Difference, Exchange, Ladder, Namespace, Queue, QueueKind, Topology, exchange, queue,
+    Binding, Difference, Exchange, Ladder, Namespace, Queue, QueueKind, QueueSpec, Topology, exchange, queue,
 };
 pub use unreadable::Unreadable;

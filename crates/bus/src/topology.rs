@@ -26,15 +26,41 @@ pub mod exchange {
     pub const DEAD: &str = "dead";
 }
 
-/// Names of the queues, without the namespace.
+/// Names of the queues that more than their readers know, without the namespace.
 pub mod queue {
+    /// Where webhooks come from gateways.
     pub const INGESTER: &str = "ingester";
+    /// Where facts come from the front door.
     pub const GATE: &str = "gate";
     /// Apart from the gate's other queue, so that a fact's door is a property of the queue it lies in.
     pub const GATE_INBOUND: &str = "gate.inbound";
-    pub const LEDGER: &str = "ledger";
+    /// Where letters come from every worker.
     pub const DEAD_LETTERS: &str = "dead-letters";
     pub const EVENTS_LOG: &str = "events.log";
+}
+
+/// A queue as the worker that reads it declares it: quorum, durable, bound to exchanges by routing keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueSpec {
+    /// Without the namespace.
+    pub name: &'static str,
+    /// The worker that reads it.
+    pub reader: &'static str,
+    /// By exchange (see [`exchange`]) and routing key; `#` is every key. None: what comes there is put there by name.
+    pub bindings: &'static [(&'static str, &'static str)],
+    /// Whether the broker hands to the dead letters what it gives up on itself. Their own queue has nobody to hand it to.
+    pub gives_up: bool,
+}
+
+impl QueueSpec {
+    /// A queue of a worker, what the broker gives up on is a dead letter of it.
+    pub const fn new(
+        name: &'static str,
+        reader: &'static str,
+        bindings: &'static [(&'static str, &'static str)],
+    ) -> Self {
+        Self { name, reader, bindings, gives_up: true }
+    }
 }
 
 /// The delays after which a message that failed for an unknown reason is tried again; then it is given up on.
@@ -170,20 +196,6 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Kinds of facts that the ledger acts upon; the gate passes on what some queue of `facts` is bound to.
-const LEDGER_READS: [&str; 10] = [
-    "fact.payment",
-    "fact.movement",
-    "fact.customer",
-    "fact.usage",
-    "fact.grant",
-    "fact.hold",
-    "fact.adjustment",
-    "fact.assignment",
-    "fact.valuation",
-    "fact.expiry",
-];
-
 /// The fleet counts no deliveries: a crash would raise the counters of innocent neighbours too. RabbitMQ 4 counts by
 /// default and drops at 20, so the limit is set out of reach; -1 would be refused or misread by older releases.
 const DELIVERY_LIMIT: i64 = 1_000_000;
@@ -192,73 +204,50 @@ const DELIVERY_LIMIT: i64 = 1_000_000;
 const STREAM_MAX_AGE: &str = "30D";
 const STREAM_MAX_BYTES: i64 = 20_000_000_000;
 
-impl Topology {
-    /// With the retry ladder of a fleet that configures none.
-    pub fn new(namespace: &Namespace) -> Self {
-        Self::with_ladder(namespace, &Ladder::default())
-    }
+/// Those that every fleet has.
+fn exchanges(namespace: &Namespace) -> Vec<Exchange> {
+    [
+        (exchange::RAW, "webhooks as they came, from gateways"),
+        (exchange::VERIFIED, "verified facts; only the ingester writes"),
+        (exchange::INBOUND, "the platform's own facts"),
+        (exchange::FACTS, "admitted facts"),
+        (exchange::EVENTS, "what Bursar tells the world"),
+        (exchange::DEAD, "messages that a worker gave up on"),
+    ]
+    .map(|(name, what)| Exchange { name: namespace.name(name), what })
+    .to_vec()
+}
 
-    pub fn with_ladder(namespace: &Namespace, ladder: &Ladder) -> Self {
-        let mut topology = Self::of_workers(namespace);
+impl Topology {
+    /// The topology of a fleet whose workers read these queues, with the exchanges that all share and the stream of events.
+    pub fn new(namespace: &Namespace, ladder: &Ladder, queues: &[QueueSpec]) -> Self {
+        let mut topology = Self { exchanges: exchanges(namespace), queues: Vec::new(), bindings: Vec::new() };
+        for spec in queues {
+            topology.queues.push(quorum(namespace, spec));
+            topology.bindings.extend(spec.bindings.iter().map(|(exchange, routing_key)| Binding {
+                exchange: namespace.name(exchange),
+                routing_key,
+                queue: namespace.name(spec.name),
+            }));
+        }
+        topology.queues.push(stream(namespace, queue::EVENTS_LOG));
+        topology.bindings.push(Binding {
+            exchange: namespace.name(exchange::EVENTS),
+            routing_key: "#",
+            queue: namespace.name(queue::EVENTS_LOG),
+        });
         for rung in ladder.rungs() {
-            let name = namespace.name(&rung.name());
-            let what = "messages that rest before they are tried again";
-            topology.exchanges.push(Exchange { name: name.clone(), what });
-            topology.bindings.push(Binding { exchange: name.clone(), routing_key: "#", queue: name });
-            topology.queues.push(resting(namespace, rung));
+            topology.rest_at(namespace, rung);
         }
         topology
     }
 
-    fn of_workers(namespace: &Namespace) -> Self {
-        let exchanges = [
-            (exchange::RAW, "webhooks as they came, from gateways"),
-            (exchange::VERIFIED, "verified facts; only the ingester writes"),
-            (exchange::INBOUND, "the platform's own facts"),
-            (exchange::FACTS, "admitted facts"),
-            (exchange::EVENTS, "what Bursar tells the world"),
-            (exchange::DEAD, "messages that a worker gave up on"),
-        ]
-        .map(|(name, what)| Exchange { name: namespace.name(name), what })
-        .to_vec();
-        let queues = vec![
-            quorum(namespace, queue::INGESTER, "ingester"),
-            quorum(namespace, queue::GATE, "gate"),
-            quorum(namespace, queue::GATE_INBOUND, "gate"),
-            quorum(namespace, queue::LEDGER, "ledger"),
-            dead_letters(namespace),
-            stream(namespace, queue::EVENTS_LOG),
-        ];
-        let bind = |exchange, routing_key, queue| Binding {
-            exchange: namespace.name(exchange),
-            routing_key,
-            queue: namespace.name(queue),
-        };
-        // A door takes every routing key: what does not belong there is dead-lettered with a reason, never dropped.
-        let mut bindings = vec![
-            bind(exchange::RAW, "#", queue::INGESTER),
-            bind(exchange::VERIFIED, "#", queue::GATE),
-            bind(exchange::INBOUND, "#", queue::GATE_INBOUND),
-            bind(exchange::EVENTS, "#", queue::EVENTS_LOG),
-            bind(exchange::DEAD, "#", queue::DEAD_LETTERS),
-        ];
-        bindings.extend(LEDGER_READS.map(|kind| bind(exchange::FACTS, kind, queue::LEDGER)));
-        Self { exchanges, queues, bindings }
-    }
-
-    /// The kinds of facts that some worker reads.
-    pub fn kinds_read(&self, namespace: &Namespace) -> impl Iterator<Item = &'static str> {
-        let facts = namespace.name(exchange::FACTS);
-        self.bindings
-            .iter()
-            .filter(move |binding| binding.exchange == facts)
-            .map(|binding| binding.routing_key)
-    }
-
-    /// Whether a worker reads facts of this kind. The gate keeps the others in its inbox and passes them to nobody.
-    pub fn is_read(&self, namespace: &Namespace, fact_kind: &str) -> bool {
-        let facts = namespace.name(exchange::FACTS);
-        self.bindings.iter().any(|binding| binding.exchange == facts && binding.routing_key == fact_kind)
+    fn rest_at(&mut self, namespace: &Namespace, rung: Rung) {
+        let name = namespace.name(&rung.name());
+        let what = "messages that rest before they are tried again";
+        self.exchanges.push(Exchange { name: name.clone(), what });
+        self.bindings.push(Binding { exchange: name.clone(), routing_key: "#", queue: name });
+        self.queues.push(resting(namespace, rung));
     }
 
     /// Declares everything that is missing. Safe to repeat; an object that exists otherwise is an error.
@@ -395,16 +384,20 @@ impl Queue {
 
 /// A worker's queue. What the broker itself gives up on goes to the dead letters too, at least once: that needs
 /// `reject-publish`, else it silently falls back to at most once.
-fn quorum(namespace: &Namespace, of: &'static str, reader: &'static str) -> Queue {
-    let arguments = vec![
+fn quorum(namespace: &Namespace, spec: &QueueSpec) -> Queue {
+    let mut arguments = vec![
         ("x-queue-type", Argument::Text("quorum".to_owned())),
         ("x-delivery-limit", Argument::Number(DELIVERY_LIMIT)),
         ("x-overflow", Argument::Text("reject-publish".to_owned())),
-        ("x-dead-letter-strategy", Argument::Text("at-least-once".to_owned())),
-        ("x-dead-letter-exchange", Argument::Text(namespace.name(exchange::DEAD))),
-        ("x-dead-letter-routing-key", Argument::Text(reader.to_owned())),
     ];
-    Queue { name: namespace.name(of), kind: QueueKind::Quorum, reader: Some(reader), arguments }
+    if spec.gives_up {
+        arguments.extend([
+            ("x-dead-letter-strategy", Argument::Text("at-least-once".to_owned())),
+            ("x-dead-letter-exchange", Argument::Text(namespace.name(exchange::DEAD))),
+            ("x-dead-letter-routing-key", Argument::Text(spec.reader.to_owned())),
+        ]);
+    }
+    Queue { name: namespace.name(spec.name), kind: QueueKind::Quorum, reader: Some(spec.reader), arguments }
 }
 
 /// Gives each message back to the queue it came from, once its time is up: the default exchange reads the queue's name
@@ -418,16 +411,6 @@ fn resting(namespace: &Namespace, rung: Rung) -> Queue {
         ("x-dead-letter-exchange", Argument::Text(String::new())),
     ];
     Queue { name: namespace.name(&rung.name()), kind: QueueKind::Quorum, reader: None, arguments }
-}
-
-fn dead_letters(namespace: &Namespace) -> Queue {
-    let arguments = vec![
-        ("x-queue-type", Argument::Text("quorum".to_owned())),
-        ("x-delivery-limit", Argument::Number(DELIVERY_LIMIT)),
-        ("x-overflow", Argument::Text("reject-publish".to_owned())),
-    ];
-    let name = namespace.name(queue::DEAD_LETTERS);
-    Queue { name, kind: QueueKind::Quorum, reader: Some("dead-letters"), arguments }
 }
 
 fn stream(namespace: &Namespace, of: &'static str) -> Queue {
@@ -446,7 +429,16 @@ mod tests {
     #[test]
     fn every_object_begins_with_the_namespace_and_every_binding_joins_two_of_them() {
         let namespace = Namespace::new("shop-1").unwrap();
-        let topology = Topology::new(&namespace);
+        let queues = [
+            QueueSpec::new("porter", "porter", &[(exchange::RAW, "#")]),
+            QueueSpec::new(
+                "clerk",
+                "clerk",
+                &[(exchange::FACTS, "fact.usage"), (exchange::FACTS, "fact.grant")],
+            ),
+            QueueSpec { gives_up: false, ..QueueSpec::new("keeper", "keeper", &[(exchange::DEAD, "#")]) },
+        ];
+        let topology = Topology::new(&namespace, &Ladder::default(), &queues);
         let exchanges: Vec<&str> = topology.exchanges.iter().map(|e| e.name.as_str()).collect();
         let queues: Vec<&str> = topology.queues.iter().map(|q| q.name.as_str()).collect();
         assert!(exchanges.iter().chain(&queues).all(|name| name.starts_with("shop-1.")));
@@ -454,9 +446,11 @@ mod tests {
             assert!(exchanges.contains(&binding.exchange.as_str()), "{binding:?}");
             assert!(queues.contains(&binding.queue.as_str()), "{binding:?}");
         }
-        for exchange in exchanges {
-            assert!(topology.bindings.iter().any(|b| b.exchange == exchange), "{exchange} leads nowhere");
-        }
+        let keeper = topology.queues.iter().find(|queue| queue.name == "shop-1.keeper").unwrap();
+        assert!(keeper.arguments().iter().all(|(key, _)| !key.starts_with("x-dead-letter")), "{keeper:?}");
+        let clerk = topology.queues.iter().find(|queue| queue.name == "shop-1.clerk").unwrap();
+        let letters = ("x-dead-letter-routing-key".to_owned(), "clerk".to_owned());
+        assert!(clerk.arguments().contains(&letters), "{clerk:?}");
     }
 
     #[test]

@@ -1,25 +1,22 @@
 //! The admin address: live, ready, metrics.
 
-use crate::fleet::WorkerName;
 use crate::labels;
+use crate::workers;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bus::{Broker, Health, Topology};
-use db::{Doing, PgConnection};
-use dead_letters::alerts::Alert;
-use dead_letters::read::Gauge;
+use db::Doing;
+use jobs::Gauge;
 use metrics::Label;
 use metrics_exporter_prometheus::PrometheusHandle;
-use rust_decimal::prelude::ToPrimitive;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 /// A server that does not answer a probe within this is away.
@@ -111,49 +108,41 @@ async fn measure_database(admin: &Admin) -> Result<(), db::Error> {
     let mut connection = admin.pool.acquire().await.doing("taking a connection")?;
     metrics::gauge!("bursar_unpublished_events").set(db::outbox::unpublished(&mut connection).await? as f64);
     metrics::gauge!("bursar_kept_messages").set(db::kept::count(&mut connection).await? as f64);
-    let open = ledger::read::gauges(&mut connection).await?;
-    metrics::gauge!("bursar_undelivered_payments").set(open.undelivered as f64);
-    let waiting =
-        open.undelivered_since.map_or(0.0, |since| (OffsetDateTime::now_utc() - since).as_seconds_f64());
-    metrics::gauge!("bursar_undelivered_oldest_seconds").set(waiting);
-    metrics::gauge!("bursar_shell_payments").set(open.shells as f64);
-    measure_dead_letters(admin, &mut connection).await
-}
-
-async fn measure_dead_letters(admin: &Admin, connection: &mut PgConnection) -> Result<(), db::Error> {
-    let (open, at_stake) = dead_letters::read::gauges(connection).await?;
-    let oldest = open.iter().map(|gauge| gauge.oldest).min();
-    let waiting = oldest.map_or(0.0, |since| (OffsetDateTime::now_utc() - since).as_seconds_f64());
-    metrics::gauge!("bursar_dead_letters_oldest_seconds").set(waiting);
-    admin.measured.set("bursar_dead_letters_open", by_worker_and_code(&open));
-    let at_stake = at_stake.into_iter().map(|(unit, sum)| {
-        // What a dashboard shows; the exact sum is in the database.
-        (vec![Label::new("unit", unit)], sum.to_f64().unwrap_or(f64::MAX))
-    });
-    admin.measured.set("bursar_dead_letters_at_stake", at_stake.collect());
-    let raised = dead_letters::alerts::which(connection).await?;
-    for alert in Alert::ALL {
-        let count = raised.get(&alert).copied().unwrap_or(0);
-        metrics::gauge!("bursar_alerts", "alert" => alert.as_str()).set(count as f64);
+    let raised = jobs::watch::which(&mut connection).await?;
+    for alert in workers::alerts() {
+        let count = raised.get(alert).copied().unwrap_or(0);
+        metrics::gauge!("bursar_alerts", "alert" => alert).set(count as f64);
     }
-    let kinds = dead_letters::alerts::kinds(connection).await?;
-    metrics::gauge!("bursar_dead_letters_kinds").set(kinds as f64);
+    let mut gauges = Vec::new();
+    for measure in workers::ALL.into_iter().filter_map(|worker| worker.spec.gauges) {
+        gauges.extend(measure(&mut connection).await?);
+    }
+    admin.measured.set(by_labels(gauges));
     Ok(())
 }
 
-/// A letter that is not the fleet's own says what it likes of who gave up on it and why: that counts as `other`, so that nobody
-/// who may publish to the exchange of dead letters makes up labels.
-fn by_worker_and_code(open: &[Gauge]) -> BTreeMap<Labels, f64> {
-    let mut counts: BTreeMap<Labels, i64> = BTreeMap::new();
-    for gauge in open {
-        let (worker, code) = match gauge.worker.parse::<WorkerName>() {
-            Ok(worker) => (worker.as_str(), labels::code(&gauge.code)),
-            Err(_) => (labels::OTHER, labels::OTHER),
+/// Gauges by name and labels. A label that says what a dead letter says of itself, of who gave up on it and why, is one of our
+/// own words or `other`: nobody who may publish to the exchange of dead letters makes up labels.
+fn by_labels(gauges: Vec<Gauge>) -> BTreeMap<(&'static str, Labels), f64> {
+    let mut sums = BTreeMap::new();
+    for gauge in gauges {
+        let is_foreign = gauge.labels.iter().any(|(name, value)| *name == "worker" && !is_worker(value));
+        let known = |name: &'static str, value: String| match name {
+            "worker" | "code" if is_foreign => Label::new(name, labels::OTHER),
+            "code" => Label::new(name, labels::code(&value)),
+            _ => Label::new(name, value),
         };
-        let labels = vec![Label::new("worker", worker), Label::new("code", code)];
-        *counts.entry(labels).or_default() += gauge.open;
+        let labels = gauge.labels.into_iter().map(|(name, value)| known(name, value)).collect();
+        #[expect(clippy::float_arithmetic, reason = "a gauge is no amount")]
+        {
+            *sums.entry((gauge.name, labels)).or_default() += gauge.value;
+        }
     }
-    counts.into_iter().map(|(labels, count)| (labels, count as f64)).collect()
+    sums
+}
+
+fn is_worker(name: &str) -> bool {
+    workers::NAMES.contains(&name)
 }
 
 /// What tells a gauge from others of its name.
@@ -164,11 +153,12 @@ type Labels = Vec<Label>;
 pub struct Measured(Arc<Mutex<BTreeSet<(&'static str, Labels)>>>);
 
 impl Measured {
-    fn set(&self, name: &'static str, gauges: BTreeMap<Labels, f64>) {
+    fn set(&self, gauges: BTreeMap<(&'static str, Labels), f64>) {
         let mut measured = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let gone = measured.iter().filter(|(of, labels)| *of == name && !gauges.contains_key(labels));
-        gone.for_each(|(_, labels)| metrics::gauge!(name, labels.clone()).set(0.0));
-        for (labels, value) in gauges {
+        for (name, labels) in measured.iter().filter(|known| !gauges.contains_key(*known)) {
+            metrics::gauge!(*name, labels.clone()).set(0.0);
+        }
+        for ((name, labels), value) in gauges {
             metrics::gauge!(name, labels.clone()).set(value);
             measured.insert((name, labels));
         }
@@ -181,21 +171,17 @@ mod tests {
 
     #[test]
     fn only_the_fleets_own_workers_are_labels() {
-        let gauge = |worker: &str, code: &str| Gauge {
-            worker: worker.to_owned(),
-            code: code.to_owned(),
-            open: 2,
-            oldest: OffsetDateTime::UNIX_EPOCH,
-        };
-        let open = [
+        let gauge =
+            |worker: &str, code: &str| Gauge::new("open", 2.0).with("worker", worker).with("code", code);
+        let open = vec![
             gauge("gate", "forbidden"),
             gauge("gate", "jane"),
             gauge("evil\x1b[2J", "unexplained"),
             gauge("evil2", "x"),
         ];
-        let counts: Vec<String> = by_worker_and_code(&open)
+        let counts: Vec<String> = by_labels(open)
             .into_iter()
-            .map(|(labels, count)| {
+            .map(|((_, labels), count)| {
                 let labels: Vec<&str> = labels.iter().map(Label::value).collect();
                 format!("{} {count}", labels.join(" "))
             })

@@ -14,7 +14,8 @@ use domain::catalog::{Catalog, Price, RateAppliesTo};
 use domain::ledger::Rules;
 use domain::lot::{BURN_ORDER_DEFAULT, BurnKey};
 use domain::money::{Credits, Money, SCALE_MAX, currency, exponent};
-use ingester::{Secrets, Token, Tokens};
+use ingester::{Intake, Secrets, Token, Tokens};
+use jobs::Floor;
 use processors::{Mode, SourcePattern, Sources, Speaker};
 use rust_decimal::Decimal;
 use secrecy::{ExposeSecret, SecretString};
@@ -557,6 +558,31 @@ impl Config {
             tokens.push(Token::parse(text.0.expose_secret()).context("BURSAR_API_TOKENS")?);
         }
         Ok(Tokens(tokens))
+    }
+
+    /// What deliveries pass through before they are durable.
+    pub fn intake(&self, floor: &Floor) -> Result<Intake> {
+        Ok(Intake {
+            namespace: floor.namespace.clone(),
+            settings: self.settings(),
+            secrets: self.secrets()?,
+            sources: self.sources()?,
+            publisher: floor.front.clone(),
+            pool: floor.whole.clone(),
+        })
+    }
+
+    pub fn gate(&self) -> Result<gate::Settings> {
+        let (raw_retention, text_retention) = (self.retention()?, self.text_retention()?);
+        Ok(gate::Settings { publishers: self.publishers()?, raw_retention, text_retention })
+    }
+
+    pub fn ledger(&self) -> Result<ledger::Settings> {
+        Ok(ledger::Settings { rules: self.rules()?, expire_every: self.expire_every()? })
+    }
+
+    pub fn dead_letters(&self) -> Result<dead_letters::Settings> {
+        Ok(dead_letters::Settings { retention: self.dead_letter_retention()?, alerts: self.alerts()? })
     }
 
     pub fn retention(&self) -> Result<Duration> {

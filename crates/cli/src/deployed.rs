@@ -1,6 +1,6 @@
 //! What is deployed and the list of workers, held together: a worker that is forgotten somewhere is one whose queue nobody reads.
 
-use crate::fleet::WorkerName;
+use crate::workers::NAMES;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ fn runs(text: &str) -> BTreeSet<String> {
         .split(|character: char| !(character.is_alphanumeric() || character == '-' || character == '_'))
         .collect();
     let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty() && *word != "-").collect();
-    let named = |word: &&str| WorkerName::ALL.iter().any(|worker| worker.as_str() == *word);
+    let named = |word: &&str| NAMES.contains(word);
     words
         .windows(2)
         .filter(|pair| pair[0] == "run" && named(&pair[1]))
@@ -23,7 +23,7 @@ fn runs(text: &str) -> BTreeSet<String> {
 }
 
 fn workers() -> BTreeSet<String> {
-    WorkerName::ALL.map(|worker| worker.as_str().to_owned()).into()
+    NAMES.map(str::to_owned).into()
 }
 
 fn yaml_files(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -4,76 +4,25 @@ use crate::admin;
 use crate::api;
 use crate::descriptors;
 use crate::session::{CONFIRM_TIMEOUT, Session};
+use crate::workers::Worker;
 use anyhow::{Context, Result, anyhow};
 use bus::{Broker, Delays, Health, Publisher, Topology};
-use db::Doing;
-use dead_letters::alerts::Watcher;
-use dead_letters::{DeadLetters, Retention};
-use ingester::{Access, Intake, Limits, RawQueue};
+use ingester::{Access, Intake, Limits};
+use jobs::{Floor, Found, Needs, Pass};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// The list of workers. To add one: its crate, a line here, and the arm of [`Fleet::start_worker`] that the compiler asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum WorkerName {
-    Ingester,
-    Gate,
-    Ledger,
-    DeadLetters,
-}
-
-impl WorkerName {
-    pub const ALL: [WorkerName; 4] =
-        [WorkerName::Ingester, WorkerName::Gate, WorkerName::Ledger, WorkerName::DeadLetters];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            WorkerName::Ingester => "ingester",
-            WorkerName::Gate => "gate",
-            WorkerName::Ledger => "ledger",
-            WorkerName::DeadLetters => "dead-letters",
-        }
-    }
-}
-
-impl WorkerName {
-    fn needs_database(self) -> bool {
-        match self {
-            WorkerName::Ingester => false,
-            WorkerName::Gate | WorkerName::Ledger | WorkerName::DeadLetters => true,
-        }
-    }
-}
-
-impl FromStr for WorkerName {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let known = Self::ALL.map(WorkerName::as_str).join(", ");
-        Self::ALL
-            .into_iter()
-            .find(|worker| worker.as_str() == text)
-            .ok_or_else(|| format!("expected a worker of {known}, got {text:?}"))
-    }
-}
-
 /// The answer to a webhook must not wait longer for RabbitMQ than this before Postgres is tried.
 const FRONT_DOOR_CONFIRM_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// What is not settled this long after it was asked to stop is left to its next start.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(40);
-
-/// How often old raw bodies are looked for.
-const PURGE_INTERVAL: Duration = Duration::from_secs(600);
-
-/// Raw bodies deleted in one go.
-const PURGE_AT_ONCE: i64 = 5_000;
 
 /// A running fleet.
 pub struct Fleet {
@@ -93,7 +42,7 @@ impl Fleet {
     /// prepared, however long they take to come.
     pub async fn start(
         session: Arc<Session>,
-        workers: &[WorkerName],
+        workers: &[Worker],
         migrate: bool,
         metrics: PrometheusHandle,
     ) -> Result<Self> {
@@ -108,12 +57,19 @@ impl Fleet {
             session,
         };
         fleet.open_admin(metrics).await?;
-        let intake = fleet.session.intake(&fleet.publish, FRONT_DOOR_CONFIRM_TIMEOUT)?;
-        if workers.contains(&WorkerName::Ingester) {
-            fleet.open_door(intake.clone()).await?;
+        let floor = fleet.floor()?;
+        if workers.iter().any(|worker| worker.spec.needs == Needs::Door) {
+            fleet.open_door(fleet.session.config.intake(&floor)?).await?;
         }
-        fleet.start_workers(workers.to_vec(), intake, migrate)?;
+        fleet.start_workers(workers.to_vec(), floor, migrate)?;
         Ok(fleet)
+    }
+
+    /// What the workers are given. Those that do without the database's tables are given another pool.
+    fn floor(&self) -> Result<Floor> {
+        let publisher = Publisher::spawn(self.publish.clone(), CONFIRM_TIMEOUT);
+        let front = Publisher::spawn(self.publish.clone(), FRONT_DOOR_CONFIRM_TIMEOUT);
+        self.session.floor(self.consume.clone(), publisher, front)
     }
 
     async fn open_admin(&mut self, metrics: PrometheusHandle) -> Result<()> {
@@ -182,14 +138,14 @@ impl Fleet {
     }
 
     /// Prepares the servers in the background, then runs the workers until they are asked to stop.
-    fn start_workers(&mut self, workers: Vec<WorkerName>, intake: Intake, migrate: bool) -> Result<()> {
+    fn start_workers(&mut self, workers: Vec<Worker>, floor: Floor, migrate: bool) -> Result<()> {
         let session = self.session.clone();
         let stop = self.stop.clone();
         let context = bus::Context {
-            namespace: session.namespace()?,
-            consume: self.consume.clone(),
-            publisher: Publisher::spawn(self.publish.clone(), CONFIRM_TIMEOUT),
-            pool: session.worker_pool()?,
+            namespace: floor.namespace.clone(),
+            consume: floor.consume.clone(),
+            publisher: floor.publisher.clone(),
+            pool: floor.pool.clone(),
             health: self.health.clone(),
             ladder: session.config.ladder()?,
             time_limit: bus::TIME_LIMIT,
@@ -199,7 +155,7 @@ impl Fleet {
             let mut running = JoinSet::new();
             let started = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                started = start_all(workers, &session, &context, &intake, migrate, &mut running) => started,
+                started = start_all(workers, &session, &context, &floor, migrate, &mut running) => started,
             };
             if started.is_err() {
                 stop.cancel();
@@ -262,50 +218,24 @@ async fn all_ended(running: &mut JoinSet<()>, stop: &CancellationToken) -> Resul
     outcome
 }
 
-/// Runs one worker's consumers and whatever goes on beside them.
-fn start_worker(
-    worker: WorkerName,
+/// Runs everything of some workers.
+fn run_members(
+    workers: &[Worker],
     session: &Session,
     context: &bus::Context,
-    intake: &Intake,
+    floor: &Floor,
     running: &mut JoinSet<()>,
 ) -> Result<()> {
-    let lanes = session.config.limits.lanes;
-    match worker {
-        WorkerName::Ingester => {
-            running.spawn(bus::run(Arc::new(RawQueue::new(intake.clone())), lanes, context.clone()));
-            running.spawn(ingester::sweep(intake.clone(), context.stop.clone()));
+    let mut emits = false;
+    for worker in workers {
+        let member = worker.member(&session.config, floor)?;
+        emits |= member.emits;
+        for part in member.run(session.config.limits.lanes, context, &session.pool) {
+            running.spawn(part);
         }
-        WorkerName::Gate => {
-            for gate in session.gates()? {
-                running.spawn(bus::run(Arc::new(gate), lanes, context.clone()));
-            }
-            running.spawn(purge(context.pool.clone(), session.config.retention()?, context.stop.clone()));
-            if let Some(retention) = session.config.text_retention()? {
-                running.spawn(erase_texts(context.pool.clone(), retention, context.stop.clone()));
-            }
-        }
-        WorkerName::Ledger => {
-            running.spawn(bus::run(Arc::new(session.ledger()?), lanes, context.clone()));
-            running.spawn(sweep(context));
-            let every = session.config.expire_every()?;
-            running.spawn(expire(session.pool.clone(), intake.clone(), every, context.stop.clone()));
-        }
-        WorkerName::DeadLetters => {
-            let worker = DeadLetters::new(session.config.settings());
-            running.spawn(bus::run(Arc::new(worker), lanes, context.clone()));
-            let publisher = context.publisher.sibling();
-            let (namespace, pool, stop) =
-                (context.namespace.clone(), context.pool.clone(), context.stop.clone());
-            running.spawn(dead_letters::replay::carry_out(namespace, pool, publisher, stop));
-            let retention = session.config.dead_letter_retention()?;
-            running.spawn(purge_dead_letters(context.pool.clone(), retention, context.stop.clone()));
-            // Told here, whether a ledger runs or not; and by the pool that may read whole tables.
-            running.spawn(sweep(context));
-            let publisher = context.publisher.sibling();
-            let context = bus::Context { publisher, pool: session.pool.clone(), ..context.clone() };
-            running.spawn(Watcher::new(context, session.config.alerts()?).run());
-        }
+    }
+    if emits {
+        running.spawn(sweep(context));
     }
     Ok(())
 }
@@ -316,19 +246,21 @@ fn sweep(context: &bus::Context) -> impl Future<Output = ()> + use<> {
     bus::outbox::sweep(context.namespace.clone(), context.pool.clone(), publisher, context.stop.clone())
 }
 
-/// Looks again and again for lots whose time has come, and states them. Any number of processes may.
-async fn expire(pool: db::Pool, intake: Intake, every: Duration, stop: CancellationToken) {
-    loop {
-        match expire_once(&pool, &intake).await {
-            Ok(0) => {}
-            Ok(accounts) => tracing::info!(accounts, "stated lots whose time has come"),
-            Err(error) => tracing::warn!(%error, "cannot look for lots whose time has come"),
+/// A look at all accounts for lots whose time has come.
+const EXPIRY_LIMIT: Duration = Duration::from_secs(600);
+
+/// Looks for lots whose time has come, and states them. Any number of processes may.
+pub fn expiry(pool: db::Pool, intake: Intake, every: Duration) -> Pass {
+    Pass::new("expiry", every, EXPIRY_LIMIT, move || {
+        let (pool, intake) = (pool.clone(), intake.clone());
+        async move {
+            let accounts = expire_once(&pool, &intake).await?;
+            if accounts > 0 {
+                tracing::info!(accounts, "stated lots whose time has come");
+            }
+            Ok::<_, anyhow::Error>(Found::Nothing)
         }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(every) => {}
-        }
-    }
+    })
 }
 
 /// One pass over all accounts; returns how many it stated.
@@ -344,92 +276,31 @@ pub async fn expire_once(pool: &db::Pool, intake: &Intake) -> Result<usize> {
     }
 }
 
-/// Deletes raw bodies whose retention is over.
-async fn purge(pool: db::Pool, retention: Duration, stop: CancellationToken) {
-    loop {
-        match purge_some(&pool, retention).await {
-            Ok(0) => {}
-            Ok(bodies) => tracing::info!(bodies, "purged raw bodies after their retention"),
-            Err(error) => tracing::warn!(%error, "cannot purge raw bodies"),
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(PURGE_INTERVAL) => {}
-        }
-    }
-}
-
-/// Erases what strangers wrote into facts, once its retention is over.
-async fn erase_texts(pool: db::Pool, retention: Duration, stop: CancellationToken) {
-    loop {
-        let now = OffsetDateTime::now_utc();
-        match gate::erasure::erase_older(&pool, now - retention, now).await {
-            Ok(0) => {}
-            Ok(facts) => {
-                tracing::info!(facts, "erased texts of facts after their retention");
-                // There may be more than are erased at a time.
-                if !stop.is_cancelled() {
-                    continue;
-                }
-            }
-            Err(error) => tracing::warn!(%error, "cannot erase texts of facts"),
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(PURGE_INTERVAL) => {}
-        }
-    }
-}
-
-/// Deletes closed dead letters whose retention is over.
-async fn purge_dead_letters(pool: db::Pool, retention: Retention, stop: CancellationToken) {
-    loop {
-        match dead_letters::purge(&pool, retention, OffsetDateTime::now_utc(), PURGE_AT_ONCE).await {
-            Ok(0) => {}
-            Ok(letters) => {
-                tracing::info!(letters, "purged closed dead letters after their retention");
-                // A large replay resolves more at a time than is deleted at a time.
-                if !stop.is_cancelled() {
-                    continue;
-                }
-            }
-            Err(error) => tracing::warn!(%error, "cannot purge dead letters"),
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(PURGE_INTERVAL) => {}
-        }
-    }
-}
-
-async fn purge_some(pool: &db::Pool, retention: Duration) -> Result<u64, db::Error> {
-    let mut connection = pool.acquire().await.doing("taking a connection")?;
-    gate::purge(&mut connection, OffsetDateTime::now_utc() - retention, PURGE_AT_ONCE).await
-}
-
-/// Starts each worker once what it needs is there, however long that takes: the ingester needs the broker's queues alone,
-/// so that raw deliveries flow while Postgres is away; the others need the database's tables too.
+/// Starts each worker once what it needs is there, however long that takes: some need the broker's queues alone, so that
+/// raw deliveries flow while Postgres is away; the others need the database's tables too.
 async fn start_all(
-    workers: Vec<WorkerName>,
+    workers: Vec<Worker>,
     session: &Session,
     context: &bus::Context,
-    intake: &Intake,
+    floor: &Floor,
     migrate: bool,
     running: &mut JoinSet<()>,
 ) -> Result<()> {
     let (with_database, without): (Vec<_>, Vec<_>) =
-        workers.into_iter().partition(|worker| worker.needs_database());
+        workers.into_iter().partition(|worker| worker.spec.needs == Needs::Database);
     let topology = async {
         declare(&session.topology()?, &context.consume).await?;
         if without.is_empty() {
             return Ok(());
         }
         // Not as workers that must be gone before anything is migrated.
-        let context = bus::Context { pool: session.door_pool()?, ..context.clone() };
-        without.iter().try_for_each(|worker| start_worker(*worker, session, &context, intake, running))
+        let pool = session.door_pool()?;
+        let (context, floor) =
+            (bus::Context { pool: pool.clone(), ..context.clone() }, Floor { pool, ..floor.clone() });
+        run_members(&without, session, &context, &floor, running)
     };
     tokio::try_join!(topology, prepare_database(session, migrate))?;
-    with_database.iter().try_for_each(|worker| start_worker(*worker, session, context, intake, running))
+    run_members(&with_database, session, context, floor, running)
 }
 
 async fn declare(topology: &Topology, broker: &Broker) -> Result<()> {

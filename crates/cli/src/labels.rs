@@ -1,14 +1,15 @@
 //! Labels of metrics: words of our own alone. What somebody else wrote counts as `other`, so that nobody makes up series.
 
+use crate::workers;
+
 /// What counts where it is none of ours.
 pub const OTHER: &str = "other";
 
 /// Why the fleet gives up on a message, in machine-readable words: every code that a dead letter of its own may have, as those
 /// list them who give them.
 fn codes() -> impl Iterator<Item = &'static str> {
-    let workers = [&ingester::code::ALL[..], &gate::code::ALL, &ledger::code::ALL];
-    let keepers = [&bus::code::ALL[..], &dead_letters::code::ALL];
-    workers.into_iter().chain(keepers).flatten().copied()
+    let workers = workers::ALL.into_iter().flat_map(|worker| worker.spec.codes);
+    workers.chain(&bus::code::ALL).chain(&jobs::code::ALL).copied()
 }
 
 /// The code of a dead letter as a label.

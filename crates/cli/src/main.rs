@@ -1,27 +1,7 @@
 //! `bursar`: the binary. The only place with a main, the environment and signals; it wires the crates together.
 
-mod address;
-mod admin;
-mod api;
-mod commands;
-mod config;
-mod csv;
-#[cfg(test)]
-mod deployed;
-mod descriptors;
-mod fleet;
-mod labels;
-mod masked;
-mod observe;
-mod plan;
-mod scratch;
-mod servers;
-mod session;
-mod subscriber;
-mod table;
-mod visible;
-
 use clap::Parser;
+use fleet::{commands, observe, visible};
 use std::process::ExitCode;
 
 /// Facts are many small texts: this allocator hands them out in half the time of the system's.

@@ -10,27 +10,27 @@
 //! begins again a little later. What it holds itself the fleet waits for, so it is short: see [`MESSAGES_MAX`] and
 //! [`TIME_LIMIT`].
 
-mod readers;
 mod sums;
 #[cfg(test)]
 mod tests;
 mod text;
 
-pub use readers::{Reader, readers};
 pub use sums::Sums;
 
 use crate::session::Session;
+use crate::workers;
 use anyhow::{Result, anyhow, bail};
 use bus::{Delays, Incoming, Message, Namespace, Topology, queue};
 use db::Work;
 use dead_letters::read::GivenUp;
-use domain::{Cause, Envelope, Meaning, Outcome, envelope};
+use domain::{Cause, Envelope, FactKind, Meaning, Outcome, envelope};
+use facts::Readers;
 use gate::Gate;
-use ledger::read::{BalanceChange, TransactionView};
-use readers::{NAMELESS, Taken};
+use jobs::{BalanceChange, Consumer, Floor, Taken, TransactionView, Trouble};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -44,6 +44,9 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 /// How often a plan begins again because it met somebody else, or a server was away for a moment.
 const ATTEMPTS_MAX: u32 = 5;
+
+/// What is said of a part that is no fact.
+const NAMELESS: &str = "not a fact";
 
 /// Facts lead from the ingester to the gate to their readers. What leads further than this leads in a circle.
 const STATIONS_MAX: usize = 16;
@@ -196,46 +199,43 @@ pub struct Plan {
 
 /// Tells what the fleet would make of these messages, the oldest first, as it is configured here.
 pub async fn plan(session: &Session, messages: &[Replayed]) -> Result<Plan> {
-    let intake = readers::intake(session)?;
-    let make = || readers(session, &intake);
-    let plan = Planner::new(session.worker_pool()?, session.namespace()?).plan(make, messages).await?;
+    let floor = session.idle_floor("plan")?;
+    let make = || consumers(session, &floor);
+    let plan = Planner::new(session.worker_pool()?, session.topology()?, session.namespace()?);
+    let plan = plan.plan(make, messages).await?;
     Ok(Plan { fleet_differs: session.fleet_differs().await?, ..plan })
 }
 
 /// Plans with whatever readers it is given.
 pub struct Planner {
     pub pool: db::Pool,
+    pub topology: Topology,
     pub namespace: Namespace,
     pub messages_max: usize,
     pub time_limit: Duration,
 }
 
-/// Why an attempt at a plan came to nothing.
-pub enum Trouble {
-    /// Somebody else holds a row, or a server is away: it can succeed a little later.
-    Passing(String),
-    Lasting(anyhow::Error),
-}
-
-impl From<db::Error> for Trouble {
-    fn from(error: db::Error) -> Self {
-        if error.is_transient() {
-            Trouble::Passing(error.to_string())
-        } else {
-            Trouble::Lasting(error.into())
-        }
+/// The fleet's consumers as a plan asks them. Whoever keeps what others give up on is not asked: a plan's failures are not
+/// recorded.
+fn consumers(session: &Session, floor: &Floor) -> Result<Vec<Arc<dyn Consumer>>> {
+    let mut consumers = Vec::new();
+    for worker in workers::ALL {
+        let member = worker.member(&session.config, floor)?;
+        consumers
+            .extend(member.consumers.into_iter().filter(|consumer| workers::is_decided(consumer.queue())));
     }
+    Ok(consumers)
 }
 
 impl Planner {
-    pub fn new(pool: db::Pool, namespace: Namespace) -> Self {
-        Self { pool, namespace, messages_max: MESSAGES_MAX, time_limit: TIME_LIMIT }
+    pub fn new(pool: db::Pool, topology: Topology, namespace: Namespace) -> Self {
+        Self { pool, topology, namespace, messages_max: MESSAGES_MAX, time_limit: TIME_LIMIT }
     }
 
     /// `make` gives the readers of one attempt: some remember what they did, and an attempt that is rolled back did nothing.
     pub async fn plan(
         &self,
-        make: impl Fn() -> Result<Vec<Box<dyn Reader>>>,
+        make: impl Fn() -> Result<Vec<Arc<dyn Consumer>>>,
         messages: &[Replayed],
     ) -> Result<Plan> {
         if messages.len() > self.messages_max {
@@ -250,7 +250,7 @@ impl Planner {
         loop {
             match self.attempt(&make()?, messages).await {
                 Ok(plan) => return Ok(plan),
-                Err(Trouble::Lasting(error)) => return Err(error),
+                Err(Trouble::Lasting(error)) => return Err(anyhow::Error::from_boxed(error)),
                 Err(Trouble::Passing(why)) if attempt == ATTEMPTS_MAX => return Err(gave_way(&why)),
                 Err(Trouble::Passing(_)) => tokio::time::sleep(delays.next_delay()).await,
             }
@@ -259,17 +259,20 @@ impl Planner {
     }
 
     /// One transaction, rolled back whatever came of it.
-    async fn attempt(&self, readers: &[Box<dyn Reader>], messages: &[Replayed]) -> Result<Plan, Trouble> {
+    async fn attempt(&self, readers: &[Arc<dyn Consumer>], messages: &[Replayed]) -> Result<Plan, Trouble> {
         let mut work = Work::giving_way(self.pool.clone(), OffsetDateTime::now_utc());
         let at = work.now;
-        let topology = Topology::new(&self.namespace);
         let deadline = Instant::now() + self.time_limit;
-        let rehearsal = Rehearsal { planner: self, topology: &topology, readers, deadline };
+        let rehearsal = Rehearsal { planner: self, topology: &self.topology, readers, deadline };
         let planned = rehearsal.play(&mut work, messages).await;
         work.abandon().await;
         let messages = planned?;
         Ok(Plan { at, fleet_differs: false, sums: Sums::of(&messages), messages })
     }
+}
+
+fn lasting(error: anyhow::Error) -> Trouble {
+    Trouble::Lasting(error.into())
 }
 
 fn gave_way(why: &str) -> anyhow::Error {
@@ -284,13 +287,13 @@ fn gave_way(why: &str) -> anyhow::Error {
 struct Rehearsal<'a> {
     planner: &'a Planner,
     topology: &'a Topology,
-    readers: &'a [Box<dyn Reader>],
+    readers: &'a [Arc<dyn Consumer>],
     deadline: Instant,
 }
 
 /// A message on its way to a reader.
 struct Delivery<'a> {
-    reader: &'a dyn Reader,
+    reader: &'a dyn Consumer,
     message: Incoming,
     /// What became of it before it could be read as facts.
     before: Vec<Step>,
@@ -314,7 +317,8 @@ impl<'a> Rehearsal<'a> {
         mut parts: Parts,
         earlier: &[PlannedMessage],
     ) -> Result<Parts, Trouble> {
-        let is_read = |kind| self.topology.is_read(&self.planner.namespace, kind);
+        let readers = Readers::of(self.topology, &self.planner.namespace);
+        let is_read = |kind: &str| FactKind::parse(kind).is_some_and(|kind| readers.is_read(kind));
         for part in parts.0.iter_mut().filter(|part| part.is_stopped_at_the_gate()) {
             if !part.kind.is_some_and(is_read) {
                 continue;
@@ -331,7 +335,7 @@ impl<'a> Rehearsal<'a> {
         if Instant::now() < self.deadline {
             return Ok(());
         }
-        Err(Trouble::Lasting(anyhow!(
+        Err(lasting(anyhow!(
             "expected a plan to take at most {} s, for the fleet waits while it runs, and this one takes longer: plan fewer \
              messages at a time",
             self.planner.time_limit.as_secs()
@@ -351,7 +355,7 @@ impl<'a> Rehearsal<'a> {
         while let Some(delivery) = deliveries.pop_front() {
             self.check_time()?;
             if delivery.stations > STATIONS_MAX {
-                return Err(Trouble::Lasting(anyhow!(
+                return Err(lasting(anyhow!(
                     "{}: led through more than {STATIONS_MAX} queues",
                     replayed.label
                 )));
@@ -390,22 +394,19 @@ impl<'a> Rehearsal<'a> {
         next
     }
 
-    fn reader(&self, queue: &str) -> Result<&'a dyn Reader, Trouble> {
+    fn reader(&self, queue: &str) -> Result<&'a dyn Consumer, Trouble> {
         self.find(queue).ok_or_else(|| {
             let known: Vec<&str> = self.readers.iter().map(|reader| reader.queue()).collect();
-            Trouble::Lasting(anyhow!(
-                "expected a queue that a worker reads ({}), got {queue:?}",
-                known.join(", ")
-            ))
+            lasting(anyhow!("expected a queue that a worker reads ({}), got {queue:?}", known.join(", ")))
         })
     }
 
-    fn find(&self, queue: &str) -> Option<&'a dyn Reader> {
+    fn find(&self, queue: &str) -> Option<&'a dyn Consumer> {
         self.readers.iter().find(|reader| reader.queue() == queue).map(|reader| &**reader)
     }
 
     /// Whoever reads what is published so: by the bindings, or by the queue's name where it goes to the default exchange.
-    fn readers_of(&self, exchange: &str, routing_key: &str) -> Vec<&'a dyn Reader> {
+    fn readers_of(&self, exchange: &str, routing_key: &str) -> Vec<&'a dyn Consumer> {
         let bound = self.topology.bindings.iter().filter(|binding| {
             binding.exchange == exchange && (binding.routing_key == "#" || binding.routing_key == routing_key)
         });
@@ -446,7 +447,7 @@ impl Parts {
             Ok(outcome) => {
                 part.outcomes.push(Step { worker, outcome });
                 let is_nothing_new =
-                    outcome.meaning() == Meaning::NothingNew && taken.transactions.is_empty();
+                    outcome.meaning() == Meaning::NothingNew && taken.posted.transactions.is_empty();
                 if !is_read_on && !is_nothing_new {
                     part.verdict = part.verdict.max(Verdict::WouldApply);
                 }
@@ -456,8 +457,8 @@ impl Parts {
                 part.failure.get_or_insert(Failure { worker, code, reason });
             }
         }
-        part.transactions.extend(taken.transactions);
-        part.note_balances(taken.balances);
+        part.transactions.extend(taken.posted.transactions);
+        part.note_balances(taken.posted.balances);
         for message in taken.publish {
             part.note_published(message);
         }

@@ -2,12 +2,13 @@
 
 use crate::config::Config;
 use crate::servers::Servers;
+use crate::workers;
 use anyhow::Result;
 use bus::{Broker, Namespace, Publisher, Topology};
 use db::processes::{DOORS, WORKERS};
-use gate::{Door, Gate};
+use facts::Readers;
 use ingester::Intake;
-use ledger::Ledger;
+use jobs::Floor;
 use std::time::Duration;
 
 /// A publisher of the fleet's own hops waits this long for a confirm before it leaves its channel.
@@ -92,7 +93,7 @@ impl Session {
 
     /// Every broker object of the fleet as it is configured.
     pub fn topology(&self) -> Result<Topology> {
-        Ok(Topology::with_ladder(&self.namespace()?, &self.config.ladder()?))
+        Ok(Topology::new(&self.namespace()?, &self.config.ladder()?, &workers::queues()))
     }
 
     pub fn broker(&self, purpose: &str) -> Broker {
@@ -101,24 +102,30 @@ impl Session {
 
     /// The front door, for a command that states a fact as the ingester would.
     pub fn intake(&self, broker: &Broker, confirm_timeout: Duration) -> Result<Intake> {
-        Ok(Intake {
-            namespace: self.namespace()?,
+        let front = Publisher::spawn(broker.clone(), confirm_timeout);
+        self.config.intake(&self.floor(broker.clone(), front.sibling(), front)?)
+    }
+
+    /// What workers are given that consume by this broker and publish by these publishers.
+    pub fn floor(&self, consume: Broker, publisher: Publisher, front: Publisher) -> Result<Floor> {
+        let namespace = self.namespace()?;
+        Ok(Floor {
+            readers: Readers::of(&self.topology()?, &namespace),
+            namespace,
+            workers: &workers::NAMES,
+            consume,
+            publisher,
+            front,
+            pool: self.worker_pool()?,
+            whole: self.pool.clone(),
             settings: self.config.settings(),
-            secrets: self.config.secrets()?,
-            sources: self.config.sources()?,
-            publisher: Publisher::spawn(broker.clone(), confirm_timeout),
-            pool: self.pool.clone(),
         })
     }
 
-    /// The gates, one for each door.
-    pub fn gates(&self) -> Result<[Gate; 2]> {
-        let (namespace, settings) = (self.namespace()?, self.config.settings());
-        let gate = |door| Gate::new(door, namespace.clone(), settings.clone());
-        Ok([gate(Door::Verified), gate(Door::Inbound(self.config.publishers()?))])
-    }
-
-    pub fn ledger(&self) -> Result<Ledger> {
-        Ok(Ledger::new(self.namespace()?, self.config.rules()?))
+    /// The floor of workers that are asked and not run: nothing is published through it.
+    pub fn idle_floor(&self, purpose: &str) -> Result<Floor> {
+        let broker = self.broker(purpose);
+        let publisher = Publisher::spawn(broker.clone(), CONFIRM_TIMEOUT);
+        self.floor(broker, publisher.sibling(), publisher)
     }
 }

@@ -1,32 +1,22 @@
-//! Alerts: what operators are told of dead letters before they ask, in `/metrics` and as events.
-//!
-//! Any number of processes watch. They look one after another, so that what one finds is not changed by what another found
-//! before it; the change of an alert's row decides who tells of it, and the event is committed with that change. So each
-//! alert is raised once when it becomes true and cleared once when it no longer is, and both are told at least once.
+//! What the dead-letters worker watches for, so that operators are told of dead letters before they ask.
 //!
 //! Nobody watches while no dead-letters worker runs: that is what the rules in `deploy/alerts.yml` are for.
 
 mod store;
 
-pub use store::{Raised, kinds, raised, which};
+pub use store::kinds;
 
-use bus::{Context, queue};
-use db::{Doing, Error, PgConnection, Work};
-use domain::event::{EventKind, SOURCE_DEAD_LETTERS};
+use bus::{Broker, Namespace, queue};
+use db::{Error, PgConnection};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use jobs::watch::{Condition, Findings, Watch, time_text};
 use rust_decimal::Decimal;
-use serde_json::{Map, Value, json};
-use sqlx::types::Json;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
-use store::Change;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-use uuid::Uuid;
-
-/// How often a process looks.
-pub const EVERY: Duration = Duration::from_secs(10);
 
 /// Over which letters are counted that come in.
 const INFLOW_WITHIN: Duration = Duration::from_secs(60);
@@ -58,10 +48,17 @@ pub enum Alert {
 }
 
 impl Alert {
-    pub const ALL: [Alert; 6] =
-        [Alert::NewKind, Alert::Inflow, Alert::Oldest, Alert::AtStake, Alert::Queue, Alert::ReplayFailing];
+    /// The names of all.
+    pub const NAMES: [&str; 6] = [
+        Alert::NewKind.as_str(),
+        Alert::Inflow.as_str(),
+        Alert::Oldest.as_str(),
+        Alert::AtStake.as_str(),
+        Alert::Queue.as_str(),
+        Alert::ReplayFailing.as_str(),
+    ];
 
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Alert::NewKind => "dead_letters_new_kind",
             Alert::Inflow => "dead_letters_inflow",
@@ -76,17 +73,6 @@ impl Alert {
 impl fmt::Display for Alert {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Alert {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let known = Self::ALL.map(Alert::as_str).join(", ");
-        Self::ALL
-            .into_iter()
-            .find(|alert| alert.as_str() == text)
-            .ok_or_else(|| format!("expected one of {known}, got {text:?}"))
     }
 }
 
@@ -105,71 +91,37 @@ pub struct Thresholds {
     pub replay_failing: i64,
 }
 
-/// Something that is to be told while it holds.
-#[derive(Debug, Clone, PartialEq)]
-struct Condition {
-    alert: Alert,
-    /// Which one, where there can be several.
-    about: String,
-    details: Value,
+/// A condition under one of our names.
+fn condition(alert: Alert, about: impl Into<String>, details: serde_json::Value) -> Condition {
+    Condition { alert: alert.as_str(), about: about.into(), details }
 }
 
-impl Condition {
-    fn new(alert: Alert, details: Value) -> Self {
-        Self { alert, about: String::new(), details }
-    }
-}
-
-/// What one look found.
-#[derive(Debug, Default)]
-struct Findings {
-    holds: Vec<Condition>,
-    /// Of these nothing can be said now: they stay as they are.
-    unknown: Vec<Alert>,
-}
-
-/// Looks, and tells what changed.
-pub struct Watcher {
-    context: Context,
+/// Looks at dead letters, replays and the queue of letters.
+pub struct LetterWatch {
     thresholds: Thresholds,
+    namespace: Namespace,
+    consume: Broker,
     /// Since when the queue was not empty at any look.
     waiting_since: Option<OffsetDateTime>,
 }
 
-impl Watcher {
-    pub fn new(context: Context, thresholds: Thresholds) -> Self {
-        Self { context, thresholds, waiting_since: None }
+impl Watch for LetterWatch {
+    fn alerts(&self) -> &'static [&'static str] {
+        &Alert::NAMES
     }
 
-    /// Looks every [`EVERY`] until the context's token is cancelled.
-    pub async fn run(mut self) {
-        let stop = self.context.stop.clone();
-        loop {
-            if let Err(error) = self.look(OffsetDateTime::now_utc()).await {
-                tracing::warn!(%error, "cannot look for what to alert of");
-            }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(EVERY) => {}
-            }
-        }
+    fn look<'a>(
+        &'a mut self,
+        connection: &'a mut PgConnection,
+        now: OffsetDateTime,
+    ) -> BoxFuture<'a, Result<Findings, Error>> {
+        self.find(connection, now).boxed()
     }
+}
 
-    /// One look. What it found is committed and, where the broker takes it, told.
-    pub async fn look(&mut self, now: OffsetDateTime) -> Result<(), Error> {
-        let mut work = Work::new(self.context.pool.clone(), now);
-        store::take_turns(work.connection().await?).await?;
-        let now = work.now;
-        let findings = self.find(work.connection().await?, now).await?;
-        let changes = store::change(work.connection().await?, &findings, now).await?;
-        let events: Vec<_> = changes.iter().map(|change| event(change, now)).collect();
-        let row = db::outbox::put(&mut work, &events).await?;
-        work.commit().await?;
-        changes.iter().for_each(log);
-        if let Some(row) = row {
-            self.tell(row, &events).await;
-        }
-        Ok(())
+impl LetterWatch {
+    pub fn new(thresholds: Thresholds, namespace: Namespace, consume: Broker) -> Self {
+        Self { thresholds, namespace, consume, waiting_since: None }
     }
 
     async fn find(&mut self, connection: &mut PgConnection, now: OffsetDateTime) -> Result<Findings, Error> {
@@ -193,7 +145,7 @@ impl Watcher {
         Ok((letters > above).then(|| {
             let within = INFLOW_WITHIN.as_secs();
             let details = json!({ "letters": letters, "within_seconds": within, "above": above });
-            Condition::new(Alert::Inflow, details)
+            condition(Alert::Inflow, "", details)
         }))
     }
 
@@ -207,7 +159,7 @@ impl Watcher {
         Ok(oldest.map(|failed_at| {
             let details =
                 json!({ "first_failed_at": time_text(failed_at), "longer_than_seconds": longer.as_secs() });
-            Condition::new(Alert::Oldest, details)
+            condition(Alert::Oldest, "", details)
         }))
     }
 
@@ -219,7 +171,7 @@ impl Watcher {
         let above = |(unit, sum): (String, Decimal)| {
             let above = *self.thresholds.at_stake.get(&unit)?;
             let details = json!({ "unit": unit, "at_stake": amount(sum), "above": amount(above) });
-            (sum > above).then_some(Condition { alert: Alert::AtStake, about: unit, details })
+            (sum > above).then_some(condition(Alert::AtStake, unit, details))
         };
         Ok(sums.into_iter().filter_map(above).collect())
     }
@@ -234,8 +186,8 @@ impl Watcher {
 
     /// A queue in which messages wait at every look is not drained, whoever should.
     async fn queue(&mut self, findings: &mut Findings, now: OffsetDateTime) {
-        let name = self.context.namespace.name(queue::DEAD_LETTERS);
-        let asked = tokio::time::timeout(PROBE_TIMEOUT, self.context.consume.depth(&name)).await;
+        let name = self.namespace.name(queue::DEAD_LETTERS);
+        let asked = tokio::time::timeout(PROBE_TIMEOUT, self.consume.depth(&name)).await;
         let longer = self.thresholds.queue;
         match asked {
             Ok(Ok(depth)) if depth.ready == 0 => self.waiting_since = None,
@@ -244,68 +196,16 @@ impl Watcher {
                 if now - since > longer {
                     let details = json!({ "queue": name, "messages": depth.ready, "consumers": depth.consumers,
                                           "longer_than_seconds": longer.as_secs() });
-                    findings.holds.push(Condition::new(Alert::Queue, details));
+                    findings.holds.push(condition(Alert::Queue, "", details));
                 } else {
-                    findings.unknown.push(Alert::Queue);
+                    findings.unknown.push(Alert::Queue.as_str());
                 }
             }
-            Ok(Err(_)) | Err(_) => findings.unknown.push(Alert::Queue),
+            Ok(Err(_)) | Err(_) => findings.unknown.push(Alert::Queue.as_str()),
         }
-    }
-
-    /// What cannot be told now stays in the outbox, for the sweeper.
-    async fn tell(&self, row: Uuid, events: &[db::outbox::StoredEvent]) {
-        let messages = events.iter().map(|event| bus::outbox::message(&self.context.namespace, event));
-        if let Err(error) = self.context.publisher.publish_all(messages.collect()).await {
-            tracing::warn!(%error, "alerts are told later");
-            return;
-        }
-        let settled = async {
-            let mut connection = self.context.pool.acquire().await.doing("taking a connection")?;
-            db::outbox::settled(&mut connection, row).await
-        };
-        if let Err(error) = settled.await {
-            tracing::warn!(%error, "alerts may be told again");
-        }
-    }
-}
-
-fn event(change: &Change, now: OffsetDateTime) -> db::outbox::StoredEvent {
-    let kind = if change.is_raised { EventKind::AlertRaised } else { EventKind::AlertCleared };
-    let mut data = Map::new();
-    data.insert("alert".to_owned(), change.alert.as_str().into());
-    data.insert("raised_at".to_owned(), time_text(change.raised_at).into());
-    if let Value::Object(details) = &change.details {
-        data.extend(details.clone());
-    }
-    let data = serde_json::value::to_raw_value(&data).expect("it holds texts and numbers");
-    db::outbox::StoredEvent {
-        id: Uuid::now_v7(),
-        source: SOURCE_DEAD_LETTERS.to_owned(),
-        account: None,
-        sequence: None,
-        kind: kind.as_str().to_owned(),
-        time: now,
-        cause: format!("{SOURCE_DEAD_LETTERS}/{}", change.alert),
-        traceparent: None,
-        data: Json(data),
-        hash: db::chain::GENESIS,
-    }
-    .alone()
-}
-
-fn log(change: &Change) {
-    let (alert, about) = (change.alert.as_str(), change.about.as_str());
-    match change.is_raised {
-        true => tracing::error!(alert, about, "alert raised"),
-        false => tracing::info!(alert, about, "alert cleared"),
     }
 }
 
 fn amount(decimal: Decimal) -> String {
     decimal.normalize().to_string()
-}
-
-fn time_text(at: OffsetDateTime) -> String {
-    at.format(&Rfc3339).expect("a time of Postgres can be written")
 }

@@ -5,16 +5,8 @@ use sha2::{Digest, Sha256};
 /// Stands for whatever differs.
 const MASK: char = '*';
 
-/// Whose letters are told apart: the readers of the fleet's queues.
-const WORKERS: [&str; 4] = ["ingester", "gate", "ledger", "dead-letters"];
-
 /// All others together: whatever somebody wrote where a worker's name belongs.
 pub(crate) const FOREIGN: &str = "";
-
-/// Nothing where it is none of ours.
-pub(crate) fn worker(name: &str) -> Option<&'static str> {
-    WORKERS.into_iter().find(|worker| *worker == name)
-}
 
 /// 12 hexadecimal digits: 48 bits, so that among a thousand kinds two are taken for one once in half a billion fleets.
 pub(crate) fn of(worker: &str, fact_type: Option<&str>, code: &str, reason: &str) -> String {
@@ -134,17 +126,6 @@ mod tests {
         check("it's the ledger's, not 'Jane O'Hara', nor 'Jim'", "it's the ledger's, not *, nor *");
         check("übel at 12.50 (ünd)", "übel at * (ünd)");
         check("item7", "*");
-    }
-
-    #[test]
-    fn whoever_reads_a_queue_of_the_fleet_is_a_worker() {
-        let topology = bus::Topology::new(&bus::Namespace::new("shop").unwrap());
-        let mut readers: Vec<&str> = topology.queues.iter().filter_map(|queue| queue.reader).collect();
-        readers.sort_unstable();
-        readers.dedup();
-        let mut workers = WORKERS;
-        workers.sort_unstable();
-        assert_eq!(readers, workers);
     }
 
     #[test]

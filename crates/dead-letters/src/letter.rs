@@ -10,9 +10,20 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use time::OffsetDateTime;
 
+/// What is known of the fleet whose letters are read.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// How a stored webhook's body is read.
+    pub settings: processors::Settings,
+    /// The names of its workers. Letters of all others count together: their name is whatever somebody wrote.
+    pub workers: &'static [&'static str],
+}
+
 /// A message that a worker, or the broker itself, gave up on.
 #[derive(Debug, Clone)]
 pub struct Letter {
+    /// Its worker, where that is one of the fleet's.
+    known_worker: Option<&'static str>,
     pub worker: String,
     /// In which it lay, without the namespace: where a replay puts it back.
     pub queue: String,
@@ -31,7 +42,7 @@ pub struct Letter {
 
 impl Letter {
     /// Reads what the loop wrote into its headers; where the broker gave up on it, what that wrote.
-    pub fn read(incoming: &Incoming, settings: &processors::Settings, now: OffsetDateTime) -> Self {
+    pub fn read(incoming: &Incoming, known: &Known, now: OffsetDateTime) -> Self {
         let death = incoming.death.clone().unwrap_or_else(|| match &incoming.unreadable {
             Some(unreadable) => stray(incoming, code::UNREADABLE, unreadable.reason()),
             None => stray(incoming, crate::code::UNEXPLAINED, UNEXPLAINED.to_owned()),
@@ -41,8 +52,10 @@ impl Letter {
         let replayed = returned.as_ref().and_then(|returned| returned.replayed);
         let attempts = returned.map(|returned| returned.attempts).unwrap_or_default();
         let message = Incoming { returned: None, death: None, returns: 0, ..incoming.clone() };
-        let subject = subject(&death, &message, settings, first_failed_at);
+        let subject = subject(&death, &message, &known.settings, first_failed_at);
+        let known_worker = known.workers.iter().copied().find(|worker| *worker == death.worker);
         Self {
+            known_worker,
             worker: death.worker,
             queue: death.queue,
             code: death.code,
@@ -77,7 +90,7 @@ impl Letter {
 
     /// The kind of failure it is one of.
     pub fn fingerprint(&self) -> String {
-        let worker = fingerprint::worker(&self.worker);
+        let worker = self.known_worker;
         // What a stranger can write differently in every message makes no kind of its own.
         match (worker, self.code.as_str()) {
             (None, _) => fingerprint::of(fingerprint::FOREIGN, None, "", ""),
@@ -194,7 +207,9 @@ mod tests {
             at: None,
         };
         let incoming = Incoming { death: Some(death), ..Incoming::default() };
-        Letter::read(&incoming, &processors::Settings::default(), OffsetDateTime::UNIX_EPOCH).fingerprint()
+        let workers = &["gate", "ledger"];
+        let known = Known { settings: processors::Settings::default(), workers };
+        Letter::read(&incoming, &known, OffsetDateTime::UNIX_EPOCH).fingerprint()
     }
 
     /// Whoever may publish at all could else raise an alert with every message.

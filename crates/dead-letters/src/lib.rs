@@ -21,10 +21,13 @@ pub mod replay;
 mod retention;
 mod store;
 mod subject;
+mod worker;
 
+use letter::Known;
 pub use letter::{AsItCame, Letter};
 pub use retention::{Retention, purge};
 pub use subject::Subject;
+pub use worker::{Settings, WORKER, member};
 
 use bus::{Decoded, Fate, Fated, Incoming, REPLAYED, ReplayOutcome, Settled, Verdict, queue};
 use db::Work;
@@ -32,8 +35,7 @@ use domain::Outcome;
 use time::OffsetDateTime;
 
 pub struct DeadLetters {
-    /// How a stored webhook's body is read.
-    settings: processors::Settings,
+    known: Known,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -53,13 +55,14 @@ pub enum Item {
 }
 
 impl DeadLetters {
-    pub fn new(settings: processors::Settings) -> Self {
-        Self { settings }
+    /// `settings`: how stored bodies of webhooks are read. `workers`: the names of the fleet's workers.
+    pub fn new(settings: processors::Settings, workers: &'static [&'static str]) -> Self {
+        Self { known: Known { settings, workers } }
     }
 }
 
 impl bus::Worker for DeadLetters {
-    const NAME: &'static str = "dead-letters";
+    const NAME: &'static str = WORKER.name;
     const PREFETCH: u16 = 500;
     const GIVES_UP: bool = false;
 
@@ -81,7 +84,7 @@ impl bus::Worker for DeadLetters {
             Some(outcomes) => {
                 outcomes.into_iter().map(|outcome| Decoded::Item(Item::Outcome(outcome))).collect()
             }
-            None => vec![Decoded::Item(Item::Letter(Box::new(Letter::read(message, &self.settings, now))))],
+            None => vec![Decoded::Item(Item::Letter(Box::new(Letter::read(message, &self.known, now))))],
         }
     }
 

@@ -7,14 +7,17 @@
 
 mod store;
 
-use bus::{Delays, Message, Namespace, PublishError, Publisher, Topology};
+use bus::{Message, Namespace, PublishError, Publisher};
 use db::{Doing, Pool};
+use facts::Readers;
+use jobs::{Found, Pass};
+use std::sync::Arc;
 use std::time::Duration;
 use store::{Claimed, Counts, Followed};
 
 pub(crate) use store::{end, release};
 use time::OffsetDateTime;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 /// How often to look for what is due, and for outcomes while nothing may be published without them.
@@ -22,6 +25,9 @@ const WATCH: Duration = Duration::from_millis(100);
 
 /// A step that takes longer waits for an answer that does not come. It is made again: what it published goes out twice.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
+
+/// A round over all replays that are due, each within [`TIME_LIMIT`].
+const PASS_LIMIT: Duration = Duration::from_secs(600);
 
 /// Messages in one step.
 const STEP: i64 = 500;
@@ -53,28 +59,12 @@ enum Next {
     Finish,
 }
 
-/// Runs until the token is cancelled. Any number of them may run.
-pub async fn carry_out(namespace: Namespace, pool: Pool, publisher: Publisher, stop: CancellationToken) {
-    tokio::join!(put_back(&namespace, &pool, &publisher, &stop), follow(&namespace, &pool, &stop));
-}
-
-/// Puts back what is due.
-async fn put_back(namespace: &Namespace, pool: &Pool, publisher: &Publisher, stop: &CancellationToken) {
-    let mut delays = Delays::for_servers();
-    while !stop.is_cancelled() {
-        let pause = match turn(namespace, pool, publisher).await {
-            Ok(true) => {
-                delays.reset();
-                continue;
-            }
-            Ok(false) => WATCH,
-            Err(error) => {
-                tracing::warn!(%error, "replays pause");
-                delays.next_delay()
-            }
-        };
-        rest(pause, stop).await;
-    }
+/// Puts back what is due. Any number of processes may.
+pub fn put_back(namespace: Namespace, pool: Pool, publisher: Publisher) -> Pass {
+    Pass::new("replays", WATCH, PASS_LIMIT, move || {
+        let (namespace, pool, publisher) = (namespace.clone(), pool.clone(), publisher.clone());
+        async move { turn(&namespace, &pool, &publisher).await.map(Found::more_if) }
+    })
 }
 
 /// One step of each replay that is due; tells whether one of them went on.
@@ -89,35 +79,21 @@ async fn turn(namespace: &Namespace, pool: &Pool, publisher: &Publisher) -> Resu
 }
 
 /// Follows the facts of what was put back and passed on, to their last reader: from one end to the other, and again, so that
-/// those whose outcome does not come hide none of the others.
-async fn follow(namespace: &Namespace, pool: &Pool, stop: &CancellationToken) {
-    let mut delays = Delays::for_servers();
-    let topology = Topology::new(namespace);
-    let kinds_read: Vec<String> = topology.kinds_read(namespace).map(str::to_owned).collect();
-    let mut after = None;
-    while !stop.is_cancelled() {
-        let followed = store::follow(pool, &kinds_read, after, OffsetDateTime::now_utc());
-        let pause = match db::within(TIME_LIMIT, "following replayed facts", followed).await {
-            Ok(Followed { last, closed }) => {
-                delays.reset();
-                after = last;
-                // What one end of them tells is no reason to rest before the other.
-                if last.is_some() && closed > 0 { Duration::ZERO } else { WATCH }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "replayed facts cannot be followed");
-                delays.next_delay()
-            }
-        };
-        rest(pause, stop).await;
-    }
-}
-
-async fn rest(pause: Duration, stop: &CancellationToken) {
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = tokio::time::sleep(pause) => {}
-    }
+/// those whose outcome does not come hide none of the others. Any number of processes may.
+pub fn follow(pool: Pool, readers: Readers) -> Pass {
+    let after = Arc::new(Mutex::new(None));
+    Pass::new("replayed_facts", WATCH, TIME_LIMIT, move || {
+        let (pool, readers, after) = (pool.clone(), readers.clone(), after.clone());
+        async move {
+            let mut after = after.lock().await;
+            let kinds_read: Vec<String> = readers.columns().0.into_iter().map(str::to_owned).collect();
+            let Followed { last, closed } =
+                store::follow(&pool, &kinds_read, *after, OffsetDateTime::now_utc()).await?;
+            *after = last;
+            // What one end of them tells is no reason to rest before the other.
+            Ok::<_, db::Error>(Found::more_if(last.is_some() && closed > 0))
+        }
+    })
 }
 
 /// One step of a replay; tells whether it went on. While nothing can be done before some outcome is known, nothing is written.

@@ -19,16 +19,19 @@ pub mod erasure;
 mod repeats;
 mod store;
 mod unrecognised;
+mod worker;
 
 pub use door::{Door, Publishers};
 pub use store::{
     Place, RawBody, UnrecognisedFilter, erase, purge, raw_body, still_unrecognised, unrecognised,
 };
 pub use unrecognised::{Today, UnrecognisedDelivery};
+pub use worker::{Settings, WORKER, member};
 
-use bus::{Decoded, Fate, Fated, Incoming, Message, Namespace, Settled, Topology, Verdict, exchange};
+use bus::{Decoded, Fate, Fated, Incoming, Message, Namespace, Settled, Verdict, exchange};
 use db::Work;
 use domain::{Cause, Envelope, FactKind, Outcome, envelope};
+use facts::Readers;
 use repeats::{Repeats, Ruling};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +41,7 @@ use time::OffsetDateTime;
 pub struct Gate {
     door: Door,
     namespace: Namespace,
-    topology: Topology,
+    readers: Readers,
     /// How today's code translates a stored body, should a repeat differ from what was admitted.
     settings: processors::Settings,
 }
@@ -94,9 +97,9 @@ impl Candidate {
 }
 
 impl Gate {
-    pub fn new(door: Door, namespace: Namespace, settings: processors::Settings) -> Self {
-        let topology = Topology::new(&namespace);
-        Self { door, namespace, topology, settings }
+    /// `readers`: which facts are passed on.
+    pub fn new(door: Door, namespace: Namespace, settings: processors::Settings, readers: Readers) -> Self {
+        Self { door, namespace, readers, settings }
     }
 
     /// A ruling on each. What one was recognised as, or added, is what those after it in the batch are measured by.
@@ -125,7 +128,7 @@ impl Gate {
     }
 
     fn is_read(&self, candidate: &Candidate) -> bool {
-        self.topology.is_read(&self.namespace, candidate.envelope.fact.kind().as_str())
+        self.readers.is_read(candidate.envelope.fact.kind())
     }
 
     /// The admitted facts as messages for their readers: one batch for each kind.
@@ -153,7 +156,7 @@ impl Gate {
 }
 
 impl bus::Worker for Gate {
-    const NAME: &'static str = "gate";
+    const NAME: &'static str = WORKER.name;
     const PREFETCH: u16 = 500;
 
     type Item = Candidate;

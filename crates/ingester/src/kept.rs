@@ -1,10 +1,10 @@
 //! Publishes what the front door kept in Postgres while RabbitMQ was away.
 
 use crate::intake::Intake;
-use bus::{Delays, Message, PublishError, Publisher};
+use bus::{Message, PublishError, Publisher};
 use db::Doing;
+use jobs::{Found, Pass};
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 
 /// How often to look while there is nothing.
 const IDLE: Duration = Duration::from_secs(1);
@@ -15,31 +15,20 @@ const AT_ONCE: i64 = 50;
 /// Publishing so many hangs where it takes longer.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
-/// Runs until the token is cancelled. Any number of them may run.
-pub async fn sweep(intake: Intake, stop: CancellationToken) {
-    let mut delays = Delays::for_servers();
+/// Publishes what is there, a portion at a time. Any number of processes may.
+pub fn sweep(intake: &Intake) -> Pass {
     // On a channel of its own: what it meets must not close the channel under live webhooks.
-    let publisher = intake.publisher.sibling();
-    loop {
-        let some = tokio::time::timeout(TIME_LIMIT, publish_some(&intake, &publisher)).await;
-        let silent = db::Error::Silent { doing: "publishing what was kept", limit: TIME_LIMIT };
-        let pause = match some.unwrap_or_else(|_| Err(silent.into())) {
-            Ok(0) => IDLE,
-            Ok(count) => {
-                tracing::info!(messages = count, "published what was kept in Postgres");
-                delays.reset();
-                continue;
+    let (intake, publisher) = (intake.clone(), intake.publisher.sibling());
+    Pass::new("spool", IDLE, TIME_LIMIT, move || {
+        let (intake, publisher) = (intake.clone(), publisher.clone());
+        async move {
+            let messages = publish_some(&intake, &publisher).await?;
+            if messages > 0 {
+                tracing::info!(messages, "published what was kept in Postgres");
             }
-            Err(error) => {
-                tracing::warn!(%error, "kept messages wait");
-                delays.next_delay()
-            }
-        };
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
+            Ok::<_, Error>(Found::more_if(messages > 0))
         }
-    }
+    })
 }
 
 #[derive(Debug, thiserror::Error)]

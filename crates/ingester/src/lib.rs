@@ -14,6 +14,7 @@ mod intake;
 mod kept;
 mod raw;
 mod tokens;
+mod worker;
 
 pub use access::Access;
 pub use door::{Caller, Limits, Proxies, ProxyHeader, listen, serve};
@@ -22,3 +23,4 @@ pub use intake::{Intake, Rejected, Secrets};
 pub use kept::sweep;
 pub use raw::RawQueue;
 pub use tokens::{InvalidToken, Scope, Token, Tokens, hash};
+pub use worker::{WORKER, member};

@@ -68,7 +68,7 @@ fn address(message: &Incoming, now: OffsetDateTime) -> Result<(&'static Processo
 }
 
 impl bus::Worker for RawQueue {
-    const NAME: &'static str = "ingester";
+    const NAME: &'static str = crate::WORKER.name;
     const PREFETCH: u16 = 100;
 
     type Item = RawWebhook;

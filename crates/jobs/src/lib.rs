@@ -1,14 +1,24 @@
-//! What a worker does besides reading its queue. Today: durable calls to the outside, see [`job`].
+//! The floor that workers stand on: the type of the list of workers, scheduled passes, durable calls to the outside, alerts
+//! that are raised once, and the consumer of a queue as the fleet runs it and a plan asks it.
 //!
 //! Architecture invariants:
-//! - Nothing here knows a worker. What is particular to one is a type that it hands in.
+//! - Nothing here knows a worker. What is particular to one is a type or a function that it hands in.
 //! - No transaction is open while the outside is called.
 
+mod consumer;
+mod effects;
 pub mod http;
 mod job;
+pub mod pass;
+pub mod watch;
+mod worker;
 
+pub use consumer::{Consumer, Consumes, Named, PostedBy, Taken, Trouble};
+pub use effects::{BalanceChange, EntryView, Posted, TransactionView};
 pub use job::{
     Asked, Attempt, Called, Foreseen, Job, KeptFor, Kinds, Limits, Next, Owner, Pace, PutBack, Returning,
     Scheduled, Servers, Settled, State, Status, Verdict, code, declare_failed, measure, purge, run, schedule,
     schedule_at, status,
 };
+pub use pass::{Found, Pass};
+pub use worker::{CheckSpec, Checked, Culprit, Floor, Gauge, Gauges, Member, Needs, WorkerSpec};

@@ -23,8 +23,11 @@ pub mod rebuild;
 mod store;
 pub mod verify;
 mod whereabouts;
+mod worker;
 
-use bus::{Announcement, Decoded, Fate, Fated, Incoming, Namespace, Settled, Verdict, queue};
+pub use worker::{QUEUE, Settings, WORKER, member};
+
+use bus::{Announcement, Decoded, Fate, Fated, Incoming, Namespace, Settled, Verdict};
 use db::Work;
 use db::chain::GENESIS;
 use db::outbox::StoredEvent;
@@ -121,7 +124,7 @@ fn stored(books: &mut Books, event: &Event, traceparent: Option<&str>) -> Stored
 }
 
 impl bus::Worker for Ledger {
-    const NAME: &'static str = "ledger";
+    const NAME: &'static str = WORKER.name;
     /// The gate sends up to 500 facts in a message: two batches ahead are enough.
     const PREFETCH: u16 = 32;
 
@@ -129,7 +132,7 @@ impl bus::Worker for Ledger {
     type Error = Error;
 
     fn queue(&self) -> &'static str {
-        queue::LEDGER
+        QUEUE
     }
 
     fn decode(&self, message: &Incoming, now: OffsetDateTime) -> Vec<Decoded<Envelope>> {

@@ -14,9 +14,9 @@ mod rules;
 mod set;
 
 use crate::read;
-use bus::{Namespace, Topology, queue};
 use db::{Error, PgConnection, Pool};
 use domain::AccountId;
+pub use jobs::Culprit;
 use serde::Serialize;
 pub use set::Conservation;
 use set::Size;
@@ -51,14 +51,6 @@ pub struct Check {
     pub more: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counts: Option<Conservation>,
-}
-
-/// What breaks a rule: an account, a transaction (`acct_42 #7`), a lot, a payment, a fact.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Culprit {
-    pub subject: String,
-    pub expected: String,
-    pub got: String,
 }
 
 /// How far a check has come.
@@ -261,10 +253,8 @@ impl Audit<'_> {
 
 /// The kinds of facts that reach the ledger's queue: each of them has an outcome sooner or later.
 pub fn kinds_read() -> Vec<String> {
-    let namespace = Namespace::new("bursar").expect("letters alone make a namespace");
-    let queue = namespace.name(queue::LEDGER);
-    let bindings = Topology::new(&namespace).bindings;
-    bindings.iter().filter(|binding| binding.queue == queue).map(|b| b.routing_key.to_owned()).collect()
+    let bindings = crate::WORKER.queues.iter().flat_map(|queue| queue.bindings);
+    bindings.map(|(_, kind)| (*kind).to_owned()).collect()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use crate::wait::{DEADLINE, eventually};
 use bus::{Broker, Context, Health, Ladder, Namespace, Publisher, Topology, Worker};
 use db::{Hosts, PgConnection, ServerUrl};
+use facts::Readers;
 use futures_util::FutureExt;
 use lapin::options::QueueDeleteOptions;
 use secrecy::{ExposeSecret, SecretString};
@@ -117,6 +118,11 @@ fn from_environment(name: &str, default: &str) -> SecretString {
 }
 
 impl Site {
+    /// Which workers read which facts.
+    pub fn readers(&self) -> Readers {
+        Readers::of(&self.topology, &self.namespace)
+    }
+
     /// A site on the servers that are there for all tests. Whoever opens one removes it.
     pub async fn open() -> Self {
         let server = from_environment("BURSAR_TEST_DATABASE_URL", DATABASE_URL);
@@ -131,7 +137,8 @@ impl Site {
         let namespace = Namespace::new(&format!("t-{}", Uuid::now_v7())).expect("it is short and plain");
         // The binary has the default ladder, workers in the test one that does not take long.
         let delays: Vec<Duration> = LADDER.into_iter().chain([1, 10, 60].map(Duration::from_secs)).collect();
-        let topology = Topology::with_ladder(&namespace, &Ladder::new(&delays).expect("delays that grow"));
+        let ladder = Ladder::new(&delays).expect("delays that grow");
+        let topology = Topology::new(&namespace, &ladder, &fleet::workers::queues());
         let broker = Broker::new(amqp_url.clone(), namespace.as_str());
         if let Err(error) = topology.declare(&broker).await {
             panic!(

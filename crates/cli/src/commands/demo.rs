@@ -2,11 +2,12 @@
 
 use super::{events, say, say_json, send};
 use crate::config::{CatalogEntry, Config, Masked, TokenEntry};
-use crate::fleet::{Fleet, WorkerName};
+use crate::fleet::Fleet;
 use crate::observe;
 use crate::scratch::Scratch;
 use crate::session::Session;
 use crate::subscriber::Subscriber;
+use crate::workers;
 use anyhow::{Context, Result, bail};
 use bus::queue;
 use domain::AccountId;
@@ -44,7 +45,7 @@ pub async fn run(session: Session, keep: bool) -> Result<ExitCode> {
     let scratch = scratch.with_two_roles().await?;
     let session = Arc::new(Session::new(scratch.config.clone(), session.json)?);
     let metrics = observe::start_metrics()?;
-    let fleet = Fleet::start(session.clone(), &WorkerName::ALL, true, metrics).await?;
+    let fleet = Fleet::start(session.clone(), &workers::ALL, true, metrics).await?;
     let stop = fleet.stopper();
     let told = tell(&session, &fleet, &secrets, &token).await;
     if keep && told.is_ok() {
@@ -310,7 +311,7 @@ impl Story<'_> {
         let broker = self.session.broker("demo");
         let namespace = self.session.namespace()?;
         let deadline = Instant::now() + PATIENCE;
-        for name in [queue::GATE, queue::LEDGER] {
+        for name in [queue::GATE, ledger::QUEUE] {
             while broker.depth(&namespace.name(name)).await?.ready > 0 && Instant::now() < deadline {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }

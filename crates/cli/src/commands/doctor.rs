@@ -155,8 +155,8 @@ async fn dead_letters(session: &Session) -> Vec<Finding> {
         Ok::<_, db::Error>((
             open,
             replaying,
-            dead_letters::alerts::raised(&mut connection, ALERTS_READ).await?,
-            dead_letters::alerts::which(&mut connection).await?,
+            jobs::watch::raised(&mut connection, ALERTS_READ).await?,
+            jobs::watch::which(&mut connection).await?,
         ))
     };
     let (open, replaying, raised, counts) = match asked.await {

@@ -31,10 +31,10 @@ mod up;
 mod verify;
 
 use crate::config::Config;
-use crate::fleet::WorkerName;
 use crate::observe;
 use crate::session::Session;
 use crate::visible;
+use crate::workers::{self, Worker};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -60,14 +60,14 @@ enum Command {
     Up {
         #[arg(long, value_delimiter = ',', help = format!(
             "Which workers, separated by commas (all by default): {}",
-            WorkerName::ALL.map(WorkerName::as_str).join(", ")
+            workers::NAMES.join(", ")
         ))]
-        workers: Vec<WorkerName>,
+        workers: Vec<Worker>,
     },
     /// Run one worker until SIGTERM
     Run {
-        #[arg(help = WorkerName::ALL.map(WorkerName::as_str).join(", "))]
-        worker: WorkerName,
+        #[arg(help = workers::NAMES.join(", "))]
+        worker: Worker,
     },
     /// Bring the database's tables to what this version needs, as their owner (BURSAR_MIGRATE_URL, else BURSAR_DATABASE_URL)
     Migrate {
@@ -172,7 +172,7 @@ impl Command {
 
 async fn carry_out(session: Session, command: Command) -> Result<ExitCode> {
     match command {
-        Command::Up { workers } if workers.is_empty() => up::run(session, &WorkerName::ALL, true).await,
+        Command::Up { workers } if workers.is_empty() => up::run(session, &workers::ALL, true).await,
         Command::Up { workers } => up::run(session, &workers, true).await,
         Command::Run { worker } => up::run(session, &[worker], false).await,
         Command::Migrate { grant_to } => up::migrate(&session, grant_to).await,

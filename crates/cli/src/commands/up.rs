@@ -1,15 +1,16 @@
 //! `up`, `run` and `migrate`.
 
 use super::say;
-use crate::fleet::{Fleet, WorkerName};
+use crate::fleet::Fleet;
 use crate::observe;
 use crate::session::Session;
+use crate::workers::Worker;
 use anyhow::{Context, Result};
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
-pub async fn run(session: Session, workers: &[WorkerName], migrate: bool) -> Result<ExitCode> {
+pub async fn run(session: Session, workers: &[Worker], migrate: bool) -> Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let metrics = observe::start_metrics()?;

@@ -1,6 +1,6 @@
 //! Plans on a real Postgres, by the fleet's own workers: what they tell, and that they change nothing.
 
-use super::{Part, Pending, Plan, Planner, Reader, Replayed, Verdict, plan};
+use super::{Part, Pending, Plan, Planner, Replayed, Verdict, plan};
 use crate::config::{CatalogEntry, Config, Masked};
 use crate::session::Session;
 use bus::{Decoded, Incoming, Settled, Worker, exchange, header, queue};
@@ -10,10 +10,14 @@ use dead_letters::read::Filter;
 use domain::envelope::CONTENT_TYPE_BATCH;
 use domain::fact::{Assignment, AssignmentAct, Item, Payment};
 use domain::{Credits, Envelope, Fact, FactKind, Outcome, envelope};
+use gate::{Door, Gate};
+use jobs::{Consumer, Consumes};
+use ledger::Ledger;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use sqlx::AssertSqlSafe;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use testkit::facts::{
     AT, PRICE, account_id, customer, customer_id, envelope as stated, grant, payment, payment_id, refund,
@@ -81,10 +85,14 @@ fn paid(id: &str, payment: Payment) -> Envelope {
     stated(&format!("paddle/{id}"), Fact::Payment(payment))
 }
 
+fn gate(site: &Site, session: &Session) -> Gate {
+    Gate::new(Door::Verified, site.namespace.clone(), session.config.settings(), site.readers())
+}
+
 /// Lets the fleet settle facts for good.
 async fn settle(site: &Site, session: &Session, facts: Vec<Envelope>) {
-    let [gate, _] = session.gates().unwrap();
-    let workers = (site.start(gate, 1), site.start(session.ledger().unwrap(), 1));
+    let ledger = Ledger::new(site.namespace.clone(), session.config.rules().unwrap());
+    let workers = (site.start(gate(site, session), 1), site.start(ledger, 1));
     let count = site.number("select count(*) from ledger_facts").await + facts.len() as i64;
     site.state_each(exchange::VERIFIED, facts).await;
     site.until("select count(*) from ledger_facts", count).await;
@@ -114,7 +122,7 @@ async fn planned(site: &Site, session: &Session, messages: &[Replayed]) -> Plan 
     let before = contents(site).await;
     let plan = plan(session, messages).await.unwrap();
     assert_eq!(contents(site).await, before, "a plan writes nothing");
-    for queue in [queue::GATE, queue::GATE_INBOUND, queue::LEDGER, queue::DEAD_LETTERS] {
+    for queue in [queue::GATE, queue::GATE_INBOUND, ledger::QUEUE, queue::DEAD_LETTERS] {
         assert_eq!(site.depth(queue).await, 0, "a plan publishes nothing, {queue}");
     }
     plan
@@ -198,7 +206,7 @@ fn what_was_settled_before_is_already_applied_at_whatever_door_it_comes() {
         let same_payment = paid("evt_2", payment("txn_1", "acct_1"));
         let messages = [
             letter(queue::GATE, &told_before),
-            letter(queue::LEDGER, &told_before),
+            letter(ledger::QUEUE, &told_before),
             letter(queue::GATE, &same_payment),
         ];
         let plan = planned(&site, &session, &messages).await;
@@ -223,7 +231,8 @@ fn a_fact_that_is_known_and_was_given_up_on_is_not_called_applied() {
         let nearly = 999_999_999_999_999;
         settle(&site, &session, vec![spent("use_1", "acct_1", nearly), spent("use_2", "acct_1", nearly)])
             .await;
-        let letters = site.start(DeadLetters::new(processors::Settings::default()), 1);
+        let letters =
+            site.start(DeadLetters::new(processors::Settings::default(), &crate::workers::NAMES), 1);
         site.until("select count(*) from dead_letters", 1).await;
         letters.stop().await;
         let [line] = &dead_letters::read::letters(&site.pool, &Filter::default(), 10).await.unwrap()[..]
@@ -233,17 +242,17 @@ fn a_fact_that_is_known_and_was_given_up_on_is_not_called_applied() {
         let refused = line.fact.as_deref().unwrap().strip_prefix("gateway/").unwrap().to_owned();
         let applied = if refused == "use_1" { "use_2" } else { "use_1" };
         site.state_each(exchange::VERIFIED, vec![spent("use_3", "acct_2", 1)]).await;
-        let [gate, _] = session.gates().unwrap();
+        let gate = gate(&site, &session);
         let gate = site.start(gate, 1);
         site.until("select count(*) from inbox", 3).await;
         gate.stop().await;
-        drop(site.take(queue::LEDGER).await);
+        drop(site.take(ledger::QUEUE).await);
 
         let again = [
             letter(queue::GATE, &spent(&refused, "acct_1", nearly)),
             letter(queue::GATE, &spent(applied, "acct_1", nearly)),
             letter(queue::GATE, &spent("use_3", "acct_2", 1)),
-            letter(queue::LEDGER, &spent("use_4", "acct_1", nearly)),
+            letter(ledger::QUEUE, &spent("use_4", "acct_1", nearly)),
             letter(queue::GATE, &spent("use_4", "acct_1", nearly)),
         ];
         let plan = planned(&site, &session, &again).await;
@@ -298,7 +307,7 @@ fn what_would_fail_again_is_told_with_its_code_and_reason() {
             letter(queue::GATE_INBOUND, &spent("use_1", "acct_1", 6)),
             message(queue::GATE, "fact.usage", envelope::CONTENT_TYPE, "not a fact".to_owned()),
             letter(queue::GATE_INBOUND, &foreign),
-            letter(queue::LEDGER, &spent("use_3", "acct_2", nearly)),
+            letter(ledger::QUEUE, &spent("use_3", "acct_2", nearly)),
             message(queue::INGESTER, "raw.paddle", "application/json", PAYLOAD.to_owned()),
         ];
         let plan = planned(&site, &session, &messages).await;
@@ -345,7 +354,7 @@ fn a_later_message_sees_what_an_earlier_one_would_do() {
             paid("evt_3", Payment { object: "txn_1b".to_owned(), ..payment("txn_1", "acct_2") });
         let messages = [
             letter(queue::GATE, &paid("evt_1", payment("txn_1", "acct_1"))),
-            letter(queue::LEDGER, &back),
+            letter(ledger::QUEUE, &back),
             letter(queue::GATE_INBOUND, &spent("use_1", "acct_1", 700)),
             letter(queue::GATE_INBOUND, &spent("use_1", "acct_1", 700)),
             letter(queue::GATE, &contradicting),
@@ -403,8 +412,8 @@ fn a_fact_is_told_with_every_account_that_it_changes() {
         };
         let messages = [
             letter(queue::GATE, &stated("operator/ada/move_1", Fact::Assignment(moved))),
-            letter(queue::LEDGER, &stated("paddle/evt_4", Fact::Movement(refund("adj_1", "txn_1", 1000)))),
-            letter(queue::LEDGER, &stated("shop/link_1", customer("paddle:ctm_1", "acct_3"))),
+            letter(ledger::QUEUE, &stated("paddle/evt_4", Fact::Movement(refund("adj_1", "txn_1", 1000)))),
+            letter(ledger::QUEUE, &stated("shop/link_1", customer("paddle:ctm_1", "acct_3"))),
         ];
         let plan = planned(&site, &session, &messages).await;
         let part = |place: usize| balances(&plan.messages[place].parts[0]);
@@ -512,10 +521,10 @@ impl Worker for Failing {
 #[test]
 fn a_panic_or_an_error_is_that_messages_alone_and_leaves_nothing_behind() {
     run(async |site| {
-        let make = || Ok(vec![Box::new(Failing) as Box<dyn Reader>]);
+        let make = || Ok(vec![Arc::new(Consumes::new(Failing)) as Arc<dyn Consumer>]);
         let messages = ["undecodable", "panic", "error", "one", "two"]
             .map(|text| message("failing", "", "text/plain", text.to_owned()));
-        let planner = Planner::new(site.pool.clone(), site.namespace.clone());
+        let planner = Planner::new(site.pool.clone(), site.topology.clone(), site.namespace.clone());
         let before = contents(&site).await;
         let plan = planner.plan(make, &messages).await.unwrap();
         assert_eq!(
@@ -539,8 +548,8 @@ fn a_panic_or_an_error_is_that_messages_alone_and_leaves_nothing_behind() {
 #[test]
 fn a_plan_of_too_many_messages_or_of_too_long_a_time_says_so() {
     run(async |site| {
-        let make = || Ok(vec![Box::new(Failing) as Box<dyn Reader>]);
-        let planner = || Planner::new(site.pool.clone(), site.namespace.clone());
+        let make = || Ok(vec![Arc::new(Consumes::new(Failing)) as Arc<dyn Consumer>]);
+        let planner = || Planner::new(site.pool.clone(), site.topology.clone(), site.namespace.clone());
         let messages = ["one", "two"].map(|text| message("failing", "", "text/plain", text.to_owned()));
         let check = async |planner: Planner, expect: &str| {
             let error = planner.plan(make, &messages).await.unwrap_err().to_string();
@@ -569,7 +578,7 @@ fn a_plan_gives_way_to_whoever_holds_a_row_and_begins_again_once_it_is_let_go() 
     run(async |site| {
         let session = session(&site);
         settle(&site, &session, vec![given("g_1", "acct_1", 100)]).await;
-        let messages = [letter(queue::LEDGER, &spent("use_1", "acct_1", 30))];
+        let messages = [letter(ledger::QUEUE, &spent("use_1", "acct_1", 30))];
         let hold = "select 1 from accounts where account = 'acct_1' for update";
 
         let mut held = site.pool.begin().await.unwrap();
@@ -606,7 +615,7 @@ fn an_attempt_that_gave_way_leaves_the_next_one_nothing_that_it_remembers() {
             .enumerate()
             .map(|(place, account)| {
                 letter(
-                    queue::LEDGER,
+                    ledger::QUEUE,
                     &paid(&format!("evt_{place}"), payment(&format!("txn_{place}"), account)),
                 )
             })

@@ -1,24 +1,14 @@
-//! SQL of alerts: what holds, and what of it is new.
+//! SQL of what is watched for.
 
-use super::{Alert, Condition, Findings, time_text};
+use super::{Alert, condition};
 use db::{Doing, Error, PgConnection};
-use serde_json::{Value, json};
-use sqlx::types::Json;
-use std::collections::BTreeMap;
+use jobs::watch::{Condition, time_text};
+use serde_json::json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// New kinds told of by one look; the next takes the rest.
 const KINDS_AT_ONCE: i64 = 500;
-
-/// Waits until no other process looks. Readers do not wait, nor does anybody for them.
-pub(super) async fn take_turns(connection: &mut PgConnection) -> Result<(), Error> {
-    sqlx::query!("lock table alerts in share row exclusive mode")
-        .execute(connection)
-        .await
-        .doing("waiting for the turn to look")?;
-    Ok(())
-}
 
 /// Kinds of failures that nobody was told of, and those told of whose letters are still open.
 pub(super) async fn new_kinds(connection: &mut PgConnection) -> Result<Vec<Condition>, Error> {
@@ -36,13 +26,13 @@ pub(super) async fn new_kinds(connection: &mut PgConnection) -> Result<Vec<Condi
     .fetch_all(connection)
     .await
     .doing("looking for new kinds of failures")?;
-    let condition = kinds.into_iter().map(|kind| {
+    let new = kinds.into_iter().map(|kind| {
         // Not the reason: what is not masked in it is not for every subscriber.
         let details = json!({ "fingerprint": kind.fingerprint, "worker": kind.worker, "type": kind.fact_type,
                               "code": kind.code, "first_seen": kind.first_seen.map(time_text) });
-        Condition { alert: Alert::NewKind, about: kind.fingerprint.unwrap_or_default(), details }
+        condition(Alert::NewKind, kind.fingerprint.unwrap_or_default(), details)
     });
-    Ok(condition.collect())
+    Ok(new.collect())
 }
 
 /// How many letters were recorded since then: letters are numbered in time. Those that an edit opened did not come in.
@@ -88,117 +78,12 @@ pub(super) async fn replays_failing(
     .fetch_all(connection)
     .await
     .doing("looking for replays that fail")?;
-    let condition = replays.into_iter().map(|row| Condition {
-        alert: Alert::ReplayFailing,
-        about: row.replay.to_string(),
-        details: json!({ "replay": row.replay, "state": row.state, "by": row.by, "letters": row.total,
-                         "dead_again": row.dead_again, "at_least": at_least }),
+    let failing = replays.into_iter().map(|row| {
+        let details = json!({ "replay": row.replay, "state": row.state, "by": row.by, "letters": row.total,
+                              "dead_again": row.dead_again, "at_least": at_least });
+        condition(Alert::ReplayFailing, row.replay.to_string(), details)
     });
-    Ok(condition.collect())
-}
-
-/// An alert that was raised or cleared just now.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Change {
-    pub is_raised: bool,
-    pub alert: Alert,
-    pub about: String,
-    pub raised_at: OffsetDateTime,
-    pub details: Value,
-}
-
-/// Makes the rows say what was found, and returns those that said otherwise before.
-pub(super) async fn change(
-    connection: &mut PgConnection,
-    findings: &Findings,
-    now: OffsetDateTime,
-) -> Result<Vec<Change>, Error> {
-    let alerts: Vec<&str> = findings.holds.iter().map(|condition| condition.alert.as_str()).collect();
-    let abouts: Vec<&str> = findings.holds.iter().map(|condition| condition.about.as_str()).collect();
-    let details: Vec<Json<&Value>> =
-        findings.holds.iter().map(|condition| Json(&condition.details)).collect();
-    let unknown: Vec<&str> = findings.unknown.iter().map(|alert| alert.as_str()).collect();
-    let raised = sqlx::query!(
-        "insert into alerts (alert, about, raised_at, details)
-         select alert, about, $4, details from unnest($1::text[], $2::text[], $3::json[]) as h (alert, about, details)
-         on conflict (alert, about) do update
-           set raised_at = excluded.raised_at, cleared_at = null, details = excluded.details
-           where alerts.cleared_at is not null
-         returning alert, about, raised_at, details",
-        &alerts as _,
-        &abouts as _,
-        &details as _,
-        now,
-    )
-    .fetch_all(&mut *connection)
-    .await
-    .doing("raising alerts")?;
-    let cleared = sqlx::query!(
-        "update alerts set cleared_at = $4
-         where cleared_at is null and alert <> all($3)
-           and not exists (select from unnest($1::text[], $2::text[]) as h (alert, about)
-                           where h.alert = alerts.alert and h.about = alerts.about)
-         returning alert, about, raised_at, details",
-        &alerts as _,
-        &abouts as _,
-        &unknown as _,
-        now,
-    )
-    .fetch_all(connection)
-    .await
-    .doing("clearing alerts")?;
-    let raised = raised.into_iter().map(|row| (true, row.alert, row.about, row.raised_at, row.details));
-    let cleared = cleared.into_iter().map(|row| (false, row.alert, row.about, row.raised_at, row.details));
-    raised
-        .chain(cleared)
-        .map(|(is_raised, alert, about, raised_at, details)| {
-            Ok(Change { is_raised, alert: parse(&alert)?, about, raised_at, details })
-        })
-        .collect()
-}
-
-fn parse(text: &str) -> Result<Alert, Error> {
-    text.parse().map_err(|why: String| Error::stored("an alert", why))
-}
-
-/// An alert that is raised now.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Raised {
-    pub alert: Alert,
-    /// Which one, where there can be several; else empty.
-    pub about: String,
-    pub raised_at: OffsetDateTime,
-    /// As it was then.
-    pub details: Value,
-}
-
-/// The latest of the alerts that are raised, up to `limit`.
-pub async fn raised(connection: &mut PgConnection, limit: i64) -> Result<Vec<Raised>, Error> {
-    let rows = sqlx::query!(
-        "select alert, about, raised_at, details from alerts where cleared_at is null
-         order by raised_at desc, alert, about limit $1",
-        limit,
-    )
-    .fetch_all(connection)
-    .await
-    .doing("reading alerts")?;
-    rows.into_iter()
-        .map(|row| {
-            let alert = parse(&row.alert)?;
-            Ok(Raised { alert, about: row.about, raised_at: row.raised_at, details: row.details })
-        })
-        .collect()
-}
-
-/// Which alerts are raised, and for how many things each.
-pub async fn which(connection: &mut PgConnection) -> Result<BTreeMap<Alert, i64>, Error> {
-    let rows = sqlx::query!(
-        r#"select alert, count(*) as "count!" from alerts where cleared_at is null group by alert"#
-    )
-    .fetch_all(connection)
-    .await
-    .doing("reading which alerts are raised")?;
-    rows.iter().map(|row| Ok((parse(&row.alert)?, row.count))).collect()
+    Ok(failing.collect())
 }
 
 /// How many kinds of failures there ever were.

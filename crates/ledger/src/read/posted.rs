@@ -5,30 +5,13 @@ use super::statement::{TransactionRow, TransactionView, with_entries};
 use db::{Doing, Error, PgConnection};
 use domain::event::Balances;
 use domain::{Cause, Credits, Fact};
-use serde::Serialize;
+pub use jobs::{BalanceChange, Posted};
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
 /// A fact posts a handful of transactions; a link may deliver very many payments at once. Balances are worked out from all
 /// of them, so that more than this is an error and not a shorter list.
 const POSTED_MAX: i64 = 10_000;
-
-/// What one fact posted.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Posted {
-    /// By account and number.
-    pub transactions: Vec<TransactionView>,
-    /// Of every account with a transaction among them.
-    pub balances: Vec<BalanceChange>,
-}
-
-/// An account's balances before a fact and after it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct BalanceChange {
-    pub account: String,
-    pub before: Balances,
-    pub after: Balances,
-}
 
 /// What `cause` posted at the moment `at`, by which it is told from what was posted earlier. It is looked for in the accounts
 /// that the fact concerns and in `told`, those that events were told of.

@@ -5,6 +5,7 @@ use super::snapshot;
 use db::{Doing, Error, PgConnection, Pool};
 use domain::event::Balances;
 use domain::{AccountId, Cause, Credits};
+pub use jobs::{EntryView, TransactionView};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -33,43 +34,6 @@ pub struct Statement {
     pub closing: Balances,
     /// Number of the account's last transaction, at the moment asked for.
     pub last: i64,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TransactionView {
-    pub account: String,
-    pub number: i64,
-    #[serde(with = "time::serde::rfc3339")]
-    pub at: OffsetDateTime,
-    pub kind: String,
-    pub cause: String,
-    pub payment: Option<String>,
-    pub entries: Vec<EntryView>,
-    /// The account's balances after it; told only by a statement.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub after: Option<Balances>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct EntryView {
-    pub book: String,
-    pub lot: Option<String>,
-    pub amount: Credits,
-}
-
-impl TransactionView {
-    /// By how much it changed a book.
-    pub fn change(&self, book: &str) -> Credits {
-        self.entries.iter().filter(|entry| entry.book == book).map(|entry| entry.amount).sum()
-    }
-
-    pub(super) fn after(&self, before: Balances) -> Balances {
-        Balances {
-            available: before.available + self.change("available"),
-            held: before.held + self.change("held"),
-            debt: before.debt + self.change("debt"),
-        }
-    }
 }
 
 /// The balances are sums of the journal's entries, not what the account's row says.

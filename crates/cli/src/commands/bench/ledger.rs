@@ -9,7 +9,7 @@ use crate::scratch::Scratch;
 use crate::session::{CONFIRM_TIMEOUT, Session};
 use crate::table::{Column, Table};
 use anyhow::{Context, Result, anyhow, bail};
-use bus::{Health, Publisher, Topology, Worker, exchange};
+use bus::{Health, Publisher, Worker, exchange};
 use clap::{Args, ValueEnum};
 use db::Work;
 use domain::Envelope;
@@ -254,7 +254,7 @@ impl Course<'_> {
         sqlx::query("truncate outbox").execute(&self.session.pool).await?;
         let namespace = self.session.namespace()?;
         let broker = self.session.broker("bench load");
-        Topology::new(&namespace).declare(&broker).await?;
+        self.session.topology()?.declare(&broker).await?;
         let facts = self.load.envelopes(events)?;
         let to = namespace.name(exchange::FACTS);
         let messages = facts.chunks(BATCH).flat_map(|facts| load::pack(&to, facts.to_vec())).collect();

@@ -11,6 +11,7 @@ use crate::commands::{Usage, say_json};
 use crate::session::Session;
 use crate::table::Style;
 use crate::visible::on_a_line;
+use crate::workers;
 use anyhow::{Context, Result, anyhow, bail};
 use bus::{Incoming, queue};
 use clap::{ArgGroup, Args};
@@ -174,7 +175,7 @@ impl Old {
                 "expected a fact, {letter} is a delivery as it came: it is signed, and only its processor can say something else. Have it delivered again, or mend what it died of and replay it"
             );
         }
-        if ![queue::GATE, queue::GATE_INBOUND, queue::LEDGER].contains(&queue) {
+        if !workers::has_facts(queue) {
             bail!("expected a fact, {letter} lay in the queue {queue:?}, where there are none");
         }
         let body = &stored.message.body;

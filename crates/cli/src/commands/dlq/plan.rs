@@ -6,8 +6,8 @@ use crate::commands::{say, say_json};
 use crate::plan::{self, Replayed, Verdict};
 use crate::session::Session;
 use crate::table::Style;
+use crate::workers;
 use anyhow::Result;
-use bus::queue;
 use clap::Args;
 use db::Doing;
 use dead_letters::read::{self, Filter, State, StoredMessage};
@@ -19,9 +19,6 @@ The letters are decided one after the other, oldest first, by the workers of thi
 
 /// A plan holds the rows that it looks at until it ends.
 const MAX: i64 = 500;
-
-/// Queues whose workers decide something.
-const PLANNED: [&str; 4] = [queue::INGESTER, queue::GATE, queue::GATE_INBOUND, queue::LEDGER];
 
 #[derive(Args)]
 pub struct Arguments {
@@ -76,7 +73,7 @@ async fn messages(session: &Session, filter: &Filter, max: i64) -> Result<(Vec<R
     let mut connection = session.pool.acquire().await.doing("taking a connection")?;
     let stored = read::stored(&mut connection, filter, max).await?;
     let (known, nowhere): (Vec<StoredMessage>, Vec<StoredMessage>) =
-        stored.into_iter().partition(|stored| PLANNED.contains(&stored.queue.as_str()));
+        stored.into_iter().partition(|stored| workers::is_decided(&stored.queue));
     let replayed = |stored: StoredMessage| Replayed {
         label: stored.letter.to_string(),
         queue: stored.queue,

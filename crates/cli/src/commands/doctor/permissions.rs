@@ -204,6 +204,7 @@ fn said(what: &str, names: Vec<&str>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bus::Ladder;
     use serde_json::json;
 
     /// What is said of a user with these patterns, beside a fleet that is an administrator.
@@ -216,7 +217,11 @@ mod tests {
         };
         let address = Address::each("amqp://fleet:hush@mq").remove(0);
         let namespace = Namespace::new("bursar").unwrap();
-        let fleet = Fleet::of(&address, &namespace, &Topology::new(&namespace));
+        let fleet = Fleet::of(
+            &address,
+            &namespace,
+            &Topology::new(&namespace, &Ladder::default(), &crate::workers::queues()),
+        );
         let permissions = [of("fleet", ".*", ".*", ".*"), of("gateway", configure, write, read)];
         let users = [User { name: "gateway".to_owned(), tags: json!(["administrator"]) }];
         let findings = judge(&fleet, &permissions, &users);

@@ -1,0 +1,131 @@
+//! The list of workers. To add one: its crate, a line here, and its settings as a field of the configuration.
+
+use crate::config::Config;
+use crate::fleet::expiry;
+use anyhow::{Context, Result};
+use bus::{QueueSpec, exchange};
+use jobs::{Floor, Member, WorkerSpec};
+use std::str::FromStr;
+
+/// Makes a worker as it is configured.
+type Configured = fn(&Config, &Floor) -> Result<Member>;
+
+/// Every worker of the fleet, in the order in which a fact passes them.
+const LIST: [(&WorkerSpec, Configured); 4] = [
+    (&ingester::WORKER, |config, floor| Ok(ingester::member(&config.intake(floor)?))),
+    (&gate::WORKER, |config, floor| Ok(gate::member(config.gate()?, floor))),
+    (&ledger::WORKER, |config, floor| {
+        let expiry = expiry(floor.whole.clone(), config.intake(floor)?, config.expire_every()?);
+        Ok(ledger::member(config.ledger()?, floor).pass(expiry))
+    }),
+    (&dead_letters::WORKER, |config, floor| Ok(dead_letters::member(config.dead_letters()?, floor))),
+];
+
+/// A worker of the list.
+#[derive(Clone, Copy)]
+pub struct Worker {
+    pub spec: &'static WorkerSpec,
+    configured: Configured,
+}
+
+/// Every worker of the fleet.
+pub const ALL: [Worker; LIST.len()] = {
+    let mut all = [Worker { spec: LIST[0].0, configured: LIST[0].1 }; LIST.len()];
+    let mut place = 1;
+    while place < LIST.len() {
+        all[place] = Worker { spec: LIST[place].0, configured: LIST[place].1 };
+        place += 1;
+    }
+    all
+};
+
+/// The names of all workers.
+pub const NAMES: [&str; LIST.len()] = {
+    let mut names = [""; LIST.len()];
+    let mut place = 0;
+    while place < LIST.len() {
+        names[place] = LIST[place].0.name;
+        place += 1;
+    }
+    names
+};
+
+impl Worker {
+    pub fn name(self) -> &'static str {
+        self.spec.name
+    }
+
+    /// The worker as it is configured. It does nothing yet.
+    ///
+    /// # Errors
+    /// What is wrong with its settings.
+    pub fn member(self, config: &Config, floor: &Floor) -> Result<Member> {
+        (self.configured)(config, floor)
+            .with_context(|| format!("the settings of the worker {}", self.name()))
+    }
+}
+
+impl PartialEq for Worker {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Worker {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        ALL.into_iter()
+            .find(|worker| worker.name() == text)
+            .ok_or_else(|| format!("expected a worker of {}, got {text:?}", NAMES.join(", ")))
+    }
+}
+
+/// The queues of all workers.
+pub fn queues() -> Vec<QueueSpec> {
+    ALL.iter().flat_map(|worker| worker.spec.queues).copied().collect()
+}
+
+/// Whether a worker decides something about what lies in this queue: then it can be planned.
+pub fn is_decided(queue: &str) -> bool {
+    queues().iter().any(|spec| spec.name == queue && spec.gives_up)
+}
+
+/// Whether facts lie in this queue.
+pub fn has_facts(queue: &str) -> bool {
+    let of_facts = [exchange::VERIFIED, exchange::INBOUND, exchange::FACTS];
+    let is_bound = |spec: &QueueSpec| spec.bindings.iter().any(|(from, _)| of_facts.contains(from));
+    queues().iter().any(|spec| spec.name == queue && is_bound(spec))
+}
+
+/// The alerts that workers may raise.
+pub fn alerts() -> impl Iterator<Item = &'static str> {
+    ALL.iter().flat_map(|worker| worker.spec.alerts).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn each_name_queue_and_alert_belongs_to_one_worker() {
+        let once = |names: Vec<&str>| {
+            let distinct: BTreeSet<&str> = names.iter().copied().collect();
+            assert_eq!(distinct.len(), names.len(), "{names:?}");
+        };
+        once(NAMES.to_vec());
+        once(queues().iter().map(|queue| queue.name).collect());
+        once(alerts().collect());
+        for worker in ALL {
+            assert_eq!(worker.name().parse(), Ok(worker));
+            assert!(worker.spec.queues.iter().all(|queue| queue.reader == worker.name()), "{worker:?}");
+        }
+        assert!("clerk".parse::<Worker>().is_err());
+    }
+}

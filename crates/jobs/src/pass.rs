@@ -1,0 +1,137 @@
+//! What a worker does on a schedule: look, do what there is, look again.
+//!
+//! A pass is safe in any number of processes because its step is: it takes rows that nobody else holds, or does what has
+//! one effect however often it is done. The schedule here adds what every loop needs: a limit on a step's time, backoff
+//! while steps fail, one metric, and an end when the process is asked to stop.
+
+use bus::Delays;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use std::error::Error;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// What one step of a pass found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// There was nothing to do, or all of it is done: the next look is after the pass's interval.
+    Nothing,
+    /// There may be more: the next step follows at once.
+    More,
+}
+
+impl Found {
+    /// There may be more where as much was done as is done at a time.
+    pub fn more_if(is_more: bool) -> Self {
+        if is_more { Found::More } else { Found::Nothing }
+    }
+}
+
+/// Why a step did not succeed. It is made again.
+pub type Failed = Box<dyn Error + Send + Sync>;
+
+type Step = Box<dyn FnMut() -> BoxFuture<'static, Result<Found, Failed>> + Send>;
+
+/// A step that is made again and again.
+pub struct Pass {
+    /// A label of metrics and logs.
+    pub name: &'static str,
+    /// From the end of one look to the next, while there is nothing.
+    pub every: Duration,
+    /// A step that takes longer hangs: it is dropped, and made again.
+    pub limit: Duration,
+    step: Step,
+}
+
+impl Pass {
+    /// A pass that makes this step, which may fail with whatever error it likes.
+    pub fn new<S, F, E>(name: &'static str, every: Duration, limit: Duration, mut step: S) -> Self
+    where
+        S: FnMut() -> F + Send + 'static,
+        F: Future<Output = Result<Found, E>> + Send + 'static,
+        E: Into<Failed>,
+    {
+        let step: Step = Box::new(move || step().map(|found| found.map_err(Into::into)).boxed());
+        Self { name, every, limit, step }
+    }
+
+    /// Makes steps until the token is cancelled. A step in hand is ended by its own limit alone, so that what it has begun
+    /// is not lost half way; its process waits for it while it drains.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut delays = Delays::for_servers();
+        while !stop.is_cancelled() {
+            let pause = match self.step_once().await {
+                Ok(Found::More) => {
+                    delays.reset();
+                    continue;
+                }
+                Ok(Found::Nothing) => {
+                    delays.reset();
+                    self.every
+                }
+                Err(error) => {
+                    tracing::warn!(pass = self.name, %error, "a pass failed and is made again");
+                    delays.next_delay()
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// One step within its limit. A panic in it is an error like another.
+    async fn step_once(&mut self) -> Result<Found, Failed> {
+        let started = Instant::now();
+        let step = AssertUnwindSafe((self.step)()).catch_unwind();
+        let (result, found) = match tokio::time::timeout(self.limit, step).await {
+            Ok(Ok(Ok(Found::Nothing))) => ("nothing", Ok(Found::Nothing)),
+            Ok(Ok(Ok(Found::More))) => ("more", Ok(Found::More)),
+            Ok(Ok(Err(error))) => ("failed", Err(error)),
+            Ok(Err(panic)) => ("panicked", Err(format!("it panicked: {}", bus::panic_text(&*panic)).into())),
+            Err(_) => ("hung", Err(format!("it took longer than {} s", self.limit.as_secs()).into())),
+        };
+        metrics::histogram!("bursar_pass_seconds", "pass" => self.name, "result" => result)
+            .record(started.elapsed().as_secs_f64());
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// Runs a pass whose steps end so, one after another, until it has made them all.
+    async fn run(steps: Vec<fn() -> BoxFuture<'static, Result<Found, Failed>>>) -> u32 {
+        let (made, stop) = (Arc::new(AtomicU32::new(0)), CancellationToken::new());
+        let (counted, last) = (made.clone(), stop.clone());
+        let pass = Pass::new("test", Duration::from_millis(1), Duration::from_millis(20), move || {
+            let number = counted.fetch_add(1, Ordering::SeqCst) as usize;
+            if number + 1 == steps.len() {
+                last.cancel();
+            }
+            steps[number]()
+        });
+        pass.run(stop).await;
+        made.load(Ordering::SeqCst)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_that_fails_panics_or_hangs_is_made_again() {
+        let steps: Vec<fn() -> BoxFuture<'static, Result<Found, Failed>>> = vec![
+            || async { Ok(Found::More) }.boxed(),
+            || async { Err("away".into()) }.boxed(),
+            || async { panic!("a bug") }.boxed(),
+            || std::future::pending().boxed(),
+            || async { Ok(Found::Nothing) }.boxed(),
+        ];
+        assert_eq!(run(steps).await, 5);
+    }
+}

@@ -1,0 +1,223 @@
+//! The type of the list of workers: what a fleet knows of each worker, and nothing but this.
+//!
+//! [`WorkerSpec`] is what holds of a worker however it is configured: constants, which the topology, metrics and the
+//! commands read. [`Member`] is the worker as it is configured: what a process runs, and what a plan asks. Whoever adds a
+//! worker writes both in the worker's own crate, and one line in the list.
+
+use crate::consumer::{Consumer, Consumes, PostedBy};
+use crate::job::{Kinds, Owner, Pace, Servers};
+use crate::pass::Pass;
+use crate::watch::{Watch, Watcher};
+use bus::{Broker, Context, Namespace, Publisher, QueueSpec};
+use db::PgConnection;
+use facts::Readers;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+use std::time::Duration;
+use time::OffsetDateTime;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+/// What a worker is, before it is configured.
+#[derive(Clone, Copy)]
+pub struct WorkerSpec {
+    /// A public name: in commands, metrics, dead letters and services.
+    pub name: &'static str,
+    /// The queues that it reads, and what they are bound to.
+    pub queues: &'static [QueueSpec],
+    /// The codes of its dead letters, beside those of the loop.
+    pub codes: &'static [&'static str],
+    /// The alerts that it may raise.
+    pub alerts: &'static [&'static str],
+    /// What it measures in Postgres whenever metrics are asked for.
+    pub gauges: Option<Gauges>,
+    /// What it proves of its own tables, for `ledger verify`.
+    pub checks: &'static [CheckSpec],
+    pub needs: Needs,
+}
+
+/// What must be there for a worker to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// RabbitMQ and the front door: it runs while Postgres is away or is migrated.
+    Door,
+    /// RabbitMQ and the tables in Postgres.
+    Database,
+}
+
+/// Asks Postgres for a worker's gauges.
+pub type Gauges = for<'a> fn(&'a mut PgConnection) -> BoxFuture<'a, Result<Vec<Gauge>, db::Error>>;
+
+/// A figure as it is now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gauge {
+    pub name: &'static str,
+    /// Words of our own alone. A gauge that had labels and is not measured any more is 0.
+    pub labels: Vec<(&'static str, String)>,
+    pub value: f64,
+}
+
+impl Gauge {
+    pub fn new(name: &'static str, value: f64) -> Self {
+        Self { name, labels: Vec::new(), value }
+    }
+
+    #[must_use]
+    pub fn with(mut self, label: &'static str, value: impl Into<String>) -> Self {
+        self.labels.push((label, value.into()));
+        self
+    }
+}
+
+/// A rule of a worker's tables, and how it is checked.
+#[derive(Clone, Copy)]
+pub struct CheckSpec {
+    pub name: &'static str,
+    /// What holds, in words.
+    pub rule: &'static str,
+    /// Within the transaction that sees one moment of the database. Names at most one culprit more than the given number.
+    pub run: for<'a> fn(&'a mut PgConnection, i64) -> BoxFuture<'a, Result<Checked, db::Error>>,
+}
+
+/// How a check went.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Checked {
+    /// How many were looked at.
+    pub checked: i64,
+    /// The first of those that break the rule.
+    pub failed: Vec<Culprit>,
+}
+
+/// What breaks a rule: an account, a transaction (`acct_42 #7`), a lot, a payment, a fact.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Culprit {
+    pub subject: String,
+    pub expected: String,
+    pub got: String,
+}
+
+/// What the fleet gives to a worker that is configured.
+#[derive(Clone)]
+pub struct Floor {
+    pub namespace: Namespace,
+    pub readers: Readers,
+    /// The names of all workers.
+    pub workers: &'static [&'static str],
+    /// Consumers' connections to RabbitMQ.
+    pub consume: Broker,
+    /// Whoever publishes beside others takes a `sibling` of it.
+    pub publisher: Publisher,
+    /// The front door's: it waits for a confirm no longer than a webhook's sender can.
+    pub front: Publisher,
+    /// For statements that find their rows by keys.
+    pub pool: db::Pool,
+    /// For statements that may read whole tables.
+    pub whole: db::Pool,
+    /// How stored bodies of webhooks are read.
+    pub settings: processors::Settings,
+}
+
+/// Carries out a worker's jobs until the token is cancelled.
+type Carries = Box<dyn FnOnce(Servers, CancellationToken) -> BoxFuture<'static, ()> + Send>;
+
+/// Makes the pass of a watcher once it is known what it works with.
+type Watches = Box<dyn FnOnce(Context) -> Pass + Send>;
+
+/// How often conditions of alerts are looked for.
+pub const WATCH_EVERY: Duration = Duration::from_secs(10);
+
+/// A look at alerts that takes longer hangs.
+const WATCH_LIMIT: Duration = Duration::from_secs(60);
+
+/// A worker as it is configured.
+#[derive(Default)]
+pub struct Member {
+    pub consumers: Vec<Arc<dyn Consumer>>,
+    pub passes: Vec<Pass>,
+    /// Whether it commits events: then its process publishes what was left in the outbox, too.
+    pub emits: bool,
+    watches: Vec<Watches>,
+    jobs: Vec<Carries>,
+}
+
+impl Member {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// It reads a queue.
+    #[must_use]
+    pub fn reads<W: bus::Worker>(mut self, worker: W) -> Self {
+        self.consumers.push(Arc::new(Consumes::new(worker)));
+        self
+    }
+
+    /// It reads a queue and writes the journal: plans show what it posts.
+    #[must_use]
+    pub fn posts<W: bus::Worker>(mut self, worker: W, posted: PostedBy) -> Self {
+        self.consumers.push(Arc::new(Consumes { worker: Arc::new(worker), posted: Some(posted) }));
+        self
+    }
+
+    /// It does something on a schedule.
+    #[must_use]
+    pub fn pass(mut self, pass: Pass) -> Self {
+        self.passes.push(pass);
+        self
+    }
+
+    /// It commits events.
+    #[must_use]
+    pub fn emits(mut self) -> Self {
+        self.emits = true;
+        self
+    }
+
+    /// It watches for conditions that operators are alerted of, and emits their events.
+    #[must_use]
+    pub fn watches<W: Watch + 'static>(mut self, worker: &'static str, watch: W) -> Self {
+        self.emits = true;
+        self.watches.push(Box::new(move |context| {
+            let watcher = Arc::new(Mutex::new(Watcher::new(context, worker, watch)));
+            Pass::new("alerts", WATCH_EVERY, WATCH_LIMIT, move || {
+                let watcher = watcher.clone();
+                async move {
+                    watcher.lock().await.look(OffsetDateTime::now_utc()).await?;
+                    Ok::<_, db::Error>(crate::pass::Found::Nothing)
+                }
+            })
+        }));
+        self
+    }
+
+    /// It calls the outside. What comes back of these jobs as replayed letters it reads, too.
+    #[must_use]
+    pub fn carries_out<O: Owner>(mut self, kinds: Kinds<O>, pace: Pace) -> Self {
+        self.consumers.push(Arc::new(Consumes::new(kinds.put_back())));
+        self.emits = true;
+        self.jobs.push(Box::new(move |servers, stop| crate::job::run(kinds, servers, pace, stop).boxed()));
+        self
+    }
+
+    /// Everything that a process runs for it, each until the context's token is cancelled. `whole`: the pool whose statements
+    /// may read whole tables.
+    pub fn run(self, lanes: usize, context: &Context, whole: &db::Pool) -> Vec<BoxFuture<'static, ()>> {
+        let mut running: Vec<BoxFuture<'static, ()>> = Vec::new();
+        let stop = || context.stop.clone();
+        running.extend(self.consumers.into_iter().map(|consumer| consumer.run(lanes, context.clone())));
+        running.extend(self.passes.into_iter().map(|pass| pass.run(stop()).boxed()));
+        for watch in self.watches {
+            let publisher = context.publisher.sibling();
+            let context = Context { publisher, pool: whole.clone(), ..context.clone() };
+            running.push(watch(context).run(stop()).boxed());
+        }
+        for carry_out in self.jobs {
+            let publisher = context.publisher.sibling();
+            let servers =
+                Servers { namespace: context.namespace.clone(), pool: context.pool.clone(), publisher };
+            running.push(carry_out(servers, stop()));
+        }
+        running
+    }
+}
