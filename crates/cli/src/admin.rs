@@ -110,7 +110,7 @@ async fn measure_queues(admin: &Admin) {
 async fn measure_database(admin: &Admin) -> Result<(), db::Error> {
     let mut connection = admin.pool.acquire().await.doing("taking a connection")?;
     metrics::gauge!("bursar_unpublished_events").set(db::outbox::unpublished(&mut connection).await? as f64);
-    metrics::gauge!("bursar_kept_messages").set(db::kept::count(&mut connection).await? as f64);
+    metrics::gauge!("bursar_kept_messages").set(db::spool::count(&mut connection).await? as f64);
     let open = ledger::read::gauges(&mut connection).await?;
     metrics::gauge!("bursar_undelivered_payments").set(open.undelivered as f64);
     let waiting =

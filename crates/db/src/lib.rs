@@ -5,12 +5,12 @@
 
 pub mod chain;
 mod hosts;
-pub mod kept;
 pub mod outbox;
 pub mod processes;
 mod renewal;
 pub mod roles;
 mod sqlstate;
+pub mod spool;
 pub mod standbys;
 pub mod suspects;
 mod urls;
