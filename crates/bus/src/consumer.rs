@@ -120,12 +120,12 @@ pub struct Settled {
     /// Published and confirmed *before* the transaction commits: a crash in between repeats them.
     pub forward: Vec<Message>,
     /// Published *after* the transaction has committed them to the outbox.
-    pub announce: Option<Announcement>,
+    pub emitted: Option<EmittedEvents>,
 }
 
 /// Events that the transaction stored, and the outbox row that stands for them until they are published.
 #[derive(Debug)]
-pub struct Announcement {
+pub struct EmittedEvents {
     pub row: Uuid,
     pub messages: Vec<Message>,
 }

@@ -25,7 +25,7 @@ pub use backoff::Delays;
 pub use connection::{Broker, BrokerError, QueueDepth};
 pub use connections::close_connections;
 pub use consumer::{
-    Announcement, BATCH_FACTS, Context, Decoded, Health, REPLAYED, ReplayOutcome, Settled, TIME_LIMIT,
+    EmittedEvents, BATCH_FACTS, Context, Decoded, Health, REPLAYED, ReplayOutcome, Settled, TIME_LIMIT,
     Verdict, Worker, run,
 };
 pub use fate::{Fate, Fated, code, panic_text};

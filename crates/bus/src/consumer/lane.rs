@@ -5,7 +5,7 @@ use super::prefetch::Prefetch;
 use super::stage::Stage;
 use super::suspect::{Begun, Suspect, Tried, accusation, came_back_often};
 use super::undelivered::{ReplayOutcomes, Undelivered};
-use super::{Announcement, BATCH_FACTS, Context, Decoded, Verdict, Worker};
+use super::{EmittedEvents, BATCH_FACTS, Context, Decoded, Verdict, Worker};
 use crate::backoff::Delays;
 use crate::connection::{Broker, BrokerError};
 use crate::fate::{Fate, Fated, code, panic_text};
@@ -578,8 +578,8 @@ impl<W: Worker> Lane<W> {
         }
         drop(turn);
         stage.ends("commit");
-        if let Some(announcement) = settled.announce {
-            self.announce(announcement).await;
+        if let Some(emitted) = settled.emitted {
+            self.publish_emitted(emitted).await;
         }
         stage.ends("announce");
         Ok(settled.verdicts)
@@ -616,18 +616,18 @@ impl<W: Worker> Lane<W> {
     }
 
     /// Publishes committed events. What fails here stays in the outbox, and its sweeper publishes it.
-    async fn announce(&self, announcement: Announcement) {
-        let published = self.context.publisher.publish_all(announcement.messages).await;
+    async fn publish_emitted(&self, emitted: EmittedEvents) {
+        let published = self.context.publisher.publish_all(emitted.messages).await;
         let settled = match published {
             Ok(()) => {
-                let settled = settle_outbox(&self.context.pool, announcement.row);
+                let settled = settle_outbox(&self.context.pool, emitted.row);
                 let settled = db::within(self.context.time_limit, "deleting an outbox row", settled).await;
                 settled.map_err(|error| chain(&error))
             }
             Err(error) => Err(error.to_string()),
         };
         if let Err(why) = settled {
-            tracing::warn!(worker = W::NAME, why, outbox = %announcement.row, "left to the outbox sweeper");
+            tracing::warn!(worker = W::NAME, why, outbox = %emitted.row, "left to the outbox sweeper");
         }
     }
 }

@@ -178,7 +178,7 @@ async fn decided<W: Worker>(
     fact: Option<Named>,
     settled: bus::Settled,
 ) -> Result<Taken, Trouble> {
-    let publish = settled.announce.map(|announcement| announcement.messages).unwrap_or_default();
+    let publish = settled.emitted.map(|emitted| emitted.messages).unwrap_or_default();
     let posted = match &fact {
         // Nobody else writes to the journal.
         Some(named) if W::NAME == Ledger::NAME => posted(work, named, &publish).await?,
