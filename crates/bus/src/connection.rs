@@ -1,7 +1,7 @@
 //! A connection that is there when it is needed, shared by the channels of one purpose.
 
 use crate::connections;
-use crate::hosts::Hosts;
+use crate::hosts::BrokerHosts;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
@@ -49,7 +49,7 @@ impl BrokerError {
 #[derive(Clone)]
 pub struct Broker {
     /// Or why the URL cannot be read.
-    hosts: Result<Hosts, String>,
+    hosts: Result<BrokerHosts, String>,
     name: String,
     connection: Arc<connections::Place>,
     /// The number of the host that the connection leads to; changed under its lock.
@@ -67,10 +67,10 @@ impl Broker {
     /// `name` shows in the broker's list of connections. Of several hosts that the URL names the first that lets us in is taken;
     /// one that failed is asked last.
     pub fn new(url: SecretString, name: &str) -> Self {
-        Self::to(Hosts::parse(url.expose_secret()), name.to_owned())
+        Self::to(BrokerHosts::parse(url.expose_secret()), name.to_owned())
     }
 
-    fn to(hosts: Result<Hosts, String>, name: String) -> Self {
+    fn to(hosts: Result<BrokerHosts, String>, name: String) -> Self {
         let connection = Arc::default();
         connections::remember(&connection);
         Self { hosts, name, connection, host: Arc::default() }

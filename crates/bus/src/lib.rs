@@ -25,16 +25,16 @@ pub use backoff::Delays;
 pub use connection::{Broker, BrokerError, QueueDepth};
 pub use connections::close_connections;
 pub use consumer::{
-    EmittedEvents, BATCH_FACTS, Context, Decoded, Health, REPLAYED, ReplayOutcome, Settled, TIME_LIMIT,
+    BATCH_FACTS, Context, Decoded, EmittedEvents, Health, REPLAYED, ReplayOutcome, Settled, TIME_LIMIT,
     Verdict, Worker, run,
 };
 pub use fate::{Fate, Fated, code, panic_text};
-pub use hosts::Hosts;
+pub use hosts::BrokerHosts;
 pub use message::{Incoming, Message, header};
 pub use publisher::{PublishError, Publisher};
 pub use reader::QueueReader;
-pub use returned::{Attempt, Death, Replayed, Returned};
+pub use returned::{Attempt, Death, ReplayedLetter, Returned};
 pub use topology::{
     Binding, Difference, Exchange, Ladder, Namespace, Queue, QueueKind, Topology, exchange, queue,
 };
-pub use unreadable::Unreadable;
+pub use unreadable::UnreadableProperties;

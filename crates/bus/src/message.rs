@@ -1,7 +1,7 @@
 //! Messages as Bursar sends and receives them.
 
 use crate::returned::{Death, Returned};
-use crate::unreadable::Unreadable;
+use crate::unreadable::UnreadableProperties;
 use crate::wire;
 use lapin::BasicProperties;
 use lapin::message::Delivery;
@@ -40,7 +40,7 @@ pub mod header {
     pub const DEAD_REASON: &str = "bursar-reason";
     /// RFC 3339.
     pub const DEAD_AT: &str = "bursar-dead-at";
-    /// How much of the body, at its beginning, is what of the message cannot be read, see [`Unreadable`](crate::Unreadable).
+    /// How much of the body, at its beginning, is what of the message cannot be read, see [`UnreadableProperties`](crate::UnreadableProperties).
     pub const UNREADABLE: &str = "bursar-unreadable";
 }
 
@@ -108,7 +108,7 @@ pub struct Incoming {
     /// How often the broker took it back from a consumer that had not settled it.
     pub returns: u64,
     /// Set where some of it cannot be read: the fields above hold what can.
-    pub unreadable: Option<Unreadable>,
+    pub unreadable: Option<UnreadableProperties>,
     pub body: Vec<u8>,
 }
 
@@ -120,7 +120,7 @@ impl From<Delivery> for Incoming {
         headers.extend(properties.headers().as_ref().map(latest_death).unwrap_or_default());
         let mut body = delivery.data;
         let set_aside = headers.get(header::UNREADABLE).and_then(|mark| wire::set_aside(mark));
-        let unreadable = set_aside.and_then(|length| Unreadable::take_off(&mut body, length));
+        let unreadable = set_aside.and_then(|length| UnreadableProperties::take_off(&mut body, length));
         if unreadable.is_some() {
             headers.remove(header::UNREADABLE);
         }

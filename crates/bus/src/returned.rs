@@ -8,7 +8,7 @@
 use crate::fate::code;
 use crate::message::{Incoming, Message, header};
 use crate::topology::{Namespace, exchange};
-use crate::unreadable::Unreadable;
+use crate::unreadable::UnreadableProperties;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
@@ -45,7 +45,7 @@ impl Attempt {
 
 /// Which replay put a message back, and which dead letter it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Replayed {
+pub struct ReplayedLetter {
     pub replay: Uuid,
     pub letter: Uuid,
 }
@@ -56,7 +56,7 @@ pub struct Returned {
     /// When it first failed: what its worker takes for now when it reads it again.
     pub first_failed_at: OffsetDateTime,
     pub attempts: Vec<Attempt>,
-    pub replayed: Option<Replayed>,
+    pub replayed: Option<ReplayedLetter>,
 }
 
 /// Why a message is a dead letter.
@@ -109,7 +109,7 @@ impl Incoming {
             self.user_id = own.remove(header::USER);
             self.death = self.death.or_else(|| death(&mut own));
             let length = own.get(header::UNREADABLE).and_then(|text| text.parse().ok());
-            let carried = length.and_then(|length| Unreadable::take_off(&mut self.body, length));
+            let carried = length.and_then(|length| UnreadableProperties::take_off(&mut self.body, length));
             self.unreadable = self.unreadable.or(carried);
             self.returned = Some(Returned {
                 first_failed_at,
@@ -197,7 +197,7 @@ impl Incoming {
         if let Some(user) = &self.user_id {
             set(header::USER, user.clone());
         }
-        if let Some(Replayed { replay, letter }) = self.replayed() {
+        if let Some(ReplayedLetter { replay, letter }) = self.replayed() {
             set(header::REPLAY, replay.to_string());
             set(header::LETTER, letter.to_string());
         }
@@ -260,7 +260,7 @@ impl Incoming {
         self.returned.as_ref().map_or(&[], |returned| &returned.attempts)
     }
 
-    pub(crate) fn replayed(&self) -> Option<Replayed> {
+    pub(crate) fn replayed(&self) -> Option<ReplayedLetter> {
         self.returned.as_ref().and_then(|returned| returned.replayed)
     }
 }
@@ -298,9 +298,9 @@ fn death(own: &mut BTreeMap<String, String>) -> Option<Death> {
     })
 }
 
-fn replayed(own: &BTreeMap<String, String>) -> Option<Replayed> {
+fn replayed(own: &BTreeMap<String, String>) -> Option<ReplayedLetter> {
     let id = |name| own.get(name)?.parse().ok();
-    Some(Replayed { replay: id(header::REPLAY)?, letter: id(header::LETTER)? })
+    Some(ReplayedLetter { replay: id(header::REPLAY)?, letter: id(header::LETTER)? })
 }
 
 /// What cannot be read counts as never tried: it is tried once more.
@@ -400,7 +400,7 @@ mod tests {
         let names: Vec<_> = again.headers.keys().collect();
         assert_eq!(names, ["traceparent"], "neither the broker's nor the fleet's");
 
-        let replayed = Replayed { replay: Uuid::now_v7(), letter: Uuid::now_v7() };
+        let replayed = ReplayedLetter { replay: Uuid::now_v7(), letter: Uuid::now_v7() };
         let letter = Incoming { returned: Some(Returned { replayed: Some(replayed), ..returned }), ..again };
         let replay = delivered(letter.replay(&namespace(), "gate")).restored(&namespace()).returned.unwrap();
         assert_eq!(replay, Returned { first_failed_at: NOW, attempts: vec![], replayed: Some(replayed) });

@@ -12,7 +12,7 @@ const MESSAGE_MAX: usize = 16 * 1024 * 1024;
 const BEFORE_PROPERTIES: usize = 2;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Unreadable {
+pub struct UnreadableProperties {
     /// Where it came by; empty where that can be read.
     pub exchange: Vec<u8>,
     pub routing_key: Vec<u8>,
@@ -20,7 +20,7 @@ pub struct Unreadable {
     pub properties: Vec<u8>,
 }
 
-impl Unreadable {
+impl UnreadableProperties {
     /// Exchange and routing key are short strings: at most 255 bytes each.
     pub(crate) fn routed(exchange: &[u8], routing_key: &[u8]) -> Self {
         let if_unreadable = |bytes: &[u8]| match str::from_utf8(bytes) {
@@ -110,13 +110,16 @@ mod tests {
     /// A message as large as the broker takes becomes a letter that it takes, too.
     #[test]
     fn what_cannot_be_read_leaves_room_for_any_body() {
-        let unreadable =
-            Unreadable { exchange: vec![0xff; 3], routing_key: vec![0xfe; 4], properties: vec![7; 1000] };
+        let unreadable = UnreadableProperties {
+            exchange: vec![0xff; 3],
+            routing_key: vec![0xfe; 4],
+            properties: vec![7; 1000],
+        };
         let check = |room: usize, expect: Option<(usize, usize)>| {
             let mut body = vec![b'x'; MESSAGE_MAX - room];
             let length = unreadable.put_on(&mut body);
             assert!(body.len() <= MESSAGE_MAX, "{room}");
-            let came = Unreadable::take_off(&mut body, length);
+            let came = UnreadableProperties::take_off(&mut body, length);
             let sizes =
                 came.map(|came| (came.exchange.len() + came.routing_key.len(), came.properties.len()));
             assert_eq!(sizes, expect, "{room}");

@@ -4,7 +4,7 @@
 //! (a name that is no UTF-8), and the process over some (lists in lists by the thousand, which its parser follows by
 //! recursion). Delivered again, they would do so again. So every frame is looked at before the client sees it: a message
 //! that it cannot read becomes one that it can, which carries the bytes of the other in its body. It takes its turn among
-//! its neighbours, and whoever receives it knows that it is [`Unreadable`](crate::Unreadable).
+//! its neighbours, and whoever receives it knows that it is [`UnreadableProperties`](crate::UnreadableProperties).
 //!
 //! The screen reads without recursion, and whatever comes: what it lets pass the client can parse
 //! (`tests::whatever_passes_the_client_can_parse`).

@@ -3,7 +3,7 @@
 //! One row stands for a batch of events that are not yet known to be published. Whoever committed them publishes them
 //! at once and deletes the row; what a crash left, [`claim`] finds. An event may so be published twice, never not at all.
 
-use crate::chain::Hash;
+use crate::chain::EventHash;
 use crate::{Doing, Error, Work};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -26,7 +26,7 @@ pub struct StoredEvent {
     pub traceparent: Option<String>,
     pub data: Json<Box<RawValue>>,
     /// What `chained` or `alone` made it: see [`crate::chain`].
-    pub hash: Hash,
+    pub hash: EventHash,
 }
 
 /// CloudEvents 1.0 in structured JSON mode.
@@ -115,7 +115,7 @@ pub async fn put(work: &mut Work, events: &[StoredEvent]) -> Result<Option<Uuid>
 
 /// A batch of events that are committed and not known to be published.
 #[derive(Debug, Clone)]
-pub struct Row {
+pub struct OutboxRow {
     pub id: Uuid,
     pub events: Vec<Uuid>,
 }
@@ -140,9 +140,9 @@ pub async fn claim(
     connection: &mut PgConnection,
     before: OffsetDateTime,
     others: &[Uuid],
-) -> Result<Option<Row>, Error> {
+) -> Result<Option<OutboxRow>, Error> {
     sqlx::query_as!(
-        Row,
+        OutboxRow,
         "select id, events from outbox where created_at < $1 and id <> all($2)
          order by created_at limit 1 for update skip locked",
         before,
@@ -154,7 +154,7 @@ pub async fn claim(
 }
 
 /// A row's events in the order they were emitted.
-pub async fn events(connection: &mut PgConnection, row: &Row) -> Result<Vec<StoredEvent>, Error> {
+pub async fn events(connection: &mut PgConnection, row: &OutboxRow) -> Result<Vec<StoredEvent>, Error> {
     // Ids of one batch were made in one moment and lie together: their range is what the block-range index finds.
     let events = sqlx::query_as!(
         StoredEvent,

@@ -24,7 +24,7 @@ mod store;
 pub mod verify;
 mod whereabouts;
 
-use bus::{EmittedEvents, Decoded, Fate, Fated, Incoming, Namespace, Settled, Verdict, queue};
+use bus::{Decoded, EmittedEvents, Fate, Fated, Incoming, Namespace, Settled, Verdict, queue};
 use db::Work;
 use db::chain::GENESIS;
 use db::outbox::StoredEvent;

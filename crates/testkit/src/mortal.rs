@@ -4,7 +4,7 @@ use crate::Site;
 use crate::relay::Relay;
 use crate::site::{CONFIRM_TIMEOUT, ladder};
 use crate::wait::eventually;
-use bus::{EmittedEvents, Broker, Context, Decoded, Health, Incoming, Message, Publisher, Settled, Worker};
+use bus::{Broker, Context, Decoded, EmittedEvents, Health, Incoming, Message, Publisher, Settled, Worker};
 use db::Work;
 use lapin::options::BasicGetOptions;
 use secrecy::{ExposeSecret, SecretString};

@@ -5,14 +5,14 @@ use super::prefetch::Prefetch;
 use super::stage::Stage;
 use super::suspect::{Begun, Suspect, Tried, accusation, came_back_often};
 use super::undelivered::{ReplayOutcomes, Undelivered};
-use super::{EmittedEvents, BATCH_FACTS, Context, Decoded, Verdict, Worker};
+use super::{BATCH_FACTS, Context, Decoded, EmittedEvents, Verdict, Worker};
 use crate::backoff::Delays;
 use crate::connection::{Broker, BrokerError};
 use crate::fate::{Fate, Fated, code, panic_text};
 use crate::message::Incoming;
 use crate::publisher::PublishError;
 use crate::returned::Part;
-use crate::unreadable::Unreadable;
+use crate::unreadable::UnreadableProperties;
 use db::Work;
 use futures_util::future::try_join_all;
 use futures_util::{FutureExt, StreamExt};
@@ -302,7 +302,8 @@ impl<W: Worker> Lane<W> {
     async fn add(&self, batch: &mut Batch<W::Item>, received: Received) -> Result<(), Stop> {
         let Received { tag, mut message } = received;
         // What of a message cannot be read its worker may need: none reads the rest of it, but who keeps dead letters.
-        let unreadable = message.unreadable.as_ref().filter(|_| W::GIVES_UP).map(Unreadable::reason);
+        let unreadable =
+            message.unreadable.as_ref().filter(|_| W::GIVES_UP).map(UnreadableProperties::reason);
         let suspect = Suspect::of(W::NAME, &message);
         let decoded = match (unreadable, suspect) {
             (Some(reason), _) => vec![whole(&message, code::UNREADABLE, reason)],

@@ -5,7 +5,7 @@ use super::{Context, Worker};
 use crate::backoff::Delays;
 use crate::message::{Incoming, Message, header};
 use crate::publisher::PublishError;
-use crate::returned::{Address, Attempt, Death, Part, Replayed, parse_attempts, shortened};
+use crate::returned::{Address, Attempt, Death, Part, ReplayedLetter, parse_attempts, shortened};
 use crate::topology::exchange;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -35,7 +35,7 @@ pub(super) struct Undelivered {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplayOutcome {
     #[serde(flatten)]
-    pub replayed: Replayed,
+    pub replayed: ReplayedLetter,
     /// The outcomes of its facts, each once: `admitted`, `applied`.
     pub outcome: String,
     #[serde(with = "time::serde::rfc3339")]
