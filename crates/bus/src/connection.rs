@@ -1,6 +1,7 @@
 //! A connection that is there when it is needed, shared by the channels of one purpose.
 
 use crate::connections;
+pub use crate::error::BrokerError;
 use crate::hosts::BrokerHosts;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -16,32 +17,6 @@ const CHANNEL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Closing is a courtesy; a broker that is gone must not hold up a shutdown.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-#[derive(Debug, thiserror::Error)]
-pub enum BrokerError {
-    #[error("RabbitMQ: {0}")]
-    Amqp(#[from] lapin::Error),
-    #[error("RabbitMQ did not answer within {} s", .0.as_secs())]
-    Timeout(Duration),
-    #[error("the URL of RabbitMQ: {0}")]
-    Url(String),
-    /// None of several hosts; whether it passes at any of them.
-    #[error("RabbitMQ at none of its hosts: {told}")]
-    Nowhere { told: String, passes: bool },
-}
-
-impl BrokerError {
-    /// The broker or the way to it is away; a refusal by the broker (an object that exists otherwise, no permission) is
-    /// not.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            BrokerError::Amqp(error) => !error.is_amqp_soft_error(),
-            BrokerError::Timeout(_) => true,
-            BrokerError::Url(_) => false,
-            BrokerError::Nowhere { passes, .. } => *passes,
-        }
-    }
-}
-
 /// One connection to the broker, made at first use and made anew once it is lost.
 ///
 /// Publishing and consuming each take a `Broker` of their own: a broker under memory alarm stops reading from whoever
@@ -51,7 +26,7 @@ pub struct Broker {
     /// Or why the URL cannot be read.
     hosts: Result<BrokerHosts, String>,
     name: String,
-    connection: Arc<connections::Place>,
+    connection: Arc<connections::ConnectionSlot>,
     /// The number of the host that the connection leads to; changed under its lock.
     host: Arc<AtomicUsize>,
 }

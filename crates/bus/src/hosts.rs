@@ -1,6 +1,6 @@
 //! The hosts of the broker: the nodes of one cluster, taken in turn.
 
-use crate::connection::BrokerError;
+use crate::error::BrokerError;
 use crate::wire;
 use db::ServerUrl;
 use lapin::uri::AMQPUri;

@@ -3,7 +3,7 @@
 //! It travels before the message's own body, and a header says how long it is: from the screen to whoever receives the
 //! message, and from there to the dead letters.
 
-use crate::wire;
+use crate::properties;
 
 /// Of this much, the server's own limit for a message, the properties take what the body leaves.
 const MESSAGE_MAX: usize = 16 * 1024 * 1024;
@@ -71,7 +71,7 @@ impl UnreadableProperties {
 
     /// The same for the same message, however often it was delivered.
     pub fn identity(&self) -> Vec<u8> {
-        let properties = wire::identity(&self.properties);
+        let properties = properties::identity(&self.properties);
         Self { properties, ..self.clone() }.to_bytes()
     }
 
@@ -80,9 +80,9 @@ impl UnreadableProperties {
         let mut flaws = Vec::new();
         let routing = [("exchange", &self.exchange), ("routing key", &self.routing_key)];
         for (name, bytes) in routing.into_iter().filter(|(_, bytes)| !bytes.is_empty()) {
-            flaws.push(format!("the {name} {} is no UTF-8", wire::shown(bytes)));
+            flaws.push(format!("the {name} {} is no UTF-8", properties::shown(bytes)));
         }
-        flaws.extend(wire::flaws(&self.properties));
+        flaws.extend(properties::flaws(&self.properties));
         if flaws.is_empty() {
             flaws.push(format!("{} bytes of properties, more than fit a frame", self.properties.len()));
         }

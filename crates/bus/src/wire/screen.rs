@@ -1,7 +1,7 @@
 //! Frames from the broker, as they go on to the client.
 
-use super::properties::{self, Bytes};
-use crate::message::header;
+use crate::header;
+use crate::properties::{self, Bytes};
 use crate::unreadable::UnreadableProperties;
 use std::collections::BTreeMap;
 use std::io::{Error, Result};

@@ -1,7 +1,7 @@
 //! The screen is held against the client's own parser, of the same version: what it lets pass, and what it makes of the rest.
 
 use super::*;
-use crate::message::Incoming;
+use crate::incoming::Incoming;
 use amq_protocol::frame::{AMQPFrame, gen_frame, parse_frame};
 use amq_protocol::protocol::basic::{AMQPMethod, AMQPProperties, Deliver};
 use amq_protocol::protocol::{AMQPClass, connection};
