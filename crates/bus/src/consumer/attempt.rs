@@ -21,7 +21,7 @@ pub(super) async fn attempt<W: Worker>(
 ) -> Result<Vec<Verdict>, BatchFailure> {
     let turn = lane.shards.turn(shard).await;
     let _busy = lane.begin_step();
-    let mut transaction = Transaction::begin(lane, is_tried);
+    let mut transaction = BatchTransaction::begin(lane, is_tried);
     let settled = match transaction.decide(items).await {
         Ok(settled) => settled,
         Err(undecided) => return Err(transaction.end_undecided(undecided).await),
@@ -38,7 +38,7 @@ pub(super) async fn attempt<W: Worker>(
     Ok(settled.verdicts)
 }
 
-struct Transaction<'a, W> {
+struct BatchTransaction<'a, W> {
     lane: &'a LaneContext<W>,
     work: Work,
     stage: Stage,
@@ -55,7 +55,7 @@ enum Undecided<E> {
     Miscounted,
 }
 
-impl<'a, W: Worker> Transaction<'a, W> {
+impl<'a, W: Worker> BatchTransaction<'a, W> {
     /// A suspect gives way to others: that it waits for somebody's lock is not its fault, and the process may be ended during
     /// the wait, which must not count against it.
     fn begin(lane: &'a LaneContext<W>, is_tried: bool) -> Self {

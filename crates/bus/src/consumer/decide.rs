@@ -11,7 +11,7 @@ use crate::backoff::Delays;
 use futures_util::future::try_join_all;
 
 /// What became of an item: its outcome, or why there is none.
-pub(super) type Decision = Result<&'static str, BatchFailure>;
+pub(super) type Decided = Result<&'static str, BatchFailure>;
 
 /// Decides the parts of a batch side by side; one decision for each item, in their order.
 pub(super) async fn decide<W: Worker>(
@@ -19,7 +19,7 @@ pub(super) async fn decide<W: Worker>(
     items: &[W::Item],
     parts: &[ShardPart],
     tried: Option<&Tried>,
-) -> Result<Vec<Decision>, Stop> {
+) -> Result<Vec<Decided>, Stop> {
     let mut rest = items;
     let parts = parts.iter().map(|part| {
         let (items, others) = rest.split_at(part.items);
@@ -36,7 +36,7 @@ struct Splitting<'a, W: Worker> {
     tried: Option<&'a Tried>,
     /// Not decided yet; the last is the next.
     open: Vec<&'a [W::Item]>,
-    decided: Vec<Decision>,
+    decided: Vec<Decided>,
     delays: Delays,
 }
 
@@ -52,7 +52,7 @@ impl<'a, W: Worker> Splitting<'a, W> {
         Self { lane, shard, tried, open, decided, delays: Delays::for_servers() }
     }
 
-    async fn run(mut self) -> Result<Vec<Decision>, Stop> {
+    async fn run(mut self) -> Result<Vec<Decided>, Stop> {
         while let Some(items) = self.open.pop() {
             match attempt(self.lane, self.shard, items, self.tried.is_some()).await {
                 Ok(verdicts) => self.accept(verdicts),
@@ -94,7 +94,7 @@ impl<'a, W: Worker> Splitting<'a, W> {
     }
 }
 
-fn decision(verdict: Verdict) -> Decision {
+fn decision(verdict: Verdict) -> Decided {
     match verdict {
         Verdict::Done(outcome) => Ok(outcome),
         Verdict::Dead { code, reason } => Err(BatchFailure::poison(code, reason)),

@@ -2,8 +2,8 @@
 
 use super::batch::Batch;
 use super::context::LaneContext;
-use super::reading::{Reading, read};
-use super::source::{Ended, Source, Taken};
+use super::reading::{ReadMessage, read};
+use super::source::{Ended, Source, TakenMessage};
 use super::stop::Stop;
 use super::worker::Worker;
 use std::time::Duration;
@@ -43,7 +43,7 @@ async fn fill<W: Worker>(
     prefetch: u16,
 ) -> Result<(), Ended> {
     let deadline = Instant::now() + LINGER;
-    let room = Room::of(lane, batch, prefetch);
+    let room = BatchRoom::of(lane, batch, prefetch);
     while room.is_left(batch) {
         let Ok(next) = timeout_at(deadline, source.next()).await else { break };
         let Some(next) = next? else { break };
@@ -59,15 +59,15 @@ async fn fill<W: Worker>(
 async fn add<W: Worker>(
     lane: &LaneContext<W>,
     batch: &mut Batch<W::Item>,
-    Taken { tag, message }: Taken,
+    TakenMessage { tag, message }: TakenMessage,
 ) -> Result<(), Stop> {
     let decoded = match read(lane, &message).await? {
-        Reading::Plain(decoded) => decoded,
-        Reading::Tried(decoded, tried) => {
+        ReadMessage::Plain(decoded) => decoded,
+        ReadMessage::Tried(decoded, tried) => {
             batch.tried = Some(tried);
             decoded
         }
-        Reading::TakenApart(unsettled) => {
+        ReadMessage::TakenApart(unsettled) => {
             batch.unsettled = unsettled;
             Vec::new()
         }
@@ -77,12 +77,12 @@ async fn add<W: Worker>(
 }
 
 /// How much a batch may hold.
-struct Room {
+struct BatchRoom {
     facts_max: usize,
     messages_max: usize,
 }
 
-impl Room {
+impl BatchRoom {
     /// Items with a key fill a transaction for each shard. More messages than the prefetch do not come.
     fn of<W: Worker>(lane: &LaneContext<W>, batch: &Batch<W::Item>, prefetch: u16) -> Self {
         let is_keyed = batch.items.first().is_some_and(|item| lane.worker.key(item).is_some());

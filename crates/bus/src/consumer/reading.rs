@@ -13,7 +13,7 @@ use crate::unreadable::UnreadableProperties;
 use std::panic::AssertUnwindSafe;
 use time::OffsetDateTime;
 
-pub(super) enum Reading<I> {
+pub(super) enum ReadMessage<I> {
     Plain(Vec<Decoded<I>>),
     /// It came back too often: it is settled alone, and this try is counted.
     Tried(Vec<Decoded<I>>, Tried),
@@ -25,14 +25,14 @@ pub(super) enum Reading<I> {
 pub(super) async fn read<W: Worker>(
     lane: &LaneContext<W>,
     message: &Incoming,
-) -> Result<Reading<W::Item>, Stop> {
+) -> Result<ReadMessage<W::Item>, Stop> {
     // A worker may need those properties that cannot be read, so it is not asked. The one that keeps dead letters needs none.
     let unreadable = message.unreadable.as_ref().filter(|_| W::GIVES_UP).map(UnreadableProperties::reason);
     if let Some(reason) = unreadable {
-        return Ok(Reading::Plain(vec![whole(message, code::UNREADABLE, reason)]));
+        return Ok(ReadMessage::Plain(vec![whole(message, code::UNREADABLE, reason)]));
     }
     match Suspect::of(W::NAME, message) {
-        None => Ok(Reading::Plain(decode(lane, message))),
+        None => Ok(ReadMessage::Plain(decode(lane, message))),
         Some(suspect) => read_suspect(lane, message, suspect).await,
     }
 }
@@ -41,16 +41,16 @@ async fn read_suspect<W: Worker>(
     lane: &LaneContext<W>,
     message: &Incoming,
     suspect: Suspect,
-) -> Result<Reading<W::Item>, Stop> {
+) -> Result<ReadMessage<W::Item>, Stop> {
     let context = &lane.context;
     Ok(match suspect.begin(&context.pool, &context.stop).await? {
-        Begun::Tried(tried) => Reading::Tried(decode(lane, message), tried),
+        Begun::Tried(tried) => ReadMessage::Tried(decode(lane, message), tried),
         Begun::Accused(reading) => {
             let parts = take_apart(lane, message);
             reading.end(&context.pool).await;
-            Reading::TakenApart(parts)
+            ReadMessage::TakenApart(parts)
         }
-        Begun::Unreadable => Reading::Plain(vec![whole(message, code::CRASH, accusation())]),
+        Begun::Unreadable => ReadMessage::Plain(vec![whole(message, code::CRASH, accusation())]),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::batch::Batch;
 use super::context::LaneContext;
-use super::decide::{Decision, decide};
+use super::decide::{Decided, decide};
 use super::failure::BatchFailure;
 use super::handover::hand_over;
 use super::replay_outcomes::ReplayOutcomes;
@@ -25,7 +25,7 @@ pub(super) async fn settle<W: Worker>(lane: &LaneContext<W>, mut batch: Batch<W:
     if let Some(tried) = tried {
         tried.end(&lane.context.pool).await;
     }
-    let Settlement { counts, onward } = Settlement::of(&*lane.worker, &mut batch, decided?);
+    let BatchSettlement { counts, onward } = BatchSettlement::of(&*lane.worker, &mut batch, decided?);
     hand_over(lane, onward.into_messages(lane, &batch.messages)).await?;
     counts.record(&*lane.worker, &batch.items);
     Ok(())
@@ -40,13 +40,13 @@ fn parts<W: Worker>(lane: &LaneContext<W>, batch: &mut Batch<W::Item>) -> Vec<Sh
 }
 
 /// What became of the items of a batch.
-struct Settlement {
+struct BatchSettlement {
     counts: OutcomeCounts,
     onward: Onward,
 }
 
-impl Settlement {
-    fn of<W: Worker>(worker: &W, batch: &mut Batch<W::Item>, decisions: Vec<Decision>) -> Self {
+impl BatchSettlement {
+    fn of<W: Worker>(worker: &W, batch: &mut Batch<W::Item>, decisions: Vec<Decided>) -> Self {
         let mut counts = OutcomeCounts::default();
         let unsettled = std::mem::take(&mut batch.unsettled);
         let mut onward = Onward { unsettled, replays: ReplayOutcomes::default() };

@@ -34,7 +34,7 @@ pub(super) struct Source {
     namespace: Namespace,
     supply: Supply,
     /// A message that was taken and did not belong into the batch before.
-    waiting: Option<Taken>,
+    waiting: Option<TakenMessage>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,12 +46,12 @@ enum Supply {
 }
 
 /// A message that was taken and is in no batch yet.
-pub(super) struct Taken {
+pub(super) struct TakenMessage {
     pub tag: u64,
     pub message: Incoming,
 }
 
-impl Taken {
+impl TakenMessage {
     /// Whether it is settled with no other beside it: a suspect, and what failed before, for which others would have to wait.
     /// The attempts of a dead letter were made before it died and do not count.
     pub fn stands_alone(&self) -> bool {
@@ -80,7 +80,7 @@ impl Source {
     }
 
     /// The first message of a batch, however long that takes. Fails once the lane is asked to stop.
-    pub async fn first(&mut self, stop: &CancellationToken) -> Result<Option<Taken>, Ended> {
+    pub async fn first(&mut self, stop: &CancellationToken) -> Result<Option<TakenMessage>, Ended> {
         if let Some(waiting) = self.waiting.take() {
             return Ok(Some(waiting));
         }
@@ -92,7 +92,7 @@ impl Source {
     }
 
     /// The next message; nothing once a consumer that was cancelled has brought all it had.
-    pub async fn next(&mut self) -> Result<Option<Taken>, Ended> {
+    pub async fn next(&mut self) -> Result<Option<TakenMessage>, Ended> {
         if self.supply == Supply::Drained {
             return Ok(None);
         }
@@ -103,11 +103,11 @@ impl Source {
         }
         let delivery = delivered(delivery)?;
         let tag = delivery.delivery_tag;
-        Ok(Some(Taken { tag, message: Incoming::from(delivery).restored(&self.namespace) }))
+        Ok(Some(TakenMessage { tag, message: Incoming::from(delivery).restored(&self.namespace) }))
     }
 
     /// Leaves a message to the next batch.
-    pub fn leave(&mut self, taken: Taken) {
+    pub fn leave(&mut self, taken: TakenMessage) {
         self.waiting = Some(taken);
     }
 
