@@ -4,10 +4,10 @@
 //!
 //! What is hashed is what is published, so that a subscriber can follow the chain by what came to him.
 
-use crate::outbox::StoredEvent;
+use crate::event::StoredEvent;
 use sha2::{Digest, Sha256};
 
-pub type EventHash = [u8; 32];
+pub use crate::event::EventHash;
 
 /// The hash before an account's first event, and before each event of no account.
 pub const GENESIS: EventHash = [0; 32];

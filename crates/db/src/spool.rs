@@ -1,6 +1,6 @@
 //! The front door's second leg: messages that RabbitMQ could not take, kept until it can.
 
-use crate::{Doing, Error};
+use crate::error::{Doing, Error};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use std::collections::BTreeMap;
