@@ -163,6 +163,14 @@ impl Incoming {
         let payload = Payload { content_type: None, body: std::mem::take(&mut restored.body) };
         Some(restored.on_its_way(to, payload, restored.attempts(), Some(&death), now))
     }
+
+    /// What was given up outside the consumer loop, as the loop would hand it to the dead letters. The same at each call.
+    pub fn given_up(&self, namespace: &Namespace, death: &Death) -> Message {
+        let to = Destination::dead_letters(namespace, &death.worker);
+        let payload = Payload { content_type: None, body: self.body.clone() };
+        let at = death.at.unwrap_or_else(OffsetDateTime::now_utc);
+        self.on_its_way(to, payload, self.attempts(), Some(death), at)
+    }
 }
 
 /// For a message without an id: the same for the same body, so that one which fails twice is known as one.

@@ -8,10 +8,11 @@ use super::stop::{Stop, pause};
 use super::suspect::Tried;
 use super::worker::{Verdict, Worker};
 use crate::backoff::Delays;
+use domain::Outcome;
 use futures_util::future::try_join_all;
 
 /// What became of an item: its outcome, or why there is none.
-pub(super) type Decided = Result<&'static str, BatchFailure>;
+pub(super) type Decided = Result<Outcome, BatchFailure>;
 
 /// Decides the parts of a batch side by side; one decision for each item, in their order.
 pub(super) async fn decide<W: Worker>(

@@ -4,6 +4,7 @@ use crate::incoming::Incoming;
 use crate::message::Message;
 use crate::returned::ReplayedLetter;
 use crate::topology::{Namespace, exchange};
+use domain::Outcome;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
@@ -22,12 +23,19 @@ pub struct ReplayOutcome {
     pub at: OffsetDateTime,
 }
 
+impl ReplayOutcome {
+    /// Whether it says what became of the message in the end. What no worker of ours says counts as the last word.
+    pub fn is_last_word(&self) -> bool {
+        self.outcome.split(',').all(|word| word.parse().map_or(true, Outcome::is_last_word))
+    }
+}
+
 /// The outcomes of a batch's messages that a replay put back, by their place in the batch.
 #[derive(Default)]
-pub(super) struct ReplayOutcomes(BTreeMap<usize, BTreeSet<&'static str>>);
+pub(super) struct ReplayOutcomes(BTreeMap<usize, BTreeSet<Outcome>>);
 
 impl ReplayOutcomes {
-    pub fn add(&mut self, origin: usize, outcome: &'static str) {
+    pub fn add(&mut self, origin: usize, outcome: Outcome) {
         self.0.entry(origin).or_default().insert(outcome);
     }
 
@@ -40,7 +48,8 @@ impl ReplayOutcomes {
     pub fn into_message(self, namespace: &Namespace, messages: &[Incoming]) -> Option<Message> {
         let at = OffsetDateTime::now_utc();
         let outcomes = self.0.into_iter().filter_map(|(origin, outcomes)| {
-            let outcome = outcomes.into_iter().collect::<Vec<_>>().join(",");
+            let words: BTreeSet<&str> = outcomes.into_iter().map(Outcome::as_str).collect();
+            let outcome = words.into_iter().collect::<Vec<_>>().join(",");
             Some(ReplayOutcome { replayed: messages[origin].replayed()?, outcome, at })
         });
         let outcomes: Vec<ReplayOutcome> = outcomes.collect();

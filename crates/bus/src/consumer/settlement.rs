@@ -14,6 +14,7 @@ use crate::fate::Fate;
 use crate::incoming::Incoming;
 use crate::message::Message;
 use crate::onward::Payload;
+use domain::Outcome;
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
@@ -79,7 +80,7 @@ struct Onward {
 }
 
 impl Onward {
-    fn done(&mut self, origin: usize, message: &Incoming, outcome: &'static str) {
+    fn done(&mut self, origin: usize, message: &Incoming, outcome: Outcome) {
         if message.replayed().is_some() {
             self.replays.add(origin, outcome);
         }
@@ -104,16 +105,16 @@ impl Onward {
 
 /// How many items had which outcome.
 #[derive(Default)]
-struct OutcomeCounts(BTreeMap<&'static str, u64>);
+struct OutcomeCounts(BTreeMap<Outcome, u64>);
 
 impl OutcomeCounts {
-    fn add(&mut self, outcome: &'static str) {
+    fn add(&mut self, outcome: Outcome) {
         *self.0.entry(outcome).or_default() += 1;
     }
 
     fn record<W: Worker>(self, worker: &W, items: &[W::Item]) {
         for (outcome, count) in self.0 {
-            metrics::counter!("bursar_facts_total", "worker" => W::NAME, "outcome" => outcome)
+            metrics::counter!("bursar_facts_total", "worker" => W::NAME, "outcome" => outcome.as_str())
                 .increment(count);
         }
         metrics::histogram!("bursar_batch_facts", "worker" => W::NAME).record(items.len() as f64);

@@ -4,6 +4,7 @@ use crate::fate::Fated;
 use crate::incoming::Incoming;
 use crate::message::Message;
 use db::Work;
+use domain::Outcome;
 use std::future::Future;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -67,8 +68,8 @@ pub enum Decoded<I> {
 /// What became of one item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Settled; the outcome is counted under this name.
-    Done(&'static str),
+    /// Settled, and counted under its outcome.
+    Done(Outcome),
     /// The worker gave up on it.
     Dead { code: &'static str, reason: String },
 }
