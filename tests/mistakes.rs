@@ -100,7 +100,7 @@ async fn settle(site: &Site, ledger: &Ledger, facts: &[Envelope]) -> (Vec<Verdic
     let settled = ledger.handle(&mut work, facts).await.unwrap();
     let statements = work.statements();
     work.commit().await.unwrap();
-    let events = settled.announce.map_or(0, |announcement| announcement.messages.len());
+    let events = settled.emitted.map_or(0, |emitted| emitted.messages.len());
     (settled.verdicts, events, statements)
 }
 

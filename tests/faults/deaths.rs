@@ -11,7 +11,7 @@ use std::time::Duration;
 use testkit::facts::catalog;
 use testkit::{Step, eventually};
 
-/// Of a gate, which has nothing to announce: its facts are out before it commits.
+/// Of a gate, which emits no events: its facts are out before it commits.
 const STEPS_OF_THE_GATE: [Step; 5] =
     [Step::Taken, Step::Deciding(1), Step::Decided, Step::Forwarded, Step::Committing];
 

@@ -1,7 +1,8 @@
 //! A connection that is there when it is needed, shared by the channels of one purpose.
 
 use crate::connections;
-use crate::hosts::Hosts;
+pub use crate::error::BrokerError;
+use crate::hosts::BrokerHosts;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
@@ -16,32 +17,6 @@ const CHANNEL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Closing is a courtesy; a broker that is gone must not hold up a shutdown.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-#[derive(Debug, thiserror::Error)]
-pub enum BrokerError {
-    #[error("RabbitMQ: {0}")]
-    Amqp(#[from] lapin::Error),
-    #[error("RabbitMQ did not answer within {} s", .0.as_secs())]
-    Timeout(Duration),
-    #[error("the URL of RabbitMQ: {0}")]
-    Url(String),
-    /// None of several hosts; whether it passes at any of them.
-    #[error("RabbitMQ at none of its hosts: {told}")]
-    Nowhere { told: String, passes: bool },
-}
-
-impl BrokerError {
-    /// The broker or the way to it is away; a refusal by the broker (an object that exists otherwise, no permission) is
-    /// not.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            BrokerError::Amqp(error) => !error.is_amqp_soft_error(),
-            BrokerError::Timeout(_) => true,
-            BrokerError::Url(_) => false,
-            BrokerError::Nowhere { passes, .. } => *passes,
-        }
-    }
-}
-
 /// One connection to the broker, made at first use and made anew once it is lost.
 ///
 /// Publishing and consuming each take a `Broker` of their own: a broker under memory alarm stops reading from whoever
@@ -49,9 +24,9 @@ impl BrokerError {
 #[derive(Clone)]
 pub struct Broker {
     /// Or why the URL cannot be read.
-    hosts: Result<Hosts, String>,
+    hosts: Result<BrokerHosts, String>,
     name: String,
-    connection: Arc<connections::Place>,
+    connection: Arc<connections::ConnectionSlot>,
     /// The number of the host that the connection leads to; changed under its lock.
     host: Arc<AtomicUsize>,
 }
@@ -67,10 +42,10 @@ impl Broker {
     /// `name` shows in the broker's list of connections. Of several hosts that the URL names the first that lets us in is taken;
     /// one that failed is asked last.
     pub fn new(url: SecretString, name: &str) -> Self {
-        Self::to(Hosts::parse(url.expose_secret()), name.to_owned())
+        Self::to(BrokerHosts::parse(url.expose_secret()), name.to_owned())
     }
 
-    fn to(hosts: Result<Hosts, String>, name: String) -> Self {
+    fn to(hosts: Result<BrokerHosts, String>, name: String) -> Self {
         let connection = Arc::default();
         connections::remember(&connection);
         Self { hosts, name, connection, host: Arc::default() }

@@ -26,7 +26,7 @@ pub mod code {
     pub const TIME_LIMIT: &str = "time_limit";
     /// The process ended over it, again and again.
     pub const CRASH: &str = "crash";
-    /// Its properties cannot be read, see [`Unreadable`](crate::Unreadable).
+    /// Its properties cannot be read, see [`UnreadableProperties`](crate::UnreadableProperties).
     pub const UNREADABLE: &str = "unreadable_properties";
 
     /// Where the broker gave up on a message itself: before its own word for why.

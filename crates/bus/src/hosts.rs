@@ -1,6 +1,6 @@
 //! The hosts of the broker: the nodes of one cluster, taken in turn.
 
-use crate::connection::BrokerError;
+use crate::error::BrokerError;
 use crate::wire;
 use db::ServerUrl;
 use lapin::uri::AMQPUri;
@@ -20,13 +20,13 @@ const HEARTBEAT_SECONDS: u16 = 15;
 
 /// Where RabbitMQ is: at least one host. Clones remember together which one serves.
 #[derive(Clone)]
-pub struct Hosts {
+pub struct BrokerHosts {
     uris: Arc<[AMQPUri]>,
     /// The number of whom to ask first: the one that served last, until it failed.
     turn: Arc<AtomicUsize>,
 }
 
-impl Hosts {
+impl BrokerHosts {
     /// Reads `amqp://user:password@first:5672,second:5672/vhost`, or whole URLs separated by commas.
     pub fn parse(url: &str) -> Result<Self, String> {
         let urls = ServerUrl::all(url).map_err(|why| format!("{why}; expected {FORM}"))?;
@@ -42,7 +42,7 @@ impl Hosts {
         format!("{} (vhost {vhost}, user {})", all.join(", "), first.authority.userinfo.username)
     }
 
-    /// One connection, to the first that lets us in, and the host's number for [`Hosts::pass_over`].
+    /// One connection, to the first that lets us in, and the host's number for [`BrokerHosts::pass_over`].
     pub(crate) async fn connect(&self, name: &str) -> Result<(usize, Connection), BrokerError> {
         let count = self.uris.len();
         let first = self.turn.load(Ordering::Relaxed);
@@ -113,17 +113,18 @@ mod tests {
 
     #[test]
     fn hosts_are_read_in_their_order_with_ports_by_the_scheme_and_ipv6_as_it_is() {
-        let hosts = Hosts::parse("amqps://ada:hush@one,[2001:db8::1],three:7/shop?heartbeat=5").unwrap();
+        let hosts =
+            BrokerHosts::parse("amqps://ada:hush@one,[2001:db8::1],three:7/shop?heartbeat=5").unwrap();
         assert_eq!(hosts.places(), "one:5671, [2001:db8::1]:5671, three:7 (vhost shop, user ada)");
         assert!(hosts.uris.iter().all(|uri| uri.query.heartbeat == Some(5)));
-        let hosts = Hosts::parse("amqp://one/%2f,amqp://localhost:5673/%2f").unwrap();
+        let hosts = BrokerHosts::parse("amqp://one/%2f,amqp://localhost:5673/%2f").unwrap();
         assert_eq!(hosts.places(), "one:5672, localhost:5673 (vhost /, user guest)");
         assert!(hosts.uris.iter().all(|uri| uri.query.heartbeat == Some(HEARTBEAT_SECONDS)));
     }
 
     #[test]
     fn a_host_that_two_connections_lose_is_passed_over_once() {
-        let hosts = Hosts::parse("amqp://one,two,three/x").unwrap();
+        let hosts = BrokerHosts::parse("amqp://one,two,three/x").unwrap();
         let clone = hosts.clone();
         let first = || hosts.turn.load(Ordering::Relaxed);
         hosts.pass_over(0);
@@ -135,7 +136,7 @@ mod tests {
         assert_eq!(first(), 2);
         hosts.pass_over(2);
         assert_eq!(first(), 0);
-        let alone = Hosts::parse("amqp://one/x").unwrap();
+        let alone = BrokerHosts::parse("amqp://one/x").unwrap();
         alone.pass_over(0);
         assert_eq!(alone.turn.load(Ordering::Relaxed), 0);
     }
@@ -151,7 +152,7 @@ mod tests {
             "amqp://one/x?heartbeat=hush",
             "amqp://one/x?auth_mechanism=hush",
         ] {
-            let why = Hosts::parse(url).err().unwrap();
+            let why = BrokerHosts::parse(url).err().unwrap();
             assert!(why.contains("expected amqp://user:password@host") && !why.contains("hush"), "{why}");
         }
     }

@@ -10,31 +10,39 @@ mod backoff;
 mod connection;
 mod connections;
 mod consumer;
+mod error;
 mod fate;
+pub mod header;
 mod hosts;
+mod incoming;
 mod message;
+mod onward;
 pub mod outbox;
+mod properties;
 mod publisher;
 mod reader;
+mod restored;
 mod returned;
 mod topology;
 mod unreadable;
 mod wire;
 
 pub use backoff::Delays;
-pub use connection::{Broker, BrokerError, QueueDepth};
+pub use connection::{Broker, QueueDepth};
 pub use connections::close_connections;
 pub use consumer::{
-    Announcement, BATCH_FACTS, Context, Decoded, Health, REPLAYED, ReplayOutcome, Settled, TIME_LIMIT,
+    BATCH_FACTS, Context, Decoded, EmittedEvents, Health, REPLAYED, ReplayOutcome, Settled, TIME_LIMIT,
     Verdict, Worker, run,
 };
+pub use error::BrokerError;
 pub use fate::{Fate, Fated, code, panic_text};
-pub use hosts::Hosts;
-pub use message::{Incoming, Message, header};
+pub use hosts::BrokerHosts;
+pub use incoming::Incoming;
+pub use message::Message;
 pub use publisher::{PublishError, Publisher};
 pub use reader::QueueReader;
-pub use returned::{Attempt, Death, Replayed, Returned};
+pub use returned::{Attempt, Death, ReplayedLetter, Returned};
 pub use topology::{
     Binding, Difference, Exchange, Ladder, Namespace, Queue, QueueKind, QueueSpec, Topology, exchange, queue,
 };
-pub use unreadable::Unreadable;
+pub use unreadable::UnreadableProperties;

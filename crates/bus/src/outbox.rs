@@ -138,7 +138,7 @@ async fn publish(
     namespace: &Namespace,
     connection: &mut db::PgConnection,
     publisher: &Publisher,
-    row: &db::outbox::Row,
+    row: &db::outbox::OutboxRow,
 ) -> Result<(), SweepError> {
     let events = db::outbox::events(connection, row).await?;
     let messages = events.iter().map(|event| message(namespace, event)).collect();

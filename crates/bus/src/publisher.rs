@@ -6,7 +6,8 @@
 //! is complete only when all of it is known. Callers that come meanwhile share the next window.
 
 use crate::backoff::Delays;
-use crate::connection::{Broker, BrokerError};
+use crate::connection::Broker;
+use crate::error::BrokerError;
 use crate::message::Message;
 use futures_util::future::{MaybeDone, maybe_done};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};

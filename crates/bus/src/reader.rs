@@ -1,7 +1,8 @@
 //! Reading a queue message by message, for an operator's command: what is not done with goes back when it is closed.
 
-use crate::connection::{Broker, BrokerError};
-use crate::message::Incoming;
+use crate::connection::Broker;
+use crate::error::BrokerError;
+use crate::incoming::Incoming;
 use crate::topology::Namespace;
 use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicGetOptions};

@@ -3,7 +3,7 @@
 //! It travels before the message's own body, and a header says how long it is: from the screen to whoever receives the
 //! message, and from there to the dead letters.
 
-use crate::wire;
+use crate::properties;
 
 /// Of this much, the server's own limit for a message, the properties take what the body leaves.
 const MESSAGE_MAX: usize = 16 * 1024 * 1024;
@@ -12,7 +12,7 @@ const MESSAGE_MAX: usize = 16 * 1024 * 1024;
 const BEFORE_PROPERTIES: usize = 2;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Unreadable {
+pub struct UnreadableProperties {
     /// Where it came by; empty where that can be read.
     pub exchange: Vec<u8>,
     pub routing_key: Vec<u8>,
@@ -20,7 +20,7 @@ pub struct Unreadable {
     pub properties: Vec<u8>,
 }
 
-impl Unreadable {
+impl UnreadableProperties {
     /// Exchange and routing key are short strings: at most 255 bytes each.
     pub(crate) fn routed(exchange: &[u8], routing_key: &[u8]) -> Self {
         let if_unreadable = |bytes: &[u8]| match str::from_utf8(bytes) {
@@ -71,7 +71,7 @@ impl Unreadable {
 
     /// The same for the same message, however often it was delivered.
     pub fn identity(&self) -> Vec<u8> {
-        let properties = wire::identity(&self.properties);
+        let properties = properties::identity(&self.properties);
         Self { properties, ..self.clone() }.to_bytes()
     }
 
@@ -80,9 +80,9 @@ impl Unreadable {
         let mut flaws = Vec::new();
         let routing = [("exchange", &self.exchange), ("routing key", &self.routing_key)];
         for (name, bytes) in routing.into_iter().filter(|(_, bytes)| !bytes.is_empty()) {
-            flaws.push(format!("the {name} {} is no UTF-8", wire::shown(bytes)));
+            flaws.push(format!("the {name} {} is no UTF-8", properties::shown(bytes)));
         }
-        flaws.extend(wire::flaws(&self.properties));
+        flaws.extend(properties::flaws(&self.properties));
         if flaws.is_empty() {
             flaws.push(format!("{} bytes of properties, more than fit a frame", self.properties.len()));
         }
@@ -110,13 +110,16 @@ mod tests {
     /// A message as large as the broker takes becomes a letter that it takes, too.
     #[test]
     fn what_cannot_be_read_leaves_room_for_any_body() {
-        let unreadable =
-            Unreadable { exchange: vec![0xff; 3], routing_key: vec![0xfe; 4], properties: vec![7; 1000] };
+        let unreadable = UnreadableProperties {
+            exchange: vec![0xff; 3],
+            routing_key: vec![0xfe; 4],
+            properties: vec![7; 1000],
+        };
         let check = |room: usize, expect: Option<(usize, usize)>| {
             let mut body = vec![b'x'; MESSAGE_MAX - room];
             let length = unreadable.put_on(&mut body);
             assert!(body.len() <= MESSAGE_MAX, "{room}");
-            let came = Unreadable::take_off(&mut body, length);
+            let came = UnreadableProperties::take_off(&mut body, length);
             let sizes =
                 came.map(|came| (came.exchange.len() + came.routing_key.len(), came.properties.len()));
             assert_eq!(sizes, expect, "{room}");

@@ -4,15 +4,13 @@
 //! (a name that is no UTF-8), and the process over some (lists in lists by the thousand, which its parser follows by
 //! recursion). Delivered again, they would do so again. So every frame is looked at before the client sees it: a message
 //! that it cannot read becomes one that it can, which carries the bytes of the other in its body. It takes its turn among
-//! its neighbours, and whoever receives it knows that it is [`Unreadable`](crate::Unreadable).
+//! its neighbours, and whoever receives it knows that it is [`UnreadableProperties`](crate::UnreadableProperties).
 //!
 //! The screen reads without recursion, and whatever comes: what it lets pass the client can parse
 //! (`tests::whatever_passes_the_client_can_parse`).
 
-mod properties;
 mod screen;
 
-pub(crate) use properties::{flaws, identity, shown};
 pub(crate) use screen::set_aside;
 
 use async_rs::traits::Reactor;
@@ -41,16 +39,16 @@ pub(crate) async fn connect(uri: AMQPUri, properties: ConnectionProperties) -> l
     let connect = async move |uri: AMQPUri, _| {
         let frame_max = uri.query.frame_max.unwrap_or_default();
         let line = uri.connect_async(&tokio).await?;
-        Ok(AsyncTcpStream::Plain(Line::new(line, Screen::new(frame_max))))
+        Ok(AsyncTcpStream::Plain(ScreenedStream::new(line, Screen::new(frame_max))))
     };
     Connection::connector(uri, screened, connect, properties).await
 }
 
-type TcpStream = <Tokio as Reactor>::TcpStream;
+type PlainStream = <Tokio as Reactor>::TcpStream;
 
 /// What the client reads and writes: plain or TLS below, screened above.
-pub(crate) struct Line {
-    stream: AsyncTcpStream<TcpStream>,
+pub(crate) struct ScreenedStream {
+    stream: AsyncTcpStream<PlainStream>,
     screen: Screen,
     chunk: Vec<u8>,
     /// Screened and not yet read.
@@ -58,8 +56,8 @@ pub(crate) struct Line {
     read: usize,
 }
 
-impl Line {
-    fn new(stream: AsyncTcpStream<TcpStream>, screen: Screen) -> Self {
+impl ScreenedStream {
+    fn new(stream: AsyncTcpStream<PlainStream>, screen: Screen) -> Self {
         Self { stream, screen, chunk: vec![0; CHUNK], ready: Vec::new(), read: 0 }
     }
 
@@ -80,7 +78,7 @@ impl Line {
     }
 }
 
-impl AsyncRead for Line {
+impl AsyncRead for ScreenedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -100,7 +98,7 @@ impl AsyncRead for Line {
     }
 }
 
-impl AsyncWrite for Line {
+impl AsyncWrite for ScreenedStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
@@ -127,7 +125,7 @@ impl AsyncWrite for Line {
 struct Screened(Tokio);
 
 impl Reactor for Screened {
-    type TcpStream = Line;
+    type TcpStream = ScreenedStream;
     type Sleep = <Tokio as Reactor>::Sleep;
 
     fn register<H: Read + Write + Send + 'static>(
@@ -135,7 +133,7 @@ impl Reactor for Screened {
         _: H,
     ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
         // The client makes its streams by `connect` alone.
-        Err::<Line, _>(Error::from(std::io::ErrorKind::Unsupported))
+        Err::<ScreenedStream, _>(Error::from(std::io::ErrorKind::Unsupported))
     }
 
     fn sleep(&self, duration: Duration) -> Self::Sleep {
@@ -146,8 +144,11 @@ impl Reactor for Screened {
         self.0.interval(duration)
     }
 
-    fn tcp_connect_addr(&self, address: SocketAddr) -> impl Future<Output = Result<Line>> + Send + 'static {
+    fn tcp_connect_addr(
+        &self,
+        address: SocketAddr,
+    ) -> impl Future<Output = Result<ScreenedStream>> + Send + 'static {
         let connecting = self.0.tcp_connect_addr(address);
-        async move { Ok(Line::new(AsyncTcpStream::Plain(connecting.await?), Screen::new(0))) }
+        async move { Ok(ScreenedStream::new(AsyncTcpStream::Plain(connecting.await?), Screen::new(0))) }
     }
 }

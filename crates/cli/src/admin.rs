@@ -107,7 +107,7 @@ async fn measure_queues(admin: &Admin) {
 async fn measure_database(admin: &Admin) -> Result<(), db::Error> {
     let mut connection = admin.pool.acquire().await.doing("taking a connection")?;
     metrics::gauge!("bursar_unpublished_events").set(db::outbox::unpublished(&mut connection).await? as f64);
-    metrics::gauge!("bursar_kept_messages").set(db::kept::count(&mut connection).await? as f64);
+    metrics::gauge!("bursar_kept_messages").set(db::spool::count(&mut connection).await? as f64);
     let raised = jobs::watch::which(&mut connection).await?;
     for alert in workers::alerts() {
         let count = raised.get(alert).copied().unwrap_or(0);

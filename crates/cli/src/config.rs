@@ -441,7 +441,7 @@ impl Config {
     fn hosts(&self) -> Result<()> {
         db::Hosts::read(&self.database_url.0, "")?;
         db::Hosts::read(self.owner_url(), "")?;
-        bus::Hosts::parse(self.amqp_url.0.expose_secret())
+        bus::BrokerHosts::parse(self.amqp_url.0.expose_secret())
             .map_err(|why| anyhow!("the URL of RabbitMQ: {why}"))?;
         Ok(())
     }

@@ -80,7 +80,7 @@ impl Servers {
 
     /// An error of RabbitMQ's, with where it is.
     pub fn rabbitmq_says(&self, error: &bus::BrokerError) -> Unreachable {
-        let place = bus::Hosts::parse(self.amqp_url.expose_secret());
+        let place = bus::BrokerHosts::parse(self.amqp_url.expose_secret());
         let place = place.map(|hosts| format!(" at {}", hosts.places())).unwrap_or_default();
         let cause = error.to_string();
         let cause = cause.trim_start_matches("RabbitMQ: ").trim_end_matches('.');

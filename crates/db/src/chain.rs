@@ -4,18 +4,18 @@
 //!
 //! What is hashed is what is published, so that a subscriber can follow the chain by what came to him.
 
-use crate::outbox::StoredEvent;
+use crate::event::StoredEvent;
 use sha2::{Digest, Sha256};
 
-pub type Hash = [u8; 32];
+pub use crate::event::EventHash;
 
 /// The hash before an account's first event, and before each event of no account.
-pub const GENESIS: Hash = [0; 32];
+pub const GENESIS: EventHash = [0; 32];
 
 impl StoredEvent {
     /// At the end of a chain: its hash follows from `head`, and is the head from now on. Whoever does so holds the account's row.
     #[must_use]
-    pub fn chained(mut self, head: &mut Hash) -> Self {
+    pub fn chained(mut self, head: &mut EventHash) -> Self {
         self.hash = self.chained_hash(head);
         *head = self.hash;
         self
@@ -29,7 +29,7 @@ impl StoredEvent {
 
     /// SHA-256 over the hash before it and what it says, each field ended by a zero byte, which no text in Postgres holds. The
     /// data is hashed as the text that is stored and published. The migration that began the chain says the same in SQL.
-    pub fn chained_hash(&self, previous: &Hash) -> Hash {
+    pub fn chained_hash(&self, previous: &EventHash) -> EventHash {
         let mut hasher = Sha256::new();
         hasher.update(previous);
         let mut field = |text: &str| {

@@ -3,72 +3,15 @@
 //! One row stands for a batch of events that are not yet known to be published. Whoever committed them publishes them
 //! at once and deletes the row; what a crash left, [`claim`] finds. An event may so be published twice, never not at all.
 
-use crate::chain::Hash;
-use crate::{Doing, Error, Work};
-use serde::Serialize;
+use crate::error::{Doing, Error};
+use crate::work::Work;
 use serde_json::value::RawValue;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// An event as it is kept: what the CloudEvent is made of.
-#[derive(Debug, Clone)]
-pub struct StoredEvent {
-    pub id: Uuid,
-    /// The worker that emits it: `bursar/ledger`.
-    pub source: String,
-    pub account: Option<String>,
-    pub sequence: Option<i64>,
-    pub kind: String,
-    pub time: OffsetDateTime,
-    pub cause: String,
-    pub traceparent: Option<String>,
-    pub data: Json<Box<RawValue>>,
-    /// What `chained` or `alone` made it: see [`crate::chain`].
-    pub hash: Hash,
-}
-
-/// CloudEvents 1.0 in structured JSON mode.
-#[derive(Serialize)]
-struct CloudEvent<'a> {
-    specversion: &'static str,
-    #[serde(rename = "type")]
-    kind: &'a str,
-    source: &'a str,
-    id: Uuid,
-    #[serde(with = "time::serde::rfc3339")]
-    time: OffsetDateTime,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sequence: Option<i64>,
-    cause: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    traceparent: Option<&'a str>,
-    datacontenttype: &'static str,
-    data: &'a RawValue,
-}
-
-impl StoredEvent {
-    /// As it is published.
-    pub fn to_json(&self) -> String {
-        let event = CloudEvent {
-            specversion: "1.0",
-            kind: &self.kind,
-            source: &self.source,
-            id: self.id,
-            time: self.time,
-            subject: self.account.as_deref(),
-            sequence: self.sequence,
-            cause: &self.cause,
-            traceparent: self.traceparent.as_deref(),
-            datacontenttype: "application/json",
-            data: &self.data.0,
-        };
-        serde_json::to_string(&event).expect("an event holds only strings, numbers and times")
-    }
-}
+pub use crate::event::StoredEvent;
 
 /// Stores events and the outbox row that stands for them; returns the row's id, or nothing where there are no events.
 pub async fn put(work: &mut Work, events: &[StoredEvent]) -> Result<Option<Uuid>, Error> {
@@ -115,7 +58,7 @@ pub async fn put(work: &mut Work, events: &[StoredEvent]) -> Result<Option<Uuid>
 
 /// A batch of events that are committed and not known to be published.
 #[derive(Debug, Clone)]
-pub struct Row {
+pub struct OutboxRow {
     pub id: Uuid,
     pub events: Vec<Uuid>,
 }
@@ -140,9 +83,9 @@ pub async fn claim(
     connection: &mut PgConnection,
     before: OffsetDateTime,
     others: &[Uuid],
-) -> Result<Option<Row>, Error> {
+) -> Result<Option<OutboxRow>, Error> {
     sqlx::query_as!(
-        Row,
+        OutboxRow,
         "select id, events from outbox where created_at < $1 and id <> all($2)
          order by created_at limit 1 for update skip locked",
         before,
@@ -154,7 +97,7 @@ pub async fn claim(
 }
 
 /// A row's events in the order they were emitted.
-pub async fn events(connection: &mut PgConnection, row: &Row) -> Result<Vec<StoredEvent>, Error> {
+pub async fn events(connection: &mut PgConnection, row: &OutboxRow) -> Result<Vec<StoredEvent>, Error> {
     // Ids of one batch were made in one moment and lie together: their range is what the block-range index finds.
     let events = sqlx::query_as!(
         StoredEvent,

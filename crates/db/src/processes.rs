@@ -1,6 +1,7 @@
 //! Processes of the fleet, as the database sees them: each connection says what its process calls itself.
 
-use crate::{Doing, Error, Pool};
+use crate::error::{Doing, Error};
+use crate::pool::Pool;
 
 /// What workers call themselves at the database, before the digest of what they decide by.
 pub const WORKERS: &str = "bursar workers ";

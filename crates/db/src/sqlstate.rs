@@ -66,6 +66,17 @@ pub(crate) fn means(code: &str) -> Option<Means> {
     fitting.max_by_key(|(row, ..)| row.len()).map(|(_, means, _)| *means)
 }
 
+/// Of a table that does not exist.
+pub(crate) const UNDEFINED_TABLE: &str = "42P01";
+
+/// Of a role, a table or a schema that one may not use.
+pub(crate) const FORBIDDEN: &str = "42501";
+
+/// Whether it says that a function, a table or a column does not exist.
+pub(crate) fn is_undefined(code: &str) -> bool {
+    matches!(code, "42883" | UNDEFINED_TABLE | "42703")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,7 @@
 //! The standbys of the database, as its primary sees them.
 
-use crate::{Doing, Error, Pool};
+use crate::error::{Doing, Error};
+use crate::pool::Pool;
 
 /// How commits are kept elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]

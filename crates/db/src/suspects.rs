@@ -1,6 +1,6 @@
 //! Messages that the fleet settles with care, because the process may end by them: how often each was tried.
 
-use crate::{Doing, Error};
+use crate::error::{Doing, Error};
 use sqlx::PgConnection;
 
 /// Counts a try before it is made; durable when this returns. Returns how many there were, this one included.

@@ -1,6 +1,7 @@
 //! The transaction of one batch.
 
-use crate::{Doing, Error, Pool};
+use crate::error::{Doing, Error};
+use crate::pool::Pool;
 use sqlx::{PgConnection, Postgres, Transaction};
 use time::OffsetDateTime;
 

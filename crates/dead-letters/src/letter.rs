@@ -2,7 +2,7 @@
 
 use crate::fingerprint;
 use crate::subject::Subject;
-use bus::{Attempt, Death, Incoming, Replayed, Returned, Unreadable, code};
+use bus::{Attempt, Death, Incoming, ReplayedLetter, Returned, UnreadableProperties, code};
 use domain::fact::FactKind;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -34,7 +34,7 @@ pub struct Letter {
     pub first_failed_at: OffsetDateTime,
     pub dead_at: OffsetDateTime,
     /// The replay in which it died again, and the letter it was before.
-    pub replayed: Option<Replayed>,
+    pub replayed: Option<ReplayedLetter>,
     /// As it first came.
     pub message: Incoming,
     pub subject: Subject,
@@ -81,7 +81,7 @@ impl Letter {
             &self.message.body,
         ];
         // What tells two messages apart may be what cannot be read.
-        let unreadable = self.message.unreadable.as_ref().map(Unreadable::identity);
+        let unreadable = self.message.unreadable.as_ref().map(UnreadableProperties::identity);
         match &unreadable {
             None => key(&said),
             Some(unreadable) => key(&[&said[..], &[unreadable]].concat()),
@@ -131,8 +131,8 @@ pub struct AsItCame {
     pub properties: String,
 }
 
-impl From<&Unreadable> for AsItCame {
-    fn from(unreadable: &Unreadable) -> Self {
+impl From<&UnreadableProperties> for AsItCame {
+    fn from(unreadable: &UnreadableProperties) -> Self {
         Self {
             exchange: hex::encode(&unreadable.exchange),
             routing_key: hex::encode(&unreadable.routing_key),
@@ -154,7 +154,7 @@ pub(crate) struct Stored {
 
 impl Stored {
     /// As it first came, but for what its worker takes for now.
-    pub fn message(self, first_failed_at: OffsetDateTime, replayed: Option<Replayed>) -> Incoming {
+    pub fn message(self, first_failed_at: OffsetDateTime, replayed: Option<ReplayedLetter>) -> Incoming {
         Incoming {
             exchange: self.exchange,
             routing_key: self.routing_key,

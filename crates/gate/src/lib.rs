@@ -205,7 +205,7 @@ impl bus::Worker for Gate {
         }
         let verdicts = rulings.into_iter().map(Ruling::verdict).collect();
         let forward = self.forward(passed_on, work.now);
-        Ok(Settled { verdicts, forward, announce: None })
+        Ok(Settled { verdicts, forward, emitted: None })
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::code;
 use crate::tokens::Token;
 use bus::{Message, Namespace, Publisher, exchange, header};
-use db::kept::KeptMessage;
+use db::spool::SpooledMessage;
 use db::{Doing, Pool};
 use domain::{Envelope, envelope};
 use processors::{Processor, Refused, Settings, Sources};
@@ -210,9 +210,9 @@ impl Intake {
     }
 
     async fn keep(&self, messages: Vec<Message>) -> Result<(), db::Error> {
-        let kept: Vec<KeptMessage> = messages
+        let kept: Vec<SpooledMessage> = messages
             .into_iter()
-            .map(|message| KeptMessage {
+            .map(|message| SpooledMessage {
                 id: Uuid::now_v7(),
                 exchange: message.exchange,
                 routing_key: message.routing_key,
@@ -224,7 +224,7 @@ impl Intake {
             .collect();
         let count = kept.len() as u64;
         let mut connection = self.pool.acquire().await.doing("taking a connection")?;
-        db::kept::keep(&mut connection, OffsetDateTime::now_utc(), &kept).await?;
+        db::spool::put(&mut connection, OffsetDateTime::now_utc(), &kept).await?;
         metrics::counter!("bursar_kept_total").increment(count);
         Ok(())
     }

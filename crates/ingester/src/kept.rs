@@ -43,7 +43,7 @@ enum Error {
 
 async fn publish_some(intake: &Intake, publisher: &Publisher) -> Result<usize, Error> {
     let mut transaction = intake.pool.begin().await.doing("beginning a sweep")?;
-    let kept = db::kept::claim(&mut transaction, AT_ONCE).await?;
+    let kept = db::spool::claim(&mut transaction, AT_ONCE).await?;
     if kept.is_empty() {
         return Ok(0);
     }
@@ -65,8 +65,8 @@ async fn publish_some(intake: &Intake, publisher: &Publisher) -> Result<usize, E
             Err(PublishError::Unroutable { .. } | PublishError::Refused) => refused.push(id),
         }
     }
-    db::kept::published(&mut transaction, &published).await?;
-    db::kept::refused(&mut transaction, &refused).await?;
+    db::spool::published(&mut transaction, &published).await?;
+    db::spool::refused(&mut transaction, &refused).await?;
     transaction.commit().await.doing("committing a sweep")?;
     match (away, refused.len(), published.len()) {
         (Some(error), _, _) => Err(error.into()),

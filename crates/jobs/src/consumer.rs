@@ -199,7 +199,7 @@ impl<W: Worker> Consumes<W> {
         fact: Option<Named>,
         settled: bus::Settled,
     ) -> Result<Taken, Trouble> {
-        let publish = settled.announce.map(|announcement| announcement.messages).unwrap_or_default();
+        let publish = settled.emitted.map(|emitted| emitted.messages).unwrap_or_default();
         let posted = match (&fact, self.posted) {
             (Some(named), Some(posted_by)) => {
                 let (accounts, at) = (publish.iter().filter_map(account_of).collect(), work.now);

@@ -60,7 +60,7 @@ pub use put_back::{Foreseen, PutBack, Returning};
 pub use runner::{Pace, Servers, run};
 pub use store::{KeptFor, Scheduled, State, Status, declare_failed, measure, purge, status};
 
-use bus::{Announcement, Fated};
+use bus::{EmittedEvents, Fated};
 use db::{Error, Work};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -125,7 +125,7 @@ pub trait Job: Send + Sync + 'static {
         _attempt: &Attempt<Self::Intent>,
         _code: &str,
         _why: &str,
-    ) -> impl Future<Output = Result<Option<Announcement>, Self::Error>> + Send {
+    ) -> impl Future<Output = Result<Option<EmittedEvents>, Self::Error>> + Send {
         async { Ok(None) }
     }
 }
@@ -198,12 +198,12 @@ pub enum Next {
 pub struct Settled {
     pub verdict: Verdict,
     /// Events that the transaction stored: published once it is committed.
-    pub announce: Option<Announcement>,
+    pub emitted: Option<EmittedEvents>,
 }
 
 impl From<Verdict> for Settled {
     fn from(verdict: Verdict) -> Self {
-        Self { verdict, announce: None }
+        Self { verdict, emitted: None }
     }
 }
 

@@ -27,7 +27,7 @@ mod worker;
 
 pub use worker::{QUEUE, Settings, WORKER, member};
 
-use bus::{Announcement, Decoded, Fate, Fated, Incoming, Namespace, Settled, Verdict};
+use bus::{Decoded, EmittedEvents, Fate, Fated, Incoming, Namespace, Settled, Verdict};
 use db::Work;
 use db::chain::GENESIS;
 use db::outbox::StoredEvent;
@@ -97,9 +97,9 @@ impl Ledger {
         Ok(more)
     }
 
-    fn announcement(&self, row: Uuid, told: &[StoredEvent]) -> Announcement {
+    fn emitted(&self, row: Uuid, told: &[StoredEvent]) -> EmittedEvents {
         let messages = told.iter().map(|event| bus::outbox::message(&self.namespace, event)).collect();
-        Announcement { row, messages }
+        EmittedEvents { row, messages }
     }
 }
 
@@ -192,8 +192,8 @@ impl bus::Worker for Ledger {
         store::save(work, &shelf, self.version).await?;
         told.raise_alarms();
         let row = db::outbox::put(work, &told.events).await?;
-        let announce = row.map(|row| self.announcement(row, &told.events));
-        Ok(Settled { verdicts, forward: Vec::new(), announce })
+        let emitted = row.map(|row| self.emitted(row, &told.events));
+        Ok(Settled { verdicts, forward: Vec::new(), emitted })
     }
 }
 

@@ -4,7 +4,7 @@ use crate::Site;
 use crate::relay::Relay;
 use crate::site::{CONFIRM_TIMEOUT, ladder};
 use crate::wait::eventually;
-use bus::{Announcement, Broker, Context, Decoded, Health, Incoming, Message, Publisher, Settled, Worker};
+use bus::{Broker, Context, Decoded, EmittedEvents, Health, Incoming, Message, Publisher, Settled, Worker};
 use db::Work;
 use lapin::options::BasicGetOptions;
 use secrecy::{ExposeSecret, SecretString};
@@ -89,7 +89,7 @@ impl Site {
         if let Step::Deciding(answers) = last {
             return answered(worker.handle(&mut work, items), answers).await.is_none();
         }
-        let Ok(Settled { announce, forward, .. }) = worker.handle(&mut work, items).await else {
+        let Ok(Settled { emitted, forward, .. }) = worker.handle(&mut work, items).await else {
             return false;
         };
         if last == Step::Decided {
@@ -111,7 +111,7 @@ impl Site {
                 }
             }
         }
-        let Some(Announcement { row, mut messages }) = announce else { return false };
+        let Some(EmittedEvents { row, mut messages }) = emitted else { return false };
         if last == Step::Committed {
             return true;
         }

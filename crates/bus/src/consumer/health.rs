@@ -1,21 +1,18 @@
 //! What is known of the lanes: which consume, how long each has its batch in hand, and which have met something that no
 //! limit ends.
 
+use super::losses::{LOSSES_MAX, LOSSES_WITHIN};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A server that is started again takes a consumer once. So many within the time have a reason of their own.
-pub(super) const LOSSES_MAX: usize = 3;
-pub(super) const LOSSES_WITHIN: Duration = Duration::from_secs(30);
-
 /// The lanes of a process.
 #[derive(Clone, Default)]
-pub struct Health(Arc<Mutex<BTreeMap<String, Lane>>>);
+pub struct Health(Arc<Mutex<BTreeMap<String, LaneHealth>>>);
 
 #[derive(Default)]
-struct Lane {
+struct LaneHealth {
     is_consuming: bool,
     /// When its latest consumers were lost, since it last settled a batch.
     losses: Vec<Instant>,
@@ -31,13 +28,13 @@ struct Doing {
 }
 
 /// Something that a lane has in hand until this is dropped.
-pub(super) struct InHand {
+pub(super) struct BusyGuard {
     health: Health,
     lane: String,
     number: u64,
 }
 
-impl Drop for InHand {
+impl Drop for BusyGuard {
     fn drop(&mut self) {
         if let Some(lane) = self.health.lanes().get_mut(&self.lane) {
             lane.in_hand.remove(&self.number);
@@ -46,7 +43,7 @@ impl Drop for InHand {
 }
 
 impl Health {
-    fn lanes(&self) -> MutexGuard<'_, BTreeMap<String, Lane>> {
+    fn lanes(&self) -> MutexGuard<'_, BTreeMap<String, LaneHealth>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -68,21 +65,21 @@ impl Health {
     }
 
     /// A batch, from its first message until it is settled, with every pause.
-    pub(super) fn batch(&self, lane: &str) -> InHand {
+    pub(super) fn batch(&self, lane: &str) -> BusyGuard {
         self.begin(lane, None)
     }
 
     /// A step of a batch that pauses for nobody.
-    pub(super) fn step(&self, lane: &str, limit: Duration) -> InHand {
+    pub(super) fn step(&self, lane: &str, limit: Duration) -> BusyGuard {
         self.begin(lane, Some(limit))
     }
 
-    fn begin(&self, name: &str, limit: Option<Duration>) -> InHand {
+    fn begin(&self, name: &str, limit: Option<Duration>) -> BusyGuard {
         let mut lanes = self.lanes();
         let lane = lanes.entry(name.to_owned()).or_default();
         lane.begun += 1;
         lane.in_hand.insert(lane.begun, Doing { since: Instant::now(), limit });
-        InHand { health: self.clone(), lane: name.to_owned(), number: lane.begun }
+        BusyGuard { health: self.clone(), lane: name.to_owned(), number: lane.begun }
     }
 
     /// Whether any lane has ever had a consumer.
@@ -107,13 +104,13 @@ impl Health {
         self.which(|lane| lane.in_hand.values().any(is_over))
     }
 
-    fn which(&self, holds: impl Fn(&Lane) -> bool) -> Vec<String> {
+    fn which(&self, holds: impl Fn(&LaneHealth) -> bool) -> Vec<String> {
         self.lanes().iter().filter(|(_, lane)| holds(lane)).map(|(name, _)| name.clone()).collect()
     }
 
     /// How long each lane has had its batch in hand, whatever it waits for; none is zero.
     pub fn busy(&self) -> Vec<(String, Duration)> {
-        let busy = |lane: &Lane| lane.in_hand.values().map(|doing| doing.since.elapsed()).max();
+        let busy = |lane: &LaneHealth| lane.in_hand.values().map(|doing| doing.since.elapsed()).max();
         self.lanes().iter().map(|(name, lane)| (name.clone(), busy(lane).unwrap_or_default())).collect()
     }
 }

@@ -3,7 +3,7 @@
 //! All of them lie in memory, and the broker knows a limit by their number alone. So a lane begins with few, and what it then
 //! reads says how many there may be: many small ones, for a batch is as large as what is there, or few large ones.
 
-use super::Worker;
+use super::worker::Worker;
 use std::time::Duration;
 use tokio::time::Instant;
 

@@ -1,6 +1,6 @@
 //! Times the stages of a batch: where a slow worker waits is the first question that is asked at night.
 
-use super::Worker;
+use super::worker::Worker;
 use tokio::time::Instant;
 
 pub(super) struct Stage {

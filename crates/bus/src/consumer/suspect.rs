@@ -8,8 +8,8 @@
 //! A message may hold several items, and one of them be it: then each is put back as a message of its own, and the search
 //! begins anew among them.
 
-use super::lane::Stop;
-use crate::message::Incoming;
+use super::stop::Stop;
+use crate::incoming::Incoming;
 use sha2::{Digest, Sha256};
 use std::sync::PoisonError;
 use std::time::Duration;

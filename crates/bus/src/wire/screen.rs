@@ -1,8 +1,8 @@
 //! Frames from the broker, as they go on to the client.
 
-use super::properties::{self, Bytes};
-use crate::message::header;
-use crate::unreadable::Unreadable;
+use crate::header;
+use crate::properties::{self, Bytes};
+use crate::unreadable::UnreadableProperties;
 use std::collections::BTreeMap;
 use std::io::{Error, Result};
 use std::sync::LazyLock;
@@ -53,7 +53,7 @@ pub(super) struct Screen {
     /// So much of a frame goes on as it is.
     passing: usize,
     /// How messages came whose properties are still to come, by channel; where that cannot be read.
-    routings: BTreeMap<u16, Unreadable>,
+    routings: BTreeMap<u16, UnreadableProperties>,
     /// What the client asks for; nothing is what the server says.
     asked: usize,
     frame_max: usize,
@@ -136,7 +136,7 @@ impl Screen {
             return true;
         }
         let (exchange, routing_key) = (legible(routed.exchange), legible(routed.routing_key));
-        let unreadable = Unreadable::routed(routed.exchange, routed.routing_key);
+        let unreadable = UnreadableProperties::routed(routed.exchange, routed.routing_key);
         (routed.exchange, routed.routing_key) = (&exchange, &routing_key);
         frame(out, METHOD, channel, &routed.content());
         self.routings.insert(channel, unreadable);
@@ -158,13 +158,14 @@ impl Screen {
         if routing.is_none() && whole <= self.frame_max && properties::are_sound(properties) {
             return true;
         }
-        let unreadable = Unreadable { properties: properties.to_vec(), ..routing.unwrap_or_default() };
+        let unreadable =
+            UnreadableProperties { properties: properties.to_vec(), ..routing.unwrap_or_default() };
         self.set_aside(channel, before, &unreadable, out);
         false
     }
 
     /// A message with what can be read, and the bytes of the other before its body.
-    fn set_aside(&self, channel: u16, before: &[u8], unreadable: &Unreadable, out: &mut Vec<u8>) {
+    fn set_aside(&self, channel: u16, before: &[u8], unreadable: &UnreadableProperties, out: &mut Vec<u8>) {
         let bytes = unreadable.to_bytes();
         let mark = format!("{}:{}", *WORD, bytes.len());
         let headers_max = self.frame_max - AROUND - BEFORE_PROPERTIES - TEXTS_MAX;

@@ -130,7 +130,7 @@ async fn backlog(session: &Session) -> Finding {
     let counts = async {
         let mut connection = session.pool.acquire().await.doing("taking a connection")?;
         let unpublished = db::outbox::unpublished(&mut connection).await?;
-        Ok::<_, db::Error>((unpublished, db::kept::count(&mut connection).await?))
+        Ok::<_, db::Error>((unpublished, db::spool::count(&mut connection).await?))
     };
     match counts.await {
         Ok((0, 0)) => finding("outbox", State::Ok, "every event is published, nothing is kept for later"),

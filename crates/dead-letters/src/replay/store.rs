@@ -1,7 +1,7 @@
 //! SQL of a replay's steps.
 
 use crate::letter::Stored;
-use bus::{Incoming, Replayed, queue};
+use bus::{Incoming, ReplayedLetter, queue};
 use db::{Doing, Error, PgConnection, Pool};
 use serde_json::json;
 use sqlx::types::Json;
@@ -168,7 +168,7 @@ pub(super) async fn waiting(
                 headers: row.headers.0,
                 body: row.body,
             }
-            .message(row.first_failed_at, Some(Replayed { replay, letter: row.letter })),
+            .message(row.first_failed_at, Some(ReplayedLetter { replay, letter: row.letter })),
         })
         .collect())
 }

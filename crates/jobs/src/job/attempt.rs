@@ -3,7 +3,7 @@
 use super::runner::Servers;
 use super::store::{self, End, State, Taken};
 use super::{Asked, Attempt, Called, Job, Limits, Next, Verdict, code};
-use bus::{Announcement, Delays, Fate, Fated, panic_text};
+use bus::{Delays, EmittedEvents, Fate, Fated, panic_text};
 use db::Work;
 use futures_util::FutureExt;
 use std::future::Future;
@@ -36,7 +36,7 @@ enum Ending<A> {
 
 /// What was written.
 enum Written {
-    End(End, Option<Announcement>),
+    End(End, Option<EmittedEvents>),
     /// Somebody else holds the row by now, or it was written by the commit whose answer did not come.
     NotHeld,
 }
@@ -160,7 +160,7 @@ impl<'a, J: Job> CarriedOut<'a, J> {
         let (mut delays, mut failures, mut is_uncertain) = (Delays::for_servers(), 0, false);
         loop {
             let failure = match self.transact(attempt, &ending).await {
-                Ok(Written::End(end, announce)) => return self.written(end, announce).await,
+                Ok(Written::End(end, emitted)) => return self.written(end, emitted).await,
                 Ok(Written::NotHeld) => return self.not_held(is_uncertain),
                 Err(failure) => failure,
             };
@@ -239,27 +239,27 @@ impl<'a, J: Job> CarriedOut<'a, J> {
             (Ending::Answered(answer), Some(attempt)) => {
                 let settled = self.job.settle(work, attempt, answer).await;
                 let settled = settled.map_err(|error| Failure::of(&error))?;
-                (self.end_of(settled.verdict), settled.announce)
+                (self.end_of(settled.verdict), settled.emitted)
             }
             (Ending::Answered(_), None) => {
                 (self.unknown(Next::Backoff, "without an intent".to_owned()), None)
             }
             (Ending::Known(end) | Ending::Bare(end), _) => (end.clone(), None),
         };
-        let mut announce = settled;
+        let mut emitted = settled;
         if let (End::Dead { code, why, .. }, Some(attempt), false) =
             (&end, attempt, matches!(ending, Ending::Bare(_)))
         {
             let told = self.job.gave_up(work, attempt, code, why).await;
             let told = told.map_err(|error| Failure::of(&error))?;
             // What the verdict came with is committed in any case: the sweeper of the outbox publishes what is not here.
-            announce = announce.or(told);
+            emitted = emitted.or(told);
         }
         store::end(work, J::KIND, &self.taken, &end).await.map_err(database)?;
-        Ok(Written::End(end, announce))
+        Ok(Written::End(end, emitted))
     }
 
-    async fn written(&self, end: End, announce: Option<Announcement>) {
+    async fn written(&self, end: End, emitted: Option<EmittedEvents>) {
         let (kind, id, attempt) = (J::KIND, &*self.taken.id, self.taken.attempt);
         match &end {
             End::Done => tracing::debug!(kind, id, attempt, "a job is done"),
@@ -278,8 +278,8 @@ impl<'a, J: Job> CarriedOut<'a, J> {
             End::Unknown(..) => "unknown",
             End::Dead { .. } => "gave_up",
         });
-        if let Some(announcement) = announce {
-            self.servers.announce(announcement).await;
+        if let Some(emitted) = emitted {
+            self.servers.publish_emitted(emitted).await;
         }
     }
 

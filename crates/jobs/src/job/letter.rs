@@ -6,7 +6,7 @@
 use super::Owner;
 use super::runner::Servers;
 use super::store::{self, Given};
-use bus::{Death, Incoming, Message, Namespace, PublishError, Replayed, Returned};
+use bus::{Death, Incoming, Message, Namespace, PublishError, ReplayedLetter, Returned};
 use db::{Doing, Error};
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ pub(super) fn read_message_id(message_id: &str) -> Option<(&str, &str)> {
 
 fn message<O: Owner>(namespace: &Namespace, given: &Given) -> Message {
     let attempts = given.failures.0.clone();
-    let replayed = given.replay.zip(given.letter).map(|(replay, letter)| Replayed { replay, letter });
+    let replayed = given.replay.zip(given.letter).map(|(replay, letter)| ReplayedLetter { replay, letter });
     let first_failed_at = attempts.first().map_or(given.ended_at, |first| first.at);
     let came = Incoming {
         routing_key: format!("job.{}", given.kind),

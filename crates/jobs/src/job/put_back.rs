@@ -4,7 +4,7 @@ use super::kind::Kinds;
 use super::letter::read_message_id;
 use super::store::{self, Met, State};
 use super::{Owner, code};
-use bus::{Decoded, Incoming, Replayed, Settled, Verdict};
+use bus::{Decoded, Incoming, ReplayedLetter, Settled, Verdict};
 use db::{Error, Work};
 use domain::Outcome;
 use serde_json::value::RawValue;
@@ -22,7 +22,7 @@ pub struct Returning {
     pub kind: String,
     pub id: String,
     intent: Box<RawValue>,
-    replayed: Option<Replayed>,
+    replayed: Option<ReplayedLetter>,
     came_at: OffsetDateTime,
 }
 

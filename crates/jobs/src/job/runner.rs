@@ -2,7 +2,7 @@
 
 use super::kind::{Kind, Kinds};
 use super::{Owner, letter, store};
-use bus::{Announcement, Delays, Namespace, Publisher};
+use bus::{Delays, EmittedEvents, Namespace, Publisher};
 use db::{Doing, Pool};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,8 +27,8 @@ pub struct Servers {
 
 impl Servers {
     /// Publishes committed events. What fails here stays in the outbox, and its sweeper publishes it.
-    pub(super) async fn announce(&self, announcement: Announcement) {
-        let Announcement { row, messages } = announcement;
+    pub(super) async fn publish_emitted(&self, emitted: EmittedEvents) {
+        let EmittedEvents { row, messages } = emitted;
         if let Err(error) = self.publisher.publish_all(messages).await {
             tracing::warn!(%error, outbox = %row, "left to the outbox sweeper");
             return;

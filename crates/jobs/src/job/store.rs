@@ -358,7 +358,7 @@ pub(super) async fn put_back(
     work: &mut Work,
     kind: &str,
     id: &str,
-    replayed: Option<bus::Replayed>,
+    replayed: Option<bus::ReplayedLetter>,
 ) -> Result<(), Error> {
     sqlx::query!(
         "update jobs

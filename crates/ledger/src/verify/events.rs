@@ -1,7 +1,7 @@
 //! The chain of events: computed again from what each event says, in the order of accounts and sequences.
 
 use super::{Audit, CULPRITS_MAX, Culprit};
-use db::chain::Hash;
+use db::chain::EventHash;
 use db::outbox::StoredEvent;
 use db::{Doing, Error, PgConnection};
 use serde_json::value::RawValue;
@@ -15,7 +15,7 @@ const CHUNK: i64 = 2000;
 struct Chain {
     account: String,
     sequence: i64,
-    previous: Hash,
+    previous: EventHash,
 }
 
 /// Adds to `found` every event that does not follow from the one before, or that is missing before another.
@@ -64,7 +64,7 @@ impl Chain {
     }
 }
 
-fn hex(hash: &Hash) -> String {
+fn hex(hash: &EventHash) -> String {
     hex::encode(hash)
 }
 
@@ -96,7 +96,7 @@ mod tests {
     use db::chain::GENESIS;
     use time::OffsetDateTime;
 
-    fn event(account: &str, sequence: i64, head: &mut Hash) -> StoredEvent {
+    fn event(account: &str, sequence: i64, head: &mut EventHash) -> StoredEvent {
         StoredEvent {
             id: uuid::Uuid::nil(),
             source: "bursar/ledger".to_owned(),

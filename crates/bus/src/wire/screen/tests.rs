@@ -1,7 +1,7 @@
 //! The screen is held against the client's own parser, of the same version: what it lets pass, and what it makes of the rest.
 
 use super::*;
-use crate::message::Incoming;
+use crate::incoming::Incoming;
 use amq_protocol::frame::{AMQPFrame, gen_frame, parse_frame};
 use amq_protocol::protocol::basic::{AMQPMethod, AMQPProperties, Deliver};
 use amq_protocol::protocol::{AMQPClass, connection};
@@ -211,7 +211,7 @@ fn nobody_else_can_say_that_a_message_is_unreadable() {
 fn a_message_that_is_delivered_again_is_the_same() {
     let identity = |entries: &[&[u8]]| {
         let properties = headers(entries);
-        Unreadable { properties, ..Unreadable::default() }.identity()
+        UnreadableProperties { properties, ..UnreadableProperties::default() }.identity()
     };
     let (bad, count) = (entry(b"\xff", b"V"), entry(b"x-delivery-count", b"B\x07"));
     assert_eq!(identity(&[&bad]), identity(&[&bad, &count]));

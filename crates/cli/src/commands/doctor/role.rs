@@ -1,7 +1,7 @@
 //! The role that runs: whether what must not be changed is out of its reach.
 
 use super::{Finding, State, finding};
-use db::roles::Standing;
+use db::roles::RoleStanding;
 
 const HOW: &str = "Make a role for the fleet (`create role bursar_runtime login password '...'`), name it in BURSAR_DATABASE_URL and \
      the owner in BURSAR_MIGRATE_URL, and run `bursar migrate --grant-to bursar_runtime`";
@@ -16,8 +16,8 @@ pub(super) async fn findings(pool: &db::Pool) -> Vec<Finding> {
     }
 }
 
-fn judge(standing: &Standing) -> Vec<Finding> {
-    let Standing { role, is_superuser, is_owner, may_create, too_much, too_little } = standing;
+fn judge(standing: &RoleStanding) -> Vec<Finding> {
+    let RoleStanding { role, is_superuser, is_owner, may_create, too_much, too_little } = standing;
     let warning = |says: String| finding("roles", State::Warning, says);
     if *is_superuser {
         let says = format!(

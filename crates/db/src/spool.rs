@@ -1,6 +1,6 @@
 //! The front door's second leg: messages that RabbitMQ could not take, kept until it can.
 
-use crate::{Doing, Error};
+use crate::error::{Doing, Error};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptMessage {
+pub struct SpooledMessage {
     pub id: Uuid,
     pub exchange: String,
     pub routing_key: String,
@@ -19,10 +19,10 @@ pub struct KeptMessage {
 }
 
 /// Keeps messages. They are durable once the caller's transaction, or this statement alone, has committed.
-pub async fn keep(
+pub async fn put(
     connection: &mut PgConnection,
     now: OffsetDateTime,
-    messages: &[KeptMessage],
+    messages: &[SpooledMessage],
 ) -> Result<(), Error> {
     let ids: Vec<Uuid> = messages.iter().map(|message| message.id).collect();
     let exchanges: Vec<&str> = messages.iter().map(|message| message.exchange.as_str()).collect();
@@ -48,12 +48,12 @@ pub async fn keep(
     )
     .execute(connection)
     .await
-    .doing("keeping messages")?;
+    .doing("spooling messages")?;
     Ok(())
 }
 
 /// Up to `limit` of the oldest kept messages that nobody else has claimed; locked until the transaction ends.
-pub async fn claim(connection: &mut PgConnection, limit: i64) -> Result<Vec<KeptMessage>, Error> {
+pub async fn claim(connection: &mut PgConnection, limit: i64) -> Result<Vec<SpooledMessage>, Error> {
     let rows = sqlx::query!(
         r#"select id, exchange, routing_key, message_id, content_type,
                   headers as "headers: Json<BTreeMap<String, String>>", body
@@ -62,10 +62,10 @@ pub async fn claim(connection: &mut PgConnection, limit: i64) -> Result<Vec<Kept
     )
     .fetch_all(connection)
     .await
-    .doing("claiming kept messages")?;
+    .doing("claiming spooled messages")?;
     Ok(rows
         .into_iter()
-        .map(|row| KeptMessage {
+        .map(|row| SpooledMessage {
             id: row.id,
             exchange: row.exchange,
             routing_key: row.routing_key,
@@ -82,7 +82,7 @@ pub async fn published(connection: &mut PgConnection, ids: &[Uuid]) -> Result<()
     sqlx::query!("delete from kept_messages where id = any($1)", ids)
         .execute(connection)
         .await
-        .doing("deleting kept messages")?;
+        .doing("deleting spooled messages")?;
     Ok(())
 }
 
@@ -91,7 +91,7 @@ pub async fn refused(connection: &mut PgConnection, ids: &[Uuid]) -> Result<(), 
     sqlx::query!("update kept_messages set refusals = refusals + 1 where id = any($1)", ids)
         .execute(connection)
         .await
-        .doing("setting kept messages aside")?;
+        .doing("setting spooled messages aside")?;
     Ok(())
 }
 
@@ -99,5 +99,5 @@ pub async fn count(connection: &mut PgConnection) -> Result<i64, Error> {
     sqlx::query_scalar!(r#"select count(*) as "count!" from kept_messages"#)
         .fetch_one(connection)
         .await
-        .doing("counting kept messages")
+        .doing("counting spooled messages")
 }

@@ -1,42 +1,10 @@
 use super::*;
-use crate::consumer::{Decoded, Settled};
-use db::Work;
-
-struct Idle;
-
-impl Worker for Idle {
-    const NAME: &'static str = "idle";
-    const PREFETCH: u16 = 1;
-
-    type Item = ();
-    type Error = db::Error;
-
-    fn queue(&self) -> &'static str {
-        "idle"
-    }
-
-    fn decode(&self, _message: &Incoming, _now: OffsetDateTime) -> Vec<Decoded<()>> {
-        Vec::new()
-    }
-
-    fn encode(&self, (): &()) -> (&'static str, Vec<u8>) {
-        ("text/plain", Vec::new())
-    }
-
-    fn received_at(&self, (): &()) -> Option<OffsetDateTime> {
-        None
-    }
-
-    async fn handle(&self, _work: &mut Work, _items: &[()]) -> Result<Settled, db::Error> {
-        Ok(Settled::default())
-    }
-}
 
 const TOO_LARGE: &str = "AMQP soft error: PRECONDITION-FAILED: PRECONDITION_FAILED - message size 16 is larger than configured max size 10";
 
-fn parcel(own: &[(&str, &str)], body: &[u8]) -> Parcel {
+fn unconfirmed(own: &[(&str, &str)], body: &[u8]) -> Unconfirmed {
     let headers = own.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Parcel::from(Message {
+    Unconfirmed::from(Message {
         exchange: "shop.dead".to_owned(),
         routing_key: "idle".to_owned(),
         message_id: "m-1".to_owned(),
@@ -46,14 +14,14 @@ fn parcel(own: &[(&str, &str)], body: &[u8]) -> Parcel {
     })
 }
 
-fn fail(parcel: &mut Parcel, why: &str) {
-    parcel.failed::<Idle>(&PublishError::Objected(why.to_owned()));
+fn fail(message: &mut Unconfirmed, why: &str) {
+    message.failed("idle", &PublishError::Objected(why.to_owned()));
 }
 
 #[test]
 fn a_letter_that_the_broker_finds_too_large_goes_without_what_cannot_be_read() {
     let mut letter =
-        parcel(&[(header::UNREADABLE, "8"), (header::DEAD_REASON, "odd")], b"\0\0ppppppthe body");
+        unconfirmed(&[(header::UNREADABLE, "8"), (header::DEAD_REASON, "odd")], b"\0\0ppppppthe body");
     fail(&mut letter, TOO_LARGE);
     assert_eq!(letter.message.body, b"the body");
     assert_eq!(letter.message.headers.get(header::UNREADABLE), None);
@@ -62,12 +30,12 @@ fn a_letter_that_the_broker_finds_too_large_goes_without_what_cannot_be_read() {
 
 #[test]
 fn a_body_beyond_the_brokers_limit_is_cut_with_a_note() {
-    let mut letter = parcel(&[(header::DEAD_REASON, "odd")], b"a body that is long");
+    let mut letter = unconfirmed(&[(header::DEAD_REASON, "odd")], b"a body that is long");
     fail(&mut letter, TOO_LARGE);
     assert_eq!(letter.message.body, b"a body tha");
     let reason = &letter.message.headers[header::DEAD_REASON];
     assert!(reason.contains("of this one's 19 bytes only the first") && reason.ends_with("odd"), "{reason}");
-    let mut resting = parcel(&[(header::ATTEMPTS, "[]")], b"a body that is long");
+    let mut resting = unconfirmed(&[(header::ATTEMPTS, "[]")], b"a body that is long");
     fail(&mut resting, TOO_LARGE);
     assert_eq!(resting.message.body, b"a body tha");
     assert!(resting.message.headers[header::ATTEMPTS].contains("19 bytes"));
@@ -76,10 +44,10 @@ fn a_body_beyond_the_brokers_limit_is_cut_with_a_note() {
 #[test]
 fn no_other_objection_costs_a_body_anything() {
     let own = [("theirs", "x"), (header::DEAD_REASON, "odd")];
-    let mut letter = parcel(&own, b"a body that is long");
+    let mut letter = unconfirmed(&own, b"a body that is long");
     for _ in 0..OBJECTIONS_MAX {
         fail(&mut letter, "INTERNAL-ERROR");
-        letter.failed::<Idle>(&PublishError::Refused);
+        letter.failed("idle", &PublishError::Refused);
     }
     assert_eq!(letter.message.body, b"a body that is long");
     assert_eq!(letter.message.headers.len(), 1);
