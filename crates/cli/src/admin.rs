@@ -2,6 +2,7 @@
 
 use crate::fleet::WorkerName;
 use crate::labels;
+use crate::process;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -95,6 +96,7 @@ async fn metrics(State(admin): State<Admin>) -> Response {
     }
     within(measure_queues(&admin)).await;
     within(measure_database(&admin)).await;
+    process::measure();
     admin.metrics.run_upkeep();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], admin.metrics.render()).into_response()
 }

@@ -5,20 +5,21 @@ mod admin;
 mod api;
 mod commands;
 mod config;
-mod csv;
 #[cfg(test)]
 mod deployed;
 mod descriptors;
 mod fleet;
 mod labels;
 mod masked;
+mod misuse;
 mod observe;
+mod output;
 mod plan;
+mod process;
 mod scratch;
 mod servers;
 mod session;
 mod subscriber;
-mod table;
 mod visible;
 
 use clap::Parser;
@@ -74,7 +75,7 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     use std::io::Write;
     // Where even stderr is gone there is nobody left to tell.
     drop(writeln!(std::io::stderr(), "bursar: {}", visible::printed(&indented(&told(error)))));
-    ExitCode::from(if error.is::<commands::Usage>() { 2 } else { 1 })
+    ExitCode::from(if error.is::<misuse::Misuse>() { 2 } else { 1 })
 }
 
 /// What an error quotes begins no line of its own: it cannot be taken for one of ours.

@@ -1,7 +1,7 @@
 //! `payment deliver`, `payment move` and `payment value`: an operator's word on a payment.
 
 use super::act::{About, Act, Signed, credits, reason};
-use super::payment::state_text;
+use super::payment_state::state_text;
 use crate::session::Session;
 use anyhow::{Context, Result, bail};
 use clap::Args;

@@ -1,9 +1,9 @@
 //! `ledger roll-forward`: a month from its opening to its closing.
 
-use super::say;
-use crate::csv;
+use crate::output::csv::{self, Rows};
+use crate::output::say;
+use crate::output::table::{Column, Style, Table};
 use crate::session::Session;
-use crate::table::{Column, Style, Table};
 use crate::visible;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
@@ -142,19 +142,26 @@ impl Out {
 
 /// One line for each account and unit; without an account, those of all together.
 async fn csv(session: &Session, arguments: &Arguments, report: &mut Report) -> Result<()> {
-    let mut out = Out::new();
-    out.line(&format!("month,account,unit,{}", COLUMNS.join(",")));
-    let month = arguments.month;
+    let header = ["month", "account", "unit"].into_iter().chain(COLUMNS);
+    let mut rows = Rows::begin(std::io::stdout(), header).unwrap_or_else(gone_away);
+    let (month, name) = (arguments.month, arguments.month.to_string());
     let mut write = |line: RollForwardLine| {
         let own = report.note(&line);
         if own || report.whole {
-            let account = csv::field(line.account.as_deref().unwrap_or(""));
-            out.line(&format!("{month},{account},{},{}", line.unit, line.amounts().join(",")));
+            let account = csv::text(line.account.as_deref().unwrap_or(""));
+            let fields = [name.as_str(), &account, &line.unit].into_iter().chain(line.amounts());
+            rows.row(fields).unwrap_or_else(gone_away);
         }
     };
     read::roll_forward(&session.pool, month, arguments.account.as_ref(), &mut write).await?;
-    out.end();
+    rows.end().unwrap_or_else(gone_away);
     Ok(())
+}
+
+/// A reader of stdout that has gone away is a normal end.
+fn gone_away<T>(error: ::csv::Error) -> T {
+    assert!(error.is_io_error(), "a row has as many fields as the header: {error}");
+    std::process::exit(0)
 }
 
 /// One document, written as it is read: `lines` of the accounts, then `totals`.

@@ -1,6 +1,6 @@
 //! `send`: a payload, signed as the processor would sign it, posted to the front door.
 
-use super::{say, say_json};
+use crate::output::{say, say_json};
 use crate::session::Session;
 use crate::visible;
 use anyhow::{Context, Result, bail};

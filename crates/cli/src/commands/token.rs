@@ -1,6 +1,6 @@
 //! `token`: a new bearer token and the line that configures it.
 
-use super::{say, say_json};
+use crate::output::{say, say_json};
 use anyhow::Result;
 use clap::Args;
 use ingester::Scope;

@@ -1,8 +1,8 @@
 //! `topology`: the broker's objects as data, and whether the broker has them so.
 
-use super::{say, say_json};
+use crate::output::table;
+use crate::output::{say, say_json};
 use crate::session::Session;
-use crate::table;
 use anyhow::{Context, Result};
 use bus::{Queue, QueueKind, Topology};
 use clap::{Args, ValueEnum};

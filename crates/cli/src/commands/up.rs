@@ -1,8 +1,8 @@
 //! `up`, `run` and `migrate`.
 
-use super::say;
 use crate::fleet::{Fleet, WorkerName};
 use crate::observe;
+use crate::output::say;
 use crate::session::Session;
 use anyhow::{Context, Result};
 use std::process::ExitCode;

@@ -1,6 +1,6 @@
 //! The fleet under measurement, in processes of its own.
 
-use super::Memory;
+use super::figures::Memory;
 use crate::scratch;
 use crate::session::Session;
 use anyhow::{Context, Result, bail};

@@ -1,13 +1,14 @@
 //! `bench ledger`: the ledger alone. Its database part by itself, then draining a backlog from its queue, each over many
 //! accounts, over accounts drawn by Zipf's law, and over one; and in the same run a bare probe that drains a queue.
 
+use super::ceiling;
+use super::figures::{progress, round};
 use super::fleet::greatest_resident_mib;
 use super::load::{self, Load, Mix, Spread};
-use super::{ceiling, progress, round};
-use crate::commands::{say, say_json};
+use crate::output::table::{Column, Table};
+use crate::output::{say, say_json};
 use crate::scratch::Scratch;
 use crate::session::{CONFIRM_TIMEOUT, Session};
-use crate::table::{Column, Table};
 use anyhow::{Context, Result, anyhow, bail};
 use bus::{Health, Publisher, Topology, Worker, exchange};
 use clap::{Args, ValueEnum};

@@ -1,14 +1,14 @@
 //! `bench dead-letters`: how fast letters are recorded, how long an operator waits for an answer over all of them, and how
 //! fast a replay puts them back, beside the speed at which the fleet takes the same facts at first hand.
 
+use super::figures::{progress, round};
 use super::fleet::FleetProcess;
 use super::load::{self, Load, Mix};
-use super::{progress, round};
-use crate::commands::{say, say_json};
 use crate::config::Publisher;
+use crate::output::table::{Column, Table};
+use crate::output::{say, say_json};
 use crate::scratch::Scratch;
 use crate::session::Session;
-use crate::table::{Column, Table};
 use anyhow::{Result, bail};
 use bus::{Message, queue};
 use clap::Args;

@@ -5,6 +5,7 @@
 #![expect(clippy::float_arithmetic, reason = "rates and quantiles of measurements, never money")]
 
 mod ceiling;
+mod figures;
 mod fleet;
 mod latency;
 mod ledger;
@@ -12,11 +13,12 @@ mod letters;
 mod load;
 mod proof;
 
-use super::{say, say_json};
+use crate::output::{say, say_json};
 use crate::scratch::Scratch;
 use crate::session::Session;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
+use figures::{Latency, Memory, progress, round};
 use fleet::{Counters, FleetProcess};
 use load::{Load, Mix};
 use serde::Serialize;
@@ -77,27 +79,12 @@ struct Report {
     workers: BTreeMap<&'static str, WorkerReport>,
 }
 
-#[derive(Serialize, Default)]
-struct Latency {
-    p50: f64,
-    p99: f64,
-    /// The load at which it was measured, in facts per second.
-    at_events_per_second: f64,
-}
-
 #[derive(Serialize)]
 struct Ceilings {
     /// The same bytes through three confirmed hops and nothing else.
     broker_events_per_second: f64,
     /// The same rows in batched transactions and nothing else.
     database_events_per_second: f64,
-}
-
-#[derive(Serialize, Default)]
-struct Memory {
-    /// Greatest resident size of the fleet's processes together.
-    bursar: u64,
-    per_worker: BTreeMap<String, u64>,
 }
 
 #[derive(Serialize)]
@@ -205,17 +192,6 @@ fn worker_report(worker: &str, before: &Counters, after: &Counters, seconds: f64
         events_per_second: round(facts / seconds),
         batch_mean: round(facts / batches.max(1.0)),
         statements_per_batch: round(statements / batches.max(1.0)),
-    }
-}
-
-fn round(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0
-}
-
-fn progress(session: &Session, what: &str) {
-    use std::io::{IsTerminal, Write};
-    if !session.json && std::io::stderr().is_terminal() {
-        drop(writeln!(std::io::stderr(), "measuring: {what} ..."));
     }
 }
 

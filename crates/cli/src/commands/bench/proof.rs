@@ -1,14 +1,14 @@
 //! `bench proof`: `ledger verify` and `ledger rebuild --compare` over journals of a tenth of the size and of the whole, as
 //! processes of their own: their time, and that their memory does not grow with the journal.
 
+use super::figures::{progress, round};
 use super::fleet::greatest_resident_mib;
 use super::ledger::BATCH;
 use super::load::{self, Load, Mix, Spread};
-use super::{progress, round};
-use crate::commands::{say, say_json};
+use crate::output::table::{Column, Table};
+use crate::output::{say, say_json};
 use crate::scratch::{self, Scratch};
 use crate::session::Session;
-use crate::table::{Column, Table};
 use anyhow::{Context, Result, bail};
 use bus::Worker;
 use clap::Args;

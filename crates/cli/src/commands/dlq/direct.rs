@@ -1,7 +1,7 @@
 //! Dead letters straight from the queue: without Postgres.
 
 use super::export::new_file;
-use crate::commands::{say, say_json, warn};
+use crate::output::{say, say_json, warn};
 use crate::session::{CONFIRM_TIMEOUT, Session};
 use anyhow::{Context, Result, bail};
 use base64::Engine;

@@ -2,14 +2,15 @@
 //!
 //! Only facts can be edited. A delivery as it came is signed, and nobody but its processor can change what it says.
 
+use super::agreed::refused;
 use super::document::{self, Change};
 use super::locks::{self, Lock};
-use super::{done, refused};
 use crate::commands::act::{By, reason};
 use crate::commands::bulk::{Consent, agreed_where_asked};
-use crate::commands::{Usage, say_json};
+use crate::misuse::Misuse;
+use crate::output::table::Style;
+use crate::output::{done, say, say_json};
 use crate::session::Session;
-use crate::table::Style;
 use crate::visible::on_a_line;
 use anyhow::{Context, Result, anyhow, bail};
 use bus::{Incoming, queue};
@@ -64,7 +65,7 @@ impl Arguments {
     fn second(&self, by: &str) -> Result<Option<String>> {
         let Some(second) = self.second.as_deref().map(str::trim) else { return Ok(None) };
         if second.is_empty() || second.to_lowercase() == by.to_lowercase() {
-            return Err(Usage(format!(
+            return Err(Misuse(format!(
                 "--second: expected another operator than {by:?}, got {second:?}: two people agree to what is locked"
             ))
             .into());
@@ -95,7 +96,7 @@ impl Arguments {
         }
         for set in &self.set {
             let (path, value) = set.split_once('=').ok_or_else(|| {
-                Usage(format!("--set: expected <path>=<value> such as data.account=acct_42, got {set:?}"))
+                Misuse(format!("--set: expected <path>=<value> such as data.account=acct_42, got {set:?}"))
             })?;
             document::set(&mut new, path.trim(), document::value(value))?;
         }
@@ -132,9 +133,9 @@ pub async fn edit(session: &Session, arguments: &Arguments) -> Result<ExitCode> 
     let question = format!("{}\nHave {} go on so?", edited.text(), arguments.letter);
     if let Consent::Refused(why) = agreed_where_asked(&question) {
         done(
-            session,
+            session.json,
             &format!("Nothing was done: {why}."),
-            json!({ "letter": arguments.letter, "error": why }),
+            &json!({ "letter": arguments.letter, "error": why }),
         )?;
         return Ok(ExitCode::from(2));
     }
@@ -331,11 +332,8 @@ fn tell(session: &Session, edited: &Edited, edit: &Edit, new: Uuid) -> Result<Ex
         return Ok(ExitCode::SUCCESS);
     }
     let heading = Style::Bold.paint(&format!("{} goes on as {new}", edit.letter));
-    done(
-        session,
-        &format!("{heading}\n{}\nNext: `{next}`, then `bursar dlq replay {new}`.", edited.text()),
-        Value::Null,
-    )
+    say(&format!("{heading}\n{}\nNext: `{next}`, then `bursar dlq replay {new}`.", edited.text()));
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The difference that is kept with a letter, as people read it.

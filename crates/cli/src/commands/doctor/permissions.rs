@@ -1,7 +1,7 @@
 //! Who else may write where only the fleet may: RabbitMQ's permissions, as its management interface tells them. Over AMQP
 //! a user sees nobody's rights but, by trying, its own.
 
-use super::{Finding, State, finding};
+use super::finding::{Finding, Mark, finding};
 use crate::address::{Address, decoded};
 use crate::session::Session;
 use anyhow::{Context, Result};
@@ -76,14 +76,14 @@ pub(super) async fn findings(session: &Session) -> Result<Vec<Finding>> {
                 fleet.exchanges.join(", "),
                 fleet.vhost
             );
-            findings.push(finding("permissions", State::Warning, says));
+            findings.push(finding("permissions", Mark::Warning, says));
         }
         Some(management) => match ask(management.0.expose_secret(), &fleet.vhost).await {
             Ok((permissions, users)) => findings.extend(judge(&fleet, &permissions, &users)),
             Err(error) => {
                 let says =
                     format!("RabbitMQ's management interface: {error:#} (BURSAR_RABBITMQ_MANAGEMENT_URL)");
-                findings.push(finding("permissions", State::Warning, says));
+                findings.push(finding("permissions", Mark::Warning, says));
             }
         },
     }
@@ -97,14 +97,14 @@ fn own_user(session: &Session, fleet: &Fleet) -> Vec<Finding> {
     if user == "guest" {
         let says = "the fleet is RabbitMQ's default user `guest`, an administrator with a known password: give it a user of its own, \
                     and delete `guest`";
-        findings.push(finding("permissions", State::Warning, says));
+        findings.push(finding("permissions", Mark::Warning, says));
     }
     if session.config.publishers.iter().any(|publisher| publisher.user == *user) {
         let says = format!(
             "{user} is the fleet's user and a publisher of the configuration: what publishes has the fleet's rights to write \
              everywhere. Give each publisher a user of its own"
         );
-        findings.push(finding("permissions", State::Warning, says));
+        findings.push(finding("permissions", Mark::Warning, says));
     }
     findings
 }
@@ -141,11 +141,11 @@ fn judge(fleet: &Fleet, permissions: &[Permission], users: &[User]) -> Vec<Findi
         let says = format!(
             "{user}, the fleet's user, is an administrator: `rabbitmqctl set_user_tags {user}` takes that from it"
         );
-        findings.push(finding("permissions", State::Warning, says));
+        findings.push(finding("permissions", Mark::Warning, says));
     }
     if findings.is_empty() {
         let says = "nobody but the fleet may write where only the fleet may, nor touch its queues";
-        findings.push(finding("permissions", State::Ok, says));
+        findings.push(finding("permissions", Mark::Ok, says));
     }
     findings
 }
@@ -176,7 +176,7 @@ fn too_wide(fleet: &Fleet, permission: &Permission) -> Option<Finding> {
         may.join("; "),
         fleet.vhost
     );
-    Some(finding("permissions", State::Warning, says))
+    Some(finding("permissions", Mark::Warning, says))
 }
 
 /// Those that a pattern of RabbitMQ's lets through: it may match anywhere in the name, and an empty one matches nothing. One that
@@ -220,11 +220,7 @@ mod tests {
         let permissions = [of("fleet", ".*", ".*", ".*"), of("gateway", configure, write, read)];
         let users = [User { name: "gateway".to_owned(), tags: json!(["administrator"]) }];
         let findings = judge(&fleet, &permissions, &users);
-        findings
-            .into_iter()
-            .filter(|finding| finding.state != State::Ok)
-            .map(|finding| finding.says)
-            .collect()
+        findings.into_iter().filter(|finding| finding.state != Mark::Ok).map(|finding| finding.says).collect()
     }
 
     #[track_caller]
