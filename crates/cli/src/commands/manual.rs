@@ -46,7 +46,10 @@ pub fn man(commands: Command, arguments: &Man, as_json: bool) -> Result<ExitCode
     write_pages(folder, &pages).with_context(|| format!("writing manual pages into {}", folder.display()))?;
     match as_json {
         true => crate::output::say_json(&json!({ "directory": folder, "pages": pages.len() }))?,
-        false => say(&format!("{} pages are in {}: `man -l {0}/bursar.1`", pages.len(), folder.display())),
+        false => {
+            let (count, folder) = (pages.len(), folder.display());
+            say(&format!("{count} pages are in {folder}: `man -l {folder}/bursar.1`"));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
