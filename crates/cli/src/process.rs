@@ -7,7 +7,7 @@ use std::fs;
 
 /// What the process takes now.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Taken {
+struct TakenOfMachine {
     cpu_seconds: f64,
     resident_bytes: f64,
     virtual_bytes: f64,
@@ -49,7 +49,7 @@ pub fn describe() {
     describe_gauge!("process_max_fds", "As many as it may open");
 }
 
-fn taken() -> Option<Taken> {
+fn taken() -> Option<TakenOfMachine> {
     let booted = fs::read_to_string("/proc/stat").ok()?;
     let booted = booted.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
     read(&fs::read_to_string("/proc/self/stat").ok()?, booted, clock_ticks_per_second(), page_size())
@@ -57,12 +57,12 @@ fn taken() -> Option<Taken> {
 
 /// proc(5): the name of the process stands in brackets and may hold any; the fields are counted from behind it.
 #[expect(clippy::float_arithmetic, reason = "seconds and bytes, never money")]
-fn read(stat: &str, booted: u64, ticks: u64, page: usize) -> Option<Taken> {
+fn read(stat: &str, booted: u64, ticks: u64, page: usize) -> Option<TakenOfMachine> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     // The first behind the name is field 3.
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok().map(|value| value as f64);
     let seconds = |value: f64| value / ticks as f64;
-    Some(Taken {
+    Some(TakenOfMachine {
         cpu_seconds: seconds(field(14)? + field(15)?),
         resident_bytes: field(24)? * page as f64,
         virtual_bytes: field(23)?,
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn the_fields_are_counted_from_behind_the_name() {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194304 9 0 0 0 250 50 0 0 20 0 12 0 4200 104857600 300 18446744073709551615 1 1";
-        let expect = Taken {
+        let expect = TakenOfMachine {
             cpu_seconds: 3.0,
             resident_bytes: 1_228_800.0,
             virtual_bytes: 104_857_600.0,

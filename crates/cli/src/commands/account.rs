@@ -23,7 +23,7 @@ pub enum AccountCommand {
     /// An account's balances, standing, lots and payments
     Show {
         #[command(flatten)]
-        whose: Whose,
+        whose: WhoseAccount,
         /// As it was at a moment, computed from the journal: 2026-11-20T10:00:00Z
         #[arg(long, value_name = "TIME", value_parser = said_moment)]
         as_of: Option<OffsetDateTime>,
@@ -31,7 +31,7 @@ pub enum AccountCommand {
     /// An account's journal: each transaction with the balances after it
     Statement {
         #[command(flatten)]
-        whose: Whose,
+        whose: WhoseAccount,
         /// Nothing after this moment: 2026-11-20T10:00:00Z
         #[arg(long, value_name = "TIME", value_parser = said_moment)]
         as_of: Option<OffsetDateTime>,
@@ -63,7 +63,7 @@ pub enum AccountCommand {
 /// An account by its id, or by the e-mail address that is linked to it.
 #[derive(Args)]
 #[group(required = true, multiple = false)]
-pub struct Whose {
+pub struct WhoseAccount {
     /// The platform's own id of the account
     account: Option<AccountId>,
     /// An e-mail address that is linked to it
@@ -75,7 +75,7 @@ fn address_argument(text: &str) -> Result<CustomerId, String> {
     CustomerId::of_email(text).ok_or_else(|| format!("expected an e-mail address, got {text:?}"))
 }
 
-impl Whose {
+impl WhoseAccount {
     async fn account(&self, session: &Session) -> Result<AccountId> {
         let accounts = match (&self.account, &self.email) {
             (Some(account), _) => vec![account.clone()],

@@ -77,7 +77,7 @@ enum Command {
         grant_to: Option<String>,
     },
     /// Print the broker's exchanges, queues and bindings, or compare the broker with them
-    Topology(topology::Arguments),
+    Topology(topology::TopologyArguments),
     /// Watch real payloads become credits, be refunded, be repeated, and be told to a subscriber
     Demo {
         /// Leave the fleet running afterwards, until Ctrl-C
@@ -85,7 +85,7 @@ enum Command {
         keep: bool,
     },
     /// Sign a payload as the processor would and post it to the front door
-    Send(send::Arguments),
+    Send(send::SendArguments),
     /// Accounts: balances, lots, statement; adjust credits, link customers
     #[command(subcommand)]
     Account(account::AccountCommand),
@@ -93,7 +93,7 @@ enum Command {
     #[command(subcommand)]
     Payment(payment::PaymentCommand),
     /// Give an account credits for no money
-    Grant(grant::Arguments),
+    Grant(grant::GrantArguments),
     /// Facts: what was stated, what became of it, and what it caused
     #[command(subcommand)]
     Fact(fact::FactCommand),
@@ -113,14 +113,14 @@ enum Command {
     #[command(subcommand)]
     Dlq(dlq::DlqCommand),
     /// Measure throughput, latency and memory, and the machine's own ceilings beside them
-    Bench(bench::Arguments),
+    Bench(bench::BenchArguments),
     /// Check that everything the fleet needs is there
     Doctor,
     /// The effective configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
     /// Make a bearer token for the HTTP interface, and the line that configures it
-    Token(token::Arguments),
+    Token(token::TokenArguments),
     /// Print what a shell needs to complete commands and options
     #[command(after_help = manual::COMPLETIONS_HELP)]
     Completions(manual::Completions),

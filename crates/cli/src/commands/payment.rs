@@ -1,6 +1,6 @@
 //! `payment`: what is known of a payment, and the list of those that gave no credits yet.
 
-use super::payment_acts::{self, Deliver, Move, Value};
+use super::payment_acts::{self, Deliver, Move, ValueMovement};
 use super::payment_state::state_text;
 use super::{restate, undelivered};
 use crate::output::journal::journal;
@@ -49,9 +49,9 @@ pub enum PaymentCommand {
     Undelivered(undelivered::UndeliveredCommand),
     /// Read payments that were settled by what was understood before as they are read today, and post the difference
     #[command(after_help = restate::HELP)]
-    Restate(restate::Arguments),
+    Restate(restate::RestateArguments),
     /// State what a movement in another currency amounts to in the payment's own
-    Value(Value),
+    Value(ValueMovement),
 }
 
 fn state_argument(text: &str) -> Result<PaymentState, String> {

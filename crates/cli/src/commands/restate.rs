@@ -23,7 +23,7 @@ What is found is what `bursar ledger rebuild --compare` names as read differentl
 const DEED: Deed = Deed { done: "restated", step: "payments restated" };
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct RestateArguments {
     /// Only these; without any, all that are read differently today
     payments: Vec<PaymentId>,
     /// Also those that were granted by a rate which today applies to purchases of credits alone: by the catalog of the day
@@ -40,7 +40,7 @@ pub struct Arguments {
     bulk: Bulk,
 }
 
-pub async fn run(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
+pub async fn run(session: &Session, arguments: &RestateArguments) -> Result<ExitCode> {
     let found = find(session, arguments).await?;
     let Some(reason) = arguments.reason.as_ref().filter(|_| !arguments.plan) else {
         return plan(session, &found);
@@ -62,7 +62,7 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// Those that are meant, of all that are read differently today, by name.
-async fn find(session: &Session, arguments: &Arguments) -> Result<Vec<Restatable>> {
+async fn find(session: &Session, arguments: &RestateArguments) -> Result<Vec<Restatable>> {
     let (today, line) = (session.config.rules()?, ProgressLine::new());
     let (mut place, mut found) = (Place::default(), Vec::new());
     let mut connection = read::snapshot(&session.pool).await?;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct SendArguments {
     /// paddle, stripe or generic
     #[arg(value_parser = processor)]
     processor: &'static Processor,
@@ -31,7 +31,7 @@ pub struct Arguments {
     to: Option<String>,
 }
 
-pub async fn send(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
+pub async fn send(session: &Session, arguments: &SendArguments) -> Result<ExitCode> {
     let processor = arguments.processor;
     let body = read(&arguments.file)?;
     let secret = secret(session, processor, arguments.secret.as_deref())?;

@@ -9,7 +9,7 @@ use serde_json::json;
 use std::process::ExitCode;
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct TokenArguments {
     /// Whose it is; shown in logs
     name: String,
     /// facts, accounts:read, refunds:request
@@ -20,7 +20,7 @@ pub struct Arguments {
     sources: Vec<String>,
 }
 
-pub fn make(arguments: &Arguments, json: bool) -> Result<ExitCode> {
+pub fn make(arguments: &TokenArguments, json: bool) -> Result<ExitCode> {
     let mut random = [0u8; 32];
     rand::rng().fill_bytes(&mut random);
     let token = format!("bsr_{}", random.iter().map(|byte| format!("{byte:02x}")).collect::<String>());

@@ -35,7 +35,7 @@ pub enum LedgerCommand {
     Expire,
     /// A month from its opening to its closing, in credits and in money
     #[command(after_help = roll_forward::HELP)]
-    RollForward(roll_forward::Arguments),
+    RollForward(roll_forward::RollForwardArguments),
     /// What operators did, the latest first: when, who, what, why, and what became of it
     Acts {
         /// Only acts about this account, or about a payment that is now its

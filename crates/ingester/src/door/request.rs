@@ -32,7 +32,7 @@ pub fn with_request_ids(door: &'static str, routes: Router) -> Router {
         .layer(CatchPanicLayer::custom(Panicked { door }))
         .layer(middleware::from_fn(with_its_id))
         .layer(PropagateRequestIdLayer::new(header()))
-        .layer(SetRequestIdLayer::new(header(), Named))
+        .layer(SetRequestIdLayer::new(header(), FreshId))
         .layer(middleware::map_request(without_odd_id))
 }
 
@@ -52,9 +52,9 @@ async fn without_odd_id(mut request: Request) -> Request {
 
 /// Makes the id of a request that brought none.
 #[derive(Clone, Copy)]
-struct Named;
+struct FreshId;
 
-impl MakeRequestId for Named {
+impl MakeRequestId for FreshId {
     fn make_request_id<B>(&mut self, _: &axum::http::Request<B>) -> Option<RequestId> {
         let id = Uuid::now_v7().simple().to_string();
         HeaderValue::from_str(&id).ok().map(RequestId::new)

@@ -29,21 +29,21 @@ use tokio::time::Instant;
 
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub struct Arguments {
+pub struct BenchArguments {
     #[command(subcommand)]
-    part: Option<Part>,
+    part: Option<BenchPart>,
     #[command(flatten)]
     whole: Whole,
 }
 
 #[derive(Subcommand)]
-enum Part {
+enum BenchPart {
     /// The ledger alone: its database part, then draining a backlog; over many accounts, few, and one
-    Ledger(ledger::Arguments),
+    Ledger(ledger::LedgerArguments),
     /// Verify and rebuild over long journals: time, and memory that stays flat
-    Proof(proof::Arguments),
+    Proof(proof::ProofArguments),
     /// Dead letters by the hundred thousand: recording them, asking for them, replaying them
-    DeadLetters(letters::Arguments),
+    DeadLetters(letters::LettersArguments),
 }
 
 #[derive(Args)]
@@ -69,7 +69,7 @@ struct Whole {
 }
 
 #[derive(Serialize)]
-struct Report {
+struct BenchReport {
     events: usize,
     events_per_second: f64,
     latency_ms: Latency,
@@ -94,14 +94,14 @@ struct WorkerReport {
     statements_per_batch: f64,
 }
 
-pub async fn run(session: Session, arguments: Arguments) -> Result<ExitCode> {
+pub async fn run(session: Session, arguments: BenchArguments) -> Result<ExitCode> {
     if cfg!(debug_assertions) && !session.json {
         say("This is a debug build: for figures, build with --release.");
     }
     let arguments = match arguments.part {
-        Some(Part::Ledger(arguments)) => return ledger::run(session, arguments).await,
-        Some(Part::Proof(arguments)) => return proof::run(session, arguments).await,
-        Some(Part::DeadLetters(arguments)) => return letters::run(session, arguments).await,
+        Some(BenchPart::Ledger(arguments)) => return ledger::run(session, arguments).await,
+        Some(BenchPart::Proof(arguments)) => return proof::run(session, arguments).await,
+        Some(BenchPart::DeadLetters(arguments)) => return letters::run(session, arguments).await,
         None => arguments.whole,
     };
     let scratch = Scratch::make("bench", load::config(&session.config)).await?;
@@ -116,7 +116,7 @@ pub async fn run(session: Session, arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn measure(session: &Session, arguments: &Whole) -> Result<Report> {
+async fn measure(session: &Session, arguments: &Whole) -> Result<BenchReport> {
     let mut fleet = FleetProcess::start(session, arguments.split).await?;
     let measured = measure_fleet(session, arguments, &mut fleet).await;
     fleet.stop().await?;
@@ -127,7 +127,7 @@ async fn measure(session: &Session, arguments: &Whole) -> Result<Report> {
         database_events_per_second: ceiling::database(session, arguments.accounts).await?,
     };
     let lowest = ceilings.broker_events_per_second.min(ceilings.database_events_per_second);
-    Ok(Report {
+    Ok(BenchReport {
         events: arguments.events,
         events_per_second: round(throughput.per_second),
         latency_ms: latency,
@@ -195,7 +195,7 @@ fn worker_report(worker: &str, before: &Counters, after: &Counters, seconds: f64
     }
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &BenchReport) -> String {
     let workers = report.workers.iter().map(|(name, worker)| {
         format!(
             "  {name:<9} {:>9.1} facts/s, {:>6.1} facts and {:.1} statements a batch",

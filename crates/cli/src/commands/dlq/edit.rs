@@ -3,7 +3,7 @@
 //! Only facts can be edited. A delivery as it came is signed, and nobody but its processor can change what it says.
 
 use super::agreed::refused;
-use super::document::{self, Change};
+use super::document::{self, FieldChange};
 use super::locks::{self, Lock};
 use crate::commands::act::{By, reason};
 use crate::commands::bulk::{Consent, agreed_where_asked};
@@ -218,7 +218,7 @@ fn without_raw_body(mut fact: Value) -> Value {
 struct Edited {
     fact: Value,
     kind: FactKind,
-    diff: Vec<Change>,
+    diff: Vec<FieldChange>,
     /// What was signed is not what it says any more.
     loses_raw_body: bool,
 }
@@ -243,7 +243,7 @@ impl Edited {
     }
 
     /// The locks that a change needs open. Another type gives everything another meaning, and so does another body.
-    fn locks(&self, change: &Change) -> BTreeSet<Lock> {
+    fn locks(&self, change: &FieldChange) -> BTreeSet<Lock> {
         match change.path.as_str() {
             "" | "type" => BTreeSet::from([Lock::Identity, Lock::Money]),
             path => locks::lock(self.kind, path).into_iter().collect(),
@@ -276,7 +276,7 @@ impl Edited {
     }
 
     fn act(&self, arguments: &Arguments, by: String, agreed_by: Option<String>) -> Result<Edit> {
-        let audited: Vec<Change> = self.diff.iter().map(|change| self.without_persons(change)).collect();
+        let audited: Vec<FieldChange> = self.diff.iter().map(|change| self.without_persons(change)).collect();
         Ok(Edit {
             letter: arguments.letter,
             by,
@@ -289,7 +289,7 @@ impl Edited {
     }
 
     /// A change as it may be kept for good.
-    fn without_persons(&self, change: &Change) -> Change {
+    fn without_persons(&self, change: &FieldChange) -> FieldChange {
         if !locks::may_name_a_person(self.kind, &change.path) {
             return change.clone();
         }
@@ -297,7 +297,7 @@ impl Edited {
             Value::Null => Value::Null,
             value => format!("({} bytes)", value.to_string().len()).into(),
         };
-        Change { path: change.path.clone(), from: hidden(&change.from), to: hidden(&change.to) }
+        FieldChange { path: change.path.clone(), from: hidden(&change.from), to: hidden(&change.to) }
     }
 
     fn text(&self) -> String {
@@ -339,8 +339,8 @@ fn tell(session: &Session, edited: &Edited, edit: &Edit, new: Uuid) -> Result<Ex
 /// The difference that is kept with a letter, as people read it.
 pub fn changes(diff: Option<&Value>) -> Vec<String> {
     let Some(diff) = diff else { return Vec::new() };
-    match serde_json::from_value::<Vec<Change>>(diff.clone()) {
-        Ok(changes) => changes.iter().map(Change::to_string).collect(),
+    match serde_json::from_value::<Vec<FieldChange>>(diff.clone()) {
+        Ok(changes) => changes.iter().map(FieldChange::to_string).collect(),
         Err(_) => vec![diff.to_string()],
     }
 }

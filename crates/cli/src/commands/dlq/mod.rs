@@ -60,7 +60,7 @@ pub enum DlqCommand {
     Plan(plan::Arguments),
     /// Put messages back into the queues they came from, the oldest first
     #[command(after_help = replay::HELP)]
-    Replay(replay::Arguments),
+    Replay(replay::ReplayArguments),
     /// Replays and how far they are, the latest first
     Replays {
         /// Only this one
@@ -139,7 +139,7 @@ pub enum DlqCommand {
     },
     /// Take dead letters straight out of the queue, for the day Postgres is what is down
     #[command(after_help = direct::HELP)]
-    Drain(direct::Arguments),
+    Drain(direct::DrainArguments),
     /// Give what `drain --to` wrote back to the queue of dead letters
     Import {
         /// A file that `drain --to` wrote

@@ -28,7 +28,7 @@ The messages go back with their identity, as they first came; attempts are count
 const LOOK: Duration = Duration::from_millis(100);
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct ReplayArguments {
     #[command(flatten)]
     which: Chosen,
     #[command(flatten)]
@@ -41,7 +41,7 @@ pub struct Arguments {
     detach: bool,
 }
 
-pub async fn start(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
+pub async fn start(session: &Session, arguments: &ReplayArguments) -> Result<ExitCode> {
     let (filter, bulk) = (arguments.which.filter(), &arguments.bulk);
     let by = bulk.agreement.by()?;
     if let Some(letter) = without_queue(session, &filter).await? {

@@ -23,7 +23,7 @@ use uuid::Uuid;
 const DIGITS_SHOWN: usize = 160;
 
 /// What the gate and the ledger already have of a letter's fact.
-struct Known {
+struct KnownOfLetter {
     fact: Option<FactView>,
     account: Option<AccountView>,
 }
@@ -47,7 +47,7 @@ pub async fn show(session: &Session, letter: Uuid) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn known(session: &Session, view: &LetterView) -> Result<Known> {
+async fn known(session: &Session, view: &LetterView) -> Result<KnownOfLetter> {
     let cause = view.line.fact.as_deref().and_then(|fact| fact.rsplit_once('/'));
     let fact = match cause {
         Some((source, id)) => {
@@ -60,10 +60,10 @@ async fn known(session: &Session, view: &LetterView) -> Result<Known> {
         Some(account) => books::account(&session.pool, &account).await?,
         None => None,
     };
-    Ok(Known { fact, account })
+    Ok(KnownOfLetter { fact, account })
 }
 
-fn text(view: &LetterView, known: &Known) -> String {
+fn text(view: &LetterView, known: &KnownOfLetter) -> String {
     let mut parts =
         vec![Style::Bold.paint(&format!("{}  {}", view.line.letter, view.line.state)), summary(view)];
     parts.push(format!("\n{}\n{}", Style::Bold.paint("Why"), on_a_line(&view.line.reason)));
@@ -204,7 +204,7 @@ fn document(view: &LetterView) -> Result<Value> {
     Ok(document)
 }
 
-fn knowledge(known: &Known) -> String {
+fn knowledge(known: &KnownOfLetter) -> String {
     let fact = match &known.fact {
         None => "The fact was not admitted: the gate has none under its identity.".to_owned(),
         Some(fact) => {

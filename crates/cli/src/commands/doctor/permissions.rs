@@ -38,7 +38,7 @@ struct User {
 }
 
 /// The fleet, as permissions speak of it.
-struct Fleet {
+struct FleetNames {
     user: String,
     vhost: String,
     /// Exchanges that nobody else may write to.
@@ -48,7 +48,7 @@ struct Fleet {
     doors: [String; 2],
 }
 
-impl Fleet {
+impl FleetNames {
     fn of(address: &Address, namespace: &Namespace, topology: &Topology) -> Self {
         let doors = [exchange::INBOUND, exchange::RAW].map(|name| namespace.name(name));
         let exchanges = topology.exchanges.iter().map(|exchange| exchange.name.clone());
@@ -65,7 +65,7 @@ impl Fleet {
 pub(super) async fn findings(session: &Session) -> Result<Vec<Finding>> {
     let addresses = Address::each(session.config.amqp_url.0.expose_secret());
     let Some(address) = addresses.first() else { return Ok(Vec::new()) };
-    let fleet = Fleet::of(address, &session.namespace()?, &session.topology()?);
+    let fleet = FleetNames::of(address, &session.namespace()?, &session.topology()?);
     let mut findings = own_user(session, &fleet);
     match &session.config.rabbitmq_management_url {
         None => {
@@ -91,7 +91,7 @@ pub(super) async fn findings(session: &Session) -> Result<Vec<Finding>> {
 }
 
 /// What can be told without asking anybody.
-fn own_user(session: &Session, fleet: &Fleet) -> Vec<Finding> {
+fn own_user(session: &Session, fleet: &FleetNames) -> Vec<Finding> {
     let mut findings = Vec::new();
     let user = &fleet.user;
     if user == "guest" {
@@ -131,7 +131,7 @@ async fn read<T: DeserializeOwned>(answer: reqwest::Response) -> Result<T> {
     answer.json().await.context("reading the answer")
 }
 
-fn judge(fleet: &Fleet, permissions: &[Permission], users: &[User]) -> Vec<Finding> {
+fn judge(fleet: &FleetNames, permissions: &[Permission], users: &[User]) -> Vec<Finding> {
     let others = permissions.iter().filter(|permission| permission.user != fleet.user);
     let mut findings: Vec<Finding> = others.filter_map(|permission| too_wide(fleet, permission)).collect();
     let is_administrator =
@@ -151,7 +151,7 @@ fn judge(fleet: &Fleet, permissions: &[Permission], users: &[User]) -> Vec<Findi
 }
 
 /// What another user may do that only the fleet should.
-fn too_wide(fleet: &Fleet, permission: &Permission) -> Option<Finding> {
+fn too_wide(fleet: &FleetNames, permission: &Permission) -> Option<Finding> {
     let Permission { user, configure, write, read } = permission;
     let exchanges = || fleet.exchanges.iter().map(String::as_str);
     let queues = || fleet.queues.iter().map(String::as_str);
@@ -216,7 +216,7 @@ mod tests {
         };
         let address = Address::each("amqp://fleet:hush@mq").remove(0);
         let namespace = Namespace::new("bursar").unwrap();
-        let fleet = Fleet::of(&address, &namespace, &Topology::new(&namespace));
+        let fleet = FleetNames::of(&address, &namespace, &Topology::new(&namespace));
         let permissions = [of("fleet", ".*", ".*", ".*"), of("gateway", configure, write, read)];
         let users = [User { name: "gateway".to_owned(), tags: json!(["administrator"]) }];
         let findings = judge(&fleet, &permissions, &users);

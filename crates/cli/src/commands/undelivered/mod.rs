@@ -26,7 +26,7 @@ pub enum UndeliveredCommand {
         limit: u64,
     },
     /// What delivering them would change, by the fleet's own code in a transaction that is rolled back; writes nothing
-    Plan(plan::Arguments),
+    Plan(plan::PlanUndelivered),
     /// Deliver those that today's configuration knows the worth of, the oldest first; safe to repeat
     #[command(after_help = deliver::HELP)]
     Deliver(deliver::Arguments),

@@ -14,7 +14,7 @@ use serde_json::json;
 use std::process::ExitCode;
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct PlanUndelivered {
     #[command(flatten)]
     which: WhichUndelivered,
     /// So many at most, the oldest
@@ -25,7 +25,7 @@ pub struct Arguments {
     details: bool,
 }
 
-pub async fn plan(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
+pub async fn plan(session: &Session, arguments: &PlanUndelivered) -> Result<ExitCode> {
     let payments = deliverable(session, &arguments.which, usize::MAX).await?;
     let exchange = session.namespace()?.name(exchange::VERIFIED);
     let message = |payment: &PaymentId| {

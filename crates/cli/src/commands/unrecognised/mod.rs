@@ -28,7 +28,7 @@ pub enum UnrecognisedCommand {
     },
     /// What a replay would change, by the fleet's own code in a transaction that is rolled back; writes nothing
     #[command(after_help = plan::HELP)]
-    Plan(plan::Arguments),
+    Plan(plan::PlanUnrecognised),
     /// Hand what today's code understands through the front door again, the oldest first; safe to repeat
     #[command(after_help = replay::HELP)]
     Replay(replay::Arguments),

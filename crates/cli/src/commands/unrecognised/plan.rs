@@ -18,7 +18,7 @@ pub const HELP: &str = "\
 The facts are decided one after the other, the oldest delivery first, by the workers of this binary with this command's configuration: what they post, tell and publish is shown, then everything is rolled back. The live fleet waits for the rows a plan holds, at most for some seconds. Exit status 1 if one of them would fail.";
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct PlanUnrecognised {
     #[command(flatten)]
     which: WhichUnrecognised,
     /// So many facts at most, those of the oldest deliveries
@@ -29,7 +29,7 @@ pub struct Arguments {
     details: bool,
 }
 
-pub async fn plan(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
+pub async fn plan(session: &Session, arguments: &PlanUnrecognised) -> Result<ExitCode> {
     let wanted = to_be_planned(session, &arguments.which, arguments.max as usize).await?;
     let plan = plan::plan(session, &wanted.messages).await?;
     let fails = plan.messages.iter().any(|message| message.verdict == Verdict::WouldFail);
