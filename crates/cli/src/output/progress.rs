@@ -25,7 +25,7 @@ impl ProgressLine {
     pub fn show(&self, step: &str, done: i64, of: i64) {
         let (done, of) = (count(done), count(of));
         if self.enters(step, Some(of)) {
-            self.bar.set_style(style("{msg}: {pos} of {len} {wide_bar:.dim} {eta}"));
+            self.bar.set_style(style("{wide_msg} {pos} of {len} {bar:16} {eta:>4}"));
         }
         self.bar.set_length(of);
         self.bar.set_position(done);
@@ -34,7 +34,7 @@ impl ProgressLine {
     /// How many there are so far, where nobody knows how many there will be.
     pub fn count(&self, step: &str, so_far: i64) {
         if self.enters(step, None) {
-            self.bar.set_style(style("{msg}: {pos} {spinner}"));
+            self.bar.set_style(style("{wide_msg} {pos} {spinner}"));
         }
         self.bar.set_position(count(so_far));
     }
