@@ -151,7 +151,7 @@ fn a_process_tells_what_it_takes_of_the_machine() {
 fn a_request_is_known_by_its_id_in_the_answer_and_in_the_log() {
     run(async |site| {
         let configuration = Configuration::new("live");
-        let settings = settings(&configuration).with("BURSAR_LOG_FORMAT", "json");
+        let settings = settings(&configuration).with("BURSAR_LOG", "info").with("BURSAR_LOG_FORMAT", "json");
         let (bursar, heard) = Bursar::start_heard(&site, &settings, &["up"]).await;
         let client = reqwest::Client::new();
         let forged = client

@@ -579,8 +579,8 @@ fn a_gateways_delivery_is_verified_against_the_time_at_which_it_arrived() {
 fn a_handler_that_panics_is_answered_and_the_door_lives() {
     run(async |_site| {
         let panics = || async {
-            let none: Option<&str> = None;
-            none.expect("a bug").to_owned()
+            let reasons: [&str; 0] = [];
+            reasons[reasons.len()].to_owned()
         };
         let routes = axum::Router::new()
             .route("/panics", axum::routing::get(panics))
