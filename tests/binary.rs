@@ -119,6 +119,82 @@ fn up_takes_a_webhook_to_the_balance_and_drains_when_it_is_told_to() {
     });
 }
 
+/// The value of a metric without labels.
+fn value(metrics: &str, name: &str) -> Option<f64> {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    line.trim().parse().ok()
+}
+
+#[test]
+fn a_process_tells_what_it_takes_of_the_machine() {
+    run(async |site| {
+        let configuration = Configuration::new("live");
+        let bursar = Bursar::start(&site, &settings(&configuration), &["up"]).await;
+        let answer = reqwest::get(bursar.addresses.admin("/metrics")).await.unwrap();
+        let metrics = answer.text().await.unwrap();
+        for (name, least) in [
+            ("process_cpu_seconds_total", 0.0),
+            ("process_resident_memory_bytes", 1_000_000.0),
+            ("process_virtual_memory_bytes", 1_000_000.0),
+            ("process_open_fds", 3.0),
+            ("process_max_fds", 3.0),
+            ("process_threads", 1.0),
+            ("process_start_time_seconds", 1_700_000_000.0),
+        ] {
+            assert!(value(&metrics, name).is_some_and(|value| value >= least), "{name}: {metrics}");
+        }
+        bursar.terminate().await;
+    });
+}
+
+#[test]
+fn a_request_is_known_by_its_id_in_the_answer_and_in_the_log() {
+    run(async |site| {
+        let configuration = Configuration::new("live");
+        let settings = settings(&configuration).with("BURSAR_LOG", "info").with("BURSAR_LOG_FORMAT", "json");
+        let (bursar, heard) = Bursar::start_heard(&site, &settings, &["up"]).await;
+        let client = reqwest::Client::new();
+        let forged = client
+            .post(bursar.addresses.http("/webhooks/paddle"))
+            .header("x-request-id", "req_of_a_proxy")
+            .header(
+                "paddle-signature",
+                format!("ts={};h1={}", OffsetDateTime::now_utc().unix_timestamp(), "0".repeat(64)),
+            )
+            .body(purchase());
+        let answer = forged.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(answer.headers()["x-request-id"], "req_of_a_proxy");
+        let problem: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        assert_eq!(problem["request_id"], "req_of_a_proxy");
+        let ready = client.get(bursar.addresses.admin("/readyz")).send().await.unwrap();
+        assert!(ready.headers().contains_key("x-request-id"), "the admin door's requests have ids, too");
+        bursar.terminate().await;
+        let log = heard.await.unwrap();
+        let line = log.lines().find(|line| line.contains("delivery not accepted"));
+        assert!(line.is_some_and(|line| line.contains("req_of_a_proxy")), "{log}");
+    });
+}
+
+#[test]
+fn what_shells_and_man_know_needs_neither_a_server_nor_a_configuration() {
+    run(async |site| {
+        let configuration = Configuration::new("live");
+        // No file stands there: whatever reads the configuration fails.
+        let settings = settings(&configuration).with("BURSAR_CONFIG", "/nonexistent/bursar.toml");
+        for command in [&["completions", "bash"][..], &["completions", "zsh"], &["man"]] {
+            let output = Bursar::run(&site, &settings, command).await;
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert!(output.status.success() && text.contains("dlq"), "{command:?}: {text}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let output = Bursar::run(&site, &settings, &["man", "--out", folder.path().to_str().unwrap()]).await;
+        assert!(output.status.success());
+        let page = std::fs::read_to_string(folder.path().join("bursar-dlq-list.1")).unwrap();
+        assert!(page.contains("Dead letters, the oldest first"), "{page}");
+    });
+}
+
 #[test]
 fn a_platforms_usage_is_taken_from_inbound_and_an_unknown_account_is_said_to_be_unknown() {
     run(async |site| {

@@ -581,3 +581,30 @@ fn a_gateways_delivery_is_verified_against_the_time_at_which_it_arrived() {
         assert_eq!(received, [now.unix_timestamp(), hours(48).unix_timestamp()]);
     });
 }
+
+#[test]
+fn a_handler_that_panics_is_answered_and_the_door_lives() {
+    run(async |_site| {
+        let panics = || async {
+            let reasons: [&str; 0] = [];
+            reasons[reasons.len()].to_owned()
+        };
+        let routes = axum::Router::new()
+            .route("/panics", axum::routing::get(panics))
+            .route("/lives", axum::routing::get("it does"));
+        let listener = ingester::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        let served = tokio::spawn(ingester::serve("test", listener, routes, Limits::default(), stop.clone()));
+        let client = reqwest::Client::new();
+        for _ in 0..3 {
+            let panics = client.get(format!("{url}/panics")).header("x-request-id", "req_1");
+            let problem = expects("a panic", panics, StatusCode::INTERNAL_SERVER_ERROR).await;
+            assert_eq!(problem["request_id"], "req_1");
+            let lives = client.get(format!("{url}/lives")).send().await.unwrap();
+            assert_eq!(lives.text().await.unwrap(), "it does");
+        }
+        stop.cancel();
+        served.await.unwrap();
+    });
+}

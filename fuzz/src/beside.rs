@@ -21,7 +21,7 @@ static PAYLOADS: LazyLock<Vec<(&'static str, Value)>> = LazyLock::new(|| {
     for processor in ["paddle", "stripe"] {
         let entries = std::fs::read_dir(folder.join(processor)).expect("the payloads stand there");
         let mut paths: Vec<_> = entries.map(|entry| entry.expect("readable").path()).collect();
-        paths.retain(|path| !path.to_string_lossy().ends_with(".facts.json"));
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
         paths.sort();
         for path in paths {
             let text = std::fs::read(path).expect("readable");

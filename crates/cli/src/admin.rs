@@ -1,6 +1,7 @@
 //! The admin address: live, ready, metrics.
 
 use crate::labels;
+use crate::process;
 use crate::workers;
 use axum::Router;
 use axum::extract::State;
@@ -92,6 +93,7 @@ async fn metrics(State(admin): State<Admin>) -> Response {
     }
     within(measure_queues(&admin)).await;
     within(measure_database(&admin)).await;
+    process::measure();
     admin.metrics.run_upkeep();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], admin.metrics.render()).into_response()
 }

@@ -1,7 +1,7 @@
 //! `bursar`: the binary. The only place with a main, the environment and signals; it wires the crates together.
 
 use clap::Parser;
-use fleet::{commands, observe, visible};
+use fleet::{commands, misuse, observe, visible};
 use std::process::ExitCode;
 
 /// Facts are many small texts: this allocator hands them out in half the time of the system's.
@@ -54,7 +54,7 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     use std::io::Write;
     // Where even stderr is gone there is nobody left to tell.
     drop(writeln!(std::io::stderr(), "bursar: {}", visible::printed(&indented(&told(error)))));
-    ExitCode::from(if error.is::<commands::Usage>() { 2 } else { 1 })
+    ExitCode::from(if error.is::<misuse::Misuse>() { 2 } else { 1 })
 }
 
 /// What an error quotes begins no line of its own: it cannot be taken for one of ours.

@@ -1,5 +1,6 @@
 //! Logs and metrics of the process.
 
+use crate::process;
 use anyhow::{Context, Result, bail};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::io::IsTerminal;
@@ -85,6 +86,7 @@ pub fn start_metrics() -> Result<PrometheusHandle> {
         .install_recorder()
         .context("installing the metrics recorder")?;
     describe();
+    process::describe();
     Ok(handle)
 }
 
@@ -92,6 +94,7 @@ fn describe() {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
     describe_counter!("bursar_received_total", "Deliveries over HTTP, by door and answer");
     describe_counter!("bursar_door_refused_total", "Callers that a door sent away, by door and why");
+    describe_counter!("bursar_door_panics_total", "Requests that ended by a panic, by door");
     describe_gauge!("bursar_door_connections", "Open connections, by door");
     describe_counter!(
         "bursar_facts_total",

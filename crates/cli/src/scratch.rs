@@ -1,7 +1,7 @@
 //! A database and a namespace of one's own, for commands that must not touch the deployment's: `demo` and `bench`.
 
-use crate::commands::warn;
 use crate::config::{Config, Masked};
+use crate::output::warn;
 use crate::session::Session;
 use anyhow::{Context, Result, anyhow};
 use db::{PgConnection, ServerUrl};

@@ -8,6 +8,7 @@ mod caller;
 mod connection;
 mod limits;
 mod refused;
+mod request;
 mod visit;
 mod visitors;
 
@@ -16,6 +17,7 @@ pub use limits::{BODY_MAX, Limits};
 pub use refused::{Why, count};
 
 use axum::Router;
+use connection::Answers;
 use refused::Turned;
 use std::io;
 use std::net::SocketAddr;
@@ -58,7 +60,10 @@ pub async fn serve(
     limits: Limits,
     stop: CancellationToken,
 ) {
-    let door = Door { routes, visitors: Visitors::new(name, limits), stop: stop.clone() };
+    metrics::counter!("bursar_door_panics_total", "door" => name).increment(0);
+    let crowded = request::with_request_ids(name, connection::crowded());
+    let routes = request::with_request_ids(name, routes);
+    let door = Door { routes, crowded, visitors: Visitors::new(name, limits), stop: stop.clone() };
     let mut connections = JoinSet::new();
     let mut told: Option<Instant> = None;
     loop {
@@ -99,6 +104,8 @@ fn note_panic(door: &'static str, ended: Result<(), JoinError>) {
 
 struct Door {
     routes: Router,
+    /// Answers whoever has too many requests in hand.
+    crowded: Router,
     visitors: Arc<Visitors>,
     stop: CancellationToken,
 }
@@ -107,7 +114,13 @@ impl Door {
     fn receive(&self, stream: TcpStream, peer: SocketAddr, connections: &mut JoinSet<()>) {
         match self.visitors.admit(peer.ip()) {
             Ok(guest) => {
-                connections.spawn(connection::attend(stream, guest, self.routes.clone(), self.stop.clone()));
+                let (routes, crowded) = (self.routes.clone(), self.crowded.clone());
+                connections.spawn(connection::attend(
+                    stream,
+                    guest,
+                    Answers { routes, crowded },
+                    self.stop.clone(),
+                ));
             }
             Err(why) => {
                 self.visitors.count(why);

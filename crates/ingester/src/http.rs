@@ -155,24 +155,42 @@ pub fn problem(status: StatusCode, detail: String) -> Response {
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
             problem_later(status, detail, Duration::from_secs(RETRY_AFTER_S))
         }
-        _ => document(status, &detail),
+        _ => document(Problem { status, detail }),
     }
 }
 
 pub(crate) fn problem_later(status: StatusCode, detail: String, wait: Duration) -> Response {
-    let mut answer = document(status, &detail);
+    let mut answer = document(Problem { status, detail });
     let seconds = HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
     answer.headers_mut().insert(header::RETRY_AFTER, seconds);
     answer
 }
 
-fn document(status: StatusCode, detail: &str) -> Response {
-    (status, [(header::CONTENT_TYPE, PROBLEM)], problem_text(status, detail)).into_response()
+fn document(problem: Problem) -> Response {
+    let kind = [(header::CONTENT_TYPE, PROBLEM)];
+    let mut answer = (problem.status, kind, problem.text(None)).into_response();
+    answer.extensions_mut().insert(problem);
+    answer
 }
 
-pub(crate) fn problem_text(status: StatusCode, detail: &str) -> String {
-    let title = status.canonical_reason().unwrap_or("Error");
-    json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail }).to_string()
+/// What is wrong. An answer carries it, so that its door can write the request's id into the document.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem {
+    pub status: StatusCode,
+    pub detail: String,
+}
+
+impl Problem {
+    pub fn text(&self, request_id: Option<&str>) -> String {
+        let title = self.status.canonical_reason().unwrap_or("Error");
+        let mut document = json!({
+            "type": "about:blank", "title": title, "status": self.status.as_u16(), "detail": self.detail
+        });
+        if let Some(id) = request_id {
+            document["request_id"] = id.into();
+        }
+        document.to_string()
+    }
 }
 
 fn answered(door: &'static str, answer: Result<usize, Response>) -> Response {

@@ -1,9 +1,12 @@
 //! `account forget` and `ledger erasures`: what people wrote about an account is erased, and who did it is known.
 
 use super::act::{By, reason};
-use super::{account::moment_argument, delivery, say, say_json};
+use super::delivery;
+use super::moment::said_moment;
+use crate::output::listing;
+use crate::output::table::{Column, Table, moment, or_none};
+use crate::output::{say, say_json};
 use crate::session::Session;
-use crate::table::{Column, Table, moment, or_none};
 use anyhow::Result;
 use clap::Args;
 use dead_letters::acts::{self, Erased, Whose};
@@ -26,7 +29,7 @@ pub struct Forget {
     /// The platform's own id of the account
     account: AccountId,
     /// Only what came before this moment (RFC 3339)
-    #[arg(long, value_name = "TIME", value_parser = moment_argument)]
+    #[arg(long, value_name = "TIME", value_parser = said_moment)]
     before: Option<OffsetDateTime>,
     /// Say how many facts it would reach, and erase nothing
     #[arg(long)]
@@ -86,12 +89,8 @@ fn tell(session: &Session, account: &AccountId, reached: Reached, letters: &Eras
 
 pub async fn list(session: &Session, limit: i64) -> Result<ExitCode> {
     let erasures = erasure::erasures(&session.pool, limit).await?;
-    match session.json {
-        true => say_json(&BTreeMap::from([("erasures", &erasures)]))?,
-        false if erasures.is_empty() => say("Nothing was erased."),
-        false => say(&table(&erasures).to_string()),
-    }
-    Ok(ExitCode::SUCCESS)
+    let document = BTreeMap::from([("erasures", &erasures)]);
+    listing::print(session.json, &document, &table(&erasures), "Nothing was erased.", None)
 }
 
 fn table(erasures: &[ErasureLine]) -> Table {

@@ -3,9 +3,10 @@
 //! An act that is repeated under its id has one effect: the gate admits it once. So whoever does not know whether an act
 //! went through repeats it with the same `--id`.
 
-use super::account::journal;
-use super::{Usage, say, say_json};
 use crate::config::duration;
+use crate::misuse::Misuse;
+use crate::output::journal::journal;
+use crate::output::{say, say_json};
 use crate::session::{CONFIRM_TIMEOUT, Session};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -45,7 +46,7 @@ impl By {
     pub fn name(&self) -> Result<String> {
         let user = || std::env::var("USER").ok().filter(|user| !user.trim().is_empty());
         self.by.clone().or_else(user).ok_or_else(|| {
-            Usage("expected who does it: say so with --by, for USER is not set".to_owned()).into()
+            Misuse("expected who does it: say so with --by, for USER is not set".to_owned()).into()
         })
     }
 }

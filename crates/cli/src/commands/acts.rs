@@ -1,8 +1,8 @@
 //! `ledger acts`: what operators did.
 
-use super::{say, say_json};
+use crate::output::listing;
+use crate::output::table::{Column, Style, Table, moment, or_none};
 use crate::session::Session;
-use crate::table::{Column, Style, Table, moment, or_none};
 use anyhow::Result;
 use ledger::read::{self, ActFilter, ActLine};
 use std::collections::BTreeMap;
@@ -10,16 +10,9 @@ use std::process::ExitCode;
 
 pub async fn list(session: &Session, filter: &ActFilter) -> Result<ExitCode> {
     let acts = read::acts(&session.pool, filter).await?;
-    if session.json {
-        say_json(&BTreeMap::from([("acts", &acts)]))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let table = table(&acts);
-    say(&if table.is_empty() { "No acts here.".to_owned() } else { table.to_string() });
-    if acts.len() as i64 == filter.limit {
-        say(&Style::Dim.paint(&format!("There may be more: --limit {}", (filter.limit * 10).min(10_000))));
-    }
-    Ok(ExitCode::SUCCESS)
+    let document = BTreeMap::from([("acts", &acts)]);
+    let below = listing::may_go_on(acts.len(), filter.limit);
+    listing::print(session.json, &document, &table(&acts), "No acts here.", below)
 }
 
 fn table(acts: &[ActLine]) -> Table {

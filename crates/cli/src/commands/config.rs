@@ -1,6 +1,6 @@
 //! `config show`: the effective configuration, secrets masked.
 
-use super::{say, say_json};
+use crate::output::{say, say_json};
 use crate::session::Session;
 use anyhow::Result;
 use clap::Subcommand;

@@ -1,7 +1,7 @@
 //! `delivery`: the stored body of a delivery, apart from its fact because it may name people.
 
 use super::act::{By, reason};
-use super::{say, say_json};
+use crate::output::{say, say_json};
 use crate::session::Session;
 use crate::visible;
 use anyhow::{Result, anyhow};

@@ -1,9 +1,10 @@
 //! `demo`: the story of the README on real payloads, told against a fleet of its own, each step with its result.
 
-use super::{events, say, say_json, send};
+use super::{events, send};
 use crate::config::{CatalogEntry, Config, Masked, TokenEntry};
 use crate::fleet::Fleet;
 use crate::observe;
+use crate::output::{say, say_json};
 use crate::scratch::Scratch;
 use crate::session::Session;
 use crate::subscriber::Subscriber;

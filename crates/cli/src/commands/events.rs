@@ -1,6 +1,6 @@
 //! `events tail`: events as they go out, from the stream.
 
-use super::say;
+use crate::output::say;
 use crate::session::Session;
 use crate::subscriber::{From, Subscriber};
 use crate::visible;

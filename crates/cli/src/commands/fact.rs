@@ -1,10 +1,11 @@
 //! `fact show`: a stored fact, and everything that it brought about.
 
-use super::account::{journal, section};
-use super::{delivery, events, say, say_json};
+use super::{delivery, events};
+use crate::output::journal::journal;
+use crate::output::listing::{pairs, section};
+use crate::output::table::{Style, moment, or_none};
+use crate::output::{say, say_json};
 use crate::session::Session;
-use crate::table::{Style, moment, or_none};
-use crate::visible::on_a_line;
 use anyhow::Result;
 use clap::Subcommand;
 use ledger::read::{self, FactView};
@@ -68,15 +69,10 @@ fn fact_text(view: &FactView) -> Result<String> {
     let said: serde_json::Value = serde_json::from_str(view.data.get())?;
     let mut parts = vec![
         Style::Bold.paint(&view.fact),
-        lines
-            .iter()
-            .map(|(name, value)| format!("  {name:<12}{}", on_a_line(value)))
-            .collect::<Vec<_>>()
-            .join("\n"),
+        pairs(&lines, 12),
         format!("\n{}\n{}", Style::Bold.paint("What it says"), serde_json::to_string_pretty(&said)?),
     ];
-    let count = view.transactions.len() as i64;
-    parts.extend(section("Journal", journal(&view.transactions), count));
+    parts.extend(section("Journal", &journal(&view.transactions)));
     if !view.events.is_empty() {
         let told: Vec<String> = view.events.iter().map(events::line).collect();
         parts.push(format!("\n{}\n{}", Style::Bold.paint("Events"), told.join("\n")));

@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct GrantArguments {
     account: AccountId,
     /// How many, for example 100 or 12.5
     #[arg(allow_negative_numbers = true, value_parser = credits)]
@@ -22,8 +22,8 @@ pub struct Arguments {
     /// Why; it stays in the journal's proof
     #[arg(long, value_parser = reason)]
     reason: String,
-    #[arg(long, value_enum, default_value_t = Kind::Promotional)]
-    kind: Kind,
+    #[arg(long, value_enum, default_value_t = GivenFor::Promotional)]
+    kind: GivenFor,
     /// When they expire: a duration such as 30d, or a time such as 2027-01-31T00:00:00Z
     #[arg(long)]
     expires: Option<String>,
@@ -32,19 +32,19 @@ pub struct Arguments {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Kind {
+enum GivenFor {
     Promotional,
     Goodwill,
 }
 
-pub async fn grant(session: &Session, arguments: Arguments) -> Result<ExitCode> {
+pub async fn grant(session: &Session, arguments: GrantArguments) -> Result<ExitCode> {
     let act = arguments.signed.begin(session, "grant").await?;
     let fact = Fact::Grant(Grant {
         account: arguments.account.clone(),
         credits: arguments.credits,
         kind: match arguments.kind {
-            Kind::Promotional => GrantKind::Promotional,
-            Kind::Goodwill => GrantKind::Goodwill,
+            GivenFor::Promotional => GrantKind::Promotional,
+            GivenFor::Goodwill => GrantKind::Goodwill,
         },
         reason: arguments.reason,
         expires_at: arguments.expires.as_deref().map(|text| moment(text, act.at)).transpose()?,

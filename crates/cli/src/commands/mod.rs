@@ -8,7 +8,6 @@ mod act;
 mod acts;
 mod bench;
 mod bulk;
-mod bulk_acts;
 mod config;
 mod delivery;
 mod demo;
@@ -17,8 +16,11 @@ mod doctor;
 mod events;
 mod fact;
 mod grant;
+mod manual;
+mod moment;
 mod payment;
 mod payment_acts;
+mod payment_state;
 mod rebuild;
 mod restate;
 mod roll_forward;
@@ -33,10 +35,9 @@ mod verify;
 use crate::config::Config;
 use crate::observe;
 use crate::session::Session;
-use crate::visible;
 use crate::workers::{self, Worker};
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Bursar keeps prepaid credits true: it turns the events of a payment processor into an exactly-once, double-entry
@@ -76,7 +77,7 @@ enum Command {
         grant_to: Option<String>,
     },
     /// Print the broker's exchanges, queues and bindings, or compare the broker with them
-    Topology(topology::Arguments),
+    Topology(topology::TopologyArguments),
     /// Watch real payloads become credits, be refunded, be repeated, and be told to a subscriber
     Demo {
         /// Leave the fleet running afterwards, until Ctrl-C
@@ -84,7 +85,7 @@ enum Command {
         keep: bool,
     },
     /// Sign a payload as the processor would and post it to the front door
-    Send(send::Arguments),
+    Send(send::SendArguments),
     /// Accounts: balances, lots, statement; adjust credits, link customers
     #[command(subcommand)]
     Account(account::AccountCommand),
@@ -92,7 +93,7 @@ enum Command {
     #[command(subcommand)]
     Payment(payment::PaymentCommand),
     /// Give an account credits for no money
-    Grant(grant::Arguments),
+    Grant(grant::GrantArguments),
     /// Facts: what was stated, what became of it, and what it caused
     #[command(subcommand)]
     Fact(fact::FactCommand),
@@ -112,21 +113,29 @@ enum Command {
     #[command(subcommand)]
     Dlq(dlq::DlqCommand),
     /// Measure throughput, latency and memory, and the machine's own ceilings beside them
-    Bench(bench::Arguments),
+    Bench(bench::BenchArguments),
     /// Check that everything the fleet needs is there
     Doctor,
     /// The effective configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
     /// Make a bearer token for the HTTP interface, and the line that configures it
-    Token(token::Arguments),
+    Token(token::TokenArguments),
+    /// Print what a shell needs to complete commands and options
+    #[command(after_help = manual::COMPLETIONS_HELP)]
+    Completions(manual::Completions),
+    /// Print the manual page, or write one for each command
+    Man(manual::Man),
 }
 
 pub async fn run(cli: Cli) -> Result<ExitCode> {
     let is_fleet = matches!(cli.command, Command::Up { .. } | Command::Run { .. });
     observe::start_logs(is_fleet)?;
-    if let Command::Token(arguments) = &cli.command {
-        return token::make(arguments, cli.json);
+    match &cli.command {
+        Command::Token(arguments) => return token::make(arguments, cli.json),
+        Command::Completions(arguments) => return manual::completions(Cli::command(), arguments),
+        Command::Man(arguments) => return manual::man(Cli::command(), arguments, cli.json),
+        _ => {}
     }
     let session = Session::new(Config::load()?, cli.json)?;
     let servers = match &cli.command {
@@ -165,7 +174,9 @@ impl Command {
             | Command::Bench(_)
             | Command::Doctor
             | Command::Config(_)
-            | Command::Token(_) => false,
+            | Command::Token(_)
+            | Command::Completions(_)
+            | Command::Man(_) => false,
         }
     }
 }
@@ -191,40 +202,8 @@ async fn carry_out(session: Session, command: Command) -> Result<ExitCode> {
         Command::Bench(arguments) => bench::run(session, arguments).await,
         Command::Doctor => doctor::examine(&session).await,
         Command::Config(command) => config::run(&session, &command),
-        Command::Token(_) => unreachable!("made above, before a configuration is needed"),
+        Command::Token(_) | Command::Completions(_) | Command::Man(_) => {
+            unreachable!("made above, before a configuration is needed")
+        }
     }
-}
-
-/// Writes to stdout, whatever is hidden in it visible; a reader that has gone away is a normal end.
-pub fn say(text: &str) {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    if writeln!(out, "{}", visible::printed(text)).and_then(|()| out.flush()).is_err() {
-        std::process::exit(0);
-    }
-}
-
-/// One JSON document on stdout.
-pub fn say_json(document: &impl serde::Serialize) -> Result<()> {
-    say(&visible::json(&serde_json::to_string_pretty(document)?));
-    Ok(())
-}
-
-/// The command line asks for what cannot be: exit status 2, as where it cannot be read.
-#[derive(Debug)]
-pub struct Usage(pub String);
-
-impl std::fmt::Display for Usage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Usage {}
-
-/// What somebody has to know beside the result, on stderr in either form.
-pub fn warn(text: &str) {
-    use std::io::Write;
-    // Where stderr is gone there is nobody left to tell.
-    drop(writeln!(std::io::stderr(), "bursar: {}", visible::printed(text)));
 }

@@ -1,18 +1,21 @@
 //! `payment`: what is known of a payment, and the list of those that gave no credits yet.
 
-use super::account::{journal, lots, section};
-use super::payment_acts::{self, Deliver, Move, Value};
-use super::{restate, say, say_json, undelivered};
+use super::payment_acts::{self, Deliver, Move, ValueMovement};
+use super::payment_state::state_text;
+use super::{restate, undelivered};
+use crate::output::journal::journal;
+use crate::output::listing::{self, section};
+use crate::output::lots::lots;
+use crate::output::table::{Column, Style, Table, moment, or_none};
+use crate::output::{say, say_json};
 use crate::session::Session;
-use crate::table::{Column, Style, Table, moment, or_none};
-use crate::visible::on_a_line;
 use anyhow::{Result, bail};
 use clap::Subcommand;
 use domain::fact::{HoldStatus, Item, MovedLine, MovementKind, MovementStatus, PaymentStatus};
 use domain::ledger::PaymentState;
 use domain::record::{Reading, Record};
 use domain::{AccountId, PaymentId};
-use ledger::read::{self, FactLine, PaymentFilter, PaymentLine, PaymentView, WhyUndelivered};
+use ledger::read::{self, FactLine, PaymentFilter, PaymentLine, PaymentView};
 use rust_decimal::Decimal;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -46,9 +49,9 @@ pub enum PaymentCommand {
     Undelivered(undelivered::UndeliveredCommand),
     /// Read payments that were settled by what was understood before as they are read today, and post the difference
     #[command(after_help = restate::HELP)]
-    Restate(restate::Arguments),
+    Restate(restate::RestateArguments),
     /// State what a movement in another currency amounts to in the payment's own
-    Value(Value),
+    Value(ValueMovement),
 }
 
 fn state_argument(text: &str) -> Result<PaymentState, String> {
@@ -90,20 +93,15 @@ pub async fn show(session: &Session, payment: &PaymentId) -> Result<ExitCode> {
 
 fn payment_text(asked: &PaymentId, view: &PaymentView) -> String {
     let mut parts = vec![heading(asked, view), summary(view)];
-    parts.extend(whole("What was said of it", descriptions(&view.record)));
-    parts.extend(whole("Lines", lines(&view.record)));
-    parts.extend(whole("Money back", movements(&view.record)));
-    parts.extend(whole("Holds", holds(&view.record)));
-    parts.extend(whole("Operators' words", words(&view.record)));
-    parts.extend(whole("Lots", lots(&view.lots)));
-    parts.extend(whole("Facts", facts(&view.facts)));
-    parts.extend(whole("Journal", journal(&view.transactions)));
+    parts.extend(section("What was said of it", &descriptions(&view.record)));
+    parts.extend(section("Lines", &lines(&view.record)));
+    parts.extend(section("Money back", &movements(&view.record)));
+    parts.extend(section("Holds", &holds(&view.record)));
+    parts.extend(section("Operators' words", &words(&view.record)));
+    parts.extend(section("Lots", &lots(&view.lots)));
+    parts.extend(section("Facts", &facts(&view.facts)));
+    parts.extend(section("Journal", &journal(&view.transactions)));
     parts.join("\n")
-}
-
-fn whole(title: &str, table: Table) -> Option<String> {
-    let total = table.len() as i64;
-    section(title, table, total)
 }
 
 fn heading(asked: &PaymentId, view: &PaymentView) -> String {
@@ -128,36 +126,7 @@ fn summary(view: &PaymentView) -> String {
         lines.push(("also known as", view.aliases.join(", ")));
     }
     lines.push(("first heard of", moment(line.created_at)));
-    lines
-        .iter()
-        .map(|(name, value)| format!("  {name:<16}{}", on_a_line(value)))
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-pub fn state_text(view: &PaymentView) -> String {
-    let state = &view.line.state;
-    match view.why_undelivered {
-        Some(why) => Style::Bad.paint(&format!("{state}: {}", what_is_missing(why))),
-        None if *state == PaymentState::Shell.as_str() => {
-            format!("{state}: no fact says yet that it was paid")
-        }
-        None => state.clone(),
-    }
-}
-
-fn what_is_missing(why: WhyUndelivered) -> &'static str {
-    match why {
-        WhyUndelivered::AccountUnknown => "nothing names its account, and its customer is linked to none",
-        WhyUndelivered::AccountContradicted => "its facts name different accounts",
-        WhyUndelivered::PriceUnknown => "neither the catalog nor a rate tells what it grants",
-        WhyUndelivered::NotAPurchaseOfCredits => {
-            "a rate would tell what it grants, but nothing says that credits were bought"
-        }
-        WhyUndelivered::AmountNoMultiple => {
-            "what it cost is no such multiple of what the catalog says one unit costs"
-        }
-    }
+    listing::pairs(&lines, 16)
 }
 
 fn descriptions(record: &Record) -> Table {
@@ -307,16 +276,9 @@ fn facts(facts: &[FactLine]) -> Table {
 
 pub async fn list(session: &Session, filter: &PaymentFilter) -> Result<ExitCode> {
     let payments = read::payments(&session.pool, filter).await?;
-    if session.json {
-        say_json(&BTreeMap::from([("payments", &payments)]))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let table = list_table(&payments);
-    say(&if table.is_empty() { "No payments here.".to_owned() } else { table.to_string() });
-    if payments.len() as i64 == filter.limit {
-        say(&Style::Dim.paint(&format!("There may be more: --limit {}", (filter.limit * 10).min(10_000))));
-    }
-    Ok(ExitCode::SUCCESS)
+    let document = BTreeMap::from([("payments", &payments)]);
+    let below = listing::may_go_on(payments.len(), filter.limit);
+    listing::print(session.json, &document, &list_table(&payments), "No payments here.", below)
 }
 
 fn list_table(payments: &[PaymentLine]) -> Table {

@@ -1,7 +1,7 @@
 //! `payment deliver`, `payment move` and `payment value`: an operator's word on a payment.
 
 use super::act::{About, Act, Signed, credits, reason};
-use super::payment::state_text;
+use super::payment_state::state_text;
 use crate::session::Session;
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -44,7 +44,7 @@ pub struct Move {
 }
 
 #[derive(Args)]
-pub struct Value {
+pub struct ValueMovement {
     /// The payment's id, or any other id of the same purchase: paddle:txn_01h8, stripe:pi_3M
     payment: PaymentId,
     /// The processor's id of the movement: adj_..., re_..., dp_...
@@ -112,8 +112,8 @@ async fn assign(session: &Session, act: Act, assignment: Assignment) -> Result<E
     done.show(session, About { account: holder.as_ref(), payment: Some(&after), failed }).await
 }
 
-pub async fn value(session: &Session, arguments: Value) -> Result<ExitCode> {
-    let Value { payment, movement, amount, currency, reason, signed } = arguments;
+pub async fn value(session: &Session, arguments: ValueMovement) -> Result<ExitCode> {
+    let ValueMovement { payment, movement, amount, currency, reason, signed } = arguments;
     let before = known(session, &payment).await?;
     if !before.record.movements.contains_key(&movement) {
         let there: Vec<&str> = before.record.movements.keys().map(String::as_str).collect();

@@ -1,15 +1,18 @@
 //! `ledger rebuild --compare`: what today's code would make of every stored fact.
 
-use super::verify::ProgressLine;
-use super::{restate, say, say_json};
+use super::restate;
+use crate::output::listing::and_more;
+use crate::output::progress::ProgressLine;
+use crate::output::table::{Column, Style, Table};
+use crate::output::{say, say_json};
 use crate::session::Session;
-use crate::table::{Column, Style, Table};
 use anyhow::{Result, bail};
 use ledger::rebuild::{Differences, Rebuilt, RestatablePayments, rebuild};
+use ledger::verify::Progress;
 use std::process::ExitCode;
 
 pub async fn compare(session: &Session, limit: i64) -> Result<ExitCode> {
-    let mut line = ProgressLine::new();
+    let line = ProgressLine::new();
     let rules = session.config.rules()?;
     // In a schema of its own, which the role that runs may not make.
     let owner = session.owner_pool()?;
@@ -18,7 +21,8 @@ pub async fn compare(session: &Session, limit: i64) -> Result<ExitCode> {
             "a rebuild makes room for itself in a schema of its own, which this role may not: name the tables' owner in BURSAR_MIGRATE_URL"
         );
     }
-    let rebuilt = rebuild(&owner, &rules, limit, &mut |progress| line.show(progress)).await;
+    let mut show = |at: Progress| line.show(at.rule, at.checked, at.of);
+    let rebuilt = rebuild(&owner, &rules, limit, &mut show).await;
     line.clear();
     let rebuilt = rebuilt?;
     match session.json {
@@ -67,10 +71,7 @@ fn text(rebuilt: &Rebuilt) -> String {
 }
 
 fn restatable(payments: &RestatablePayments) -> String {
-    let more = match payments.count - payments.first.len() as i64 {
-        0 => String::new(),
-        more => format!("\nand {more} more"),
-    };
+    let more = and_more(payments.count, payments.first.len());
     let title = format!("Payments that are read differently today: {}", payments.count);
     let hint = "They stand as they were understood when they were settled. `bursar payment restate` reads them anew.";
     format!("{}\n{}{more}\n{hint}", Style::Bold.paint(&title), restate::table(&payments.first))
@@ -82,10 +83,6 @@ fn listed(what: &str, differences: &Differences) -> String {
         let cells = vec![difference.subject.clone(), difference.recorded.clone(), difference.rebuilt.clone()];
         table.styled_row(Style::Plain, cells);
     }
-    let named = differences.first.len() as i64;
-    let more = match differences.count - named {
-        0 => String::new(),
-        more => format!("\nand {more} more"),
-    };
+    let more = and_more(differences.count, differences.first.len());
     format!("{}\n{table}{more}", Style::Bold.paint(&format!("{what}: {}", differences.count)))
 }

@@ -3,28 +3,27 @@
 //! that act's. Nothing is rewritten.
 
 use super::act::reason;
-use super::bulk::{Bulk, Consent};
-use super::bulk_acts::{self, NAMED_MAX, NOT_KNOWN, Outcomes, Tally};
-use super::verify::ProgressLine;
-use super::{say, say_json};
+use super::bulk::Bulk;
+use super::bulk::acts::{Deed, NOT_KNOWN, Outcomes, assignment};
+use crate::output::progress::ProgressLine;
+use crate::output::table::{Column, Style, Table};
+use crate::output::{say, say_json};
 use crate::session::Session;
-use crate::table::{Column, Style, Table};
 use anyhow::Result;
 use clap::Args;
-use domain::fact::{Assignment, AssignmentAct};
-use domain::{Cause, Envelope, Fact, PaymentId};
-use ledger::read::{self, OPERATOR, Place, Restatable};
-use ledger::verify::Progress;
+use domain::PaymentId;
+use domain::fact::AssignmentAct;
+use ledger::read::{self, Place, Restatable};
 use serde_json::json;
 use std::process::ExitCode;
-use time::OffsetDateTime;
-use uuid::Uuid;
 
 pub const HELP: &str = "\
 What is found is what `bursar ledger rebuild --compare` names as read differently today; those that were granted by a rate that applies no longer only with --todays-catalog. To leave such a payment what it granted, say so: `bursar payment deliver <payment> --credits <credits> --reason ...`. Exit status 1 if something failed or is not known within --wait, 2 if not what was expected was found.";
 
+const DEED: Deed = Deed { done: "restated", step: "payments restated" };
+
 #[derive(Args)]
-pub struct Arguments {
+pub struct RestateArguments {
     /// Only these; without any, all that are read differently today
     payments: Vec<PaymentId>,
     /// Also those that were granted by a rate which today applies to purchases of credits alone: by the catalog of the day
@@ -41,37 +40,30 @@ pub struct Arguments {
     bulk: Bulk,
 }
 
-pub async fn run(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
+pub async fn run(session: &Session, arguments: &RestateArguments) -> Result<ExitCode> {
     let found = find(session, arguments).await?;
     let Some(reason) = arguments.reason.as_ref().filter(|_| !arguments.plan) else {
         return plan(session, &found);
     };
     let (agreement, count) = (&arguments.bulk.agreement, found.len());
-    let now = agreement.of(count);
-    if count > 0 || agreement.is_expecting() {
-        let question = format!("Found {count} that are read differently today. Restate {now} of them?");
-        if let Consent::Refused(why) = agreement.consent(count, &question) {
-            match session.json {
-                true => say_json(&json!({ "found": count, "restated": 0, "error": why }))?,
-                false => say(&format!("Nothing was restated: {why}. Found {count}.")),
-            }
-            return Ok(ExitCode::from(2));
-        }
-    }
+    let question = |now| format!("Found {count} that are read differently today. Restate {now} of them?");
+    let Some(now) = DEED.agreed(session, agreement, count, question)? else {
+        return Ok(ExitCode::from(2));
+    };
     let by = agreement.by()?;
     let by_catalog: Vec<&PaymentId> =
         found.iter().filter(|found| found.by_todays_catalog).map(|found| &found.payment).collect();
-    let restate = |payment: &PaymentId| act(payment, by_catalog.contains(&payment), &by, reason);
+    let restate = |payment: &PaymentId| {
+        assignment(AssignmentAct::Restate, payment, by_catalog.contains(&payment), &by, reason)
+    };
     let payments: Vec<PaymentId> = found.iter().take(now).map(|found| found.payment.clone()).collect();
-    let tally =
-        bulk_acts::carry_out(session, &arguments.bulk, "payments restated", &payments, restate, judge)
-            .await?;
-    tell(session, count, &tally)
+    let tally = DEED.carry_out(session, &arguments.bulk, &payments, restate, judge).await?;
+    tally.show(session, DEED, count)
 }
 
 /// Those that are meant, of all that are read differently today, by name.
-async fn find(session: &Session, arguments: &Arguments) -> Result<Vec<Restatable>> {
-    let (today, mut line) = (session.config.rules()?, ProgressLine::new());
+async fn find(session: &Session, arguments: &RestateArguments) -> Result<Vec<Restatable>> {
+    let (today, line) = (session.config.rules()?, ProgressLine::new());
     let (mut place, mut found) = (Place::default(), Vec::new());
     let mut connection = read::snapshot(&session.pool).await?;
     while let Some(more) = read::restatable(&mut connection, &mut place, &today).await? {
@@ -79,28 +71,10 @@ async fn find(session: &Session, arguments: &Arguments) -> Result<Vec<Restatable
             let is_meant = arguments.payments.is_empty() || arguments.payments.contains(&one.payment);
             is_meant && (arguments.todays_catalog || !one.by_todays_catalog)
         }));
-        line.show(Progress { rule: "reading payments as today", checked: place.checked, of: 0 });
+        line.count("reading payments as today", place.checked);
     }
     line.clear();
     Ok(found)
-}
-
-fn act(payment: &PaymentId, by_todays_catalog: bool, by: &str, reason: &str) -> Envelope {
-    let now = OffsetDateTime::now_utc();
-    let at = now.replace_microsecond(now.microsecond()).unwrap_or(now);
-    let cause =
-        Cause { source: format!("{OPERATOR}{by}"), id: format!("restate_{}", Uuid::now_v7().simple()) };
-    let fact = Fact::Assignment(Assignment {
-        payment: payment.clone(),
-        act: AssignmentAct::Restate,
-        account: None,
-        credits: None,
-        by_todays_catalog,
-        reason: reason.to_owned(),
-        by: by.to_owned(),
-        occurred_at: at,
-    });
-    Envelope { cause, time: at, received_at: Some(now), traceparent: None, raw: None, fact }
 }
 
 async fn judge(outcomes: &Outcomes<'_>) -> Result<Vec<Option<String>>> {
@@ -142,24 +116,4 @@ pub fn table(found: &[Restatable]) -> Table {
         table.row([payment.to_string()].into_iter().chain(amounts).chain([why.clone()]).collect());
     }
     table
-}
-
-fn tell(session: &Session, found: usize, tally: &Tally) -> Result<ExitCode> {
-    let others = tally.others.iter().take(NAMED_MAX);
-    if session.json {
-        let others: Vec<_> =
-            others.map(|(payment, became)| json!({ "payment": payment, "became": became })).collect();
-        say_json(&json!({ "found": found, "restated": tally.done, "others": tally.others.len(),
-                          "others_first": others, "stopped": tally.stopped }))?;
-    } else {
-        let style = if tally.others.is_empty() { Style::Good } else { Style::Bad };
-        say(&style.paint(&format!("{} restated of {found} found.", tally.done)));
-        others.for_each(|(payment, became)| {
-            say(&format!("  {payment}: {became}; see bursar payment show {payment}"))
-        });
-        if let Some(why) = &tally.stopped {
-            say(&format!("Stopped: {why}; the rest was left alone."));
-        }
-    }
-    Ok(if tally.others.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

@@ -1,9 +1,9 @@
 //! `ledger roll-forward`: a month from its opening to its closing.
 
-use super::say;
-use crate::csv;
+use crate::output::csv::{self, Rows};
+use crate::output::say;
+use crate::output::table::{Column, Style, Table};
 use crate::session::Session;
-use crate::table::{Column, Style, Table};
 use crate::visible;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
@@ -13,19 +13,19 @@ use std::io::{BufWriter, Write};
 use std::process::ExitCode;
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct RollForwardArguments {
     /// Which month, in UTC: 2026-11
     #[arg(long)]
     month: Month,
     /// Only this account (by default all together; as CSV and JSON each by itself too)
     #[arg(long)]
     account: Option<AccountId>,
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = MonthFormat::Table)]
+    format: MonthFormat,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum MonthFormat {
     Table,
     Csv,
 }
@@ -40,17 +40,17 @@ Money: opening and closing are deferred revenue, the value of available and held
 const COLUMNS: [&str; 8] =
     ["opening", "granted", "consumed", "reversed", "restored", "expired", "adjusted", "closing"];
 
-pub async fn show(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
+pub async fn show(session: &Session, arguments: &RollForwardArguments) -> Result<ExitCode> {
     if let Some(account) = &arguments.account
         && read::account(&session.pool, account).await?.is_none()
     {
         bail!("expected an account that some fact has named, got {account}: see `bursar account list`");
     }
-    let mut report = Report { whole: arguments.account.is_none(), ..Report::default() };
+    let mut report = MonthReport { whole: arguments.account.is_none(), ..MonthReport::default() };
     match (session.json, arguments.format) {
         (true, _) => json(session, arguments, &mut report).await?,
-        (false, Format::Csv) => csv(session, arguments, &mut report).await?,
-        (false, Format::Table) => table(session, arguments, &mut report).await?,
+        (false, MonthFormat::Csv) => csv(session, arguments, &mut report).await?,
+        (false, MonthFormat::Table) => table(session, arguments, &mut report).await?,
     }
     if report.broken.is_empty() {
         return Ok(ExitCode::SUCCESS);
@@ -66,7 +66,7 @@ const BROKEN_MAX: usize = 20;
 
 /// What of the lines is kept while they are written: not more than there are units and culprits.
 #[derive(Default)]
-struct Report {
+struct MonthReport {
     /// All accounts are asked for.
     whole: bool,
     accounts: u64,
@@ -75,7 +75,7 @@ struct Report {
     broken: Vec<String>,
 }
 
-impl Report {
+impl MonthReport {
     /// Takes a line in. Tells whether it is one account's own.
     fn note(&mut self, line: &RollForwardLine) -> bool {
         if !line.adds_up && self.broken.len() < BROKEN_MAX {
@@ -93,7 +93,7 @@ impl Report {
     }
 }
 
-async fn table(session: &Session, arguments: &Arguments, report: &mut Report) -> Result<()> {
+async fn table(session: &Session, arguments: &RollForwardArguments, report: &mut MonthReport) -> Result<()> {
     let month = arguments.month;
     let mut keep = |line| {
         report.note(&line);
@@ -141,24 +141,31 @@ impl Out {
 }
 
 /// One line for each account and unit; without an account, those of all together.
-async fn csv(session: &Session, arguments: &Arguments, report: &mut Report) -> Result<()> {
-    let mut out = Out::new();
-    out.line(&format!("month,account,unit,{}", COLUMNS.join(",")));
-    let month = arguments.month;
+async fn csv(session: &Session, arguments: &RollForwardArguments, report: &mut MonthReport) -> Result<()> {
+    let header = ["month", "account", "unit"].into_iter().chain(COLUMNS);
+    let mut rows = Rows::begin(std::io::stdout(), header).unwrap_or_else(gone_away);
+    let (month, name) = (arguments.month, arguments.month.to_string());
     let mut write = |line: RollForwardLine| {
         let own = report.note(&line);
         if own || report.whole {
-            let account = csv::field(line.account.as_deref().unwrap_or(""));
-            out.line(&format!("{month},{account},{},{}", line.unit, line.amounts().join(",")));
+            let account = csv::text(line.account.as_deref().unwrap_or(""));
+            let fields = [name.as_str(), &account, &line.unit].into_iter().chain(line.amounts());
+            rows.row(fields).unwrap_or_else(gone_away);
         }
     };
     read::roll_forward(&session.pool, month, arguments.account.as_ref(), &mut write).await?;
-    out.end();
+    rows.end().unwrap_or_else(gone_away);
     Ok(())
 }
 
+/// A reader of stdout that has gone away is a normal end.
+fn gone_away<T>(error: ::csv::Error) -> T {
+    assert!(error.is_io_error(), "a row has as many fields as the header: {error}");
+    std::process::exit(0)
+}
+
 /// One document, written as it is read: `lines` of the accounts, then `totals`.
-async fn json(session: &Session, arguments: &Arguments, report: &mut Report) -> Result<()> {
+async fn json(session: &Session, arguments: &RollForwardArguments, report: &mut MonthReport) -> Result<()> {
     let mut out = Out::new();
     let month = arguments.month;
     out.line(&format!("{{ \"month\": \"{month}\",\n  \"lines\": ["));
@@ -208,7 +215,7 @@ mod tests {
 
     #[test]
     fn whoever_does_not_add_up_is_named_and_accounts_are_counted_once() {
-        let mut report = Report { whole: true, ..Report::default() };
+        let mut report = MonthReport { whole: true, ..MonthReport::default() };
         for (account, unit, adds_up) in [
             (Some("a"), "credits", true),
             (Some("a"), "USD", false),

@@ -1,6 +1,6 @@
 //! `send`: a payload, signed as the processor would sign it, posted to the front door.
 
-use super::{say, say_json};
+use crate::output::{say, say_json};
 use crate::session::Session;
 use crate::visible;
 use anyhow::{Context, Result, bail};
@@ -14,7 +14,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct SendArguments {
     /// paddle, stripe or generic
     #[arg(value_parser = processor)]
     processor: &'static Processor,
@@ -31,7 +31,7 @@ pub struct Arguments {
     to: Option<String>,
 }
 
-pub async fn send(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
+pub async fn send(session: &Session, arguments: &SendArguments) -> Result<ExitCode> {
     let processor = arguments.processor;
     let body = read(&arguments.file)?;
     let secret = secret(session, processor, arguments.secret.as_deref())?;

@@ -1,6 +1,6 @@
 //! `token`: a new bearer token and the line that configures it.
 
-use super::{say, say_json};
+use crate::output::{say, say_json};
 use anyhow::Result;
 use clap::Args;
 use ingester::Scope;
@@ -9,7 +9,7 @@ use serde_json::json;
 use std::process::ExitCode;
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct TokenArguments {
     /// Whose it is; shown in logs
     name: String,
     /// facts, accounts:read, refunds:request
@@ -20,7 +20,7 @@ pub struct Arguments {
     sources: Vec<String>,
 }
 
-pub fn make(arguments: &Arguments, json: bool) -> Result<ExitCode> {
+pub fn make(arguments: &TokenArguments, json: bool) -> Result<ExitCode> {
     let mut random = [0u8; 32];
     rand::rng().fill_bytes(&mut random);
     let token = format!("bsr_{}", random.iter().map(|byte| format!("{byte:02x}")).collect::<String>());

@@ -1,8 +1,8 @@
 //! `topology`: the broker's objects as data, and whether the broker has them so.
 
-use super::{say, say_json};
+use crate::output::table;
+use crate::output::{say, say_json};
 use crate::session::Session;
-use crate::table;
 use anyhow::{Context, Result};
 use bus::{Queue, QueueKind, Topology};
 use clap::{Args, ValueEnum};
@@ -11,32 +11,32 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct TopologyArguments {
     /// Compare with the broker; exit status 1 where it differs
     #[arg(long)]
     check: bool,
     /// How to print it
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = TopologyFormat::Table)]
+    format: TopologyFormat,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
-enum Format {
+enum TopologyFormat {
     Table,
     Json,
     Mermaid,
 }
 
-pub async fn show(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
+pub async fn show(session: &Session, arguments: &TopologyArguments) -> Result<ExitCode> {
     let topology = session.topology()?;
-    let json = session.json || arguments.format == Format::Json;
+    let json = session.json || arguments.format == TopologyFormat::Json;
     if arguments.check {
         return check(session, &topology, json).await;
     }
     match (json, arguments.format) {
         (true, _) => say_json(&document(&topology))?,
-        (false, Format::Mermaid) => say(&mermaid(&topology)),
-        (false, Format::Table | Format::Json) => say(&tables(&topology)),
+        (false, TopologyFormat::Mermaid) => say(&mermaid(&topology)),
+        (false, TopologyFormat::Table | TopologyFormat::Json) => say(&tables(&topology)),
     }
     Ok(ExitCode::SUCCESS)
 }

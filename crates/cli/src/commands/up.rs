@@ -1,8 +1,8 @@
 //! `up`, `run` and `migrate`.
 
-use super::say;
 use crate::fleet::Fleet;
 use crate::observe;
+use crate::output::say;
 use crate::session::Session;
 use crate::workers::Worker;
 use anyhow::{Context, Result};

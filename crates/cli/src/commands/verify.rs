@@ -1,19 +1,18 @@
 //! `ledger verify`: prove the ledger's invariants, and name who breaks them.
 
 use super::{account_forget, acts, rebuild, roll_forward};
-use super::{say, say_json};
 use crate::fleet::expire_once;
+use crate::output::progress::ProgressLine;
+use crate::output::table::{Column, Style, Table};
+use crate::output::{say, say_json};
 use crate::session::{CONFIRM_TIMEOUT, Session};
-use crate::table::{Column, Style, Table};
 use crate::visible::on_a_line;
 use anyhow::Result;
 use clap::Subcommand;
 use domain::AccountId;
 use ledger::read::ActFilter;
 use ledger::verify::{Check, Conservation, Progress, Report, verify};
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 #[derive(Subcommand)]
 pub enum LedgerCommand {
@@ -36,7 +35,7 @@ pub enum LedgerCommand {
     Expire,
     /// A month from its opening to its closing, in credits and in money
     #[command(after_help = roll_forward::HELP)]
-    RollForward(roll_forward::Arguments),
+    RollForward(roll_forward::RollForwardArguments),
     /// What operators did, the latest first: when, who, what, why, and what became of it
     Acts {
         /// Only acts about this account, or about a payment that is now its
@@ -84,9 +83,10 @@ async fn expire(session: &Session) -> Result<ExitCode> {
 }
 
 pub async fn prove(session: &Session, account: Option<&AccountId>) -> Result<ExitCode> {
-    let mut line = ProgressLine::new();
+    let line = ProgressLine::new();
     let scale = session.config.credits.scale;
-    let report = verify(&session.pool, scale, account, &mut |progress| line.show(progress)).await;
+    let mut show = |at: Progress| line.show(at.rule, at.checked, at.of);
+    let report = verify(&session.pool, scale, account, &mut show).await;
     line.clear();
     let report = report?;
     if session.json {
@@ -95,54 +95,6 @@ pub async fn prove(session: &Session, account: Option<&AccountId>) -> Result<Exi
         say(&report_text(&report));
     }
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::from(1) })
-}
-
-/// One line on the terminal that is written over again and again.
-pub(super) struct ProgressLine {
-    on_terminal: bool,
-    shown_at: Option<Instant>,
-}
-
-/// How often the line changes at most, within one check.
-const EVERY: Duration = Duration::from_millis(100);
-
-impl ProgressLine {
-    pub(super) fn new() -> Self {
-        Self { on_terminal: std::io::stderr().is_terminal(), shown_at: None }
-    }
-
-    pub(super) fn show(&mut self, progress: Progress) {
-        self.tell(progress.rule, &done(progress), progress.checked > 0);
-    }
-
-    /// How many there are so far, where nobody knows how many there will be.
-    pub(super) fn count(&mut self, what: &str, so_far: u64) {
-        self.tell(what, &so_far.to_string(), true);
-    }
-
-    fn tell(&mut self, what: &str, done: &str, can_wait: bool) {
-        let soon = can_wait && self.shown_at.is_some_and(|at| at.elapsed() < EVERY);
-        if self.on_terminal && !soon {
-            self.shown_at = Some(Instant::now());
-            self.write(&format!("\r\x1b[K{what}: {done}"));
-        }
-    }
-
-    pub(super) fn clear(&self) {
-        if self.on_terminal {
-            self.write("\r\x1b[K");
-        }
-    }
-
-    /// Progress is for whoever looks on; where nobody does, nothing is lost.
-    fn write(&self, text: &str) {
-        let mut stderr = std::io::stderr().lock();
-        drop(stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()));
-    }
-}
-
-fn done(progress: Progress) -> String {
-    format!("{} of {}", progress.checked, progress.of)
 }
 
 fn report_text(report: &Report) -> String {
@@ -255,10 +207,5 @@ mod tests {
         check(17, 16, "Facts: 17 admitted = 16 applied + 1 nothing new;");
         check(16, 16, "Facts: 16 admitted, 16 applied + 1 nothing new: 1 more than were admitted.");
         check(18, 16, "Facts: 18 admitted, 16 applied + 1 nothing new: 1 are not accounted for;");
-    }
-
-    #[test]
-    fn what_has_just_begun_is_not_shown_as_done() {
-        assert_eq!(done(Progress { rule: "replayed", checked: 0, of: 2 }), "0 of 2");
     }
 }

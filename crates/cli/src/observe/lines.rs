@@ -20,7 +20,7 @@ const FLUSH: Duration = Duration::from_secs(1);
 /// Between two looks for a place, where as many lines wait as may.
 const FULL: Duration = Duration::from_millis(1);
 
-enum Line {
+enum LoggedLine {
     Text(Vec<u8>),
     /// Everything before it is written.
     Flush(SyncSender<()>),
@@ -28,7 +28,7 @@ enum Line {
 
 #[derive(Clone)]
 pub struct Lines {
-    waiting: SyncSender<Line>,
+    waiting: SyncSender<LoggedLine>,
     lost: Arc<AtomicU64>,
 }
 
@@ -45,7 +45,7 @@ impl Lines {
     pub fn flush(&self) {
         let until = Instant::now() + FLUSH;
         let (done, written) = sync_channel(1);
-        let mut flush = Line::Flush(done);
+        let mut flush = LoggedLine::Flush(done);
         while let Err(TrySendError::Full(again)) = self.waiting.try_send(flush) {
             if Instant::now() > until {
                 return;
@@ -58,11 +58,13 @@ impl Lines {
 }
 
 /// What cannot be written is lost, and that is all.
-fn write_all(mut out: impl Write, lines: &Receiver<Line>, lost: &AtomicU64) {
+fn write_all(mut out: impl Write, lines: &Receiver<LoggedLine>, lost: &AtomicU64) {
     for line in lines {
         match line {
-            Line::Text(text) => drop(out.write_all(&text)),
-            Line::Flush(done) => drop(out.flush().and_then(|()| done.send(()).map_err(io::Error::other))),
+            LoggedLine::Text(text) => drop(out.write_all(&text)),
+            LoggedLine::Flush(done) => {
+                drop(out.flush().and_then(|()| done.send(()).map_err(io::Error::other)))
+            }
         }
         let count = lost.swap(0, Ordering::Relaxed);
         if count > 0 {
@@ -74,7 +76,7 @@ fn write_all(mut out: impl Write, lines: &Receiver<Line>, lost: &AtomicU64) {
 impl Write for Lines {
     /// An event is written at once, as one line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.waiting.try_send(Line::Text(line.to_vec())).is_err() {
+        if self.waiting.try_send(LoggedLine::Text(line.to_vec())).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())

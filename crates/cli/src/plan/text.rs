@@ -1,8 +1,9 @@
 //! A plan as people read it: a line for each message, then each in detail where that is asked for, then what it comes to.
 
 use super::{Event, Failure, Part, Pending, Plan, PlannedMessage, Publication, Step, Sums, Verdict};
-use crate::commands::account::{journal, moved, section};
-use crate::table::{Column, Style, Table, or_none};
+use crate::output::journal::{journal, moved};
+use crate::output::listing::section;
+use crate::output::table::{Column, Style, Table, or_none};
 use crate::visible::on_a_line;
 use domain::event::Balances;
 use domain::{Credits, Outcome};
@@ -170,8 +171,7 @@ fn failure_text(failure: &Failure) -> String {
 }
 
 fn whole(title: &str, table: Table) -> Option<String> {
-    let total = table.len() as i64;
-    section(title, table, total)
+    section(title, &table)
 }
 
 fn balances(changes: &[BalanceChange]) -> Table {
@@ -236,7 +236,7 @@ impl Sums {
         if !self.events.is_empty() {
             lines.push(row("events", &counts(&self.events)));
         }
-        lines.extend(section("Accounts", self.accounts_table(), self.accounts.len() as i64));
+        lines.extend(section("Accounts", &self.accounts_table()));
         lines.join("\n")
     }
 

@@ -50,12 +50,27 @@ enum End {
     Stopped,
 }
 
-pub async fn attend(stream: TcpStream, guest: Guest, routes: Router, stop: CancellationToken) {
+/// Who answers requests.
+pub struct Answers {
+    pub routes: Router,
+    /// Whoever has too many requests in hand is answered by these.
+    pub crowded: Router,
+}
+
+/// Routes that send everybody away.
+pub fn crowded() -> Router {
+    Router::new().fallback(|| async {
+        let detail = "too many requests from this address are in hand: try again later";
+        problem(StatusCode::TOO_MANY_REQUESTS, detail.to_owned())
+    })
+}
+
+pub async fn attend(stream: TcpStream, guest: Guest, answers: Answers, stop: CancellationToken) {
     // Answers are written whole: there is nothing to gather. Where it fails they come some milliseconds later.
     drop(stream.set_nodelay(true));
     let guest = Arc::new(guest);
     let io = TokioIo::new(Watched { stream, visit: guest.visit.clone() });
-    let mut connection = http().serve_connection(io, Reception { routes, guest: guest.clone() });
+    let mut connection = http().serve_connection(io, Reception { answers, guest: guest.clone() });
     let end = until_its_end(&mut connection, &guest.visit, &stop).await;
     let stream = connection.into_parts().io.into_inner().stream;
     match end {
@@ -138,7 +153,7 @@ fn throw_away(stream: &TcpStream) -> io::Result<usize> {
 
 /// Gives each request to the routes, with who sent it.
 struct Reception {
-    routes: Router,
+    answers: Answers,
     guest: Arc<Guest>,
 }
 
@@ -153,16 +168,17 @@ impl Service<Request<Incoming>> for Reception {
         let caller = Caller::new(&guest, request.headers());
         let in_hand = caller.is_behind_proxy.then(|| guest.visitors.enter(caller.address)).transpose();
         request.extensions_mut().insert(caller);
-        let answer = TowerToHyperService::new(self.routes.clone()).call(request);
+        let routes = match &in_hand {
+            Ok(_) => &self.answers.routes,
+            Err(why) => {
+                guest.visitors.count(*why);
+                &self.answers.crowded
+            }
+        };
+        let answer = TowerToHyperService::new(routes.clone()).call(request);
         Box::pin(async move {
-            let mut answer = match in_hand {
-                Ok(_in_hand) => answer.await?,
-                Err(why) => {
-                    guest.visitors.count(why);
-                    let detail = "too many requests from this address are in hand: try again later";
-                    problem(StatusCode::TOO_MANY_REQUESTS, detail.to_owned())
-                }
-            };
+            let _in_hand = in_hand;
+            let mut answer = answer.await?;
             if guest.visit.has_unread() {
                 // What comes of the body is thrown away, and the peer must not take this connection for its next request.
                 answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -1,6 +1,6 @@
 //! Why the door sent somebody away, and how it says so before there is a request to answer.
 
-use crate::http::{self, RETRY_AFTER_S};
+use crate::http::{self, Problem, RETRY_AFTER_S};
 use axum::http::StatusCode;
 use tokio::net::TcpStream;
 
@@ -94,7 +94,7 @@ impl Turned {
 
     /// As far as the peer's window takes it: nobody is waited for.
     pub fn tell(&self, stream: &TcpStream) {
-        let body = http::problem_text(self.status, self.detail);
+        let body = Problem { status: self.status, detail: self.detail.to_owned() }.text(None);
         let text = format!(
             "HTTP/1.1 {}\r\ncontent-type: {}\r\ncontent-length: {}\r\nretry-after: {RETRY_AFTER_S}\r\nconnection: close\r\n\r\n{body}",
             self.status,

@@ -25,8 +25,7 @@ fn in_mode(mode: Mode) -> Settings {
 /// The payloads of one processor: the name of each, and its text.
 fn payloads(processor: &str) -> Vec<(String, PathBuf)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("payloads").join(processor);
-    let files = json_files(&folder).expect("the payloads stand beside the source");
-    files.into_iter().filter(|(name, _)| !name.ends_with(".facts")).collect()
+    json_files(&folder).expect("the payloads stand beside the source")
 }
 
 /// Each JSON file of a folder with its name, in order of names; nothing where there is no such folder.

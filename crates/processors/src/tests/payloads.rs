@@ -1,5 +1,5 @@
-//! Every payload and its translation, whole: `payloads/<processor>/<name>.json` and `<name>.facts.json`.
-//! `REWRITE_SNAPSHOTS=1` writes them anew; read the difference before committing it.
+//! Every payload and its translation, whole: `payloads/<processor>/<name>.json` and `<name>.facts.snap`.
+//! `INSTA_UPDATE=always` writes them anew; read the difference before committing it.
 
 use super::*;
 use crate::ALL;
@@ -22,13 +22,13 @@ fn check(processor: &str, name: &str, path: &Path) {
     envelopes[0].raw = None;
     let facts: Vec<Value> =
         envelopes.iter().map(|envelope| serde_json::from_str(&envelope.to_json()).unwrap()).collect();
-    let got = format!("{}\n", serde_json::to_string_pretty(&facts).unwrap());
-    let snapshot = path.with_extension("facts.json");
-    if std::env::var_os("REWRITE_SNAPSHOTS").is_some() {
-        std::fs::write(&snapshot, &got).unwrap();
-    }
-    let expect = std::fs::read_to_string(&snapshot).unwrap_or_default();
-    assert_eq!(got, expect, "{processor}/{name}: the translation is not {}", snapshot.display());
+    let mut beside_the_payload = insta::Settings::clone_current();
+    beside_the_payload.set_snapshot_path(path.parent().unwrap());
+    beside_the_payload.set_prepend_module_to_snapshot(false);
+    beside_the_payload.set_omit_expression(true);
+    beside_the_payload.bind(|| {
+        insta::assert_snapshot!(format!("{name}.facts"), serde_json::to_string_pretty(&facts).unwrap());
+    });
 }
 
 #[test]

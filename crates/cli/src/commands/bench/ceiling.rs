@@ -59,7 +59,7 @@ pub async fn broker(session: &Session, messages: usize) -> Result<f64> {
         channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await?;
     }
     broker.close().await;
-    Ok(super::round(messages as f64 / seconds))
+    Ok(super::figures::round(messages as f64 / seconds))
 }
 
 async fn declare(channel: &Channel, names: &[String]) -> Result<()> {
@@ -166,7 +166,7 @@ pub async fn drained(session: &Session, accounts: usize, events: usize) -> Resul
         channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await?;
     }
     broker.close().await;
-    Ok(super::round((events / 2 * 2) as f64 / seconds))
+    Ok(super::figures::round((events / 2 * 2) as f64 / seconds))
 }
 
 async fn drain(
@@ -214,7 +214,7 @@ pub async fn database(session: &Session, accounts: usize) -> Result<f64> {
     let started = Instant::now();
     let (first, second) = tokio::join!(connection(pool, &names, 0), connection(pool, &names, 1));
     first.and(second)?;
-    Ok(super::round((2 * TRANSACTIONS * BATCH) as f64 / started.elapsed().as_secs_f64()))
+    Ok(super::figures::round((2 * TRANSACTIONS * BATCH) as f64 / started.elapsed().as_secs_f64()))
 }
 
 async fn connection(pool: &PgPool, names: &[String], half: usize) -> Result<()> {

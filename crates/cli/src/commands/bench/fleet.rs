@@ -1,6 +1,6 @@
 //! The fleet under measurement, in processes of its own.
 
-use super::Memory;
+use super::figures::Memory;
 use crate::scratch;
 use crate::session::Session;
 use anyhow::{Context, Result, bail};
@@ -12,12 +12,12 @@ use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
 pub struct FleetProcess {
-    members: Vec<Member>,
+    members: Vec<FleetMember>,
     /// The configuration that the processes read.
     file: PathBuf,
 }
 
-struct Member {
+struct FleetMember {
     name: String,
     process: Child,
     admin: String,
@@ -63,7 +63,7 @@ impl FleetProcess {
             .kill_on_drop(true)
             .spawn()
             .context("starting the fleet")?;
-        self.members.push(Member { name: name.to_owned(), process, admin });
+        self.members.push(FleetMember { name: name.to_owned(), process, admin });
         Ok(())
     }
 

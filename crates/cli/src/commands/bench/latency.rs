@@ -1,13 +1,15 @@
 //! Latency at a given load: from publishing a fact until a subscriber holds its event.
 
-use super::{Latency, load};
+use super::figures::{Latency, round};
+use super::load;
 use crate::session::{CONFIRM_TIMEOUT, Session};
 use crate::subscriber::Subscriber;
 use anyhow::Result;
-use bus::Publisher;
+use bus::{Message, Publisher};
 use hdrhistogram::Histogram;
 use std::collections::HashMap;
 use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
 /// No event for so long: there are no more.
@@ -32,18 +34,34 @@ pub async fn measure(
     }
     let published_facts = ticks * each;
     let publisher = Publisher::spawn(session.broker("bench load"), CONFIRM_TIMEOUT);
-    let (sent, mut times) = tokio::sync::mpsc::unbounded_channel();
-    let publishing = tokio::spawn(async move {
-        let mut ticker = tokio::time::interval(TICK);
-        for batch in batches {
-            ticker.tick().await;
-            let now = Instant::now();
-            let ids: Vec<String> = batch.iter().map(|message| message.message_id.clone()).collect();
-            drop(sent.send((now, ids)));
-            let publisher = publisher.clone();
-            tokio::spawn(async move { publisher.publish_all(batch).await });
-        }
-    });
+    let (sent, times) = unbounded_channel();
+    let publishing = tokio::spawn(publish(publisher, batches, sent));
+    let histogram = listen(&mut subscriber, times).await?;
+    publishing.await?;
+    broker.close().await;
+    let ms = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
+    let at = published_facts as f64 / length.as_secs_f64();
+    Ok(Latency { p50: round(ms(0.5)), p99: round(ms(0.99)), at_events_per_second: round(at) })
+}
+
+/// When messages were published, and their ids.
+type Sent = (Instant, Vec<String>);
+
+/// Publishes a batch with each tick, whether those before are confirmed or not.
+async fn publish(publisher: Publisher, batches: Vec<Vec<Message>>, sent: UnboundedSender<Sent>) {
+    let mut ticker = tokio::time::interval(TICK);
+    for batch in batches {
+        ticker.tick().await;
+        let now = Instant::now();
+        let ids: Vec<String> = batch.iter().map(|message| message.message_id.clone()).collect();
+        drop(sent.send((now, ids)));
+        let publisher = publisher.clone();
+        tokio::spawn(async move { publisher.publish_all(batch).await });
+    }
+}
+
+/// Takes events until none comes any more; tells in microseconds how long after its fact each came.
+async fn listen(subscriber: &mut Subscriber, mut times: UnboundedReceiver<Sent>) -> Result<Histogram<u64>> {
     let mut published: HashMap<String, Instant> = HashMap::new();
     let mut histogram: Histogram<u64> = Histogram::new(3)?;
     // A fact that changes nothing (a refund of what is refunded already) has no event: the run is over with silence.
@@ -59,13 +77,5 @@ pub async fn measure(
             histogram.record((now - at).as_micros() as u64)?;
         }
     }
-    publishing.await?;
-    broker.close().await;
-    let ms = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
-    let at = published_facts as f64 / length.as_secs_f64();
-    Ok(Latency {
-        p50: super::round(ms(0.5)),
-        p99: super::round(ms(0.99)),
-        at_events_per_second: super::round(at),
-    })
+    Ok(histogram)
 }

@@ -1,13 +1,14 @@
 //! `bench ledger`: the ledger alone. Its database part by itself, then draining a backlog from its queue, each over many
 //! accounts, over accounts drawn by Zipf's law, and over one; and in the same run a bare probe that drains a queue.
 
+use super::ceiling;
+use super::figures::{progress, round};
 use super::fleet::greatest_resident_mib;
-use super::load::{self, Load, Mix, Spread};
-use super::{ceiling, progress, round};
-use crate::commands::{say, say_json};
+use super::load::{self, AccountSpread, Load, Mix};
+use crate::output::table::{Column, Table};
+use crate::output::{say, say_json};
 use crate::scratch::Scratch;
 use crate::session::{CONFIRM_TIMEOUT, Session};
-use crate::table::{Column, Table};
 use anyhow::{Context, Result, anyhow, bail};
 use bus::{Health, Publisher, Worker, exchange};
 use clap::{Args, ValueEnum};
@@ -29,7 +30,7 @@ pub const BATCH: usize = 500;
 const WARM_UP: usize = 10 * BATCH;
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct LedgerArguments {
     /// Facts in each run
     #[arg(long, default_value_t = 50_000)]
     events: usize,
@@ -44,28 +45,28 @@ pub struct Arguments {
     workers: Vec<usize>,
     /// What is measured, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "database,drained")]
-    parts: Vec<Part>,
+    parts: Vec<LedgerPart>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Part {
+enum LedgerPart {
     /// The worker's function and its commit, in full batches, without the broker
     Database,
     /// A backlog in the queue, until the last event is confirmed; and a bare probe that does the like
     Drained,
 }
 
-impl Part {
+impl LedgerPart {
     fn as_str(self) -> &'static str {
         match self {
-            Part::Database => "database",
-            Part::Drained => "drained",
+            LedgerPart::Database => "database",
+            LedgerPart::Drained => "drained",
         }
     }
 }
 
 #[derive(Serialize)]
-struct Report {
+struct LedgerReport {
     events: usize,
     database: Vec<Run>,
     /// The like rows on two connections and nothing else.
@@ -93,7 +94,7 @@ struct Run {
     wal_bytes_per_event: f64,
 }
 
-pub async fn run(session: Session, arguments: Arguments) -> Result<ExitCode> {
+pub async fn run(session: Session, arguments: LedgerArguments) -> Result<ExitCode> {
     let report = measure(&session, &arguments).await?;
     match session.json {
         true => say_json(&report)?,
@@ -102,30 +103,38 @@ pub async fn run(session: Session, arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn measure(session: &Session, arguments: &Arguments) -> Result<Report> {
+async fn measure(session: &Session, arguments: &LedgerArguments) -> Result<LedgerReport> {
     let mut database = Vec::new();
     let mut drained = Vec::new();
-    for (spread, name) in [(Spread::Even, "many"), (Spread::Zipf, "zipf"), (Spread::One, "one")] {
+    for (spread, name) in
+        [(AccountSpread::Even, "many"), (AccountSpread::Zipf, "zipf"), (AccountSpread::One, "one")]
+    {
         for &workers in &arguments.workers {
             for &part in &arguments.parts {
                 progress(session, &format!("{}, {name} accounts, {workers} workers", part.as_str()));
                 let load = Load::spread(arguments.accounts, arguments.mix, spread);
                 let measured = one(session, load, arguments.events, (name, workers), part).await?;
                 match part {
-                    Part::Database => database.push(measured),
-                    Part::Drained => drained.push(measured),
+                    LedgerPart::Database => database.push(measured),
+                    LedgerPart::Drained => drained.push(measured),
                 }
             }
         }
     }
     let measured = |part| arguments.parts.contains(&part);
-    let rows =
-        if measured(Part::Database) { Some(probe(session, arguments, Part::Database).await?) } else { None };
-    let probe =
-        if measured(Part::Drained) { Some(probe(session, arguments, Part::Drained).await?) } else { None };
+    let rows = if measured(LedgerPart::Database) {
+        Some(probe(session, arguments, LedgerPart::Database).await?)
+    } else {
+        None
+    };
+    let probe = if measured(LedgerPart::Drained) {
+        Some(probe(session, arguments, LedgerPart::Drained).await?)
+    } else {
+        None
+    };
     let best = drained.iter().filter(|run| run.accounts == "many").map(|run| run.events_per_second);
     let best = best.fold(0.0, f64::max);
-    Ok(Report {
+    Ok(LedgerReport {
         events: arguments.events,
         share_of_probe: probe.map(|probe| round(best / probe * 100.0) / 100.0),
         database,
@@ -136,13 +145,15 @@ async fn measure(session: &Session, arguments: &Arguments) -> Result<Report> {
     })
 }
 
-async fn probe(session: &Session, arguments: &Arguments, part: Part) -> Result<f64> {
+async fn probe(session: &Session, arguments: &LedgerArguments, part: LedgerPart) -> Result<f64> {
     progress(session, &format!("{}, a bare probe", part.as_str()));
     let scratch = Scratch::make("bench", load::config(&session.config)).await?;
     let bench = Session::new(scratch.config.clone(), session.json)?;
     let probe = match part {
-        Part::Database => ceiling::database(&bench, arguments.accounts).await,
-        Part::Drained => ceiling::drained(&bench, arguments.accounts, arguments.events.min(30_000)).await,
+        LedgerPart::Database => ceiling::database(&bench, arguments.accounts).await,
+        LedgerPart::Drained => {
+            ceiling::drained(&bench, arguments.accounts, arguments.events.min(30_000)).await
+        }
     };
     scratch.remove(&bench).await?;
     probe
@@ -154,7 +165,7 @@ async fn one(
     load: Load,
     events: usize,
     (accounts, workers): (&'static str, usize),
-    part: Part,
+    part: LedgerPart,
 ) -> Result<Run> {
     let scratch = Scratch::make("bench", load::config(&session.config)).await?;
     let bench = Session::new(scratch.config.clone(), session.json)?;
@@ -162,13 +173,13 @@ async fn one(
         db::migrate(&bench.pool).await?;
         let mut course = Course { session: &bench, load, workers };
         match part {
-            Part::Database => course.database(events).await,
-            Part::Drained => course.drained(events).await,
+            LedgerPart::Database => course.database(events).await,
+            LedgerPart::Drained => course.drained(events).await,
         }
     };
     let measured = measured.await;
     scratch.remove(&bench).await?;
-    let Measured { seconds, statements, batches, rows, wal_bytes } = measured?;
+    let MeasuredPart { seconds, statements, batches, rows, wal_bytes } = measured?;
     let per_event = |count: u64| round(count as f64 / events as f64);
     Ok(Run {
         accounts,
@@ -187,7 +198,7 @@ struct Course<'a> {
 }
 
 #[derive(Default)]
-struct Measured {
+struct MeasuredPart {
     seconds: f64,
     statements: u64,
     batches: u64,
@@ -207,7 +218,7 @@ impl Course<'_> {
     }
 
     /// The worker's own function in transactions of 500 facts, on as many connections as there are workers.
-    async fn database(&mut self, events: usize) -> Result<Measured> {
+    async fn database(&mut self, events: usize) -> Result<MeasuredPart> {
         let ledger = self.ledger()?;
         let warm_up = self.load.envelopes(WARM_UP)?;
         self.settle(&ledger, warm_up).await?;
@@ -217,7 +228,7 @@ impl Course<'_> {
         let (statements, batches) = self.settle(&ledger, facts).await?;
         let seconds = started.elapsed().as_secs_f64();
         let after = written(&self.session.pool).await?;
-        Ok(Measured {
+        Ok(MeasuredPart {
             seconds,
             statements,
             batches,
@@ -247,7 +258,7 @@ impl Course<'_> {
     }
 
     /// Facts that wait in the ledger's queue, as the gate leaves them there, until the last event is confirmed.
-    async fn drained(&mut self, events: usize) -> Result<Measured> {
+    async fn drained(&mut self, events: usize) -> Result<MeasuredPart> {
         let warm_up = self.load.envelopes(WARM_UP)?;
         self.settle(&self.ledger()?, warm_up).await?;
         // Nobody publishes what the warm-up told.
@@ -279,11 +290,11 @@ impl Course<'_> {
             worker.await?;
         }
         broker.close().await;
-        Ok(Measured {
+        Ok(MeasuredPart {
             seconds,
             rows: after.rows - before.rows,
             wal_bytes: after.wal_bytes - before.wal_bytes,
-            ..Measured::default()
+            ..MeasuredPart::default()
         })
     }
 
@@ -341,7 +352,7 @@ async fn written(pool: &db::Pool) -> Result<Written> {
     Ok(Written { rows: count(rows)?, wal_bytes: count(wal)? })
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &LedgerReport) -> String {
     let mut parts = Vec::new();
     if !report.database.is_empty() {
         let title = format!("The database part, {} facts in batches of {BATCH}:", report.events);

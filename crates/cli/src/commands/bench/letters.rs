@@ -1,14 +1,14 @@
 //! `bench dead-letters`: how fast letters are recorded, how long an operator waits for an answer over all of them, and how
 //! fast a replay puts them back, beside the speed at which the fleet takes the same facts at first hand.
 
+use super::figures::{progress, round};
 use super::fleet::FleetProcess;
 use super::load::{self, Load, Mix};
-use super::{progress, round};
-use crate::commands::{say, say_json};
 use crate::config::Publisher;
+use crate::output::table::{Column, Table};
+use crate::output::{say, say_json};
 use crate::scratch::Scratch;
 use crate::session::Session;
-use crate::table::{Column, Table};
 use anyhow::{Result, bail};
 use bus::{Message, queue};
 use clap::Args;
@@ -22,7 +22,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct LettersArguments {
     /// Dead letters
     #[arg(long, default_value_t = 100_000)]
     letters: usize,
@@ -32,7 +32,7 @@ pub struct Arguments {
 }
 
 #[derive(Serialize)]
-struct Report {
+struct LettersReport {
     letters: usize,
     recorded_per_second: f64,
     answers: Vec<Answer>,
@@ -54,7 +54,7 @@ struct Answer {
     milliseconds: f64,
 }
 
-pub async fn run(session: Session, arguments: Arguments) -> Result<ExitCode> {
+pub async fn run(session: Session, arguments: LettersArguments) -> Result<ExitCode> {
     let mut config = load::config(&session.config);
     // So that the gate refuses what anybody publishes.
     let facts = vec!["fact.usage".to_owned()];
@@ -71,7 +71,7 @@ pub async fn run(session: Session, arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn measure(session: &Session, arguments: &Arguments) -> Result<Report> {
+async fn measure(session: &Session, arguments: &LettersArguments) -> Result<LettersReport> {
     let letters = arguments.letters;
     let mut load = Load::new(arguments.accounts, Mix::usage_alone(), 1);
     let fleet = start(session).await?;
@@ -107,7 +107,7 @@ async fn measure(session: &Session, arguments: &Arguments) -> Result<Report> {
     let at_first_hand_per_second = rate(letters, started);
     let memory_mib = fleet.memory().bursar;
     fleet.stop().await?;
-    Ok(Report {
+    Ok(LettersReport {
         letters,
         recorded_per_second,
         answers,
@@ -194,7 +194,7 @@ async fn answers(session: &Session) -> Result<Vec<Answer>> {
     Ok(answers)
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &LettersReport) -> String {
     let mut table = Table::new(&[Column::Text("question"), Column::Decimal("ms")]);
     for answer in &report.answers {
         table.row(vec![answer.question.to_owned(), answer.milliseconds.to_string()]);

@@ -56,7 +56,7 @@ impl FromStr for Mix {
 
 /// How the facts fall on the accounts.
 #[derive(Debug, Clone, Copy)]
-pub enum Spread {
+pub enum AccountSpread {
     Even,
     /// The k-th account has a share proportional to 1/k.
     Zipf,
@@ -102,12 +102,12 @@ impl Load {
         Self { accounts, shares, mix, usage_batch: usage_batch.into(), random, drawn: 0, bought }
     }
 
-    pub fn spread(accounts: usize, mix: Mix, spread: Spread) -> Self {
+    pub fn spread(accounts: usize, mix: Mix, spread: AccountSpread) -> Self {
         let mut load = Self::new(accounts, mix, 1);
         match spread {
-            Spread::Even => {}
-            Spread::One => load.accounts = 1,
-            Spread::Zipf => {
+            AccountSpread::Even => {}
+            AccountSpread::One => load.accounts = 1,
+            AccountSpread::Zipf => {
                 let mut sum = 0.0;
                 load.shares.extend((1..=accounts).map(|account| {
                     sum += 1.0 / account as f64;

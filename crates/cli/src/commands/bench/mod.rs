@@ -5,6 +5,7 @@
 #![expect(clippy::float_arithmetic, reason = "rates and quantiles of measurements, never money")]
 
 mod ceiling;
+mod figures;
 mod fleet;
 mod latency;
 mod ledger;
@@ -12,11 +13,12 @@ mod letters;
 mod load;
 mod proof;
 
-use super::{say, say_json};
+use crate::output::{say, say_json};
 use crate::scratch::Scratch;
 use crate::session::Session;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
+use figures::{Latency, Memory, progress, round};
 use fleet::{Counters, FleetProcess};
 use load::{Load, Mix};
 use serde::Serialize;
@@ -27,21 +29,21 @@ use tokio::time::Instant;
 
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub struct Arguments {
+pub struct BenchArguments {
     #[command(subcommand)]
-    part: Option<Part>,
+    part: Option<BenchPart>,
     #[command(flatten)]
     whole: Whole,
 }
 
 #[derive(Subcommand)]
-enum Part {
+enum BenchPart {
     /// The ledger alone: its database part, then draining a backlog; over many accounts, few, and one
-    Ledger(ledger::Arguments),
+    Ledger(ledger::LedgerArguments),
     /// Verify and rebuild over long journals: time, and memory that stays flat
-    Proof(proof::Arguments),
+    Proof(proof::ProofArguments),
     /// Dead letters by the hundred thousand: recording them, asking for them, replaying them
-    DeadLetters(letters::Arguments),
+    DeadLetters(letters::LettersArguments),
 }
 
 #[derive(Args)]
@@ -67,7 +69,7 @@ struct Whole {
 }
 
 #[derive(Serialize)]
-struct Report {
+struct BenchReport {
     events: usize,
     events_per_second: f64,
     latency_ms: Latency,
@@ -75,14 +77,6 @@ struct Report {
     share_of_ceiling: f64,
     memory_mib: Memory,
     workers: BTreeMap<&'static str, WorkerReport>,
-}
-
-#[derive(Serialize, Default)]
-struct Latency {
-    p50: f64,
-    p99: f64,
-    /// The load at which it was measured, in facts per second.
-    at_events_per_second: f64,
 }
 
 #[derive(Serialize)]
@@ -93,13 +87,6 @@ struct Ceilings {
     database_events_per_second: f64,
 }
 
-#[derive(Serialize, Default)]
-struct Memory {
-    /// Greatest resident size of the fleet's processes together.
-    bursar: u64,
-    per_worker: BTreeMap<String, u64>,
-}
-
 #[derive(Serialize)]
 struct WorkerReport {
     events_per_second: f64,
@@ -107,14 +94,14 @@ struct WorkerReport {
     statements_per_batch: f64,
 }
 
-pub async fn run(session: Session, arguments: Arguments) -> Result<ExitCode> {
+pub async fn run(session: Session, arguments: BenchArguments) -> Result<ExitCode> {
     if cfg!(debug_assertions) && !session.json {
         say("This is a debug build: for figures, build with --release.");
     }
     let arguments = match arguments.part {
-        Some(Part::Ledger(arguments)) => return ledger::run(session, arguments).await,
-        Some(Part::Proof(arguments)) => return proof::run(session, arguments).await,
-        Some(Part::DeadLetters(arguments)) => return letters::run(session, arguments).await,
+        Some(BenchPart::Ledger(arguments)) => return ledger::run(session, arguments).await,
+        Some(BenchPart::Proof(arguments)) => return proof::run(session, arguments).await,
+        Some(BenchPart::DeadLetters(arguments)) => return letters::run(session, arguments).await,
         None => arguments.whole,
     };
     let scratch = Scratch::make("bench", load::config(&session.config)).await?;
@@ -129,7 +116,7 @@ pub async fn run(session: Session, arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn measure(session: &Session, arguments: &Whole) -> Result<Report> {
+async fn measure(session: &Session, arguments: &Whole) -> Result<BenchReport> {
     let mut fleet = FleetProcess::start(session, arguments.split).await?;
     let measured = measure_fleet(session, arguments, &mut fleet).await;
     fleet.stop().await?;
@@ -140,7 +127,7 @@ async fn measure(session: &Session, arguments: &Whole) -> Result<Report> {
         database_events_per_second: ceiling::database(session, arguments.accounts).await?,
     };
     let lowest = ceilings.broker_events_per_second.min(ceilings.database_events_per_second);
-    Ok(Report {
+    Ok(BenchReport {
         events: arguments.events,
         events_per_second: round(throughput.per_second),
         latency_ms: latency,
@@ -208,18 +195,7 @@ fn worker_report(worker: &str, before: &Counters, after: &Counters, seconds: f64
     }
 }
 
-fn round(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0
-}
-
-fn progress(session: &Session, what: &str) {
-    use std::io::{IsTerminal, Write};
-    if !session.json && std::io::stderr().is_terminal() {
-        drop(writeln!(std::io::stderr(), "measuring: {what} ..."));
-    }
-}
-
-fn text(report: &Report) -> String {
+fn text(report: &BenchReport) -> String {
     let workers = report.workers.iter().map(|(name, worker)| {
         format!(
             "  {name:<9} {:>9.1} facts/s, {:>6.1} facts and {:.1} statements a batch",

@@ -1,14 +1,14 @@
 //! `bench proof`: `ledger verify` and `ledger rebuild --compare` over journals of a tenth of the size and of the whole, as
 //! processes of their own: their time, and that their memory does not grow with the journal.
 
+use super::figures::{progress, round};
 use super::fleet::greatest_resident_mib;
 use super::ledger::BATCH;
-use super::load::{self, Load, Mix, Spread};
-use super::{progress, round};
-use crate::commands::{say, say_json};
+use super::load::{self, AccountSpread, Load, Mix};
+use crate::output::table::{Column, Table};
+use crate::output::{say, say_json};
 use crate::scratch::{self, Scratch};
 use crate::session::Session;
-use crate::table::{Column, Table};
 use anyhow::{Context, Result, bail};
 use bus::Worker;
 use clap::Args;
@@ -24,7 +24,7 @@ use tokio::process::Command;
 use tokio::time::Instant;
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct ProofArguments {
     /// Journal entries of the larger ledger
     #[arg(long, default_value_t = 1_000_000)]
     entries: i64,
@@ -49,7 +49,7 @@ struct Proof {
 const COMMANDS: [(&str, &[&str]); 2] =
     [("verify", &["ledger", "verify", "--json"]), ("rebuild", &["ledger", "rebuild", "--compare", "--json"])];
 
-pub async fn run(session: Session, arguments: Arguments) -> Result<ExitCode> {
+pub async fn run(session: Session, arguments: ProofArguments) -> Result<ExitCode> {
     let scratch = Scratch::make("bench", load::config(&session.config)).await?;
     let bench = Session::new(scratch.config.clone(), session.json)?;
     let file = std::env::temp_dir().join(format!("{}.toml", bench.config.namespace));
@@ -64,10 +64,10 @@ pub async fn run(session: Session, arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn measure(session: &Session, arguments: &Arguments, file: &Path) -> Result<Vec<Proof>> {
+async fn measure(session: &Session, arguments: &ProofArguments, file: &Path) -> Result<Vec<Proof>> {
     std::fs::write(file, toml::to_string(&session.config)?)?;
     db::migrate(&session.pool).await?;
-    let mut load = Load::spread(arguments.accounts, arguments.mix, Spread::Even);
+    let mut load = Load::spread(arguments.accounts, arguments.mix, AccountSpread::Even);
     let ledger = Ledger::new(session.namespace()?, session.config.rules()?);
     let mut proofs = Vec::new();
     for entries in [arguments.entries / 10, arguments.entries] {

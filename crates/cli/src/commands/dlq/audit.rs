@@ -1,9 +1,10 @@
 //! What was done with dead letters: who, when, to which, why, and with what result.
 
-use super::subject;
-use crate::commands::{say, say_json};
+use super::notes::subject;
+use crate::output::listing;
+use crate::output::say_json;
+use crate::output::table::{Column, Table, moment, or_none};
 use crate::session::Session;
-use crate::table::{Column, Table, moment, or_none};
 use anyhow::{Result, bail};
 use dead_letters::acts::About;
 use dead_letters::read::{self, AuditFilter, AuditLine, Filter, State};
@@ -35,12 +36,7 @@ pub async fn list(
             "expected the id of a letter or of a replay, or a kind's fingerprint, got {about}: see `bursar dlq list`, `replays`, `groups`"
         );
     }
-    match session.json {
-        true => say_json(&json!({ "audit": lines }))?,
-        false if lines.is_empty() => say("Nothing was done here."),
-        false => say(&table(&lines).to_string()),
-    }
-    Ok(ExitCode::SUCCESS)
+    listing::print(session.json, &json!({ "audit": lines }), &table(&lines), "Nothing was done here.", None)
 }
 
 /// Whether there is such a letter, replay or kind at all.

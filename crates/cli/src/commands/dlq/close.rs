@@ -1,7 +1,9 @@
 //! Closing letters that nothing is to be done about, and opening them again.
 
-use super::{Chosen, agreed, done, refused};
+use super::agreed::{agreed, refused};
+use super::which::Chosen;
 use crate::commands::bulk::Agreement;
+use crate::output::done;
 use crate::session::Session;
 use anyhow::Result;
 use dead_letters::acts::{self, Order};
@@ -21,7 +23,7 @@ pub async fn discard(
         return Ok(ExitCode::from(2));
     };
     if order.expected == Some(0) {
-        return done(session, "Nothing to discard.", json!({ "discarded": 0 }));
+        return done(session.json, "Nothing to discard.", &json!({ "discarded": 0 }));
     }
     let count = match acts::discard(&session.pool, &order, OffsetDateTime::now_utc()).await {
         Ok(count) => count,
@@ -29,9 +31,9 @@ pub async fn discard(
     };
     let kept = &session.config.retention.discarded_dead_letters;
     done(
-        session,
+        session.json,
         &format!("Discarded {count}. `bursar dlq undo` takes them back, for {kept}."),
-        json!({ "discarded": count }),
+        &json!({ "discarded": count }),
     )
 }
 
@@ -46,13 +48,13 @@ pub async fn undo(
         return Ok(ExitCode::from(2));
     };
     if order.expected == Some(0) {
-        return done(session, "Nothing to take back.", json!({ "opened": 0 }));
+        return done(session.json, "Nothing to take back.", &json!({ "opened": 0 }));
     }
     let count = match acts::undo(&session.pool, &order, OffsetDateTime::now_utc()).await {
         Ok(count) => count,
         Err(error) => return refused(session, error),
     };
-    done(session, &format!("{count} are open again."), json!({ "opened": count }))
+    done(session.json, &format!("{count} are open again."), &json!({ "opened": count }))
 }
 
 async fn order(

@@ -1,7 +1,7 @@
 //! Dead letters straight from the queue: without Postgres.
 
 use super::export::new_file;
-use crate::commands::{say, say_json, warn};
+use crate::output::{say, say_json, warn};
 use crate::session::{CONFIRM_TIMEOUT, Session};
 use anyhow::{Context, Result, bail};
 use base64::Engine;
@@ -21,7 +21,7 @@ pub const HELP: &str = "\
 While Postgres is away dead letters wait in their queue, whole and safe: the dead-letters worker moves them once it is back, so there is seldom a need for this. `--to` writes each to a file (and to the disk) before it leaves the queue, for `bursar dlq import`; `--replay` puts each back into the queue it came from (confirmed, before it leaves this one), without plan, audit or outcome.";
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct DrainArguments {
     /// Without Postgres: says that you know it
     #[arg(long, required = true)]
     direct: bool,
@@ -42,15 +42,15 @@ pub struct Arguments {
 /// Says what a line is: a letter that `export` wrote is one too, and must not be taken for one that left the queue.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Kind {
+enum DrainedKind {
     Drained,
 }
 
 /// A message as it lies in the queue of dead letters.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
-    kind: Kind,
+struct DrainedLine {
+    kind: DrainedKind,
     routing_key: String,
     message_id: String,
     content_type: String,
@@ -58,12 +58,12 @@ struct Line {
     body_base64: String,
 }
 
-pub async fn drain(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
+pub async fn drain(session: &Session, arguments: &DrainArguments) -> Result<ExitCode> {
     let broker = session.broker("drain");
     let mut reader = QueueReader::open(&broker, &session.namespace()?, queue::DEAD_LETTERS).await?;
     let mut place = match &arguments.to {
-        Some(path) => Place::File(new_file(path)?),
-        None => Place::Queues(Publisher::spawn(session.broker("drain publish"), CONFIRM_TIMEOUT)),
+        Some(path) => DrainedTo::File(new_file(path)?),
+        None => DrainedTo::Queues(Publisher::spawn(session.broker("drain publish"), CONFIRM_TIMEOUT)),
     };
     let (mut taken, mut skipped) = (0_u64, 0_u64);
     // What is skipped stays in the reader's hands until it is closed: so each is seen once.
@@ -100,28 +100,28 @@ pub async fn drain(session: &Session, arguments: &Arguments) -> Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-fn is_meant(arguments: &Arguments, message: &Incoming, namespace: &bus::Namespace) -> bool {
+fn is_meant(arguments: &DrainArguments, message: &Incoming, namespace: &bus::Namespace) -> bool {
     let death = message.clone().restored(namespace).death;
     let worker = death.map(|death| death.worker);
     arguments.worker.is_none() || arguments.worker == worker
 }
 
 /// Where they go.
-enum Place {
+enum DrainedTo {
     File(std::fs::File),
     Queues(Publisher),
 }
 
-impl Place {
+impl DrainedTo {
     /// Tells whether it is safe there. How a replay went (it lies in the same queue) can only be left.
     async fn put(&mut self, session: &Session, message: Incoming) -> Result<bool> {
         match self {
-            Place::File(file) => {
+            DrainedTo::File(file) => {
                 let line = serde_json::to_string(&line(&message, &session.namespace()?))?;
                 writeln!(file, "{line}").and_then(|()| file.sync_data()).context("writing a dead letter")?;
                 Ok(true)
             }
-            Place::Queues(publisher) => {
+            DrainedTo::Queues(publisher) => {
                 let namespace = session.namespace()?;
                 let Some(back) = put_back(message, &namespace) else { return Ok(false) };
                 publisher.publish_all(vec![back]).await.context("putting a dead letter back")?;
@@ -138,12 +138,12 @@ fn put_back(message: Incoming, namespace: &bus::Namespace) -> Option<Message> {
     (!is_outcome && !queue.is_empty()).then(|| restored.replay(namespace, &queue))
 }
 
-fn line(message: &Incoming, namespace: &bus::Namespace) -> Line {
+fn line(message: &Incoming, namespace: &bus::Namespace) -> DrainedLine {
     let is_outcome = message.routing_key == REPLAYED;
     let aside = message.laid_aside(namespace, OffsetDateTime::now_utc()).filter(|_| !is_outcome);
     let message = aside.unwrap_or_else(|| as_it_lies(message));
-    Line {
-        kind: Kind::Drained,
+    DrainedLine {
+        kind: DrainedKind::Drained,
         routing_key: message.routing_key,
         message_id: message.message_id,
         content_type: message.content_type,
@@ -231,7 +231,7 @@ fn messages(file: &Path, dead: &str) -> Result<impl Iterator<Item = Result<Messa
     let at = format!("reading {}", file.display());
     let lines = BufReader::new(std::fs::File::open(file).with_context(|| at.clone())?).lines();
     Ok(lines.enumerate().map(move |(number, text)| {
-        let line: Line = serde_json::from_str(&text.with_context(|| at.clone())?).with_context(|| {
+        let line: DrainedLine = serde_json::from_str(&text.with_context(|| at.clone())?).with_context(|| {
             format!(
                 "{at}: line {}: expected one of `bursar dlq drain --to`; what `bursar dlq export` wrote never left Postgres, `bursar dlq replay` puts it back",
                 number + 1
@@ -241,7 +241,7 @@ fn messages(file: &Path, dead: &str) -> Result<impl Iterator<Item = Result<Messa
     }))
 }
 
-fn read_back(dead: &str, line: Line) -> Result<Message> {
+fn read_back(dead: &str, line: DrainedLine) -> Result<Message> {
     let Ok(body) = BASE64.decode(&line.body_base64) else {
         bail!("message {}: expected a body in base64", line.message_id)
     };

@@ -10,14 +10,14 @@ use std::fmt;
 
 /// One part that is another now. Nothing where it was not there, or is not any more.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Change {
+pub struct FieldChange {
     /// In dots: `data.account`, `data.items.0.price`. Empty: the body as a whole.
     pub path: String,
     pub from: Value,
     pub to: Value,
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for FieldChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = if self.path.is_empty() { "the whole body" } else { &self.path };
         write!(f, "{path}: {} -> {}", self.from, self.to)
@@ -195,13 +195,13 @@ fn spelled(key: &str) -> String {
 }
 
 /// What differs, by path.
-pub fn diff(from: &BTreeMap<String, Value>, to: &BTreeMap<String, Value>) -> Vec<Change> {
+pub fn diff(from: &BTreeMap<String, Value>, to: &BTreeMap<String, Value>) -> Vec<FieldChange> {
     let paths: BTreeSet<&String> = from.keys().chain(to.keys()).collect();
     let of = |parts: &BTreeMap<String, Value>, path| parts.get(path).cloned().unwrap_or(Value::Null);
     paths
         .into_iter()
         .filter(|path| from.get(*path) != to.get(*path))
-        .map(|path| Change { path: path.clone(), from: of(from, path), to: of(to, path) })
+        .map(|path| FieldChange { path: path.clone(), from: of(from, path), to: of(to, path) })
         .collect()
 }
 
@@ -239,7 +239,7 @@ mod tests {
     fn a_difference_is_told_part_by_part() {
         let check = |from: Value, to: Value, expect: &[&str]| {
             let changes: Vec<String> =
-                diff(&parts(&from), &parts(&to)).iter().map(Change::to_string).collect();
+                diff(&parts(&from), &parts(&to)).iter().map(FieldChange::to_string).collect();
             assert_eq!(changes, expect);
         };
         check(json!({ "a": 1, "b": [1, 2] }), json!({ "b": [1, 2], "a": 1 }), &[]);

@@ -2,14 +2,15 @@
 //!
 //! Only facts can be edited. A delivery as it came is signed, and nobody but its processor can change what it says.
 
-use super::document::{self, Change};
+use super::agreed::refused;
+use super::document::{self, FieldChange};
 use super::locks::{self, Lock};
-use super::{done, refused};
 use crate::commands::act::{By, reason};
 use crate::commands::bulk::{Consent, agreed_where_asked};
-use crate::commands::{Usage, say_json};
+use crate::misuse::Misuse;
+use crate::output::table::Style;
+use crate::output::{done, say, say_json};
 use crate::session::Session;
-use crate::table::Style;
 use crate::visible::on_a_line;
 use crate::workers;
 use anyhow::{Context, Result, anyhow, bail};
@@ -65,7 +66,7 @@ impl Arguments {
     fn second(&self, by: &str) -> Result<Option<String>> {
         let Some(second) = self.second.as_deref().map(str::trim) else { return Ok(None) };
         if second.is_empty() || second.to_lowercase() == by.to_lowercase() {
-            return Err(Usage(format!(
+            return Err(Misuse(format!(
                 "--second: expected another operator than {by:?}, got {second:?}: two people agree to what is locked"
             ))
             .into());
@@ -96,7 +97,7 @@ impl Arguments {
         }
         for set in &self.set {
             let (path, value) = set.split_once('=').ok_or_else(|| {
-                Usage(format!("--set: expected <path>=<value> such as data.account=acct_42, got {set:?}"))
+                Misuse(format!("--set: expected <path>=<value> such as data.account=acct_42, got {set:?}"))
             })?;
             document::set(&mut new, path.trim(), document::value(value))?;
         }
@@ -133,9 +134,9 @@ pub async fn edit(session: &Session, arguments: &Arguments) -> Result<ExitCode> 
     let question = format!("{}\nHave {} go on so?", edited.text(), arguments.letter);
     if let Consent::Refused(why) = agreed_where_asked(&question) {
         done(
-            session,
+            session.json,
             &format!("Nothing was done: {why}."),
-            json!({ "letter": arguments.letter, "error": why }),
+            &json!({ "letter": arguments.letter, "error": why }),
         )?;
         return Ok(ExitCode::from(2));
     }
@@ -218,7 +219,7 @@ fn without_raw_body(mut fact: Value) -> Value {
 struct Edited {
     fact: Value,
     kind: FactKind,
-    diff: Vec<Change>,
+    diff: Vec<FieldChange>,
     /// What was signed is not what it says any more.
     loses_raw_body: bool,
 }
@@ -243,7 +244,7 @@ impl Edited {
     }
 
     /// The locks that a change needs open. Another type gives everything another meaning, and so does another body.
-    fn locks(&self, change: &Change) -> BTreeSet<Lock> {
+    fn locks(&self, change: &FieldChange) -> BTreeSet<Lock> {
         match change.path.as_str() {
             "" | "type" => BTreeSet::from([Lock::Identity, Lock::Money]),
             path => locks::lock(self.kind, path).into_iter().collect(),
@@ -276,7 +277,7 @@ impl Edited {
     }
 
     fn act(&self, arguments: &Arguments, by: String, agreed_by: Option<String>) -> Result<Edit> {
-        let audited: Vec<Change> = self.diff.iter().map(|change| self.without_persons(change)).collect();
+        let audited: Vec<FieldChange> = self.diff.iter().map(|change| self.without_persons(change)).collect();
         Ok(Edit {
             letter: arguments.letter,
             by,
@@ -289,7 +290,7 @@ impl Edited {
     }
 
     /// A change as it may be kept for good.
-    fn without_persons(&self, change: &Change) -> Change {
+    fn without_persons(&self, change: &FieldChange) -> FieldChange {
         if !locks::may_name_a_person(self.kind, &change.path) {
             return change.clone();
         }
@@ -297,7 +298,7 @@ impl Edited {
             Value::Null => Value::Null,
             value => format!("({} bytes)", value.to_string().len()).into(),
         };
-        Change { path: change.path.clone(), from: hidden(&change.from), to: hidden(&change.to) }
+        FieldChange { path: change.path.clone(), from: hidden(&change.from), to: hidden(&change.to) }
     }
 
     fn text(&self) -> String {
@@ -332,18 +333,15 @@ fn tell(session: &Session, edited: &Edited, edit: &Edit, new: Uuid) -> Result<Ex
         return Ok(ExitCode::SUCCESS);
     }
     let heading = Style::Bold.paint(&format!("{} goes on as {new}", edit.letter));
-    done(
-        session,
-        &format!("{heading}\n{}\nNext: `{next}`, then `bursar dlq replay {new}`.", edited.text()),
-        Value::Null,
-    )
+    say(&format!("{heading}\n{}\nNext: `{next}`, then `bursar dlq replay {new}`.", edited.text()));
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The difference that is kept with a letter, as people read it.
 pub fn changes(diff: Option<&Value>) -> Vec<String> {
     let Some(diff) = diff else { return Vec::new() };
-    match serde_json::from_value::<Vec<Change>>(diff.clone()) {
-        Ok(changes) => changes.iter().map(Change::to_string).collect(),
+    match serde_json::from_value::<Vec<FieldChange>>(diff.clone()) {
+        Ok(changes) => changes.iter().map(FieldChange::to_string).collect(),
         Err(_) => vec![diff.to_string()],
     }
 }

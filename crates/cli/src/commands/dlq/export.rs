@@ -1,6 +1,6 @@
 //! Letters whole, for another system or a later day.
 
-use crate::commands::{say, say_json};
+use crate::output::{say, say_json};
 use crate::session::Session;
 use crate::visible;
 use anyhow::{Context, Result};

@@ -1,8 +1,8 @@
 //! Letters and their kinds, as tables.
 
-use crate::commands::{say, say_json};
+use crate::output::table::{Column, Style, Table, moment, or_none};
+use crate::output::{say, say_json};
 use crate::session::Session;
-use crate::table::{Column, Style, Table, moment, or_none};
 use anyhow::Result;
 use dead_letters::read::{self, Amount, Filter, Group, LetterLine, State};
 use serde_json::json;

@@ -1,11 +1,13 @@
 //! What a replay would change.
 
+use super::agreed::{otherwise, refused};
 use super::list::{replaying, tell_replaying};
-use super::{Which, otherwise, refused};
-use crate::commands::{say, say_json};
+use super::which::WhichLetters;
+use crate::output::listing::oldest_of;
+use crate::output::table::Style;
+use crate::output::{say, say_json};
 use crate::plan::{self, Replayed, Verdict};
 use crate::session::Session;
-use crate::table::Style;
 use crate::workers;
 use anyhow::Result;
 use clap::Args;
@@ -23,7 +25,7 @@ const MAX: i64 = 500;
 #[derive(Args)]
 pub struct Arguments {
     #[command(flatten)]
-    which: Which,
+    which: WhichLetters,
     /// All of them, as where nothing else is said
     #[arg(long)]
     all: bool,
@@ -61,8 +63,8 @@ pub async fn plan(session: &Session, arguments: &Arguments) -> Result<ExitCode> 
         say(&format!("{} have no queue to go back to: {}", nowhere.len(), nowhere.join(", ")));
     }
     if found > (messages.len() + nowhere.len()) as i64 {
-        say(&Style::Dim
-            .paint(&format!("The oldest {} of {found}: --max plans more, up to {MAX}.", messages.len())));
+        let found = found.to_string();
+        say(&Style::Dim.paint(&oldest_of(messages.len(), &found, "", MAX as usize)));
     }
     tell_replaying(replaying(session, &filter).await?);
     Ok(if fails { ExitCode::from(1) } else { ExitCode::SUCCESS })

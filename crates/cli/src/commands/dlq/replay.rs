@@ -1,18 +1,20 @@
 //! Starting a replay and watching it: the dead-letters worker carries it out.
 
-use super::{Chosen, agreed, done, refused};
+use super::agreed::{agreed, refused};
+use super::replays::{given_back, one};
+use super::which::Chosen;
 use crate::commands::act::reason;
-use crate::commands::bulk::{Bulk, Rate};
-use crate::commands::verify::ProgressLine;
-use crate::commands::{say, say_json};
+use crate::commands::bulk::Bulk;
+use crate::commands::bulk::rate::Rate;
+use crate::output::done;
+use crate::output::progress::ProgressLine;
+use crate::output::{say, say_json};
 use crate::session::Session;
-use crate::table::{Column, Style, Table, moment, or_none};
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use dead_letters::acts::{self, Order, Pace};
 use dead_letters::read::{self, Filter, ReplayLine, State};
-use ledger::verify::Progress;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::process::ExitCode;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -26,7 +28,7 @@ The messages go back with their identity, as they first came; attempts are count
 const LOOK: Duration = Duration::from_millis(100);
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct ReplayArguments {
     #[command(flatten)]
     which: Chosen,
     #[command(flatten)]
@@ -39,21 +41,21 @@ pub struct Arguments {
     detach: bool,
 }
 
-pub async fn start(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
+pub async fn start(session: &Session, arguments: &ReplayArguments) -> Result<ExitCode> {
     let (filter, bulk) = (arguments.which.filter(), &arguments.bulk);
     let by = bulk.agreement.by()?;
     if let Some(letter) = without_queue(session, &filter).await? {
         let why = format!(
             "letter {letter} has no queue to go back to: see `bursar dlq show {letter}`, then discard it"
         );
-        done(session, &format!("Nothing was done: {why}."), json!({ "done": 0, "error": why }))?;
+        done(session.json, &format!("Nothing was done: {why}."), &json!({ "done": 0, "error": why }))?;
         return Ok(ExitCode::from(2));
     }
     let Some(expected) = agreed(session, &filter, &bulk.agreement, "Replay {} of them?").await? else {
         return Ok(ExitCode::from(2));
     };
     if expected == 0 {
-        return done(session, "Nothing to replay.", json!({ "replay": null, "total": 0 }));
+        return done(session.json, "Nothing to replay.", &json!({ "replay": null, "total": 0 }));
     }
     let order = Order {
         by,
@@ -101,13 +103,13 @@ fn patience(session: &Session, bulk: &Bulk) -> Result<Duration> {
 
 /// Shows how far it is until it ends. `patience`: how long nothing may move.
 pub async fn watch(session: &Session, replay: Uuid, patience: Option<Duration>) -> Result<ExitCode> {
-    let mut progress = ProgressLine::new();
+    let progress = ProgressLine::new();
     let mut before = None;
     let mut moved_at = Instant::now();
     loop {
         let line = one(session, replay).await?;
         let done = line.resolved + line.dead_again + line.released;
-        progress.show(Progress { rule: "replayed", checked: done, of: line.total.into() });
+        progress.show("replayed", done, line.total.into());
         let now = (line.state.clone(), line.waiting, line.published, done);
         if before.as_ref() != Some(&now) {
             moved_at = Instant::now();
@@ -131,11 +133,6 @@ pub async fn watch(session: &Session, replay: Uuid, patience: Option<Duration>) 
             }
         }
     }
-}
-
-pub async fn one(session: &Session, replay: Uuid) -> Result<ReplayLine> {
-    let mut lines = read::replays(&session.pool, Some(replay), 1).await?;
-    lines.pop().ok_or_else(|| anyhow!("expected the id of a replay, got {replay}: see `bursar dlq replays`"))
 }
 
 /// `stuck`: how long nothing has moved, where it did not end.
@@ -179,72 +176,9 @@ fn tell(session: &Session, line: &ReplayLine, stuck: Option<Duration>) -> Result
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-/// How many letters a replay gave back, and why.
-fn given_back(line: &ReplayLine) -> String {
-    let reasons = line.released_why.as_ref().and_then(Value::as_object).into_iter().flatten();
-    let reasons: Vec<String> = reasons.map(|(why, count)| format!("{why}: {count}")).collect();
-    match reasons.is_empty() {
-        true => line.released.to_string(),
-        false => format!("{} ({})", line.released, reasons.join(", ")),
-    }
-}
-
 fn moment_text(at: OffsetDateTime) -> String {
     at.replace_nanosecond(0)
         .unwrap_or(at)
         .format(&time::format_description::well_known::Rfc3339)
         .unwrap_or_default()
-}
-
-pub async fn list(session: &Session, replay: Option<Uuid>, limit: i64) -> Result<ExitCode> {
-    let lines = read::replays(&session.pool, replay, limit).await?;
-    if let (Some(replay), true) = (replay, lines.is_empty()) {
-        bail!("expected the id of a replay, got {replay}: see `bursar dlq replays`");
-    }
-    if session.json {
-        say_json(&json!({ "replays": lines }))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    if lines.is_empty() {
-        say("Nothing was replayed yet.");
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut table = Table::new(&[
-        Column::Text("replay"),
-        Column::Text("state"),
-        Column::Text("by"),
-        Column::Text("began"),
-        Column::Number("letters"),
-        Column::Number("waiting"),
-        Column::Number("put back"),
-        Column::Number("resolved"),
-        Column::Number("dead again"),
-        Column::Text("given back"),
-        Column::Text("canary"),
-        Column::Text("rate"),
-        Column::Text("why"),
-    ]);
-    for line in lines {
-        let style = if line.ended_at.is_none() { Style::Bold } else { Style::Plain };
-        table.styled_row(
-            style,
-            vec![
-                line.replay.to_string(),
-                line.state.clone(),
-                line.by.clone(),
-                moment(line.started_at),
-                line.total.to_string(),
-                line.waiting.to_string(),
-                line.published.to_string(),
-                line.resolved.to_string(),
-                line.dead_again.to_string(),
-                given_back(&line),
-                or_none(line.canary.map(|canary| canary.to_string()).as_deref()),
-                or_none(line.rate.map(Rate::text).as_deref()),
-                or_none(line.reason.as_deref()),
-            ],
-        );
-    }
-    say(&table.to_string());
-    Ok(ExitCode::SUCCESS)
 }

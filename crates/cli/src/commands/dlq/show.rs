@@ -3,10 +3,11 @@
 use super::edit::changes;
 use super::list::at_stake;
 use super::{audit, body};
-use crate::commands::account::{journal, section};
-use crate::commands::{say, say_json};
+use crate::output::journal::journal;
+use crate::output::listing::{pairs, section};
+use crate::output::table::{Column, Style, Table, moment, or_none};
+use crate::output::{say, say_json};
 use crate::session::Session;
-use crate::table::{Column, Style, Table, moment, or_none};
 use crate::visible::on_a_line;
 use anyhow::{Result, bail};
 use base64::Engine;
@@ -22,7 +23,7 @@ use uuid::Uuid;
 const DIGITS_SHOWN: usize = 160;
 
 /// What the gate and the ledger already have of a letter's fact.
-struct Known {
+struct KnownOfLetter {
     fact: Option<FactView>,
     account: Option<AccountView>,
 }
@@ -46,7 +47,7 @@ pub async fn show(session: &Session, letter: Uuid) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn known(session: &Session, view: &LetterView) -> Result<Known> {
+async fn known(session: &Session, view: &LetterView) -> Result<KnownOfLetter> {
     let cause = view.line.fact.as_deref().and_then(|fact| fact.rsplit_once('/'));
     let fact = match cause {
         Some((source, id)) => {
@@ -59,22 +60,22 @@ async fn known(session: &Session, view: &LetterView) -> Result<Known> {
         Some(account) => books::account(&session.pool, &account).await?,
         None => None,
     };
-    Ok(Known { fact, account })
+    Ok(KnownOfLetter { fact, account })
 }
 
-fn text(view: &LetterView, known: &Known) -> String {
+fn text(view: &LetterView, known: &KnownOfLetter) -> String {
     let mut parts =
         vec![Style::Bold.paint(&format!("{}  {}", view.line.letter, view.line.state)), summary(view)];
     parts.push(format!("\n{}\n{}", Style::Bold.paint("Why"), on_a_line(&view.line.reason)));
     parts.extend(both_sides(view));
-    parts.extend(section("What was tried", timeline(view), 1));
+    parts.extend(section("What was tried", &timeline(view)));
     parts.push(format!("\n{}\n{}", Style::Bold.paint("What it says"), said(view)));
     parts.push(format!("\n{}\n{}", Style::Bold.paint("What the ledger knows"), knowledge(known)));
     if let Some(fact) = known.fact.as_ref().filter(|fact| !fact.transactions.is_empty()) {
-        parts.extend(section("Journal", journal(&fact.transactions), fact.transactions.len() as i64));
+        parts.extend(section("Journal", &journal(&fact.transactions)));
     }
     if !view.audit.is_empty() {
-        parts.extend(section("What was done", audit::table(&view.audit), view.audit.len() as i64));
+        parts.extend(section("What was done", &audit::table(&view.audit)));
     }
     parts.join("\n")
 }
@@ -88,6 +89,14 @@ fn both_sides(view: &LetterView) -> Option<String> {
 }
 
 fn summary(view: &LetterView) -> String {
+    let lines: Vec<_> = [what_died(view), unreadable(view), what_became(view)].concat();
+    pairs(&lines, 10)
+}
+
+/// A name, and what is said under it.
+type Said = (&'static str, String);
+
+fn what_died(view: &LetterView) -> Vec<Said> {
     let line = &view.line;
     let stored = match (&line.fact, view.delivery_stored) {
         (Some(fact), true) => {
@@ -96,7 +105,7 @@ fn summary(view: &LetterView) -> String {
         (Some(fact), false) => format!("{fact}: its delivery as it came is not stored"),
         (None, _) => "none that can be read".to_owned(),
     };
-    let mut lines = vec![
+    vec![
         (
             "worker",
             format!(
@@ -117,33 +126,36 @@ fn summary(view: &LetterView) -> String {
         ("user", or_none(view.user_id.as_deref())),
         ("trace", or_none(view.traceparent.as_deref())),
         ("came", if line.copies == 1 { "once".to_owned() } else { format!("{} times", line.copies) }),
-    ];
-    let unreadable = view.unreadable.iter().flat_map(|bytes| {
+    ]
+}
+
+/// What of the message is no text.
+fn unreadable(view: &LetterView) -> Vec<Said> {
+    let parts = view.unreadable.iter().flat_map(|bytes| {
         [
             ("exchange", &bytes.exchange),
             ("routing key", &bytes.routing_key),
             ("properties", &bytes.properties),
         ]
     });
-    let unreadable = unreadable.filter(|(_, bytes)| !bytes.is_empty());
-    lines.extend(unreadable.map(|(name, bytes)| ("as bytes", format!("{name} {}", shortened(bytes)))));
+    let parts = parts.filter(|(_, bytes)| !bytes.is_empty());
+    parts.map(|(name, bytes)| ("as bytes", format!("{name} {}", shortened(bytes)))).collect()
+}
+
+/// What became of it since it died.
+fn what_became(view: &LetterView) -> Vec<Said> {
+    let mut lines = Vec::new();
     lines.extend(view.previous.map(|previous| ("before", format!("{previous}: this letter comes of it"))));
     lines.extend(view.next.iter().map(|next| ("now", format!("{next}: it goes on as this letter"))));
     let closed = view.closed_at.zip(view.closed_by.as_ref());
-    lines.extend(
-        closed.map(|(at, by)| {
-            ("closed", format!("{} by {by}: {}", moment(at), or_none(line.outcome.as_deref())))
-        }),
-    );
+    lines.extend(closed.map(|(at, by)| {
+        ("closed", format!("{} by {by}: {}", moment(at), or_none(view.line.outcome.as_deref())))
+    }));
     lines.extend(changes(view.diff.as_ref()).into_iter().map(|change| ("edited", change)));
     lines.extend(
         view.erased_at.map(|at| ("erased", format!("{}: what it said is gone for good", moment(at)))),
     );
     lines
-        .iter()
-        .map(|(name, value)| format!("  {name:<10}{}", on_a_line(value)))
-        .collect::<Vec<_>>()
-        .join("\n")
 }
 
 /// Hexadecimal digits; all of them are in the JSON.
@@ -192,7 +204,7 @@ fn document(view: &LetterView) -> Result<Value> {
     Ok(document)
 }
 
-fn knowledge(known: &Known) -> String {
+fn knowledge(known: &KnownOfLetter) -> String {
     let fact = match &known.fact {
         None => "The fact was not admitted: the gate has none under its identity.".to_owned(),
         Some(fact) => {

@@ -1,6 +1,6 @@
 //! Servers that are reached over a network: whoever is in between reads and changes everything unless they prove who they are.
 
-use super::{Finding, State, finding};
+use super::finding::{Finding, Mark, finding};
 use crate::address::Address;
 use crate::config::Config;
 use secrecy::{ExposeSecret, SecretString};
@@ -25,7 +25,7 @@ fn postgres_by(variable: &str, mode: &str, hosts: &str) -> Finding {
     let lacks = match mode {
         "verify-full" => {
             let says = format!("{hosts} over the network, verified (sslmode=verify-full)");
-            return finding("Postgres TLS", State::Ok, says);
+            return finding("Postgres TLS", Mark::Ok, says);
         }
         "verify-ca" => "does not check that the certificate is the host's",
         "require" => "is encrypted for whoever answers",
@@ -35,7 +35,7 @@ fn postgres_by(variable: &str, mode: &str, hosts: &str) -> Finding {
         "{hosts} over the network with sslmode={mode}, which {lacks}: who is in between can read and change the ledger. \
          Set sslmode=verify-full (and sslrootcert=<file> for an authority of your own) in {variable}"
     );
-    finding("Postgres TLS", State::Warning, says)
+    finding("Postgres TLS", Mark::Warning, says)
 }
 
 fn rabbitmq(url: &SecretString) -> Vec<Finding> {
@@ -45,13 +45,13 @@ fn rabbitmq(url: &SecretString) -> Vec<Finding> {
 
 fn rabbitmq_by(scheme: &str, hosts: &str) -> Finding {
     if scheme == "amqps" {
-        return finding("RabbitMQ TLS", State::Ok, format!("{hosts} over the network, verified (amqps)"));
+        return finding("RabbitMQ TLS", Mark::Ok, format!("{hosts} over the network, verified (amqps)"));
     }
     let says = format!(
         "{hosts} over the network without TLS: who is in between can read and state facts, and reads the password. \
          Name it as amqps:// in BURSAR_AMQP_URL"
     );
-    finding("RabbitMQ TLS", State::Warning, says)
+    finding("RabbitMQ TLS", Mark::Warning, says)
 }
 
 /// The hosts that are reached over a network, by how.
@@ -74,7 +74,7 @@ mod tests {
             Config { database_url: Masked::new(database), amqp_url: Masked::new(amqp), ..Config::default() };
         let found = findings(&config);
         let told: Vec<(&str, bool)> =
-            found.iter().map(|finding| (finding.what, finding.state == State::Ok)).collect();
+            found.iter().map(|finding| (finding.what, finding.state == Mark::Ok)).collect();
         assert_eq!(told, expect, "{database} {amqp}");
         assert!(found.iter().all(|finding| !finding.says.contains("hush")));
     }

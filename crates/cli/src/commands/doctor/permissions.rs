@@ -1,7 +1,7 @@
 //! Who else may write where only the fleet may: RabbitMQ's permissions, as its management interface tells them. Over AMQP
 //! a user sees nobody's rights but, by trying, its own.
 
-use super::{Finding, State, finding};
+use super::finding::{Finding, Mark, finding};
 use crate::address::{Address, decoded};
 use crate::session::Session;
 use anyhow::{Context, Result};
@@ -38,7 +38,7 @@ struct User {
 }
 
 /// The fleet, as permissions speak of it.
-struct Fleet {
+struct FleetNames {
     user: String,
     vhost: String,
     /// Exchanges that nobody else may write to.
@@ -48,7 +48,7 @@ struct Fleet {
     doors: [String; 2],
 }
 
-impl Fleet {
+impl FleetNames {
     fn of(address: &Address, namespace: &Namespace, topology: &Topology) -> Self {
         let doors = [exchange::INBOUND, exchange::RAW].map(|name| namespace.name(name));
         let exchanges = topology.exchanges.iter().map(|exchange| exchange.name.clone());
@@ -65,7 +65,7 @@ impl Fleet {
 pub(super) async fn findings(session: &Session) -> Result<Vec<Finding>> {
     let addresses = Address::each(session.config.amqp_url.0.expose_secret());
     let Some(address) = addresses.first() else { return Ok(Vec::new()) };
-    let fleet = Fleet::of(address, &session.namespace()?, &session.topology()?);
+    let fleet = FleetNames::of(address, &session.namespace()?, &session.topology()?);
     let mut findings = own_user(session, &fleet);
     match &session.config.rabbitmq_management_url {
         None => {
@@ -76,14 +76,14 @@ pub(super) async fn findings(session: &Session) -> Result<Vec<Finding>> {
                 fleet.exchanges.join(", "),
                 fleet.vhost
             );
-            findings.push(finding("permissions", State::Warning, says));
+            findings.push(finding("permissions", Mark::Warning, says));
         }
         Some(management) => match ask(management.0.expose_secret(), &fleet.vhost).await {
             Ok((permissions, users)) => findings.extend(judge(&fleet, &permissions, &users)),
             Err(error) => {
                 let says =
                     format!("RabbitMQ's management interface: {error:#} (BURSAR_RABBITMQ_MANAGEMENT_URL)");
-                findings.push(finding("permissions", State::Warning, says));
+                findings.push(finding("permissions", Mark::Warning, says));
             }
         },
     }
@@ -91,20 +91,20 @@ pub(super) async fn findings(session: &Session) -> Result<Vec<Finding>> {
 }
 
 /// What can be told without asking anybody.
-fn own_user(session: &Session, fleet: &Fleet) -> Vec<Finding> {
+fn own_user(session: &Session, fleet: &FleetNames) -> Vec<Finding> {
     let mut findings = Vec::new();
     let user = &fleet.user;
     if user == "guest" {
         let says = "the fleet is RabbitMQ's default user `guest`, an administrator with a known password: give it a user of its own, \
                     and delete `guest`";
-        findings.push(finding("permissions", State::Warning, says));
+        findings.push(finding("permissions", Mark::Warning, says));
     }
     if session.config.publishers.iter().any(|publisher| publisher.user == *user) {
         let says = format!(
             "{user} is the fleet's user and a publisher of the configuration: what publishes has the fleet's rights to write \
              everywhere. Give each publisher a user of its own"
         );
-        findings.push(finding("permissions", State::Warning, says));
+        findings.push(finding("permissions", Mark::Warning, says));
     }
     findings
 }
@@ -131,7 +131,7 @@ async fn read<T: DeserializeOwned>(answer: reqwest::Response) -> Result<T> {
     answer.json().await.context("reading the answer")
 }
 
-fn judge(fleet: &Fleet, permissions: &[Permission], users: &[User]) -> Vec<Finding> {
+fn judge(fleet: &FleetNames, permissions: &[Permission], users: &[User]) -> Vec<Finding> {
     let others = permissions.iter().filter(|permission| permission.user != fleet.user);
     let mut findings: Vec<Finding> = others.filter_map(|permission| too_wide(fleet, permission)).collect();
     let is_administrator =
@@ -141,17 +141,17 @@ fn judge(fleet: &Fleet, permissions: &[Permission], users: &[User]) -> Vec<Findi
         let says = format!(
             "{user}, the fleet's user, is an administrator: `rabbitmqctl set_user_tags {user}` takes that from it"
         );
-        findings.push(finding("permissions", State::Warning, says));
+        findings.push(finding("permissions", Mark::Warning, says));
     }
     if findings.is_empty() {
         let says = "nobody but the fleet may write where only the fleet may, nor touch its queues";
-        findings.push(finding("permissions", State::Ok, says));
+        findings.push(finding("permissions", Mark::Ok, says));
     }
     findings
 }
 
 /// What another user may do that only the fleet should.
-fn too_wide(fleet: &Fleet, permission: &Permission) -> Option<Finding> {
+fn too_wide(fleet: &FleetNames, permission: &Permission) -> Option<Finding> {
     let Permission { user, configure, write, read } = permission;
     let exchanges = || fleet.exchanges.iter().map(String::as_str);
     let queues = || fleet.queues.iter().map(String::as_str);
@@ -176,7 +176,7 @@ fn too_wide(fleet: &Fleet, permission: &Permission) -> Option<Finding> {
         may.join("; "),
         fleet.vhost
     );
-    Some(finding("permissions", State::Warning, says))
+    Some(finding("permissions", Mark::Warning, says))
 }
 
 /// Those that a pattern of RabbitMQ's lets through: it may match anywhere in the name, and an empty one matches nothing. One that
@@ -217,7 +217,7 @@ mod tests {
         };
         let address = Address::each("amqp://fleet:hush@mq").remove(0);
         let namespace = Namespace::new("bursar").unwrap();
-        let fleet = Fleet::of(
+        let fleet = FleetNames::of(
             &address,
             &namespace,
             &Topology::new(&namespace, &Ladder::default(), &crate::workers::queues()),
@@ -225,11 +225,7 @@ mod tests {
         let permissions = [of("fleet", ".*", ".*", ".*"), of("gateway", configure, write, read)];
         let users = [User { name: "gateway".to_owned(), tags: json!(["administrator"]) }];
         let findings = judge(&fleet, &permissions, &users);
-        findings
-            .into_iter()
-            .filter(|finding| finding.state != State::Ok)
-            .map(|finding| finding.says)
-            .collect()
+        findings.into_iter().filter(|finding| finding.state != Mark::Ok).map(|finding| finding.says).collect()
     }
 
     #[track_caller]

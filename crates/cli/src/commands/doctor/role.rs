@@ -1,6 +1,6 @@
 //! The role that runs: whether what must not be changed is out of its reach.
 
-use super::{Finding, State, finding};
+use super::finding::{Finding, Mark, finding};
 use db::roles::RoleStanding;
 
 const HOW: &str = "Make a role for the fleet (`create role bursar_runtime login password '...'`), name it in BURSAR_DATABASE_URL and \
@@ -12,13 +12,13 @@ const NAMED: usize = 6;
 pub(super) async fn findings(pool: &db::Pool) -> Vec<Finding> {
     match db::roles::standing(pool).await {
         Ok(standing) => judge(&standing),
-        Err(error) => vec![finding("roles", State::Failed, error.to_string())],
+        Err(error) => vec![finding("roles", Mark::Failed, error.to_string())],
     }
 }
 
 fn judge(standing: &RoleStanding) -> Vec<Finding> {
     let RoleStanding { role, is_superuser, is_owner, may_create, too_much, too_little } = standing;
-    let warning = |says: String| finding("roles", State::Warning, says);
+    let warning = |says: String| finding("roles", Mark::Warning, says);
     if *is_superuser {
         let says = format!(
             "{role} is a superuser: nothing is refused to it, and whoever has its password has the server. {HOW}"
@@ -35,7 +35,7 @@ fn judge(standing: &RoleStanding) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !too_little.is_empty() {
         let says = format!("{role} lacks {}: {again}", some(too_little));
-        findings.push(finding("roles", State::Failed, says));
+        findings.push(finding("roles", Mark::Failed, says));
     }
     if !too_much.is_empty() {
         findings.push(warning(format!("{role} may more than it needs, {}: {again}", some(too_much))));
@@ -48,7 +48,7 @@ fn judge(standing: &RoleStanding) -> Vec<Finding> {
     }
     if findings.is_empty() {
         let says = format!("{role} runs and owns nothing: journal, events and facts are out of its reach");
-        findings.push(finding("roles", State::Ok, says));
+        findings.push(finding("roles", Mark::Ok, says));
     }
     findings
 }

@@ -1,6 +1,6 @@
 //! What `doctor` looks at where servers are several: every host that a URL names, and whether commits wait for a standby.
 
-use super::{Finding, State, finding};
+use super::finding::{Finding, Mark, finding};
 use crate::session::Session;
 use bus::Broker;
 use db::ServerUrl;
@@ -20,14 +20,14 @@ pub async fn hosts_of_postgres(session: &Session) -> Vec<Finding> {
     let mut findings: Vec<Finding> = found
         .into_iter()
         .map(|(place, answer)| match answer {
-            Ok(true) => host(State::Ok, &place, "takes changes"),
-            Ok(false) => host(State::Ok, &place, "a standby"),
-            Err(error) => host(State::Warning, &place, &format!("{error}; it could not take over")),
+            Ok(true) => host(Mark::Ok, &place, "takes changes"),
+            Ok(false) => host(Mark::Ok, &place, "a standby"),
+            Err(error) => host(Mark::Warning, &place, &format!("{error}; it could not take over")),
         })
         .collect();
     if writable > 1 {
         findings.push(host(
-            State::Failed,
+            Mark::Failed,
             "more than one of them",
             "takes changes: what is written at one is not at the other. Stop the one that was left before anything else is done",
         ));
@@ -35,7 +35,7 @@ pub async fn hosts_of_postgres(session: &Session) -> Vec<Finding> {
     findings
 }
 
-fn host(state: State, place: &str, says: &str) -> Finding {
+fn host(state: Mark, place: &str, says: &str) -> Finding {
     finding("Postgres host", state, format!("{place}: {says}"))
 }
 
@@ -46,10 +46,10 @@ pub async fn hosts_of_rabbitmq(session: &Session) -> Vec<Finding> {
     for url in urls.iter().filter(|_| urls.len() > 1) {
         let broker = Broker::new(SecretString::from(url.text()), "bursar doctor");
         findings.push(match broker.channel().await {
-            Ok(_) => finding("RabbitMQ host", State::Ok, format!("{url:?}: lets the fleet in")),
+            Ok(_) => finding("RabbitMQ host", Mark::Ok, format!("{url:?}: lets the fleet in")),
             Err(error) => finding(
                 "RabbitMQ host",
-                State::Warning,
+                Mark::Warning,
                 format!("{url:?}: {error}; the fleet could not go on there"),
             ),
         });
@@ -63,11 +63,11 @@ pub async fn standbys(session: &Session) -> Finding {
     let of = |state, says: String| finding("standbys", state, says);
     match asked_for_standbys(session).await {
         Ok(Standbys::None) => {
-            of(State::Ok, "none is connected: the disk of this server alone holds the ledger".to_owned())
+            of(Mark::Ok, "none is connected: the disk of this server alone holds the ledger".to_owned())
         }
-        Ok(Standbys::Synchronous(names)) => of(State::Ok, format!("commits wait for {}", names.join(", "))),
+        Ok(Standbys::Synchronous(names)) => of(Mark::Ok, format!("commits wait for {}", names.join(", "))),
         Ok(Standbys::Asynchronous(names)) => of(
-            State::Warning,
+            Mark::Warning,
             format!(
                 "commits wait for none of {}: what they have not received yet is lost with the primary, also what was \
                  answered with 2xx; set synchronous_standby_names = 'ANY 1 ({})' and synchronous_commit = on",
@@ -76,18 +76,18 @@ pub async fn standbys(session: &Session) -> Finding {
             ),
         ),
         Ok(Standbys::Missing(names)) => of(
-            State::Failed,
+            Mark::Failed,
             format!(
                 "synchronous_standby_names is '{names}', and nobody of these follows: no commit ends until one does"
             ),
         ),
         Ok(Standbys::Unseen) => of(
-            State::Warning,
+            Mark::Warning,
             "there are some that this login may not look at: grant pg_monitor to the tables' owner and name it in \
              BURSAR_MIGRATE_URL, or to the role that runs, to have them judged"
                 .to_owned(),
         ),
-        Err(error) => of(State::Failed, error.to_string()),
+        Err(error) => of(Mark::Failed, error.to_string()),
     }
 }
 

@@ -1,9 +1,9 @@
 //! `payment undelivered list`.
 
-use super::{Which, look_through};
-use crate::commands::{say, say_json};
+use super::which::{WhichUndelivered, look_through};
+use crate::output::listing::{self, more_groups};
+use crate::output::table::{Column, Style, Table, moment, or_none};
 use crate::session::Session;
-use crate::table::{Column, Style, Table, moment, or_none};
 use anyhow::Result;
 use domain::Money;
 use ledger::read::{Undelivered, WhyUndelivered};
@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 
 /// Payments that wait for the same.
 #[derive(Serialize)]
-struct Group {
+struct UndeliveredGroup {
     why: &'static str,
     prices: String,
     count: u64,
@@ -30,7 +30,7 @@ struct Group {
     deliverable: u64,
 }
 
-impl Group {
+impl UndeliveredGroup {
     fn of(payment: &Undelivered) -> Self {
         Self {
             why: word(payment.why),
@@ -66,55 +66,41 @@ fn word(why: WhyUndelivered) -> &'static str {
     }
 }
 
-pub async fn list(session: &Session, which: &Which, each: bool, limit: usize) -> Result<ExitCode> {
+/// What is said where there is none.
+const NONE: &str = "No undelivered payments here.";
+
+pub async fn list(session: &Session, which: &WhichUndelivered, each: bool, limit: usize) -> Result<ExitCode> {
     let mut payments = Vec::new();
-    let mut groups: BTreeMap<(&'static str, Vec<String>), Group> = BTreeMap::new();
+    let mut groups: BTreeMap<(&'static str, Vec<String>), UndeliveredGroup> = BTreeMap::new();
     look_through(session, which, |payment| {
         if each {
             payments.push(payment);
         } else {
             let key = (word(payment.why), payment.prices.clone());
-            groups.entry(key).or_insert_with(|| Group::of(&payment)).note(&payment);
+            groups.entry(key).or_insert_with(|| UndeliveredGroup::of(&payment)).note(&payment);
         }
         if payments.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })
     .await?;
     if each {
-        return tell(session, "payments", &payments, payments_table(&payments), None);
+        let document = json!({ "payments": payments });
+        return listing::print(session.json, &document, &payments_table(&payments), NONE, None);
     }
     let deliverable: u64 = groups.values().map(|group| group.deliverable).sum();
     let more = groups.len().saturating_sub(limit);
-    let groups: Vec<Group> = groups.into_values().take(limit).collect();
+    let groups: Vec<UndeliveredGroup> = groups.into_values().take(limit).collect();
     let next = match deliverable {
         0 => "Today's configuration would deliver none of them: see `bursar payment show`, `payment deliver --account --credits`.".to_owned(),
         count => format!("Today's configuration would deliver {count} of them: bursar payment undelivered plan"),
     };
-    let next = match more {
-        0 => next,
-        more => format!("{more} more groups: --limit {}. {next}", groups.len() + more),
+    let next = match more_groups(groups.len(), more) {
+        None => next,
+        Some(more) => format!("{more}. {next}"),
     };
-    tell(session, "groups", &groups, groups_table(&groups), Some(next))
+    listing::print(session.json, &json!({ "groups": groups }), &groups_table(&groups), NONE, Some(next))
 }
 
-fn tell<T: Serialize>(
-    session: &Session,
-    name: &str,
-    items: &[T],
-    table: Table,
-    next: Option<String>,
-) -> Result<ExitCode> {
-    match session.json {
-        true => say_json(&json!({ name: items }))?,
-        false if items.is_empty() => say("No undelivered payments here."),
-        false => {
-            say(&table.to_string());
-            next.iter().for_each(|next| say(&Style::Dim.paint(next)));
-        }
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn groups_table(groups: &[Group]) -> Table {
+fn groups_table(groups: &[UndeliveredGroup]) -> Table {
     let mut table = Table::new(&[
         Column::Text("why"),
         Column::Text("prices"),

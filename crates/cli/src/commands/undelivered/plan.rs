@@ -1,10 +1,11 @@
 //! `payment undelivered plan`.
 
-use super::{Which, act, deliverable};
-use crate::commands::{say, say_json};
+use super::which::{WhichUndelivered, act, deliverable};
+use crate::output::listing::oldest_of;
+use crate::output::table::Style;
+use crate::output::{say, say_json};
 use crate::plan::{self, MESSAGES_MAX, Replayed, Verdict};
 use crate::session::Session;
-use crate::table::Style;
 use anyhow::Result;
 use bus::exchange;
 use clap::Args;
@@ -13,9 +14,9 @@ use serde_json::json;
 use std::process::ExitCode;
 
 #[derive(Args)]
-pub struct Arguments {
+pub struct PlanUndelivered {
     #[command(flatten)]
-    which: Which,
+    which: WhichUndelivered,
     /// So many at most, the oldest
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=MESSAGES_MAX as u64))]
     max: u64,
@@ -24,11 +25,11 @@ pub struct Arguments {
     details: bool,
 }
 
-pub async fn plan(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
+pub async fn plan(session: &Session, arguments: &PlanUndelivered) -> Result<ExitCode> {
     let payments = deliverable(session, &arguments.which, usize::MAX).await?;
     let exchange = session.namespace()?.name(exchange::VERIFIED);
     let message = |payment: &PaymentId| {
-        Replayed::of_fact(payment.to_string(), &exchange, &act(payment.clone(), "plan", "planned"))
+        Replayed::of_fact(payment.to_string(), &exchange, &act(payment, "plan", "planned"))
     };
     let messages: Vec<Replayed> = payments.iter().take(arguments.max as usize).map(message).collect();
     let (found, planned) = (payments.len(), messages.len());
@@ -39,8 +40,7 @@ pub async fn plan(session: &Session, arguments: &Arguments) -> Result<ExitCode> 
         false => say(&plan.text(arguments.details)),
     }
     if found > planned && !session.json {
-        let more = format!("The oldest {planned} of {found}: --max plans more, up to {MESSAGES_MAX}.");
-        say(&Style::Dim.paint(&more));
+        say(&Style::Dim.paint(&oldest_of(planned, &found.to_string(), "", MESSAGES_MAX)));
     }
     let fails = plan.messages.iter().any(|message| message.verdict == Verdict::WouldFail);
     Ok(if fails { ExitCode::from(1) } else { ExitCode::SUCCESS })

@@ -1,9 +1,10 @@
 //! `unrecognised list`.
 
-use super::{Which, look_through};
-use crate::commands::{say, say_json};
+use super::which::{WhichUnrecognised, look_through};
+use crate::output::listing::{self, may_go_on, more_groups};
+use crate::output::table::{Column, Style, Table, moment, or_none};
+use crate::output::{say, say_json};
 use crate::session::Session;
-use crate::table::{Column, Style, Table, moment, or_none};
 use anyhow::Result;
 use gate::{Today, UnrecognisedDelivery};
 use serde::Serialize;
@@ -15,7 +16,7 @@ use time::OffsetDateTime;
 
 /// What one processor said under one name, and why it was not understood.
 #[derive(Serialize)]
-struct Group {
+struct UnrecognisedGroup {
     processor: String,
     event_type: String,
     why: &'static str,
@@ -32,7 +33,7 @@ struct Group {
     body_gone: u64,
 }
 
-impl Group {
+impl UnrecognisedGroup {
     fn new(delivery: &UnrecognisedDelivery) -> Self {
         Self {
             processor: delivery.said.processor.clone(),
@@ -79,19 +80,22 @@ impl Group {
     }
 }
 
-pub async fn groups(session: &Session, which: &Which, limit: usize) -> Result<ExitCode> {
-    let mut groups: BTreeMap<(String, String, &'static str), Group> = BTreeMap::new();
+/// What is said where there is none.
+const NONE: &str = "Nothing here that was not understood.";
+
+pub async fn groups(session: &Session, which: &WhichUnrecognised, limit: usize) -> Result<ExitCode> {
+    let mut groups: BTreeMap<(String, String, &'static str), UnrecognisedGroup> = BTreeMap::new();
     look_through(session, which, |delivery, today| {
         let said = &delivery.said;
         let key = (said.processor.clone(), said.event_type.clone(), said.why.as_str());
-        groups.entry(key).or_insert_with(|| Group::new(&delivery)).note(&delivery, &today);
+        groups.entry(key).or_insert_with(|| UnrecognisedGroup::new(&delivery)).note(&delivery, &today);
         ControlFlow::Continue(())
     })
     .await?;
     let found: u64 = groups.values().map(|group| group.count).sum();
     let understood: u64 = groups.values().map(|group| group.understood).sum();
     let more = groups.len().saturating_sub(limit);
-    let shown: Vec<Group> = groups.into_values().take(limit).collect();
+    let shown: Vec<UnrecognisedGroup> = groups.into_values().take(limit).collect();
     match session.json {
         true => say_json(
             &json!({ "found": found, "understood": understood, "groups": shown, "more_groups": more }),
@@ -101,9 +105,9 @@ pub async fn groups(session: &Session, which: &Which, limit: usize) -> Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-fn groups_text(groups: &[Group], more: usize, understood: u64) -> String {
+fn groups_text(groups: &[UnrecognisedGroup], more: usize, understood: u64) -> String {
     if groups.is_empty() {
-        return "Nothing here that was not understood.".to_owned();
+        return NONE.to_owned();
     }
     let mut table = Table::new(&[
         Column::Text("processor"),
@@ -120,9 +124,7 @@ fn groups_text(groups: &[Group], more: usize, understood: u64) -> String {
         table.styled_row(if group.understood > 0 { Style::Bold } else { Style::Plain }, group.cells());
     }
     let mut parts = vec![table.to_string()];
-    if more > 0 {
-        parts.push(Style::Dim.paint(&format!("{more} more groups: --limit {}", groups.len() + more)));
-    }
+    parts.extend(more_groups(groups.len(), more).map(|more| Style::Dim.paint(&more)));
     parts.push(match understood {
         0 => "Today's code understands none of them.".to_owned(),
         count => {
@@ -134,7 +136,7 @@ fn groups_text(groups: &[Group], more: usize, understood: u64) -> String {
 
 /// One delivery.
 #[derive(Serialize)]
-struct Line {
+struct DeliveryLine {
     delivery: String,
     #[serde(with = "time::serde::rfc3339")]
     admitted_at: OffsetDateTime,
@@ -148,7 +150,7 @@ struct Line {
     facts: Vec<&'static str>,
 }
 
-impl Line {
+impl DeliveryLine {
     fn new(delivery: UnrecognisedDelivery, today: &Today) -> Self {
         let facts = match today {
             Today::Understood(envelopes) => envelopes.iter().map(|e| e.fact.kind().as_str()).collect(),
@@ -175,28 +177,18 @@ impl Line {
     }
 }
 
-pub async fn each(session: &Session, which: &Which, limit: usize) -> Result<ExitCode> {
+pub async fn each(session: &Session, which: &WhichUnrecognised, limit: usize) -> Result<ExitCode> {
     let mut lines = Vec::new();
     look_through(session, which, |delivery, today| {
-        lines.push(Line::new(delivery, &today));
+        lines.push(DeliveryLine::new(delivery, &today));
         if lines.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })
     .await?;
-    if session.json {
-        say_json(&json!({ "deliveries": lines }))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    say(&lines_text(&lines));
-    if lines.len() == limit {
-        say(&Style::Dim.paint(&format!("There may be more: --limit {}", (limit * 10).min(10_000))));
-    }
-    Ok(ExitCode::SUCCESS)
+    let below = may_go_on(lines.len(), limit as i64);
+    listing::print(session.json, &json!({ "deliveries": lines }), &lines_table(&lines), NONE, below)
 }
 
-fn lines_text(lines: &[Line]) -> String {
-    if lines.is_empty() {
-        return "Nothing here that was not understood.".to_owned();
-    }
+fn lines_table(lines: &[DeliveryLine]) -> Table {
     let mut table = Table::new(&[
         Column::Text("admitted"),
         Column::Text("delivery"),
@@ -215,5 +207,5 @@ fn lines_text(lines: &[Line]) -> String {
             or_none(line.detail.as_deref()),
         ]);
     }
-    table.to_string()
+    table
 }

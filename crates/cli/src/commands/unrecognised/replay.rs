@@ -3,12 +3,12 @@
 //! The gate admits each anew under its identity, once, whoever replays it and however often; then its readers get it like
 //! any other fact. So a replay that was broken off is repeated.
 
-use super::{Which, look_through};
-use crate::commands::bulk::{Bulk, Consent, Pace};
-use crate::commands::verify::ProgressLine;
-use crate::commands::{say, say_json};
+use super::which::{WhichUnrecognised, look_through};
+use crate::commands::bulk::portions::{CanaryFailed, Portion, in_portions};
+use crate::commands::bulk::{Bulk, Consent, Speed};
+use crate::output::table::Style;
+use crate::output::{say, say_json};
 use crate::session::{CONFIRM_TIMEOUT, Session};
-use crate::table::Style;
 use anyhow::{Result, anyhow};
 use clap::Args;
 use db::Doing;
@@ -18,7 +18,7 @@ use domain::{Cause, Envelope};
 use gate::Today;
 use ingester::Intake;
 use ledger::read::{self, FactState};
-use ledger::verify::{Progress, kinds_read};
+use ledger::verify::kinds_read;
 use serde::Serialize;
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
@@ -31,7 +31,7 @@ use tokio::time::Instant;
 #[derive(Args)]
 pub struct Arguments {
     #[command(flatten)]
-    which: Which,
+    which: WhichUnrecognised,
     #[command(flatten)]
     bulk: Bulk,
 }
@@ -40,9 +40,6 @@ pub const HELP: &str = "\
 What is found is what today's code understands, by this command's configuration, and whose body is still there. --expect is compared with all that is found, whatever --max.
 
 An outcome is the ledger's: applied, no_op, waiting, ignored; or kept, for facts that no worker reads yet. A fact that the ledger refuses, that contradicts, or that a worker made a dead letter of is a failure. What has none within --wait is `not known yet`: the fleet is not running. What was done is in the audit: `bursar dlq audit`. Exit status 1 if something failed or is not known, 2 if not what was expected was found.";
-
-/// Deliveries under way at a time.
-const AT_ONCE: usize = 100;
 
 /// Between two looks at what has become of them.
 const LOOK: Duration = Duration::from_millis(20);
@@ -62,7 +59,7 @@ struct Found {
     body_gone: u64,
 }
 
-async fn find(session: &Session, which: &Which) -> Result<Found> {
+async fn find(session: &Session, which: &WhichUnrecognised) -> Result<Found> {
     let mut found = Found::default();
     look_through(session, which, |delivery, today| {
         match today {
@@ -114,16 +111,12 @@ async fn carry_out(session: &Session, arguments: &Arguments, causes: &[Cause]) -
         session,
         intake: session.intake(&broker, CONFIRM_TIMEOUT)?,
         wait: bulk.speed.wait,
-        pace: Pace::new(bulk.speed.rate),
-        line: ProgressLine::new(),
-        of: causes.len(),
         tally: Tally::default(),
     };
     let ended = tokio::select! {
-        ended = replay.run(causes, bulk.speed.canary.unwrap_or(0)) => ended,
+        ended = replay.run(causes, &bulk.speed) => ended,
         _ = tokio::signal::ctrl_c() => Err(anyhow!("broken off; replay what is left")),
     };
-    replay.line.clear();
     broker.close().await;
     let mut tally = replay.tally;
     if let Err(error) = &ended {
@@ -192,6 +185,14 @@ impl Tally {
 
     fn is_good(&self) -> bool {
         self.failed.is_empty() && self.not_known.is_empty() && self.stopped.is_none()
+    }
+
+    fn portion(&self) -> Portion {
+        match (&self.stopped, self.is_good()) {
+            (Some(_), _) => Portion::Stops,
+            (None, true) => Portion::Well,
+            (None, false) => Portion::Badly,
+        }
     }
 
     fn show(&self, session: &Session, found: &Found, by: &str) -> Result<ExitCode> {
@@ -270,36 +271,19 @@ struct Replay<'a> {
     intake: Intake,
     /// How long to wait for what becomes of each.
     wait: Duration,
-    pace: Pace,
-    line: ProgressLine,
-    of: usize,
     tally: Tally,
 }
 
 impl Replay<'_> {
-    /// The canary first; the rest only if all of it ended well.
-    async fn run(&mut self, causes: &[Cause], canary: usize) -> Result<()> {
-        let (canary, rest) = causes.split_at(canary.min(causes.len()));
-        self.all(canary).await?;
-        if !self.tally.is_good() && !canary.is_empty() && !rest.is_empty() {
-            self.tally.stopped.get_or_insert(format!(
-                "of the first {} not all ended well, so the other {} were left alone",
-                canary.len(),
-                rest.len()
-            ));
-        }
-        self.all(rest).await
-    }
-
-    async fn all(&mut self, causes: &[Cause]) -> Result<()> {
-        for portion in causes.chunks(self.pace.portion(AT_ONCE)) {
-            if self.tally.stopped.is_some() {
-                return Ok(());
-            }
-            self.pace.wait_for(portion.len()).await;
-            self.some(portion).await?;
-            let checked = (self.tally.replayed + self.tally.meanwhile) as i64;
-            self.line.show(Progress { rule: "deliveries replayed", checked, of: self.of as i64 });
+    async fn run(&mut self, causes: &[Cause], speed: &Speed) -> Result<()> {
+        let portion = async |causes: &[Cause]| {
+            self.some(causes).await?;
+            Ok(self.tally.portion())
+        };
+        let failed = in_portions(causes, speed, "deliveries replayed", portion).await?;
+        if let Some(CanaryFailed { first, left }) = failed {
+            let why = format!("of the first {first} not all ended well, so the other {left} were left alone");
+            self.tally.stopped.get_or_insert(why);
         }
         Ok(())
     }
