@@ -14,6 +14,7 @@ pub mod journal;
 pub mod ledger;
 pub mod lot;
 pub mod money;
+mod outcome;
 pub mod record;
 pub mod rendering;
 
@@ -22,3 +23,4 @@ pub use event::{Event, EventKind};
 pub use fact::{Fact, FactKind};
 pub use ids::{AccountId, CustomerId, PaymentId, ProcessorName};
 pub use money::{Credits, Money};
+pub use outcome::{Meaning, Outcome};
