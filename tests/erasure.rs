@@ -2,11 +2,11 @@
 
 use crate::binary::{Configuration, json_of, settings};
 use bus::exchange;
-use domain::erasure::{ERASED, texts_of};
 use domain::fact::{
     AdjustmentKind, Assignment, AssignmentAct, Customer, Dispute, DisputeStatus, Grant, RefundRequest, Usage,
     Valuation,
 };
+use domain::fact::ERASED;
 use domain::{Credits, Envelope, Fact, FactKind, RawDelivery};
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
@@ -247,7 +247,7 @@ fn the_database_erases_what_the_domain_does() {
                 .await
                 .unwrap();
             assert_eq!(remains, fact.clone().without_texts().canonical().get(), "{}", fact.kind());
-            assert_eq!(remains.matches(ERASED).count(), texts_of(fact.kind()).len(), "{remains}");
+            assert_eq!(remains.matches(ERASED).count(), fact.kind().texts().len(), "{remains}");
         }
         let request = RefundRequest {
             transaction: words(),

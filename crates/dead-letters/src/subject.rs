@@ -2,7 +2,7 @@
 
 use bus::{Incoming, queue};
 use domain::envelope::{is_batch, is_traceparent};
-use domain::{AccountId, Cause, Credits, Envelope, Fact, Money, PaymentId};
+use domain::{AccountId, Cause, Credits, Envelope, Money, PaymentId};
 use serde::Deserialize;
 use time::OffsetDateTime;
 
@@ -61,7 +61,7 @@ impl Subject {
 
     fn of_envelope(envelope: &Envelope) -> Self {
         let fact = &envelope.fact;
-        let (money, credits) = at_stake(fact);
+        let (money, credits) = fact.at_stake();
         Self {
             fact_type: Some(fact.kind().as_str().to_owned()),
             cause: Some(envelope.cause.clone()),
@@ -127,29 +127,10 @@ fn translated(message: &Incoming, settings: &processors::Settings, now: OffsetDa
     (processor.translate)(settings, &message.body, now).ok()?.into_iter().next()
 }
 
-/// Money that was paid or goes back, credits that are given or used: how much of them, so that what was stated with a sign
-/// it may not have takes nothing off what hangs on other letters. What a payment grants only the ledger can tell.
-fn at_stake(fact: &Fact) -> (Option<Money>, Option<Credits>) {
-    match fact {
-        Fact::Payment(payment) => (Some(payment.amount), None),
-        Fact::Movement(movement) => (Some(movement.amount), None),
-        Fact::Hold(hold) => (Some(hold.amount), None),
-        Fact::Valuation(valuation) => (Some(valuation.amount), None),
-        Fact::Usage(usage) => (None, Some(usage.credits.abs())),
-        Fact::Grant(grant) => (None, Some(grant.credits.abs())),
-        Fact::Adjustment(adjustment) => (None, Some(adjustment.credits.abs())),
-        Fact::Assignment(assignment) => (None, assignment.credits.map(Credits::abs)),
-        Fact::Dispute(_)
-        | Fact::Customer(_)
-        | Fact::RefundRequest(_)
-        | Fact::Expiry(_)
-        | Fact::Unrecognised(_) => (None, None),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::Fact;
     use domain::fact::Usage;
 
     #[test]
@@ -157,6 +138,6 @@ mod tests {
         let account = AccountId::new("acct_1").unwrap();
         let credits = -Credits::parse_positive("6", 0).unwrap();
         let usage = Usage { account, credits, reference: None, description: None };
-        assert_eq!(at_stake(&Fact::Usage(usage)).1, Some(-credits));
+        assert_eq!(Fact::Usage(usage).at_stake().1, Some(-credits));
     }
 }

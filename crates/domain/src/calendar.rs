@@ -3,7 +3,6 @@
 //! A moment with an offset may be none of them although its own digits are (`9999-12-31T23:59:59-10:00`), and a sum of a moment
 //! and a duration may be none. Nobody who converts, stores or prints a moment that went through here has to ask again.
 
-use crate::fact::Fact;
 use time::{Duration, OffsetDateTime, UtcOffset};
 
 /// Why a moment cannot be told.
@@ -24,23 +23,6 @@ pub fn told(at: OffsetDateTime) -> Result<OffsetDateTime, OutsideCalendar> {
 /// So much later; nothing where that cannot be told.
 pub fn later(at: OffsetDateTime, after: Duration) -> Option<OffsetDateTime> {
     in_utc(in_utc(at).ok()?.checked_add(after)?).ok()
-}
-
-/// Whether everything that a fact says of time can be told.
-pub fn check(fact: &Fact) -> Result<(), OutsideCalendar> {
-    let times = match fact {
-        Fact::Payment(payment) => [Some(payment.occurred_at), None],
-        Fact::Movement(movement) => [Some(movement.occurred_at), None],
-        Fact::Dispute(dispute) => [Some(dispute.occurred_at), dispute.evidence_due_by],
-        Fact::Customer(customer) => [Some(customer.occurred_at), None],
-        Fact::Grant(grant) => [grant.expires_at, None],
-        Fact::Hold(hold) => [Some(hold.occurred_at), None],
-        Fact::Assignment(assignment) => [Some(assignment.occurred_at), None],
-        Fact::Valuation(valuation) => [Some(valuation.occurred_at), None],
-        Fact::Expiry(expiry) => [Some(expiry.as_of), None],
-        Fact::Usage(_) | Fact::RefundRequest(_) | Fact::Adjustment(_) | Fact::Unrecognised(_) => [None, None],
-    };
-    times.into_iter().flatten().try_for_each(|at| told(at).map(drop))
 }
 
 #[cfg(test)]

@@ -124,7 +124,9 @@ impl Envelope {
         expect_object("data: ", wire.data.get())?;
         let fact = Fact::parse(kind, &wire.data)
             .map_err(|error| InvalidEnvelope::Data { kind, why: error.to_string() })?;
-        calendar::check(&fact).map_err(|why| InvalidEnvelope::Data { kind, why: why.to_string() })?;
+        fact.times()
+            .try_for_each(|at| calendar::told(at).map(drop))
+            .map_err(|why| InvalidEnvelope::Data { kind, why: why.to_string() })?;
         let raw = wire.rawbody.map(|body| BASE64.decode(body)).transpose().map_err(|error| {
             InvalidEnvelope::NotCloudEvent(format!("the extension rawbody in base64: {error}"))
         })?;

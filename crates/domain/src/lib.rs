@@ -7,7 +7,6 @@
 pub mod calendar;
 pub mod catalog;
 pub mod envelope;
-pub mod erasure;
 pub mod event;
 pub mod fact;
 pub mod ids;

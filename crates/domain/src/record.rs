@@ -10,7 +10,7 @@ pub use gone::{Gone, LineGone};
 use crate::catalog::{Catalog, Sold, Unknown, Worth};
 use crate::fact::{
     self, AccountLink, AssignmentAct, HoldStatus, Item, LinkProof, MovedLine, MovementKind, MovementStatus,
-    PaymentStatus, Purpose,
+    PaymentStatus, Purpose, is_false,
 };
 use crate::ids::{AccountId, CustomerId};
 use crate::money::{Credits, Money, SCALE_MAX};
@@ -136,11 +136,6 @@ pub struct Assigned {
     pub credits: Option<Credits>,
     #[serde(default, skip_serializing_if = "is_false")]
     pub by_todays_catalog: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -18,23 +18,6 @@ use time::format_description::well_known::Rfc3339;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contradiction(pub Vec<String>);
 
-/// Whether a fact describes something by its own id, so that it may be told again, and by more than one rendering. The
-/// others count by themselves: told under a second identity they would count twice.
-pub fn is_description(kind: FactKind) -> bool {
-    match kind {
-        FactKind::Payment | FactKind::Movement | FactKind::Dispute | FactKind::Customer => true,
-        FactKind::Usage
-        | FactKind::Grant
-        | FactKind::Hold
-        | FactKind::RefundRequest
-        | FactKind::Adjustment
-        | FactKind::Assignment
-        | FactKind::Valuation
-        | FactKind::Expiry
-        | FactKind::Unrecognised => false,
-    }
-}
-
 /// What two renderings say together. The union of a fact with itself is the fact, its lists in their one order.
 pub fn union(a: &Fact, b: &Fact) -> Result<Fact, Contradiction> {
     if a.kind() != b.kind() {
@@ -126,15 +109,7 @@ impl Merging {
         {
             return Some(lesser.to_owned());
         }
-        match (self.kind, path, lesser, greater) {
-            // What shows that it is something else is seen by whoever sees more.
-            (FactKind::Payment, "purpose", "credits", "other") => Some(greater.to_owned()),
-            // An address stands in where no customer is named.
-            (FactKind::Payment, "customer", ..) if is_email(a) != is_email(b) => {
-                Some(if is_email(a) { b } else { a }.to_owned())
-            }
-            _ => None,
-        }
+        self.kind.outranking(path, lesser, greater).map(str::to_owned)
     }
 
     /// A purchase's ids: the same purchase where they have one in common. Who names the other's leading id as an alias knows
@@ -164,10 +139,6 @@ const AMOUNTS: [&str; 3] = ["amount", "credits", "share"];
 
 fn same<T: PartialEq, E>(a: &str, b: &str, read: impl Fn(&str) -> Result<T, E>) -> bool {
     matches!((read(a), read(b)), (Ok(a), Ok(b)) if a == b)
-}
-
-fn is_email(customer: &str) -> bool {
-    customer.starts_with("email:")
 }
 
 fn below(path: &str, name: &str) -> String {

@@ -17,9 +17,6 @@ pub struct Publishers {
     pub sources: Sources,
 }
 
-/// Stated by anyone whom the broker lets write to `inbound`, where no publishers are configured.
-const OPEN_TO_ALL: [FactKind; 2] = [FactKind::Usage, FactKind::RefundRequest];
-
 /// Which exchange a message came in by, and so what it is worth.
 #[derive(Debug, Clone)]
 pub enum Door {
@@ -158,7 +155,7 @@ impl Publishers {
             ));
         }
         if self.rights.is_empty() {
-            return match OPEN_TO_ALL.contains(&kind) {
+            return match kind.is_open_to_all() {
                 true => Ok(()),
                 false => {
                     forbidden(format!("no publisher is configured for {kind}: add it under [[publishers]]"))

@@ -8,7 +8,7 @@ use crate::store::Admitted;
 use crate::{ADDED, ADMITTED, Candidate, KEPT, RECOGNISED, REPEAT, code, difference, unrecognised};
 use bus::Verdict;
 use domain::fact::{Unrecognised, UnrecognisedWhy};
-use domain::rendering::{self, union};
+use domain::rendering::union;
 use domain::{Cause, Envelope, Fact, FactKind};
 use processors::Settings;
 use sha2::{Digest, Sha256};
@@ -140,7 +140,7 @@ impl Repeats<'_> {
             Some(Fact::Unrecognised(today)) if self.is_verified && is_silent(today.why) => {
                 recognised(came.clone())
             }
-            Some(today) if rendering::is_description(came.kind()) => match union(&today, came) {
+            Some(today) if came.kind().is_description() => match union(&today, came) {
                 Ok(both) => recognised(both),
                 Err(contradiction) => conflict(candidate, &contradiction.0),
             },
@@ -152,13 +152,13 @@ impl Repeats<'_> {
     fn rule_on_rendering(&self, candidate: &Candidate, came: &Fact, admitted: &Admitted) -> Ruling {
         let today = self.admitted_today(&candidate.envelope.cause, admitted);
         let is_of_another_kind = admitted.kind != came.kind().as_str();
-        if today.as_ref() == Some(came) && (is_of_another_kind || !rendering::is_description(came.kind())) {
+        if today.as_ref() == Some(came) && (is_of_another_kind || !came.kind().is_description()) {
             return Ruling::Repeat;
         }
         if is_of_another_kind {
             return self.rule_on_another_kind(candidate, came, admitted);
         }
-        if !rendering::is_description(came.kind()) {
+        if !came.kind().is_description() {
             return conflict_with(candidate, came, admitted);
         }
         // What was admitted is what its readers know: an older translation may have told them less than the stored body says.
@@ -182,7 +182,7 @@ impl Repeats<'_> {
         let id = processors::further_id(&cause.id, came);
         let admitted_kind = FactKind::parse(&admitted.kind);
         let are_descriptions =
-            rendering::is_description(came.kind()) && admitted_kind.is_some_and(rendering::is_description);
+            came.kind().is_description() && admitted_kind.is_some_and(FactKind::is_description);
         let is_of_a_delivery = self.is_verified && processors::find(&cause.source).is_some();
         if !(are_descriptions && is_of_a_delivery && id.len() <= ID_LENGTH_MAX) {
             return conflict_with(candidate, came, admitted);

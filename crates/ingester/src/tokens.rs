@@ -52,7 +52,9 @@ pub struct Token {
 }
 
 /// What a token with the scope `facts` may state unless it is configured otherwise.
-const FACTS_DEFAULT: [FactKind; 2] = [FactKind::Usage, FactKind::RefundRequest];
+fn open_to_all() -> Vec<FactKind> {
+    FactKind::ALL.into_iter().filter(|kind| kind.is_open_to_all()).collect()
+}
 
 impl Token {
     /// `hash`: 64 hexadecimal digits, the SHA-256 of the token.
@@ -68,7 +70,7 @@ impl Token {
                 "token {name:?}: expected the SHA-256 of the token as 64 hexadecimal digits"
             ))
         })?;
-        let facts = facts.unwrap_or_else(|| FACTS_DEFAULT.to_vec());
+        let facts = facts.unwrap_or_else(open_to_all);
         if let Some(kind) = facts.iter().find(|kind| kind.is_money()) {
             return Err(InvalidToken(format!("token {name:?}: no token may state {kind}")));
         }

@@ -20,8 +20,8 @@ impl Whereabouts {
     pub fn key(&self, fact: &Fact) -> u64 {
         let payments = fact.payment_ids();
         if payments.is_empty() {
-            return match (fact.account(), fact) {
-                (None, Fact::Customer(customer)) => hash(&customer.customer),
+            return match (fact.account(), fact.customer()) {
+                (None, Some(customer)) => hash(customer),
                 (account, _) => hash(&account),
             };
         }

@@ -121,22 +121,7 @@ impl Delivery<'_> {
 pub fn further_id(event_id: &str, fact: &Fact) -> String {
     let kind = fact.kind().as_str();
     let kind = kind.strip_prefix("fact.").unwrap_or(kind);
-    format!("{event_id}:{kind}:{}", object_id(fact))
-}
-
-/// What the fact is about, by the processor's own id.
-fn object_id(fact: &Fact) -> &str {
-    match fact {
-        Fact::Payment(payment) => &payment.object,
-        Fact::Movement(movement) => &movement.movement,
-        Fact::Dispute(dispute) => &dispute.dispute,
-        Fact::Customer(customer) => customer.customer.id(),
-        Fact::Hold(hold) => &hold.hold,
-        Fact::RefundRequest(request) => &request.transaction,
-        Fact::Assignment(assignment) => assignment.payment.id(),
-        Fact::Valuation(valuation) => &valuation.movement,
-        Fact::Usage(_) | Fact::Grant(_) | Fact::Adjustment(_) | Fact::Expiry(_) | Fact::Unrecognised(_) => "",
-    }
+    format!("{event_id}:{kind}:{}", fact.object_id())
 }
 
 /// Reads the outermost object of an event, whatever its members are.

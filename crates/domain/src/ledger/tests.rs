@@ -2,6 +2,7 @@
 
 mod acts;
 mod calendar;
+mod events;
 mod examples;
 mod histories;
 mod lines;

@@ -3,7 +3,6 @@
 use super::fact::read_fact;
 use db::{Doing, Error, Pool};
 use domain::AccountId;
-use domain::fact::{AdjustmentKind, AssignmentAct, Fact, GrantKind};
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -77,74 +76,15 @@ pub async fn acts(pool: &Pool, filter: &ActFilter) -> Result<Vec<ActLine>, Error
                 at: row.admitted_at,
                 by: row.source.strip_prefix(OPERATOR).unwrap_or(&row.source).to_owned(),
                 kind: row.kind,
-                what: what(&fact),
+                what: fact.act(),
                 account: named.or(row.holder),
                 payment: row.payment.or(about),
-                reason: reason(&fact),
+                reason: fact.reason().map(str::to_owned),
                 outcome: row.outcome,
                 repeats: row.repeats,
             })
         })
         .collect()
-}
-
-/// What was done, in a few words; to whom stands beside it.
-fn what(fact: &Fact) -> String {
-    match fact {
-        Fact::Grant(grant) => {
-            let kind = match grant.kind {
-                GrantKind::Promotional => "promotional",
-                GrantKind::Goodwill => "goodwill",
-            };
-            format!("grant {} {kind}", grant.credits)
-        }
-        Fact::Adjustment(adjustment) => match adjustment.kind {
-            AdjustmentKind::Correction if adjustment.credits.is_positive() => {
-                format!("give {}", adjustment.credits)
-            }
-            AdjustmentKind::Correction => format!("take {}", adjustment.credits.abs()),
-            AdjustmentKind::WriteOff => format!("write off {} of debt", adjustment.credits),
-        },
-        Fact::Assignment(assignment) => {
-            let act = match assignment.act {
-                AssignmentAct::Deliver => "deliver",
-                AssignmentAct::Move => "move",
-                AssignmentAct::Restate => "restate",
-            };
-            let to = assignment.account.as_ref().map(|account| format!(" to {account}")).unwrap_or_default();
-            let credits =
-                assignment.credits.map(|credits| format!(" as {credits} credits")).unwrap_or_default();
-            format!("{act}{to}{credits}")
-        }
-        Fact::Valuation(valuation) => format!("value {} as {}", valuation.movement, valuation.amount),
-        Fact::Customer(customer) => format!("link {}", customer.customer),
-        Fact::Payment(_)
-        | Fact::Movement(_)
-        | Fact::Dispute(_)
-        | Fact::Usage(_)
-        | Fact::Hold(_)
-        | Fact::RefundRequest(_)
-        | Fact::Expiry(_)
-        | Fact::Unrecognised(_) => fact.kind().as_str().to_owned(),
-    }
-}
-
-fn reason(fact: &Fact) -> Option<String> {
-    match fact {
-        Fact::Grant(grant) => Some(grant.reason.clone()),
-        Fact::Adjustment(adjustment) => Some(adjustment.reason.clone()),
-        Fact::Customer(customer) => customer.reason.clone(),
-        Fact::Assignment(assignment) => Some(assignment.reason.clone()),
-        Fact::Valuation(valuation) => Some(valuation.reason.clone()),
-        Fact::Dispute(dispute) => dispute.reason.clone(),
-        Fact::RefundRequest(request) => request.reason.clone(),
-        Fact::Payment(_)
-        | Fact::Movement(_)
-        | Fact::Usage(_)
-        | Fact::Hold(_)
-        | Fact::Expiry(_)
-        | Fact::Unrecognised(_) => None,
-    }
 }
 
 #[cfg(test)]
@@ -153,8 +93,7 @@ mod tests {
 
     #[test]
     fn an_act_is_told_in_a_few_words() {
-        let check =
-            |kind, data: &str, expect: &str| assert_eq!(what(&read_fact(kind, data).unwrap()), expect);
+        let check = |kind, data: &str, expect: &str| assert_eq!(read_fact(kind, data).unwrap().act(), expect);
         let by = r#""reason":"r","by":"ada""#;
         let at = r#""occurred_at":"2026-11-20T10:00:00Z""#;
         check("fact.grant", r#"{"account":"a","credits":"5","reason":"r"}"#, "grant 5 promotional");

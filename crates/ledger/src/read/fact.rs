@@ -186,18 +186,7 @@ pub(super) async fn accounts_concerned(
 ) -> Result<Vec<String>, Error> {
     let customer = match fact {
         Fact::Customer(customer) => Some(customer.customer.as_str()),
-        Fact::Payment(_)
-        | Fact::Movement(_)
-        | Fact::Dispute(_)
-        | Fact::Usage(_)
-        | Fact::Grant(_)
-        | Fact::Hold(_)
-        | Fact::RefundRequest(_)
-        | Fact::Adjustment(_)
-        | Fact::Assignment(_)
-        | Fact::Valuation(_)
-        | Fact::Expiry(_)
-        | Fact::Unrecognised(_) => None,
+        _ => None,
     };
     sqlx::query_scalar!(
         r#"select account as "account!" from (

@@ -6,7 +6,7 @@
 use super::NAME;
 use crate::{Malformed, Settings};
 use domain::envelope::InvalidEnvelope;
-use domain::{Envelope, Fact, RawDelivery};
+use domain::{Envelope, Fact, FactKind, RawDelivery};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
@@ -66,27 +66,11 @@ pub fn first_event_id(body: &[u8]) -> Option<String> {
 }
 
 fn check_own(fact: &Fact) -> Result<(), String> {
-    let customer = match fact {
-        Fact::Payment(payment) => payment.customer.as_ref(),
-        Fact::Customer(customer) => Some(&customer.customer),
-        Fact::Movement(_) | Fact::Dispute(_) => None,
-        Fact::Usage(_)
-        | Fact::Grant(_)
-        | Fact::Hold(_)
-        | Fact::RefundRequest(_)
-        | Fact::Adjustment(_)
-        | Fact::Assignment(_)
-        | Fact::Valuation(_)
-        | Fact::Expiry(_)
-        | Fact::Unrecognised(_) => {
-            return Err(format!(
-                "type: expected fact.payment, fact.movement, fact.dispute or fact.customer, got {}",
-                fact.kind()
-            ));
-        }
-    };
-    let named =
-        fact.payment_ids().into_iter().map(|id| id.processor()).chain(customer.map(|id| id.processor()));
+    if !fact.kind().is_description() {
+        return Err(format!("type: expected {}, got {}", descriptions(), fact.kind()));
+    }
+    let payments = fact.payment_ids().into_iter().map(|id| id.processor());
+    let named = payments.chain(fact.customer().map(|id| id.processor()));
     match named.into_iter().find(|processor| *processor != NAME) {
         Some(_) => {
             Err("data: expected every payment and customer as generic:<id>, got another processor's"
@@ -96,30 +80,16 @@ fn check_own(fact: &Fact) -> Result<(), String> {
     }
 }
 
+/// The kinds that an adapter may tell, in words.
+fn descriptions() -> String {
+    let kinds = FactKind::ALL.into_iter().filter(|kind| kind.is_description()).map(FactKind::as_str);
+    let listed = kinds.collect::<Vec<_>>().join(", ");
+    listed.rsplit_once(", ").map(|(others, last)| format!("{others} or {last}")).unwrap_or(listed)
+}
+
 /// Texts that become keys or columns: printable, none empty.
 fn check_texts(fact: &Fact) -> Result<(), String> {
-    let texts: Vec<&String> = match fact {
-        Fact::Payment(payment) => {
-            let items = payment.items.iter().flat_map(|item| [Some(&item.price), item.line.as_ref()]);
-            [&payment.object].into_iter().chain(items.flatten()).collect()
-        }
-        Fact::Movement(movement) => {
-            let lines = movement.lines.iter().map(|moved| &moved.line);
-            [&movement.movement].into_iter().chain(&movement.hold).chain(lines).collect()
-        }
-        Fact::Dispute(dispute) => [&dispute.dispute].into_iter().chain(&dispute.reason).collect(),
-        Fact::Customer(_)
-        | Fact::Usage(_)
-        | Fact::Grant(_)
-        | Fact::Hold(_)
-        | Fact::RefundRequest(_)
-        | Fact::Adjustment(_)
-        | Fact::Assignment(_)
-        | Fact::Valuation(_)
-        | Fact::Expiry(_)
-        | Fact::Unrecognised(_) => Vec::new(),
-    };
-    if texts.into_iter().any(|text| text.is_empty() || text.chars().any(char::is_control)) {
+    if fact.keys().into_iter().any(|text| text.is_empty() || text.chars().any(char::is_control)) {
         return Err("data: expected texts of printable characters, got an empty one or a control character"
             .to_owned());
     }
