@@ -124,7 +124,7 @@ impl Worker for Script {
                 .execute(work.connection().await?)
                 .await
                 .doing("noting an item")?;
-            settled.verdicts.push(Verdict::Done("seen"));
+            settled.verdicts.push(Verdict::Done(domain::Outcome::Applied));
         }
         Ok(settled)
     }

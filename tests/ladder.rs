@@ -163,7 +163,7 @@ impl<const PREFETCH: u16, const GIVES_UP: bool> Worker for Steps<PREFETCH, GIVES
                 .execute(work.connection().await?)
                 .await
                 .doing("noting an item")?;
-            settled.verdicts.push(Verdict::Done("seen"));
+            settled.verdicts.push(Verdict::Done(domain::Outcome::Applied));
         }
         Ok(settled)
     }
@@ -775,7 +775,10 @@ impl Worker for Survivor {
                 .await
                 .doing("noting an item")?;
         }
-        Ok(Settled { verdicts: vec![Verdict::Done("seen"); items.len()], ..Settled::default() })
+        Ok(Settled {
+            verdicts: vec![Verdict::Done(domain::Outcome::Applied); items.len()],
+            ..Settled::default()
+        })
     }
 }
 

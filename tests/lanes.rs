@@ -95,7 +95,10 @@ impl Worker for Actor {
                 self.pass.acquire().await.unwrap().forget();
             }
         }
-        Ok(Settled { verdicts: vec![Verdict::Done("seen"); items.len()], ..Settled::default() })
+        Ok(Settled {
+            verdicts: vec![Verdict::Done(domain::Outcome::Applied); items.len()],
+            ..Settled::default()
+        })
     }
 }
 

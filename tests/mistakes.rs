@@ -185,7 +185,7 @@ fn every_statement_is_safe_to_repeat() {
         let story = Writer::new("s", &mut random).write();
         let ledger = ledger(&site);
         let (verdicts, events, _) = settle(&site, &ledger, &story.facts).await;
-        assert!(events > 0 && !verdicts.contains(&Verdict::Done("repeated")));
+        assert!(events > 0 && !verdicts.contains(&Verdict::Done(domain::Outcome::Repeated)));
         let rows = "select md5(string_agg(t::text, ' ' order by t::text)) from (
                         select p::text from payments p union all select a::text from accounts a
                         union all select l::text from lots l union all select t::text from transactions t
@@ -194,7 +194,10 @@ fn every_statement_is_safe_to_repeat() {
         let before = site.texts(rows).await;
         for part in [&story.facts[..], &story.facts[..9], &story.facts[30..]] {
             let (verdicts, events, _) = settle(&site, &ledger, part).await;
-            assert!(events == 0 && verdicts.iter().all(|verdict| *verdict == Verdict::Done("repeated")));
+            assert!(
+                events == 0
+                    && verdicts.iter().all(|verdict| *verdict == Verdict::Done(domain::Outcome::Repeated))
+            );
             assert_eq!(site.texts(rows).await, before);
         }
     });

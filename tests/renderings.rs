@@ -33,7 +33,7 @@ async fn settle(site: &Site, envelopes: &[Envelope]) -> (Vec<String>, Vec<Envelo
 
 fn word(verdict: &Verdict) -> String {
     match verdict {
-        Verdict::Done(outcome) => (*outcome).to_owned(),
+        Verdict::Done(outcome) => outcome.to_string(),
         Verdict::Dead { code, reason } => {
             let fields = reason.split(", got another ").last().unwrap();
             format!("{code}: {fields}")

@@ -5,18 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What each crate may depend on, from the bottom up. A crate that is not named here is a worker.
-const ARROWS: [(&str, &[&str]); 6] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("domain", &[]),
     ("processors", &["domain"]),
     ("db", &["domain"]),
-    // No domain: the loop knows no fact.
-    ("bus", &["db"]),
+    // The loop knows no fact: of the domain it uses the list of outcomes.
+    ("bus", &["db", "domain"]),
+    ("facts", &["bus", "db", "domain", "processors"]),
+    ("jobs", &["bus", "db", "domain", "facts", "processors"]),
     ("testkit", &["bus", "db", "domain"]),
     ("cli", EVERYTHING),
 ];
 
 /// No worker depends on another: they meet in the broker and in Postgres.
-const ARROWS_OF_WORKERS: &[&str] = &["bus", "db", "domain", "processors"];
+const ARROWS_OF_WORKERS: &[&str] = &["bus", "db", "domain", "facts", "jobs", "processors"];
 
 const EVERYTHING: &[&str] = &["*"];
 

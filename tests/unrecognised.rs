@@ -57,7 +57,7 @@ fn gate_of(site: &Site) -> Gate {
 async fn admitted_by_an_older_version(site: &Site, envelopes: &[Envelope]) {
     let said: Vec<Envelope> = envelopes.iter().map(not_understood).collect();
     let verdicts = settle(site, &said).await;
-    assert!(verdicts.iter().all(|verdict| *verdict == Verdict::Done("kept")), "{verdicts:?}");
+    assert!(verdicts.iter().all(|verdict| *verdict == Verdict::Done(domain::Outcome::Kept)), "{verdicts:?}");
     change(
         site,
         "update inbox set admitted_at = admitted_at - interval '2 days' where recognised_at is null",
@@ -105,7 +105,7 @@ async fn settle(site: &Site, envelopes: &[Envelope]) -> Vec<Verdict> {
 /// The verdicts in a word each; of a dead letter its code.
 fn words(verdicts: &[Verdict]) -> Vec<&'static str> {
     let word = |verdict: &Verdict| match verdict {
-        Verdict::Done(outcome) => *outcome,
+        Verdict::Done(outcome) => outcome.as_str(),
         Verdict::Dead { code, .. } => *code,
     };
     verdicts.iter().map(word).collect()

@@ -146,6 +146,9 @@ impl<const PREFETCH: u16> Worker for Scripted<PREFETCH> {
             .execute(work.connection().await?)
             .await
             .doing("noting items")?;
-        Ok(Settled { verdicts: vec![Verdict::Done("seen"); items.len()], ..Settled::default() })
+        Ok(Settled {
+            verdicts: vec![Verdict::Done(domain::Outcome::Applied); items.len()],
+            ..Settled::default()
+        })
     }
 }

@@ -34,6 +34,7 @@ use crate::message::{Incoming, Message};
 use crate::publisher::Publisher;
 use crate::topology::{Ladder, Namespace};
 use db::Work;
+use domain::Outcome;
 use lane::{Lane, Shard};
 use std::future::Future;
 use std::sync::Arc;
@@ -107,8 +108,8 @@ pub enum Decoded<I> {
 /// What became of one item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Settled; the outcome is counted under this name.
-    Done(&'static str),
+    /// Settled, and counted under its outcome.
+    Done(Outcome),
     /// Given up on.
     Dead { code: &'static str, reason: String },
 }

@@ -256,6 +256,14 @@ impl Incoming {
         Some(restored.on_its_way(to, part, restored.attempts(), Some(&death), now))
     }
 
+    /// What was given up outside the consumer loop, as the loop would hand it to the dead letters. The same at each call.
+    pub fn given_up(&self, namespace: &Namespace, death: &Death) -> Message {
+        let to = Address { exchange: namespace.name(exchange::DEAD), routing_key: death.worker.clone() };
+        let part = Part { content_type: None, body: self.body.clone() };
+        let at = death.at.unwrap_or_else(OffsetDateTime::now_utc);
+        self.on_its_way(to, part, self.attempts(), Some(death), at)
+    }
+
     pub(crate) fn attempts(&self) -> &[Attempt] {
         self.returned.as_ref().map_or(&[], |returned| &returned.attempts)
     }

@@ -24,7 +24,7 @@ use anyhow::{Result, anyhow, bail};
 use bus::{Delays, Incoming, Message, Namespace, Topology, queue};
 use db::Work;
 use dead_letters::read::GivenUp;
-use domain::{Cause, Envelope, envelope};
+use domain::{Cause, Envelope, Meaning, Outcome, envelope};
 use gate::Gate;
 use ledger::read::{BalanceChange, TransactionView};
 use readers::{NAMELESS, Taken};
@@ -121,11 +121,11 @@ pub enum Pending {
     InFlight,
 }
 
-/// What a worker would make of a fact, in the words by which it is counted.
+/// What a worker would make of a fact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Outcome {
+pub struct Step {
     pub worker: &'static str,
-    pub outcome: &'static str,
+    pub outcome: Outcome,
 }
 
 /// An event that would be told.
@@ -163,7 +163,7 @@ pub struct Part {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
     /// In the order in which workers would read it.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<Step>,
     pub transactions: Vec<TransactionView>,
     pub balances: Vec<BalanceChange>,
     pub events: Vec<Event>,
@@ -293,7 +293,7 @@ struct Delivery<'a> {
     reader: &'a dyn Reader,
     message: Incoming,
     /// What became of it before it could be read as facts.
-    before: Vec<Outcome>,
+    before: Vec<Step>,
     stations: usize,
 }
 
@@ -367,7 +367,7 @@ impl<'a> Rehearsal<'a> {
     fn hand_on(&self, delivery: &Delivery<'_>, mut taken: Taken, parts: &mut Parts) -> Vec<Delivery<'a>> {
         let mut next = Vec::new();
         let worker = delivery.reader.worker();
-        let outcome = taken.outcome.as_ref().ok().map(|outcome| Outcome { worker, outcome });
+        let outcome = taken.outcome.as_ref().ok().map(|outcome| Step { worker, outcome: *outcome });
         let before = match (&taken.fact, &outcome) {
             (None, Some(outcome)) => [delivery.before.clone(), vec![outcome.clone()]].concat(),
             (Some(_), _) | (_, None) => Vec::new(),
@@ -434,12 +434,9 @@ fn received(message: Message) -> Incoming {
 #[derive(Default)]
 struct Parts(Vec<Part>);
 
-/// Outcomes of a fact that says nothing new.
-const NOTHING_NEW: [&str; 2] = ["repeated", "no_op"];
-
 impl Parts {
     /// What a worker made of a fact goes to what others made of it. What only leads to facts is told beside them.
-    fn note(&mut self, before: &[Outcome], worker: &'static str, taken: Taken, is_read_on: bool) {
+    fn note(&mut self, before: &[Step], worker: &'static str, taken: Taken, is_read_on: bool) {
         if taken.fact.is_none() && is_read_on && taken.publish.is_empty() {
             return;
         }
@@ -447,8 +444,9 @@ impl Parts {
         let part = &mut self.0[place];
         match taken.outcome {
             Ok(outcome) => {
-                part.outcomes.push(Outcome { worker, outcome });
-                let is_nothing_new = NOTHING_NEW.contains(&outcome) && taken.transactions.is_empty();
+                part.outcomes.push(Step { worker, outcome });
+                let is_nothing_new =
+                    outcome.meaning() == Meaning::NothingNew && taken.transactions.is_empty();
                 if !is_read_on && !is_nothing_new {
                     part.verdict = part.verdict.max(Verdict::WouldApply);
                 }
@@ -465,7 +463,7 @@ impl Parts {
         }
     }
 
-    fn place(&mut self, before: &[Outcome], taken: &Taken) -> usize {
+    fn place(&mut self, before: &[Step], taken: &Taken) -> usize {
         let (cause, kind) = match &taken.fact {
             Some(named) => (Some(&named.cause), Some(named.kind.as_str())),
             None => (None, None),
@@ -512,7 +510,7 @@ impl Part {
         let last = self.outcomes.last();
         self.verdict == Verdict::AlreadyApplied
             && last.is_some_and(|last| {
-                last.worker == <Gate as bus::Worker>::NAME && last.outcome == gate::REPEATED
+                last.worker == <Gate as bus::Worker>::NAME && last.outcome == Outcome::Repeated
             })
     }
 
@@ -520,7 +518,7 @@ impl Part {
     async fn pending(&self, work: &mut Work, earlier: &[PlannedMessage]) -> Result<Option<Pending>, Trouble> {
         let Some(cause) = &self.cause else { return Ok(None) };
         let settled = ledger::read::fact_outcome(work.connection().await?, cause).await?;
-        if settled.is_some_and(|outcome| outcome != ledger::REFUSED) {
+        if settled.is_some_and(|outcome| outcome.meaning() != Meaning::Refused) {
             return Ok(None);
         }
         let parts = earlier.iter().flat_map(|message| &message.parts);

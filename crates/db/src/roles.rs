@@ -70,6 +70,7 @@ pub const RIGHTS: &[Right] = &[
     passing("replays", Anything),
     passing("replay_letters", Anything),
     passing("alerts", Anything),
+    passing("jobs", Anything),
     read("entries"),
     read("facts_given_up"),
     // Texts are erased by `erase_texts` alone.

@@ -28,6 +28,7 @@ pub use subject::Subject;
 
 use bus::{Decoded, Fate, Fated, Incoming, REPLAYED, ReplayOutcome, Settled, Verdict, queue};
 use db::Work;
+use domain::Outcome;
 use time::OffsetDateTime;
 
 pub struct DeadLetters {
@@ -108,11 +109,11 @@ impl bus::Worker for DeadLetters {
             verdicts.push(Verdict::Done(match item {
                 Item::Letter(letter) => {
                     letters.push(&**letter);
-                    "recorded"
+                    Outcome::Recorded
                 }
                 Item::Outcome(outcome) => {
                     outcomes.push(outcome);
-                    "replay_resolved"
+                    Outcome::ReplayResolved
                 }
             }));
         }

@@ -247,7 +247,7 @@ pub(crate) async fn settle_replays(
     outcomes: &[&ReplayOutcome],
 ) -> Result<(), Error> {
     let (passed_on, last_words): (Vec<&ReplayOutcome>, Vec<&ReplayOutcome>) =
-        outcomes.iter().partition(|outcome| outcome.outcome.split(',').any(|one| PASSED_ON.contains(&one)));
+        outcomes.iter().partition(|outcome| !outcome.is_last_word());
     note_passed_on(work, &passed_on).await?;
     let mut settled: BTreeMap<(Uuid, Uuid), (&str, String, OffsetDateTime)> = BTreeMap::new();
     for outcome in last_words {
@@ -294,9 +294,6 @@ pub(crate) async fn settle_replays(
     .doing("settling replays")?;
     Ok(())
 }
-
-/// Outcomes of workers that pass on what they settle, or have done so before: the last word is that of who reads it then.
-const PASSED_ON: [&str; 5] = ["translated", "admitted", "added", "recognised", "repeated"];
 
 /// Such a letter stays in its replay's hands, which follows its fact.
 async fn note_passed_on(work: &mut Work, outcomes: &[&ReplayOutcome]) -> Result<(), Error> {

@@ -37,36 +37,10 @@ use crate::ids::{AccountId, CustomerId, PaymentId};
 use crate::journal::{Book, Entry, GENESIS, Transaction, TransactionKind};
 use crate::lot::{Lot, LotKind};
 use crate::money::Credits;
+use crate::outcome::Outcome;
 use crate::record::{Record, Terms};
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
-
-/// What became of a fact.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Outcome {
-    /// It changed the ledger.
-    Applied,
-    /// It said nothing new.
-    NoOp,
-    /// It waits in a payment that is not delivered yet.
-    Waiting,
-    /// It does not concern the ledger.
-    Ignored,
-    /// It does not fit what was said, or acted upon, before; nothing was guessed, an operator decides.
-    Contradicts,
-}
-
-impl Outcome {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Outcome::Applied => "applied",
-            Outcome::NoOp => "no_op",
-            Outcome::Waiting => "waiting",
-            Outcome::Ignored => "ignored",
-            Outcome::Contradicts => "contradicts",
-        }
-    }
-}
 
 #[derive(Debug)]
 pub struct Decision {

@@ -15,6 +15,7 @@ pub mod journal;
 pub mod ledger;
 pub mod lot;
 pub mod money;
+mod outcome;
 pub mod record;
 pub mod rendering;
 
@@ -23,3 +24,4 @@ pub use event::{Event, EventKind};
 pub use fact::{Fact, FactKind};
 pub use ids::{AccountId, CustomerId, PaymentId, ProcessorName};
 pub use money::{Credits, Money};
+pub use outcome::{Meaning, Outcome};

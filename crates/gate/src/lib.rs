@@ -28,7 +28,7 @@ pub use unrecognised::{Today, UnrecognisedDelivery};
 
 use bus::{Decoded, Fate, Fated, Incoming, Message, Namespace, Settled, Topology, Verdict, exchange};
 use db::Work;
-use domain::{Cause, Envelope, FactKind, envelope};
+use domain::{Cause, Envelope, FactKind, Outcome, envelope};
 use repeats::{Repeats, Ruling};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,21 +43,19 @@ pub struct Gate {
     settings: processors::Settings,
 }
 
-const ADMITTED: Verdict = Verdict::Done("admitted");
+const ADMITTED: Verdict = Verdict::Done(Outcome::Admitted);
 
 /// Admitted, and no worker reads its kind.
-const KEPT: Verdict = Verdict::Done("kept");
+const KEPT: Verdict = Verdict::Done(Outcome::Kept);
 
 /// It says what was admitted before: counted, and stopped. That it was applied this does not say.
-pub const REPEATED: &str = "repeated";
-
-const REPEAT: Verdict = Verdict::Done(REPEATED);
+const REPEAT: Verdict = Verdict::Done(Outcome::Repeated);
 
 /// A further rendering of what was admitted before, that says more of it.
-const ADDED: Verdict = Verdict::Done("added");
+const ADDED: Verdict = Verdict::Done(Outcome::Added);
 
 /// It was admitted when nobody understood it, and now it is understood.
-const RECOGNISED: Verdict = Verdict::Done("recognised");
+const RECOGNISED: Verdict = Verdict::Done(Outcome::Recognised);
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -5,7 +5,7 @@ use crate::door::BODY_MAX;
 use crate::intake::{Intake, Rejected};
 use bus::{Decoded, Fate, Fated, Incoming, Settled, Verdict, header, queue};
 use db::Work;
-use domain::Envelope;
+use domain::{Envelope, Outcome};
 use processors::Processor;
 use std::collections::BTreeMap;
 use time::{Duration, OffsetDateTime};
@@ -116,7 +116,7 @@ impl bus::Worker for RawQueue {
             settled.verdicts.push(match self.read(webhook) {
                 Ok(envelopes) => {
                     settled.forward.extend(self.intake.messages(envelopes));
-                    Verdict::Done("translated")
+                    Verdict::Done(Outcome::Translated)
                 }
                 Err(rejected) => Verdict::Dead { code: rejected.code(), reason: rejected.to_string() },
             });

@@ -30,8 +30,8 @@ use db::chain::GENESIS;
 use db::outbox::StoredEvent;
 use domain::envelope;
 use domain::event::{Event, SOURCE_LEDGER};
-use domain::ledger::{Books, Outcome, RecordedRules, Rules, decide};
-use domain::{Cause, Envelope, PaymentId};
+use domain::ledger::{Books, RecordedRules, Rules, decide};
+use domain::{Cause, Envelope, Outcome, PaymentId};
 use sqlx::types::Json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,9 +39,6 @@ use time::OffsetDateTime;
 use tokio::sync::RwLock;
 use uuid::Uuid;
 use whereabouts::Whereabouts;
-
-/// The outcome of a fact that the ledger gave up on: its dead letter says why, and a replay tries it again.
-pub const REFUSED: &str = "refused";
 
 pub struct Ledger {
     namespace: Namespace,
@@ -236,7 +233,7 @@ fn settle(
 ) -> Verdict {
     let cause = &envelope.cause;
     if !shelf.seen.insert(cause.clone()) {
-        return Verdict::Done("repeated");
+        return Verdict::Done(Outcome::Repeated);
     }
     let decided = shelf.address(&envelope.fact).and_then(|payment| {
         let decision = decide(&mut shelf.books, rules, cause, now, &envelope.fact, payment.as_ref())?;
@@ -245,7 +242,7 @@ fn settle(
     let (decision, payment) = match decided {
         Ok(decided) => decided,
         Err(refusal) => {
-            shelf.facts.push(store::SettledFact::new(envelope, REFUSED, None));
+            shelf.facts.push(store::SettledFact::new(envelope, Outcome::Refused, None));
             return Verdict::Dead { code: code::of(&refusal), reason: refusal.to_string() };
         }
     };
@@ -258,6 +255,6 @@ fn settle(
         told.events.push(stored(&mut shelf.books, event, envelope.traceparent.as_deref()));
     }
     shelf.journal.extend(decision.transactions);
-    shelf.facts.push(store::SettledFact::new(envelope, decision.outcome.as_str(), payment));
-    Verdict::Done(decision.outcome.as_str())
+    shelf.facts.push(store::SettledFact::new(envelope, decision.outcome, payment));
+    Verdict::Done(decision.outcome)
 }

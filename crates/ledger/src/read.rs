@@ -33,7 +33,7 @@ pub use texts::texts_of;
 pub use undelivered::{Undelivered, delivered, undelivered};
 
 use db::{Doing, Error, PgConnection, Pool};
-use domain::{Cause, Money};
+use domain::{Cause, Money, Outcome};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use sqlx::{PgExecutor, Postgres, Transaction};
@@ -46,15 +46,16 @@ pub async fn snapshot(pool: &Pool) -> Result<Transaction<'static, Postgres>, Err
 }
 
 /// What became of a fact; nothing as long as the ledger has not read it.
-pub async fn fact_outcome(executor: impl PgExecutor<'_>, cause: &Cause) -> Result<Option<String>, Error> {
-    sqlx::query_scalar!(
+pub async fn fact_outcome(executor: impl PgExecutor<'_>, cause: &Cause) -> Result<Option<Outcome>, Error> {
+    let word = sqlx::query_scalar!(
         "select outcome from ledger_facts where source = $1 and id = $2",
         cause.source,
         cause.id,
     )
     .fetch_optional(executor)
     .await
-    .doing("asking what became of a fact")
+    .doing("asking what became of a fact")?;
+    word.map(|word| word.parse().map_err(|error: String| Error::stored("an outcome", error))).transpose()
 }
 
 /// What the ledger has open, for metrics.

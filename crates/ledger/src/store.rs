@@ -7,7 +7,7 @@ use domain::journal::{Hash, Transaction};
 use domain::ledger::{Account, Books, Lots, Payment, PaymentState, RecordedRules, Refusal, Rules};
 use domain::lot::{Lot, LotKind};
 use domain::record::{Reading, Record as PaymentRecord};
-use domain::{AccountId, Cause, Credits, CustomerId, Envelope, Fact, PaymentId};
+use domain::{AccountId, Cause, Credits, CustomerId, Envelope, Fact, Outcome, PaymentId};
 use rust_decimal::Decimal;
 use sqlx::types::Json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,12 +38,12 @@ pub(crate) struct SettledFact {
     source: String,
     id: String,
     kind: &'static str,
-    outcome: &'static str,
+    outcome: Outcome,
     payment: Option<String>,
 }
 
 impl SettledFact {
-    pub fn new(envelope: &Envelope, outcome: &'static str, payment: Option<PaymentId>) -> Self {
+    pub fn new(envelope: &Envelope, outcome: Outcome, payment: Option<PaymentId>) -> Self {
         Self {
             source: envelope.cause.source.clone(),
             id: envelope.cause.id.clone(),
@@ -808,7 +808,7 @@ async fn save_facts(work: &mut Work, shelf: &Shelf, rules: i64) -> Result<(), Er
     let sources: Vec<&str> = facts.iter().map(|fact| fact.source.as_str()).collect();
     let ids: Vec<&str> = facts.iter().map(|fact| fact.id.as_str()).collect();
     let kinds: Vec<&str> = facts.iter().map(|fact| fact.kind).collect();
-    let outcomes: Vec<&str> = facts.iter().map(|fact| fact.outcome).collect();
+    let outcomes: Vec<&str> = facts.iter().map(|fact| fact.outcome.as_str()).collect();
     let payments: Vec<Option<&str>> = facts.iter().map(|fact| fact.payment.as_deref()).collect();
     sqlx::query!(
         "insert into ledger_facts (source, id, kind, outcome, payment, settled_at, rules)

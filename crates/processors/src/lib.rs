@@ -7,6 +7,7 @@
 //! Adding a processor: its folder (`check_headers`, `verify`, `translate`), one line in [`ALL`], payloads beside `payloads/*`.
 
 mod account_link;
+pub mod api;
 mod delivery;
 mod fields;
 mod generic;
@@ -14,7 +15,7 @@ mod json;
 mod paddle;
 mod signature;
 mod sources;
-mod stripe;
+pub mod stripe;
 #[cfg(test)]
 mod tests;
 

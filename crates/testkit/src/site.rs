@@ -85,6 +85,8 @@ where
     Fut: Future<Output = ()>,
 {
     log_if_asked();
+    // As the binary does at its start: HTTP clients ask for it. Another test of this process may have done so already.
+    drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -14,6 +14,7 @@ use crate::publisher::PublishError;
 use crate::returned::Part;
 use crate::unreadable::Unreadable;
 use db::Work;
+use domain::Outcome;
 use futures_util::future::try_join_all;
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
@@ -153,7 +154,7 @@ impl<I> Batch<I> {
 
 /// What became of an item.
 enum Ruling {
-    Done(&'static str),
+    Done(Outcome),
     Failed(Failure),
 }
 
@@ -411,7 +412,7 @@ impl<W: Worker> Lane<W> {
             tried.end(&self.context.pool).await;
         }
         let rulings = decided?;
-        let mut outcomes: BTreeMap<&'static str, u64> = BTreeMap::new();
+        let mut outcomes: BTreeMap<Outcome, u64> = BTreeMap::new();
         let mut replays = ReplayOutcomes::new();
         for ((item, origin), ruling) in items.iter().zip(origins).zip(rulings) {
             match ruling {
@@ -439,9 +440,9 @@ impl<W: Worker> Lane<W> {
         Ok(())
     }
 
-    fn count(&self, items: &[W::Item], outcomes: BTreeMap<&'static str, u64>) {
+    fn count(&self, items: &[W::Item], outcomes: BTreeMap<Outcome, u64>) {
         for (outcome, count) in outcomes {
-            metrics::counter!("bursar_facts_total", "worker" => W::NAME, "outcome" => outcome)
+            metrics::counter!("bursar_facts_total", "worker" => W::NAME, "outcome" => outcome.as_str())
                 .increment(count);
         }
         metrics::histogram!("bursar_batch_facts", "worker" => W::NAME).record(items.len() as f64);

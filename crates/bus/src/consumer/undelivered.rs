@@ -7,6 +7,7 @@ use crate::message::{Incoming, Message, header};
 use crate::publisher::PublishError;
 use crate::returned::{Address, Attempt, Death, Part, Replayed, parse_attempts, shortened};
 use crate::topology::exchange;
+use domain::Outcome;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -42,11 +43,18 @@ pub struct ReplayOutcome {
     pub at: OffsetDateTime,
 }
 
+impl ReplayOutcome {
+    /// Whether it says what became of the message in the end. What no worker of ours says counts as the last word.
+    pub fn is_last_word(&self) -> bool {
+        self.outcome.split(',').all(|word| word.parse().map_or(true, Outcome::is_last_word))
+    }
+}
+
 /// The routing key, on the exchange of dead letters, of a list of [`ReplayOutcome`]s.
 pub const REPLAYED: &str = "replayed";
 
 /// The outcomes of a batch's messages that a replay put back, by their place in the batch.
-pub(super) type ReplayOutcomes = BTreeMap<usize, BTreeSet<&'static str>>;
+pub(super) type ReplayOutcomes = BTreeMap<usize, BTreeSet<Outcome>>;
 
 impl<W: Worker> Lane<W> {
     /// Hands over whatever must not be lost with the acknowledgement; returns once the broker has confirmed all of it.
@@ -235,7 +243,8 @@ fn last<T>(list: &[T], count: usize) -> Range<usize> {
 fn replay_outcomes(context: &Context, messages: &[Incoming], outcomes: ReplayOutcomes) -> Option<Message> {
     let at = OffsetDateTime::now_utc();
     let told = outcomes.into_iter().filter_map(|(origin, outcomes)| {
-        let outcome = outcomes.into_iter().collect::<Vec<_>>().join(",");
+        let words: BTreeSet<&str> = outcomes.into_iter().map(Outcome::as_str).collect();
+        let outcome = words.into_iter().collect::<Vec<_>>().join(",");
         Some(ReplayOutcome { replayed: messages[origin].replayed()?, outcome, at })
     });
     let told: Vec<ReplayOutcome> = told.collect();

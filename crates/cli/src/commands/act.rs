@@ -12,7 +12,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use domain::event::Balances;
 use domain::money::{Credits, InvalidAmount, SCALE_MAX};
-use domain::{AccountId, Cause, Envelope, Fact};
+use domain::{AccountId, Cause, Envelope, Fact, Outcome};
 use ledger::read::{self, FactView, OPERATOR, PaymentView};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -144,7 +144,7 @@ impl Act {
     }
 }
 
-async fn wait(session: &Session, cause: &Cause, patience: Duration) -> Result<Option<String>> {
+async fn wait(session: &Session, cause: &Cause, patience: Duration) -> Result<Option<Outcome>> {
     let deadline = tokio::time::Instant::now() + patience;
     while tokio::time::Instant::now() < deadline {
         if let Some(outcome) = read::fact_outcome(&session.pool, cause).await? {
@@ -159,7 +159,7 @@ async fn wait(session: &Session, cause: &Cause, patience: Duration) -> Result<Op
 pub struct Done {
     cause: Cause,
     /// Nothing where the ledger has not settled it in time.
-    outcome: Option<String>,
+    outcome: Option<Outcome>,
     fact: Option<FactView>,
 }
 
@@ -188,7 +188,7 @@ impl Done {
     }
 
     pub fn contradicts(&self) -> bool {
-        self.outcome.as_deref() == Some("contradicts")
+        self.outcome == Some(Outcome::Contradicts)
     }
 
     pub fn moved_nothing(&self) -> bool {
@@ -196,17 +196,17 @@ impl Done {
     }
 
     fn failure(&self) -> Option<String> {
-        let why = match self.outcome.as_deref() {
+        let why = match self.outcome {
             None => {
                 "accepted, and not settled yet: is the fleet running? See `bursar doctor`, and repeat the act with its id (--id) to see what became of it"
             }
-            Some("refused") => {
+            Some(Outcome::Refused) => {
                 "refused: an account's credits stay below 10^15, and two delivered payments are never made one. It waits as a dead letter"
             }
-            Some("contradicts") if self.moved_nothing() => {
+            Some(Outcome::Contradicts) if self.moved_nothing() => {
                 "it contradicts what was acted upon, and moved nothing"
             }
-            Some("contradicts") => "done, and what is said of it does not fit together: look at it",
+            Some(Outcome::Contradicts) => "done, and what is said of it does not fit together: look at it",
             Some(_) => return None,
         };
         Some(why.to_owned())

@@ -9,7 +9,7 @@ use crate::session::{CONFIRM_TIMEOUT, Session};
 use anyhow::Result;
 use bus::{Decoded, Fate, Fated, Incoming, Message, Verdict, Worker, code, panic_text};
 use db::Work;
-use domain::{Cause, Envelope, Fact, FactKind, envelope};
+use domain::{Cause, Envelope, Fact, FactKind, Outcome, envelope};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use ingester::{Intake, RawQueue};
@@ -68,7 +68,7 @@ pub trait Reader: Send + Sync {
 pub struct Taken {
     /// Nothing where it is not one.
     pub fact: Option<Named>,
-    pub outcome: Result<&'static str, (&'static str, String)>,
+    pub outcome: Result<Outcome, (&'static str, String)>,
     /// Messages for those who read on.
     pub forward: Vec<Message>,
     /// Messages for the world.

@@ -62,7 +62,8 @@ impl Sums {
 
     fn add(&mut self, part: &Part) {
         for outcome in &part.outcomes {
-            *self.outcomes.entry(outcome.worker).or_default().entry(outcome.outcome).or_default() += 1;
+            *self.outcomes.entry(outcome.worker).or_default().entry(outcome.outcome.as_str()).or_default() +=
+                1;
         }
         for event in &part.events {
             *self.events.entry(event.kind.clone()).or_default() += 1;

@@ -9,7 +9,7 @@ use dead_letters::DeadLetters;
 use dead_letters::read::Filter;
 use domain::envelope::CONTENT_TYPE_BATCH;
 use domain::fact::{Assignment, AssignmentAct, Item, Payment};
-use domain::{Credits, Envelope, Fact, FactKind, envelope};
+use domain::{Credits, Envelope, Fact, FactKind, Outcome, envelope};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use sqlx::AssertSqlSafe;
@@ -504,7 +504,7 @@ impl Worker for Failing {
             }
             _ => {}
         }
-        let outcome = if there == 0 { "first" } else { "later" };
+        let outcome = if there == 0 { Outcome::Applied } else { Outcome::Recorded };
         Ok(Settled { verdicts: vec![bus::Verdict::Done(outcome)], ..Settled::default() })
     }
 }
@@ -524,8 +524,8 @@ fn a_panic_or_an_error_is_that_messages_alone_and_leaves_nothing_behind() {
                 "would_fail not a fact: ; failing panic",
                 "would_fail not a fact: ; failing panic",
                 "would_fail not a fact: ; failing unknown",
-                "would_apply not a fact: failing first",
-                "would_apply not a fact: failing later",
+                "would_apply not a fact: failing applied",
+                "would_apply not a fact: failing recorded",
             ]
         );
         let reason = |place: usize| &plan.messages[place].failure.as_ref().unwrap().reason;

@@ -1,12 +1,12 @@
 //! A plan as people read it: a line for each message, then each in detail where that is asked for, then what it comes to.
 
-use super::{Event, Failure, Outcome, Part, Pending, Plan, PlannedMessage, Publication, Sums, Verdict};
+use super::{Event, Failure, Part, Pending, Plan, PlannedMessage, Publication, Step, Sums, Verdict};
 use crate::output::journal::{journal, moved};
 use crate::output::listing::section;
 use crate::output::table::{Column, Style, Table, or_none};
 use crate::visible::on_a_line;
-use domain::Credits;
 use domain::event::Balances;
+use domain::{Credits, Outcome};
 use ledger::read::BalanceChange;
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ const ACCOUNTS_SHOWN: usize = 20;
 const REASON_SHOWN: usize = 80;
 
 /// Outcomes that are no failure and that somebody should look at.
-const TO_BE_SEEN: [&str; 2] = ["contradicts", "waiting"];
+const TO_BE_SEEN: [Outcome; 2] = [Outcome::Contradicts, Outcome::Waiting];
 
 impl Plan {
     pub fn text(&self, details: bool) -> String {
@@ -80,12 +80,12 @@ fn messages(messages: &[PlannedMessage]) -> Table {
 
 fn style(part: &Part) -> Style {
     match part.verdict {
-        Verdict::WouldApply if part.outcomes.iter().any(Outcome::is_to_be_seen) => Style::Bold,
+        Verdict::WouldApply if part.outcomes.iter().any(Step::is_to_be_seen) => Style::Bold,
         verdict => verdict.style(),
     }
 }
 
-impl Outcome {
+impl Step {
     fn is_to_be_seen(&self) -> bool {
         TO_BE_SEEN.contains(&self.outcome)
     }
@@ -108,7 +108,7 @@ fn line(message: &PlannedMessage, part: &Part) -> Vec<String> {
         message.label.clone(),
         part.verdict.words().to_owned(),
         part.name().to_owned(),
-        or_none(part.outcomes.last().map(Outcome::text).as_deref()),
+        or_none(part.outcomes.last().map(Step::text).as_deref()),
         or_none((!accounts.is_empty()).then(|| accounts.join(", ")).as_deref()),
         or_none(moved.as_deref()),
         or_none(why.as_deref()),
@@ -137,7 +137,7 @@ fn message_text(message: &PlannedMessage) -> String {
 
 fn part_text(part: &Part) -> String {
     let kind = part.kind.map(|kind| format!(" ({kind})")).unwrap_or_default();
-    let path: Vec<String> = part.outcomes.iter().map(Outcome::text).collect();
+    let path: Vec<String> = part.outcomes.iter().map(Step::text).collect();
     let path = if path.is_empty() { String::new() } else { format!(": {}", path.join(", ")) };
     let mut parts = vec![on_a_line(&format!("  {}{kind}{path}", part.name()))];
     parts.extend(part.failure.as_ref().map(failure_text));

@@ -1,12 +1,13 @@
 //! What operators and time do: adjustments, assignments, expiry.
 
-use super::{Account, Books, Draft, Outcome, Posting, Refusal};
+use super::{Account, Books, Draft, Posting, Refusal};
 use crate::event::{EventData, EventKind};
 use crate::fact::{self, AdjustmentKind, AssignmentAct};
 use crate::ids::{AccountId, PaymentId};
 use crate::journal::{Book, TransactionKind};
 use crate::lot::{Lot, LotKind};
 use crate::money::Credits;
+use crate::outcome::Outcome;
 
 impl Posting<'_> {
     /// What an operator takes away is spent like usage, so that every balance still adds up; what is given, and what

@@ -1,5 +1,6 @@
 //! Stripe: <https://docs.stripe.com/webhooks>.
 
+pub mod api;
 mod currencies;
 mod translate;
 mod verify;

@@ -1,0 +1,300 @@
+//! Durable calls to the outside: a refund at a processor, a mail, a webhook.
+//!
+//! A job is an intent that a transaction has committed ([`schedule`]) and that becomes a call in four steps, any of which
+//! a crash may be the last of:
+//!
+//! 1. the intent is committed, by whoever wants it, with whatever else that transaction says;
+//! 2. the call is made, with no transaction open ([`Job::call`]);
+//! 3. its end is committed, with what the worker writes about it ([`Job::settle`]);
+//! 4. with it the next attempt is scheduled, where there is one.
+//!
+//! ```text
+//!              scheduled, replayed
+//!                     │
+//!                     ▼     taken: a lease begins
+//!         ┌────────► due ─────────────────────► calling ───────────────┬──► done
+//!         │           ▲                            │                   │
+//!         │           └──── known to have failed ──┤                   ├──► dead ──► its letter is published
+//!         │                                        │ no whole answer;  │     │
+//!         │                                        │ the lease ended   │     │ replayed: to due, or to unknown
+//!         │  asked: known to have failed           ▼                   │     ▼   where that is how it died
+//!         └──────────── asking ◄──────────────► unknown                │
+//!                          │   taken; cannot tell                      │
+//!                          └───────────────────────────────────────────┘
+//! ```
+//!
+//! Promises:
+//! - An intent is called a second time only where the first call is *known to have failed*: nothing left the machine
+//!   ([`Called::NotSent`]), the outside said so ([`Verdict::Again`]), or it was asked and said so ([`Asked::Absent`]).
+//!   What a crash, a time limit or a broken answer leaves is *unknown*: it is asked about ([`Job::ask`]), never called again
+//!   by itself, and in the end given up to people.
+//! - Every row that is not at an end has a time at which it goes on; a CHECK holds it. Attempts and questions have a limit.
+//! - Any number of processes take rows (`for update skip locked`). Who takes one holds it for a lease that is longer than
+//!   a call may take, under a token of its own: an end is written by the holder alone. A process that stood still so long
+//!   that another took over writes nothing.
+//! - Calls and questions under way, of a kind and of each key, are counted in Postgres while taking, under one lock for
+//!   each kind: limits hold over all processes. Rows whose key is full are looked past: a slow key holds up no other.
+//! - What is given up is a dead letter like any other, and the row is its outbox: it is marked once the letter is confirmed. A
+//!   letter that is published twice is recorded once. A replay goes to the owner's queue, where [`PutBack`] reads it.
+//!
+//! What it cannot promise: a request may arrive after its caller has given it up (it lay in a buffer, the process stood still
+//! just before it wrote). Whoever answers [`Asked::Absent`] gives it time first ([`Attempt::called_at`]), and every call
+//! carries the [`Attempt::idempotency_key`], the same however often one attempt is sent.
+//!
+//! Why not a crate (looked at 2026-11): of those on sqlx 0.9, `apalis-postgres` 1.0.0 puts the tasks of a worker without
+//! heartbeat back into the queue, `graphile_worker` 0.14.1 (MIT) does so after its recovery, or when a lock is four hours old,
+//! and `steda` 0.1 (MIT or Apache-2.0; PostgreSQL 18) runs an attempt again whose lease ended; `pgmq` is a queue with a
+//! visibility timeout, which is the same. `underway` 0.2.0, `fang` 0.11, `sqlxmq` 0.6 and `pgqrs` 0.15 are on sqlx 0.8. All
+//! take a crashed attempt for one that failed; none limits concurrency by a key over all processes and also looks past it
+//! (graphile's named queues run one job at a time).
+
+mod attempt;
+mod kind;
+mod letter;
+mod put_back;
+mod runner;
+mod store;
+
+pub use kind::Kinds;
+pub use put_back::{Foreseen, PutBack, Returning};
+pub use runner::{Pace, Servers, run};
+pub use store::{KeptFor, Scheduled, State, Status, declare_failed, measure, purge, status};
+
+use bus::{Announcement, Fated};
+use db::{Error, Work};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::future::Future;
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// The worker whose jobs they are.
+pub trait Owner: Send + Sync + 'static {
+    /// As dead letters name it.
+    const WORKER: &'static str;
+    /// Where replayed letters of jobs come: `<worker>.jobs`, without the namespace. It is bound to nothing.
+    const QUEUE: &'static str;
+}
+
+/// A kind of jobs, and how one is carried out.
+///
+/// `call` and `ask` speak to the outside; they open no transaction and write nothing. `settle` and `gave_up` write, in the
+/// transaction that commits the end; they may run several times for one answer, each time from nothing.
+pub trait Job: Send + Sync + 'static {
+    /// `a-z 0-9 _`, at most 60: stands in rows, metrics and dead letters.
+    const KIND: &'static str;
+
+    type Intent: Serialize + DeserializeOwned + Send + Sync;
+    /// What the outside answered, read.
+    type Answer: Send + Sync;
+    type Error: Fated;
+
+    /// What calls are limited by: an endpoint, a transaction. 1 to 255 bytes.
+    fn key(intent: &Self::Intent) -> String;
+
+    /// What is called, for a plan: `POST /v1/refunds for re_1`. No secrets, no names.
+    fn describe(intent: &Self::Intent) -> String {
+        format!("{} for {}", Self::KIND, Self::key(intent))
+    }
+
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
+
+    /// Makes the call. A panic, and a call that takes longer than [`Limits::call`], has an unknown end.
+    fn call(&self, attempt: &Attempt<Self::Intent>) -> impl Future<Output = Called<Self::Answer>> + Send;
+
+    /// Asks the outside what became of the attempt's call, whose end is unknown. Whoever cannot ask leaves it at this: in
+    /// the end people are asked.
+    fn ask(&self, _attempt: &Attempt<Self::Intent>) -> impl Future<Output = Asked<Self::Answer>> + Send {
+        async { Asked::Unknown("there is no way to ask".to_owned()) }
+    }
+
+    /// What an answer means, and what the worker writes about it.
+    fn settle(
+        &self,
+        work: &mut Work,
+        attempt: &Attempt<Self::Intent>,
+        answer: &Self::Answer,
+    ) -> impl Future<Output = Result<Settled, Self::Error>> + Send;
+
+    /// It is given up, whoever said so: what the worker writes about that.
+    fn gave_up(
+        &self,
+        _work: &mut Work,
+        _attempt: &Attempt<Self::Intent>,
+        _code: &str,
+        _why: &str,
+    ) -> impl Future<Output = Result<Option<Announcement>, Self::Error>> + Send {
+        async { Ok(None) }
+    }
+}
+
+/// One call that is made, or asked about.
+#[derive(Debug, Clone)]
+pub struct Attempt<I> {
+    pub kind: &'static str,
+    pub id: String,
+    pub intent: I,
+    /// From 1. It rises only after a call that is known to have failed.
+    pub number: u32,
+    /// How often its end was asked about before.
+    pub asked: u32,
+    /// When the call was begun, by the clock of Postgres.
+    pub called_at: OffsetDateTime,
+}
+
+impl<I> Attempt<I> {
+    /// The same whenever this attempt is sent or asked about, another for the next.
+    pub fn idempotency_key(&self) -> String {
+        format!("{}/{}/{}", self.kind, self.id, self.number)
+    }
+}
+
+/// What became of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Called<A> {
+    /// The whole answer is there.
+    Answered(A),
+    /// Nothing left the machine, for sure: it is called again later.
+    NotSent(String),
+    /// It was sent, wholly or in part, and no whole answer came.
+    Unknown(String),
+}
+
+/// What the outside says of a call whose end was unknown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked<A> {
+    /// This is what became of it.
+    Answered(A),
+    /// It is known that nothing came of it and nothing will: it is called again.
+    Absent(String),
+    /// That cannot be told now. It is asked again.
+    Unknown(String),
+}
+
+/// What an answer means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Done,
+    /// It is known that nothing came of the call: another is made.
+    Again(Next, String),
+    /// What came of the call is not known: it is asked about.
+    Unknown(Next, String),
+    /// Nothing comes of it, whatever is tried: a dead letter with this machine-readable code.
+    GaveUp(&'static str, String),
+}
+
+/// When to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// As the kind's limits say, later each time.
+    Backoff,
+    After(Duration),
+}
+
+/// What [`Job::settle`] made of an answer.
+#[derive(Debug)]
+pub struct Settled {
+    pub verdict: Verdict,
+    /// Events that the transaction stored: published once it is committed.
+    pub announce: Option<Announcement>,
+}
+
+impl From<Verdict> for Settled {
+    fn from(verdict: Verdict) -> Self {
+        Self { verdict, announce: None }
+    }
+}
+
+/// The codes of dead letters that are given here; a handler's own stand beside its verdicts.
+pub mod code {
+    /// What became of the last call is not known, and asking did not tell.
+    pub const UNKNOWN_END: &str = "unknown_end";
+    /// So many calls are known to have failed, and nobody tries further.
+    pub const ATTEMPTS: &str = "attempts_exhausted";
+    /// The stored intent is none that this version reads.
+    pub const UNREADABLE_INTENT: &str = "unreadable_intent";
+
+    // Of what comes back to the owner's queue.
+    /// It names no job that is there.
+    pub const NO_SUCH_JOB: &str = "no_such_job";
+    /// It carries another intent than the job's: a changed intent is scheduled anew, under another id.
+    pub const CHANGED_INTENT: &str = "changed_intent";
+
+    /// Every code that is given here.
+    pub const ALL: [&str; 5] = [UNKNOWN_END, ATTEMPTS, UNREADABLE_INTENT, NO_SUCH_JOB, CHANGED_INTENT];
+}
+
+/// What a kind may do at once and in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Calls and questions under way at once, over all processes.
+    pub of_kind: u32,
+    /// The same for each key.
+    pub of_key: u32,
+    /// How long one may take.
+    pub call: Duration,
+    /// How long one is held. Longer than it takes to call and to commit its end.
+    pub lease: Duration,
+    /// Calls until it is given up.
+    pub calls_max: u32,
+    /// Questions about one job's unknown ends until it is given up.
+    pub asks_max: u32,
+    /// The first and the longest delay before another call; they double in between.
+    pub again: (Duration, Duration),
+    /// The same before a question.
+    pub ask: (Duration, Duration),
+}
+
+impl Default for Limits {
+    /// About a day of calls that fail, and of questions.
+    fn default() -> Self {
+        let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
+        Self {
+            of_kind: 16,
+            of_key: 1,
+            call: 20 * second,
+            lease: 90 * second,
+            calls_max: 30,
+            asks_max: 30,
+            again: (5 * second, hour),
+            ask: (10 * second, hour),
+        }
+    }
+}
+
+impl Limits {
+    /// Why they cannot hold.
+    fn check(&self) -> Result<(), String> {
+        let is_positive = self.of_kind > 0 && self.of_key > 0 && self.calls_max > 0 && self.asks_max > 0;
+        match is_positive && self.call * 2 <= self.lease {
+            true => Ok(()),
+            false => Err(format!(
+                "expected numbers above zero and a lease of at least twice a call's time, got {self:?}"
+            )),
+        }
+    }
+}
+
+/// Commits an intent with the caller's transaction; it is due at once. An id that is known is a value, and changes nothing.
+///
+/// # Errors
+/// Those of the database; an intent that is no JSON, or a kind, id or key that is too long, is refused by it.
+pub async fn schedule<J: Job>(work: &mut Work, id: &str, intent: &J::Intent) -> Result<Scheduled, Error> {
+    schedule_at::<J>(work, id, intent, None).await
+}
+
+/// As [`schedule`], due at a time of the caller's.
+///
+/// # Errors
+/// As [`schedule`].
+pub async fn schedule_at<J: Job>(
+    work: &mut Work,
+    id: &str,
+    intent: &J::Intent,
+    at: Option<OffsetDateTime>,
+) -> Result<Scheduled, Error> {
+    let body = serde_json::to_string(intent).map_err(|why| Error::stored("the intent of a job", why))?;
+    store::schedule(work, J::KIND, id, &J::key(intent), &body, at).await
+}

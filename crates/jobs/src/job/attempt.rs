@@ -1,0 +1,309 @@
+//! One attempt: the call or the question, and the transaction that commits its end.
+
+use super::runner::Servers;
+use super::store::{self, End, State, Taken};
+use super::{Asked, Attempt, Called, Job, Limits, Next, Verdict, code};
+use bus::{Announcement, Delays, Fate, Fated, panic_text};
+use db::Work;
+use futures_util::FutureExt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+/// A transaction that takes longer hangs.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// A handler that fails so often to settle one answer leaves the end unknown: it is asked about later.
+const FAILURES_MAX: u32 = 3;
+
+pub(super) struct CarriedOut<'a, J> {
+    job: &'a J,
+    limits: Limits,
+    taken: Taken,
+    until: Instant,
+    servers: &'a Servers,
+}
+
+/// What is to be written.
+enum Ending<A> {
+    Answered(A),
+    Known(End),
+    /// The handler is not asked what it writes about it: it could not say.
+    Bare(End),
+}
+
+/// What was written.
+enum Written {
+    End(End, Option<Announcement>),
+    /// Somebody else holds the row by now, or it was written by the commit whose answer did not come.
+    NotHeld,
+}
+
+struct Failure {
+    why: String,
+    passes: bool,
+    /// The commit may hold nevertheless.
+    is_uncertain: bool,
+}
+
+impl Failure {
+    fn of(error: &impl Fated) -> Self {
+        let passes = matches!(error.fate(), Fate::Transient | Fate::Hung);
+        Self { why: error.to_string(), passes, is_uncertain: false }
+    }
+}
+
+impl<'a, J: Job> CarriedOut<'a, J> {
+    pub fn new(job: &'a J, taken: Taken, until: Instant, servers: &'a Servers) -> Self {
+        Self { job, limits: job.limits(), taken, until, servers }
+    }
+
+    pub async fn run(self) {
+        if self.taken.is_orphan {
+            self.count("crashed");
+        }
+        match serde_json::from_str::<J::Intent>(self.taken.intent.get()) {
+            Ok(intent) => {
+                let attempt = self.attempt(intent);
+                let ending = match self.taken.step {
+                    State::Calling => self.call(&attempt).await,
+                    _ => self.ask(&attempt).await,
+                };
+                self.finish(Some(&attempt), ending).await;
+            }
+            // Of a call that was taken nothing was sent.
+            Err(why) => {
+                let (code, is_unknown) = (code::UNREADABLE_INTENT, self.taken.step != State::Calling);
+                let end = End::Dead { code, why: why.to_string(), is_unknown };
+                self.finish(None, Ending::Bare(end)).await;
+            }
+        }
+    }
+
+    fn attempt(&self, intent: J::Intent) -> Attempt<J::Intent> {
+        let number = |count: i32| u32::try_from(count).unwrap_or_default();
+        Attempt {
+            kind: J::KIND,
+            id: self.taken.id.clone(),
+            intent,
+            number: number(self.taken.attempt),
+            asked: number(self.taken.asks).saturating_sub(1),
+            called_at: self.taken.called_at,
+        }
+    }
+
+    async fn call(&self, attempt: &Attempt<J::Intent>) -> Ending<J::Answer> {
+        // The lease must not end under a call: this process stood still since it took the row.
+        if Instant::now() + self.limits.call > self.until {
+            return Ending::Known(self.again(Next::Backoff, "it was taken up too late".to_owned()));
+        }
+        match self.limited("call", self.job.call(attempt)).await {
+            Ok(Called::Answered(answer)) => Ending::Answered(answer),
+            Ok(Called::NotSent(why)) => Ending::Known(self.again(Next::Backoff, why)),
+            Ok(Called::Unknown(why)) | Err(why) => Ending::Known(self.unknown(Next::Backoff, why)),
+        }
+    }
+
+    async fn ask(&self, attempt: &Attempt<J::Intent>) -> Ending<J::Answer> {
+        match self.limited("ask", self.job.ask(attempt)).await {
+            Ok(Asked::Answered(answer)) => Ending::Answered(answer),
+            Ok(Asked::Absent(why)) => Ending::Known(self.again(Next::Backoff, why)),
+            Ok(Asked::Unknown(why)) | Err(why) => Ending::Known(self.unknown(Next::Backoff, why)),
+        }
+    }
+
+    /// What the handler says in time, or why it says nothing.
+    async fn limited<T>(&self, step: &'static str, said: impl Future<Output = T>) -> Result<T, String> {
+        let began = Instant::now();
+        let said = AssertUnwindSafe(tokio::time::timeout(self.limits.call, said)).catch_unwind().await;
+        metrics::histogram!("bursar_job_seconds", "kind" => J::KIND, "step" => step)
+            .record(began.elapsed().as_secs_f64());
+        match said {
+            Ok(Ok(said)) => Ok(said),
+            Ok(Err(_)) => Err(format!("{step}: no answer within {:?}", self.limits.call)),
+            Err(panic) => {
+                metrics::counter!("bursar_panics_total", "worker" => J::KIND).increment(1);
+                Err(format!("{step}: it panicked: {}", panic_text(&*panic)))
+            }
+        }
+    }
+
+    /// The call is known to have failed.
+    fn again(&self, next: Next, why: String) -> End {
+        match self.taken.calls >= self.limits.calls_max as i32 {
+            true => End::Dead { code: code::ATTEMPTS, why, is_unknown: false },
+            false => End::Again(delay(next, self.limits.again, self.taken.calls), why),
+        }
+    }
+
+    fn unknown(&self, next: Next, why: String) -> End {
+        match self.taken.asks >= self.limits.asks_max as i32 {
+            true => End::Dead { code: code::UNKNOWN_END, why, is_unknown: true },
+            false => End::Unknown(delay(next, self.limits.ask, self.taken.asks + 1), why),
+        }
+    }
+
+    fn end_of(&self, verdict: Verdict) -> End {
+        match verdict {
+            Verdict::Done => End::Done,
+            Verdict::Again(next, why) => self.again(next, why),
+            Verdict::Unknown(next, why) => self.unknown(next, why),
+            Verdict::GaveUp(code, why) => End::Dead { code, why, is_unknown: false },
+        }
+    }
+
+    /// Writes the end; again while the database is away, for as long as the lease lasts. What was answered is not forgotten
+    /// before that.
+    async fn finish(&self, attempt: Option<&Attempt<J::Intent>>, mut ending: Ending<J::Answer>) {
+        let (mut delays, mut failures, mut is_uncertain) = (Delays::for_servers(), 0, false);
+        loop {
+            let failure = match self.transact(attempt, &ending).await {
+                Ok(Written::End(end, announce)) => return self.written(end, announce).await,
+                Ok(Written::NotHeld) => return self.not_held(is_uncertain),
+                Err(failure) => failure,
+            };
+            is_uncertain |= failure.is_uncertain;
+            failures += u32::from(!failure.passes);
+            let (kind, id, why, delay) = (J::KIND, &*self.taken.id, failure.why, delays.next_delay());
+            tracing::warn!(kind, id, why, "the end of a job's call cannot be written yet");
+            if failures == FAILURES_MAX {
+                failures = 0;
+                ending = self.without_handler(ending, why);
+            }
+            if Instant::now() + delay >= self.until {
+                tracing::error!(kind, id, "a job is left to the end of its lease");
+                return;
+            }
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    fn without_handler(&self, ending: Ending<J::Answer>, why: String) -> Ending<J::Answer> {
+        match ending {
+            Ending::Answered(_) => {
+                Ending::Known(self.unknown(Next::Backoff, format!("its answer could not be settled: {why}")))
+            }
+            Ending::Known(end) | Ending::Bare(end) => Ending::Bare(end),
+        }
+    }
+
+    async fn transact(
+        &self,
+        attempt: Option<&Attempt<J::Intent>>,
+        ending: &Ending<J::Answer>,
+    ) -> Result<Written, Failure> {
+        let pool = &self.servers.pool;
+        let mut work = Work::new(pool.clone(), OffsetDateTime::now_utc());
+        let write = tokio::time::timeout(TIME_LIMIT, self.write(&mut work, attempt, ending));
+        let written = match db::unless_moved(pool, AssertUnwindSafe(write).catch_unwind()).await {
+            Ok(Ok(Ok(written))) => written,
+            Ok(Ok(Err(_))) => {
+                let why = format!("it took longer than {TIME_LIMIT:?}");
+                return Err(Failure { why, passes: true, is_uncertain: false });
+            }
+            Ok(Err(panic)) => {
+                metrics::counter!("bursar_panics_total", "worker" => J::KIND).increment(1);
+                let why = format!("it panicked: {}", panic_text(&*panic));
+                return Err(Failure { why, passes: false, is_uncertain: false });
+            }
+            Err(moved) => return Err(Failure::of(&moved)),
+        };
+        match written {
+            Ok(written) => {
+                let committed = db::within(TIME_LIMIT, "committing", work.commit());
+                match db::unless_moved(pool, committed).await.and_then(|committed| committed) {
+                    Ok(()) => Ok(written),
+                    Err(error) => Err(Failure { passes: true, is_uncertain: true, ..Failure::of(&error) }),
+                }
+            }
+            Err(failure) => {
+                drop(tokio::time::timeout(TIME_LIMIT, work.abandon()).await);
+                Err(failure)
+            }
+        }
+    }
+
+    async fn write(
+        &self,
+        work: &mut Work,
+        attempt: Option<&Attempt<J::Intent>>,
+        ending: &Ending<J::Answer>,
+    ) -> Result<Written, Failure> {
+        let database = |error: db::Error| Failure::of(&error);
+        if !store::hold(work, J::KIND, &self.taken).await.map_err(database)? {
+            return Ok(Written::NotHeld);
+        }
+        let (end, settled) = match (ending, attempt) {
+            (Ending::Answered(answer), Some(attempt)) => {
+                let settled = self.job.settle(work, attempt, answer).await;
+                let settled = settled.map_err(|error| Failure::of(&error))?;
+                (self.end_of(settled.verdict), settled.announce)
+            }
+            (Ending::Answered(_), None) => {
+                (self.unknown(Next::Backoff, "without an intent".to_owned()), None)
+            }
+            (Ending::Known(end) | Ending::Bare(end), _) => (end.clone(), None),
+        };
+        let mut announce = settled;
+        if let (End::Dead { code, why, .. }, Some(attempt), false) =
+            (&end, attempt, matches!(ending, Ending::Bare(_)))
+        {
+            let told = self.job.gave_up(work, attempt, code, why).await;
+            let told = told.map_err(|error| Failure::of(&error))?;
+            // What the verdict came with is committed in any case: the sweeper of the outbox publishes what is not here.
+            announce = announce.or(told);
+        }
+        store::end(work, J::KIND, &self.taken, &end).await.map_err(database)?;
+        Ok(Written::End(end, announce))
+    }
+
+    async fn written(&self, end: End, announce: Option<Announcement>) {
+        let (kind, id, attempt) = (J::KIND, &*self.taken.id, self.taken.attempt);
+        match &end {
+            End::Done => tracing::debug!(kind, id, attempt, "a job is done"),
+            End::Again(delay, _) => {
+                tracing::warn!(kind, id, attempt, again_ms = delay.as_millis() as u64, "a job's call failed");
+            }
+            End::Unknown(delay, _) => {
+                let ask_ms = delay.as_millis() as u64;
+                tracing::warn!(kind, id, attempt, ask_ms, "what became of a job's call is not known");
+            }
+            End::Dead { code, .. } => tracing::error!(kind, id, attempt, code, "a job is given up"),
+        }
+        self.count(match end {
+            End::Done => "done",
+            End::Again(..) => "again",
+            End::Unknown(..) => "unknown",
+            End::Dead { .. } => "gave_up",
+        });
+        if let Some(announcement) = announce {
+            self.servers.announce(announcement).await;
+        }
+    }
+
+    fn not_held(&self, is_uncertain: bool) {
+        if !is_uncertain {
+            let (kind, id, attempt) = (J::KIND, &*self.taken.id, self.taken.attempt);
+            tracing::warn!(kind, id, attempt, "an end came after its lease, and is not written");
+            self.count("late");
+        }
+    }
+
+    fn count(&self, end: &'static str) {
+        metrics::counter!("bursar_job_attempts_total", "kind" => J::KIND, "end" => end).increment(1);
+    }
+}
+
+/// The delay before the `count`-th repetition.
+fn delay(next: Next, (first, longest): (Duration, Duration), count: i32) -> Duration {
+    match next {
+        Next::After(delay) => delay,
+        Next::Backoff => {
+            let mut delays = Delays::new(first, longest);
+            let drawn = (0..count.clamp(1, 64)).map(|_| delays.next_delay());
+            drawn.last().unwrap_or(first)
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The kinds of jobs that one worker owns.
+
+use super::attempt::CarriedOut;
+use super::put_back::PutBack;
+use super::runner::Servers;
+use super::store::Taken;
+use super::{Job, Limits, Owner};
+use futures_util::future::BoxFuture;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Kinds of jobs with their handlers. Clones are the same.
+pub struct Kinds<O> {
+    kinds: Vec<Arc<dyn Kind>>,
+    owner: PhantomData<fn() -> O>,
+}
+
+impl<O> Clone for Kinds<O> {
+    fn clone(&self) -> Self {
+        Self { kinds: self.kinds.clone(), owner: PhantomData }
+    }
+}
+
+impl<O: Owner> Default for Kinds<O> {
+    fn default() -> Self {
+        Self { kinds: Vec::new(), owner: PhantomData }
+    }
+}
+
+impl<O: Owner> Kinds<O> {
+    /// # Errors
+    /// Limits that cannot hold, or a kind that is there already.
+    pub fn with<J: Job>(mut self, job: J) -> Result<Self, String> {
+        job.limits().check()?;
+        if self.find(J::KIND).is_some() {
+            return Err(format!("expected each kind of jobs once, got {:?} twice", J::KIND));
+        }
+        self.kinds.push(Arc::new(Of(job)));
+        Ok(self)
+    }
+
+    /// The worker that reads what comes back to the owner's queue.
+    pub fn put_back(&self) -> PutBack<O> {
+        PutBack::new(self.clone())
+    }
+
+    pub fn names(&self) -> Vec<&'static str> {
+        self.kinds.iter().map(|kind| kind.name()).collect()
+    }
+
+    pub(super) fn all(&self) -> &[Arc<dyn Kind>] {
+        &self.kinds
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<&Arc<dyn Kind>> {
+        self.kinds.iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// A kind whose types nobody needs to know.
+pub(super) trait Kind: Send + Sync {
+    fn name(&self) -> &'static str;
+
+    fn limits(&self) -> Limits;
+
+    /// Calls or asks, and writes the end. `until`: when the lease ends, by this process's clock.
+    fn carry_out<'a>(&'a self, taken: Taken, until: Instant, servers: &'a Servers) -> BoxFuture<'a, ()>;
+
+    /// What is called for an intent, or why it is none.
+    fn describe(&self, intent: &str) -> Result<String, String>;
+}
+
+struct Of<J>(J);
+
+impl<J: Job> Kind for Of<J> {
+    fn name(&self) -> &'static str {
+        J::KIND
+    }
+
+    fn limits(&self) -> Limits {
+        self.0.limits()
+    }
+
+    fn carry_out<'a>(&'a self, taken: Taken, until: Instant, servers: &'a Servers) -> BoxFuture<'a, ()> {
+        Box::pin(CarriedOut::new(&self.0, taken, until, servers).run())
+    }
+
+    fn describe(&self, intent: &str) -> Result<String, String> {
+        let intent = serde_json::from_str(intent).map_err(|why| why.to_string())?;
+        Ok(J::describe(&intent))
+    }
+}

@@ -1,0 +1,82 @@
+//! Jobs that were given up, as dead letters.
+//!
+//! The row is the letter's outbox: it has a time until the broker has confirmed the letter. A crash in between publishes it
+//! again, the same to the last byte, and it is recorded once.
+
+use super::Owner;
+use super::runner::Servers;
+use super::store::{self, Given};
+use bus::{Death, Incoming, Message, Namespace, PublishError, Replayed, Returned};
+use db::{Doing, Error};
+use std::time::Duration;
+
+/// In one step.
+const STEP: i64 = 50;
+
+/// What the broker does not take now is published again after this.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Publishes the letters that are due; tells whether there may be more at once.
+pub(super) async fn publish<O: Owner>(kinds: &[&str], servers: &Servers) -> Result<bool, Error> {
+    let mut transaction = servers.pool.begin().await.map_err(Error::Away)?;
+    let given = store::given_up(&mut transaction, kinds, STEP).await?;
+    if given.is_empty() {
+        return Ok(false);
+    }
+    let messages = given.iter().map(|given| message::<O>(&servers.namespace, given)).collect();
+    let outcomes = servers.publisher.publish(messages).await;
+    let (mut published, mut failed) = (Vec::new(), Vec::new());
+    for (given, outcome) in given.iter().zip(outcomes) {
+        let name = (given.kind.as_str(), given.id.as_str());
+        match outcome {
+            Ok(()) => {
+                metrics::counter!("bursar_dead_lettered_total", "worker" => O::WORKER, "code" => given.code.clone())
+                    .increment(1);
+                published.push(name);
+            }
+            Err(error) => {
+                log(given, &error);
+                failed.push(name);
+            }
+        }
+    }
+    store::handed_over(&mut transaction, &published, &failed, AGAIN).await?;
+    transaction.commit().await.doing("committing what letters are published")?;
+    Ok(given.len() as i64 == STEP && failed.is_empty())
+}
+
+fn log(given: &Given, error: &PublishError) {
+    let (kind, id) = (&*given.kind, &*given.id);
+    tracing::error!(kind, id, %error, "the letter of a job cannot be published yet");
+}
+
+/// What a job is called in messages.
+pub(super) fn message_id(kind: &str, id: &str) -> String {
+    format!("{kind}/{id}")
+}
+
+pub(super) fn read_message_id(message_id: &str) -> Option<(&str, &str)> {
+    message_id.split_once('/')
+}
+
+fn message<O: Owner>(namespace: &Namespace, given: &Given) -> Message {
+    let attempts = given.failures.0.clone();
+    let replayed = given.replay.zip(given.letter).map(|(replay, letter)| Replayed { replay, letter });
+    let first_failed_at = attempts.first().map_or(given.ended_at, |first| first.at);
+    let came = Incoming {
+        routing_key: format!("job.{}", given.kind),
+        message_id: Some(message_id(&given.kind, &given.id)),
+        content_type: Some("application/json".to_owned()),
+        returned: Some(Returned { first_failed_at, attempts, replayed }),
+        body: given.intent.0.get().as_bytes().to_vec(),
+        ..Incoming::default()
+    };
+    let death = Death {
+        worker: O::WORKER.to_owned(),
+        queue: O::QUEUE.to_owned(),
+        code: given.code.clone(),
+        reason: given.reason.clone(),
+        at: Some(given.ended_at),
+    };
+    came.given_up(namespace, &death)
+}

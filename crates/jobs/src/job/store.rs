@@ -1,0 +1,480 @@
+//! SQL of jobs. All times are told by the clock of Postgres: leases of several processes are measured by one clock.
+
+use db::{Doing, Error, Pool, Work};
+use serde_json::value::RawValue;
+use sqlx::types::Json;
+use std::time::Duration;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// What a row says of its job; the picture is in [`super`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Due,
+    Calling,
+    Unknown,
+    Asking,
+    Done,
+    Dead,
+}
+
+impl State {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Due => "due",
+            State::Calling => "calling",
+            State::Unknown => "unknown",
+            State::Asking => "asking",
+            State::Done => "done",
+            State::Dead => "dead",
+        }
+    }
+
+    fn read(text: &str) -> Result<Self, Error> {
+        let all = [State::Due, State::Calling, State::Unknown, State::Asking, State::Done, State::Dead];
+        let known = all.into_iter().find(|state| state.as_str() == text);
+        known.ok_or_else(|| Error::stored("the state of a job", text))
+    }
+}
+
+/// What became of scheduling a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheduled {
+    New,
+    /// The id is known, and nothing was changed.
+    Known {
+        state: State,
+        is_same_intent: bool,
+    },
+}
+
+/// How a job stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    pub state: State,
+    pub attempt: u32,
+    /// When it goes on; nothing at its end.
+    pub next_at: Option<OffsetDateTime>,
+    /// Why it was given up.
+    pub code: Option<String>,
+    /// It was given up, and what became of its last call is not known.
+    pub is_unknown: bool,
+}
+
+/// A row that is held by this process, for a lease.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub id: String,
+    pub intent: Box<RawValue>,
+    /// `calling` or `asking`.
+    pub step: State,
+    /// Its lease had ended: whoever called or asked has written no end.
+    pub is_orphan: bool,
+    pub attempt: i32,
+    pub calls: i32,
+    pub asks: i32,
+    pub called_at: OffsetDateTime,
+    pub holder: Uuid,
+}
+
+/// How a held row goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    Done,
+    Again(Duration, String),
+    Unknown(Duration, String),
+    Dead { code: &'static str, why: String, is_unknown: bool },
+}
+
+/// What is written of why; the whole is for the log of the outside.
+const WHY_MAX: usize = 1000;
+
+pub(super) async fn schedule(
+    work: &mut Work,
+    kind: &str,
+    id: &str,
+    key: &str,
+    intent: &str,
+    at: Option<OffsetDateTime>,
+) -> Result<Scheduled, Error> {
+    let inserted = sqlx::query!(
+        "insert into jobs (kind, id, key, intent, state, next_at, scheduled_at)
+         values ($1, $2, $3, ($4::text)::json, 'due', coalesce($5, now()), now())
+         on conflict (kind, id) do nothing",
+        kind,
+        id,
+        key,
+        intent,
+        at,
+    )
+    .execute(work.connection().await?)
+    .await
+    .doing("scheduling a job")?;
+    if inserted.rows_affected() == 1 {
+        return Ok(Scheduled::New);
+    }
+    let known = sqlx::query!(
+        r#"select state, intent::text = $3::text as "is_same_intent!" from jobs where kind = $1 and id = $2"#,
+        kind,
+        id,
+        intent,
+    )
+    .fetch_one(work.connection().await?)
+    .await
+    .doing("looking at a scheduled job")?;
+    Ok(Scheduled::Known { state: State::read(&known.state)?, is_same_intent: known.is_same_intent })
+}
+
+/// Takes up to `room` rows that are due or whose lease has ended, each for `lease`, as far as the limits of kind and key allow.
+///
+/// Takers of one kind go one after another, under a lock: what they count is what is under way, whoever holds it. Rows of a key
+/// that is full are looked past; of the others the oldest go first. Whoever got something may get more at once.
+pub(super) async fn take(
+    pool: &Pool,
+    kind: &str,
+    room: u32,
+    limits: &super::Limits,
+) -> Result<Vec<Taken>, Error> {
+    let mut transaction = pool.begin().await.map_err(Error::Away)?;
+    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('bursar jobs ' || $1::text, 0))", kind)
+        .execute(&mut *transaction)
+        .await
+        .doing("waiting for others who take jobs")?;
+    let holder = Uuid::now_v7();
+    let rows = sqlx::query!(
+        r#"with running as materialized (
+               select key, count(*) as running from jobs
+               where kind = $1 and state in ('calling', 'asking') and next_at > statement_timestamp()
+               group by key
+           ), near as materialized (
+               select id, key, state, next_at from jobs
+               where kind = $1 and next_at <= statement_timestamp() and state in ('due', 'calling', 'unknown', 'asking')
+                 and key <> all (array(select key from running where running >= $3))
+               order by next_at, id limit 4 * $2::bigint for update skip locked
+           ), placed as (
+               select id, state, next_at, key, row_number() over (partition by key order by next_at, id) as place from near
+           ), taken as (
+               select id, state from placed left join running using (key)
+               where place <= $3 - coalesce(running, 0)
+               order by next_at, id
+               limit greatest(0, least($2::bigint, $4::bigint - (select coalesce(sum(running), 0)::bigint from running)))
+           )
+           update jobs j
+           set state = case t.state when 'due' then 'calling' else 'asking' end,
+               attempt = attempt + (t.state = 'due')::int,
+               calls = calls + (t.state = 'due')::int,
+               asks = asks + (t.state <> 'due')::int,
+               called_at = case t.state when 'due' then statement_timestamp() else called_at end,
+               failures = case when t.state in ('calling', 'asking') then
+                              (case when jsonb_array_length(failures) >= 20 then failures - 0 else failures end)
+                              || jsonb_build_object('at', statement_timestamp(), 'why', t.state || ': its process ended, or stood still')
+                          else failures end,
+               holder = $5,
+               next_at = statement_timestamp() + make_interval(secs => $6)
+           from taken t
+           where j.kind = $1 and j.id = t.id
+           returning j.id, j.intent as "intent: Json<Box<RawValue>>", j.state, t.state in ('calling', 'asking') as "is_orphan!",
+                     j.attempt, j.calls, j.asks, j.called_at as "called_at!""#,
+        kind,
+        i64::from(room),
+        i64::from(limits.of_key),
+        i64::from(limits.of_kind),
+        holder,
+        limits.lease.as_secs_f64(),
+    )
+    .fetch_all(&mut *transaction)
+    .await
+    .doing("taking jobs")?;
+    transaction.commit().await.doing("taking jobs")?;
+    let taken = rows.into_iter().map(|row| {
+        let step = State::read(&row.state)?;
+        Ok(Taken {
+            id: row.id,
+            intent: row.intent.0,
+            step,
+            is_orphan: row.is_orphan,
+            attempt: row.attempt,
+            calls: row.calls,
+            asks: row.asks,
+            called_at: row.called_at,
+            holder,
+        })
+    });
+    taken.collect()
+}
+
+/// Whether the row is still this holder's. It stays locked until the transaction ends.
+pub(super) async fn hold(work: &mut Work, kind: &str, taken: &Taken) -> Result<bool, Error> {
+    let held = sqlx::query_scalar!(
+        r#"select true as "held!" from jobs where kind = $1 and id = $2 and holder = $3 for update"#,
+        kind,
+        taken.id,
+        taken.holder,
+    )
+    .fetch_optional(work.connection().await?)
+    .await
+    .doing("looking whether a job is held still")?;
+    Ok(held.is_some())
+}
+
+/// Writes the end of a call or a question, which is the beginning of what comes next.
+pub(super) async fn end(work: &mut Work, kind: &str, taken: &Taken, end: &End) -> Result<(), Error> {
+    let (state, delay, why, code, is_unknown) = match end {
+        End::Done => (State::Done, None, None, None, false),
+        End::Again(delay, why) => (State::Due, Some(*delay), Some(why), None, false),
+        End::Unknown(delay, why) => (State::Unknown, Some(*delay), Some(why), None, false),
+        End::Dead { code, why, is_unknown } => {
+            (State::Dead, Some(Duration::ZERO), Some(why), Some(*code), *is_unknown)
+        }
+    };
+    let why = why.map(|why| shortened(why));
+    sqlx::query!(
+        "update jobs
+         set state = $4, holder = null, next_at = now() + make_interval(secs => $5),
+             ended_at = case when $4 in ('done', 'dead') then now() end,
+             failures = case when $6::text is null then failures else
+                            (case when jsonb_array_length(failures) >= 20 then failures - 0 else failures end)
+                            || jsonb_build_object('at', now(), 'why', $6::text) end,
+             code = $7, reason = case when $7::text is not null then $6 end, is_unknown = $8
+         where kind = $1 and id = $2 and holder = $3",
+        kind,
+        taken.id,
+        taken.holder,
+        state.as_str(),
+        delay.map(|delay| delay.as_secs_f64()),
+        why,
+        code,
+        is_unknown,
+    )
+    .execute(work.connection().await?)
+    .await
+    .doing("writing the end of a job's call")?;
+    Ok(())
+}
+
+fn shortened(why: &str) -> String {
+    let why = why.replace('\0', "\u{fffd}");
+    match why.len() > WHY_MAX {
+        true => format!("{} (shortened)", &why[..why.floor_char_boundary(WHY_MAX)]),
+        false => why,
+    }
+}
+
+/// A job that was given up and whose letter is not known to be published.
+pub(super) struct Given {
+    pub kind: String,
+    pub id: String,
+    pub intent: Json<Box<RawValue>>,
+    pub code: String,
+    pub reason: String,
+    pub failures: Json<Vec<bus::Attempt>>,
+    pub ended_at: OffsetDateTime,
+    pub replay: Option<Uuid>,
+    pub letter: Option<Uuid>,
+}
+
+/// Those whose letter is due, locked until the transaction ends.
+pub(super) async fn given_up(
+    connection: &mut db::PgConnection,
+    kinds: &[&str],
+    limit: i64,
+) -> Result<Vec<Given>, Error> {
+    sqlx::query_as!(
+        Given,
+        r#"select kind, id, intent as "intent: _", code as "code!", reason as "reason!", failures as "failures: _",
+                  ended_at as "ended_at!", replay, letter
+           from jobs
+           where kind = any ($1) and state = 'dead' and next_at <= statement_timestamp()
+           order by next_at limit $2 for update skip locked"#,
+        kinds as _,
+        limit,
+    )
+    .fetch_all(connection)
+    .await
+    .doing("looking for jobs that were given up")
+}
+
+/// Their letters are published and confirmed; of those of the second list not, and they are tried again after a while.
+pub(super) async fn handed_over(
+    connection: &mut db::PgConnection,
+    published: &[(&str, &str)],
+    failed: &[(&str, &str)],
+    again: Duration,
+) -> Result<(), Error> {
+    let all = published.iter().chain(failed);
+    let (kinds, ids): (Vec<&str>, Vec<&str>) = all.copied().unzip();
+    let delays: Vec<Option<f64>> =
+        (0..kinds.len()).map(|place| (place >= published.len()).then(|| again.as_secs_f64())).collect();
+    sqlx::query!(
+        "update jobs j set next_at = now() + make_interval(secs => delay)
+         from unnest($1::text[], $2::text[], $3::float8[]) as o (kind, id, delay)
+         where j.kind = o.kind and j.id = o.id and j.state = 'dead'",
+        &kinds as _,
+        &ids as _,
+        &delays as _,
+    )
+    .execute(connection)
+    .await
+    .doing("marking letters of jobs as published")?;
+    Ok(())
+}
+
+/// What a job that comes back finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Met {
+    pub state: State,
+    pub is_unknown: bool,
+    pub is_same_intent: bool,
+    pub replay: Option<Uuid>,
+    pub attempt: i32,
+}
+
+/// The job that a letter names, locked.
+pub(super) async fn meet(work: &mut Work, kind: &str, id: &str, intent: &str) -> Result<Option<Met>, Error> {
+    let row = sqlx::query!(
+        r#"select state, is_unknown, intent::text = $3::text as "is_same_intent!", replay, attempt
+           from jobs where kind = $1 and id = $2 for update"#,
+        kind,
+        id,
+        intent,
+    )
+    .fetch_optional(work.connection().await?)
+    .await
+    .doing("looking for the job of a letter")?;
+    row.map(|row| {
+        Ok(Met {
+            state: State::read(&row.state)?,
+            is_unknown: row.is_unknown,
+            is_same_intent: row.is_same_intent,
+            replay: row.replay,
+            attempt: row.attempt,
+        })
+    })
+    .transpose()
+}
+
+/// A dead job is due again; one that died unknown is asked about first. Its attempts are counted on, its failures are not.
+pub(super) async fn put_back(
+    work: &mut Work,
+    kind: &str,
+    id: &str,
+    replayed: Option<bus::Replayed>,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "update jobs
+         set state = case when is_unknown then 'unknown' else 'due' end, next_at = now(), ended_at = null, calls = 0, asks = 0,
+             failures = '[]', code = null, reason = null, is_unknown = false, replay = $3, letter = $4
+         where kind = $1 and id = $2 and state = 'dead'",
+        kind,
+        id,
+        replayed.map(|replayed| replayed.replay),
+        replayed.map(|replayed| replayed.letter),
+    )
+    .execute(work.connection().await?)
+    .await
+    .doing("putting a job back")?;
+    Ok(())
+}
+
+/// Somebody has found out that nothing came of the last call of a job that was given up as unknown: a replay then calls. Tells
+/// whether there was such a job.
+///
+/// # Errors
+/// Those of the database.
+pub async fn declare_failed(work: &mut Work, kind: &str, id: &str) -> Result<bool, Error> {
+    let changed = sqlx::query!(
+        "update jobs set is_unknown = false where kind = $1 and id = $2 and state = 'dead' and is_unknown",
+        kind,
+        id,
+    )
+    .execute(work.connection().await?)
+    .await
+    .doing("declaring a job's call to have failed")?;
+    Ok(changed.rows_affected() == 1)
+}
+
+/// How a job stands; nothing where there is none.
+///
+/// # Errors
+/// Those of the database.
+pub async fn status(work: &mut Work, kind: &str, id: &str) -> Result<Option<Status>, Error> {
+    let row = sqlx::query!(
+        "select state, attempt, next_at, code, is_unknown from jobs where kind = $1 and id = $2",
+        kind,
+        id,
+    )
+    .fetch_optional(work.connection().await?)
+    .await
+    .doing("looking at a job")?;
+    row.map(|row| {
+        Ok(Status {
+            state: State::read(&row.state)?,
+            attempt: u32::try_from(row.attempt).unwrap_or_default(),
+            next_at: row.next_at,
+            code: row.code,
+            is_unknown: row.is_unknown,
+        })
+    })
+    .transpose()
+}
+
+/// How long jobs are kept that are at an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeptFor {
+    pub done: Duration,
+    /// Those that were given up and whose letter is published. A letter that is replayed later finds no job.
+    pub dead: Duration,
+}
+
+/// Deletes up to `limit` jobs that are at an end for longer; tells how many. Safe to repeat, and side by side.
+///
+/// # Errors
+/// Those of the database.
+pub async fn purge(pool: &Pool, kept_for: KeptFor, limit: u32) -> Result<u64, Error> {
+    let purged = sqlx::query!(
+        "with over as materialized (
+             select kind, id from jobs
+             where ended_at < now() - make_interval(secs => least($1::float8, $2::float8)) and next_at is null
+               and ended_at < now() - make_interval(secs => case state when 'done' then $1::float8 else $2::float8 end)
+             order by ended_at limit $3 for update skip locked
+         )
+         delete from jobs j using over o where j.kind = o.kind and j.id = o.id",
+        kept_for.done.as_secs_f64(),
+        kept_for.dead.as_secs_f64(),
+        i64::from(limit),
+    )
+    .execute(pool)
+    .await
+    .doing("purging jobs")?;
+    Ok(purged.rows_affected())
+}
+
+/// Sets the gauges of kinds: `bursar_jobs_due`, `bursar_jobs_running`, `bursar_jobs_unknown`, and `bursar_jobs_late_seconds`, how late
+/// the oldest is that is due.
+///
+/// # Errors
+/// Those of the database.
+pub async fn measure(pool: &Pool, kinds: &[&'static str]) -> Result<(), Error> {
+    let rows = sqlx::query!(
+        r#"select kind as "kind!",
+                  count(*) filter (where state = 'due' and next_at <= now()) as "due!",
+                  count(*) filter (where state in ('calling', 'asking')) as "running!",
+                  count(*) filter (where state in ('unknown', 'asking')) as "unknown!",
+                  coalesce(extract(epoch from now() - min(next_at) filter (where state = 'due' and next_at <= now())), 0)::float8
+                      as "late_seconds!"
+           from jobs where kind = any ($1) and next_at is not null group by kind"#,
+        kinds as _,
+    )
+    .fetch_all(pool)
+    .await
+    .doing("counting jobs")?;
+    for kind in kinds {
+        let row = rows.iter().find(|row| row.kind == *kind);
+        let set = |name: &'static str, value: f64| metrics::gauge!(name, "kind" => *kind).set(value);
+        set("bursar_jobs_due", row.map_or(0.0, |row| row.due as f64));
+        set("bursar_jobs_running", row.map_or(0.0, |row| row.running as f64));
+        set("bursar_jobs_unknown", row.map_or(0.0, |row| row.unknown as f64));
+        set("bursar_jobs_late_seconds", row.map_or(0.0, |row| row.late_seconds));
+    }
+    Ok(())
+}
