@@ -13,7 +13,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("bus", &["db", "domain"]),
     ("facts", &["bus", "db", "domain", "processors"]),
     ("jobs", &["bus", "db", "domain", "facts", "processors"]),
-    ("testkit", &["bus", "db", "domain"]),
+    ("testkit", &["bus", "db", "domain", "facts"]),
     ("cli", EVERYTHING),
 ];
 

@@ -512,7 +512,7 @@ impl Config {
         for publisher in &self.publishers {
             let facts =
                 fact_kinds(&publisher.facts).with_context(|| format!("publishers {}", publisher.user))?;
-            if let Some(kind) = facts.iter().find(|kind| kind.is_money()) {
+            if let Some(kind) = facts::rights::money_among(&facts) {
                 bail!("publishers {}: {kind} is accepted from a verified webhook alone", publisher.user);
             }
             publishers

@@ -9,6 +9,7 @@ use bus::{Broker, Delays, Health, Publisher, Topology};
 use db::Doing;
 use dead_letters::alerts::Watcher;
 use dead_letters::{DeadLetters, Retention};
+use facts::FactWriter;
 use ingester::{Access, Intake, Limits, RawQueue};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::future::Future;
@@ -274,7 +275,9 @@ fn start_worker(
     match worker {
         WorkerName::Ingester => {
             running.spawn(bus::run(Arc::new(RawQueue::new(intake.clone())), lanes, context.clone()));
-            running.spawn(ingester::sweep(intake.clone(), context.stop.clone()));
+            let publisher = intake.facts.publisher.sibling();
+            let (pool, stop) = (intake.facts.pool.clone(), context.stop.clone());
+            running.spawn(facts::spool::sweep(pool, publisher, stop));
         }
         WorkerName::Gate => {
             for gate in session.gates()? {
@@ -289,7 +292,7 @@ fn start_worker(
             running.spawn(bus::run(Arc::new(session.ledger()?), lanes, context.clone()));
             running.spawn(sweep(context));
             let every = session.config.expire_every()?;
-            running.spawn(expire(session.pool.clone(), intake.clone(), every, context.stop.clone()));
+            running.spawn(expire(session.pool.clone(), intake.facts.clone(), every, context.stop.clone()));
         }
         WorkerName::DeadLetters => {
             let worker = DeadLetters::new(session.config.settings());
@@ -317,9 +320,9 @@ fn sweep(context: &bus::Context) -> impl Future<Output = ()> + use<> {
 }
 
 /// Looks again and again for lots whose time has come, and states them. Any number of processes may.
-async fn expire(pool: db::Pool, intake: Intake, every: Duration, stop: CancellationToken) {
+async fn expire(pool: db::Pool, facts: FactWriter, every: Duration, stop: CancellationToken) {
     loop {
-        match expire_once(&pool, &intake).await {
+        match ledger::expiry::pass_once(&pool, &facts, OffsetDateTime::now_utc()).await {
             Ok(0) => {}
             Ok(accounts) => tracing::info!(accounts, "stated lots whose time has come"),
             Err(error) => tracing::warn!(%error, "cannot look for lots whose time has come"),
@@ -328,19 +331,6 @@ async fn expire(pool: db::Pool, intake: Intake, every: Duration, stop: Cancellat
             () = stop.cancelled() => return,
             () = tokio::time::sleep(every) => {}
         }
-    }
-}
-
-/// One pass over all accounts; returns how many it stated.
-pub async fn expire_once(pool: &db::Pool, intake: &Intake) -> Result<usize> {
-    let mut stated = 0;
-    let mut after = None;
-    loop {
-        let facts = ledger::read::due(pool, after.as_ref(), OffsetDateTime::now_utc()).await?;
-        let Some(last) = facts.last() else { return Ok(stated) };
-        after = last.fact.account().cloned();
-        stated += facts.len();
-        intake.make_durable(facts).await?;
     }
 }
 

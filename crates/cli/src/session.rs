@@ -5,6 +5,7 @@ use crate::servers::Servers;
 use anyhow::Result;
 use bus::{Broker, Namespace, Publisher, Topology};
 use db::processes::{DOORS, WORKERS};
+use facts::FactWriter;
 use gate::{Door, Gate};
 use ingester::Intake;
 use ledger::Ledger;
@@ -99,15 +100,22 @@ impl Session {
         Broker::new(self.config.amqp_url.0.clone(), &format!("{} {purpose}", self.config.namespace))
     }
 
-    /// The front door, for a command that states a fact as the ingester would.
+    /// What states facts durably, for whoever states some.
+    pub fn fact_writer(&self, broker: &Broker, confirm_timeout: Duration) -> Result<FactWriter> {
+        Ok(FactWriter {
+            namespace: self.namespace()?,
+            publisher: Publisher::spawn(broker.clone(), confirm_timeout),
+            pool: self.pool.clone(),
+        })
+    }
+
+    /// What the front door does with a delivery.
     pub fn intake(&self, broker: &Broker, confirm_timeout: Duration) -> Result<Intake> {
         Ok(Intake {
-            namespace: self.namespace()?,
             settings: self.config.settings(),
             secrets: self.config.secrets()?,
             sources: self.config.sources()?,
-            publisher: Publisher::spawn(broker.clone(), confirm_timeout),
-            pool: self.pool.clone(),
+            facts: self.fact_writer(broker, confirm_timeout)?,
         })
     }
 

@@ -3,6 +3,12 @@
 //!
 //! Nothing here decides what a fact means: that is each worker's own.
 
+mod envelopes;
 mod readers;
+pub mod rights;
+pub mod spool;
+mod writer;
 
+pub use envelopes::{MALFORMED, NotAFact, Sender, decode, encode, pack, read, read_one};
 pub use readers::Readers;
+pub use writer::{FactWriter, NowhereDurable};

@@ -11,7 +11,6 @@ pub mod code;
 mod door;
 mod http;
 mod intake;
-mod kept;
 mod raw;
 mod tokens;
 
@@ -19,6 +18,5 @@ pub use access::Access;
 pub use door::{Caller, Limits, Proxies, ProxyHeader, listen, serve};
 pub use http::{path_text, problem, routes};
 pub use intake::{Intake, Rejected, Secrets};
-pub use kept::sweep;
 pub use raw::RawQueue;
 pub use tokens::{InvalidToken, Scope, Token, Tokens, hash};

@@ -1,6 +1,7 @@
 //! Bearer tokens: stored hashed, compared in constant time, each with its scopes and the facts it may state.
 
 use domain::FactKind;
+use facts::rights;
 use processors::{InvalidPattern, SourcePattern, Speaker};
 use sha2::{Digest, Sha256};
 use std::str::FromStr;
@@ -51,9 +52,6 @@ pub struct Token {
     pub sources: Vec<SourcePattern>,
 }
 
-/// What a token with the scope `facts` may state unless it is configured otherwise.
-const FACTS_DEFAULT: [FactKind; 2] = [FactKind::Usage, FactKind::RefundRequest];
-
 impl Token {
     /// `hash`: 64 hexadecimal digits, the SHA-256 of the token.
     pub fn new(
@@ -68,8 +66,8 @@ impl Token {
                 "token {name:?}: expected the SHA-256 of the token as 64 hexadecimal digits"
             ))
         })?;
-        let facts = facts.unwrap_or_else(|| FACTS_DEFAULT.to_vec());
-        if let Some(kind) = facts.iter().find(|kind| kind.is_money()) {
+        let facts = facts.unwrap_or_else(|| rights::BY_DEFAULT.to_vec());
+        if let Some(kind) = rights::money_among(&facts) {
             return Err(InvalidToken(format!("token {name:?}: no token may state {kind}")));
         }
         Ok(Self { name: name.to_owned(), hash, scopes, facts, sources: Vec::new() })

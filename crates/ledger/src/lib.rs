@@ -18,6 +18,7 @@
 //! Lots, journal and facts need no locks of their own: they belong to an account or a payment that is locked.
 
 pub mod code;
+pub mod expiry;
 pub mod read;
 pub mod rebuild;
 mod store;
@@ -28,7 +29,6 @@ use bus::{Announcement, Decoded, Fate, Fated, Incoming, Namespace, Settled, Verd
 use db::Work;
 use db::chain::GENESIS;
 use db::outbox::StoredEvent;
-use domain::envelope;
 use domain::event::{Event, SOURCE_LEDGER};
 use domain::ledger::{Books, RecordedRules, Rules, decide};
 use domain::{Cause, Envelope, Outcome, PaymentId};
@@ -133,36 +133,11 @@ impl bus::Worker for Ledger {
     }
 
     fn decode(&self, message: &Incoming, now: OffsetDateTime) -> Vec<Decoded<Envelope>> {
-        let bad =
-            |body, content_type, reason| Decoded::Bad { body, content_type, code: code::MALFORMED, reason };
-        let Ok(text) = std::str::from_utf8(&message.body) else {
-            return vec![bad(
-                message.body.clone(),
-                None,
-                "expected JSON in UTF-8, got other bytes".to_owned(),
-            )];
-        };
-        let read = match envelope::is_batch(message.content_type.as_deref()) {
-            true => Envelope::parse_batch(text, now),
-            false => Envelope::parse(text, now).map(|envelope| vec![Ok(envelope)]),
-        };
-        match read {
-            Err(error) => vec![bad(message.body.clone(), None, error.to_string())],
-            Ok(read) => read
-                .into_iter()
-                .map(|read| match read {
-                    Ok(envelope) => Decoded::Item(envelope),
-                    Err(unreadable) => {
-                        let part = Some(envelope::CONTENT_TYPE);
-                        bad(unreadable.text.into_bytes(), part, unreadable.error.to_string())
-                    }
-                })
-                .collect(),
-        }
+        facts::decode(message, now)
     }
 
     fn encode(&self, envelope: &Envelope) -> (&'static str, Vec<u8>) {
-        (envelope::CONTENT_TYPE, envelope.to_json().into_bytes())
+        facts::encode(envelope)
     }
 
     fn received_at(&self, envelope: &Envelope) -> Option<OffsetDateTime> {

@@ -132,7 +132,7 @@ impl Act {
         // What the gate would refuse is an error here, and no dead letter.
         Envelope::parse(&envelope.to_json(), self.at).context("--by, --id")?;
         let broker = session.broker("act");
-        session.intake(&broker, CONFIRM_TIMEOUT)?.make_durable(vec![envelope]).await?;
+        session.fact_writer(&broker, CONFIRM_TIMEOUT)?.state(vec![envelope]).await?;
         let outcome = wait(session, &self.cause, self.patience).await?;
         broker.close().await;
         let fact = match outcome {

@@ -52,7 +52,7 @@ pub async fn carry_out(
     }
     let (mut pace, mut line) = (Pace::new(bulk.speed.rate), ProgressLine::new());
     let broker = session.broker("acts");
-    let intake = session.intake(&broker, CONFIRM_TIMEOUT)?;
+    let facts = session.fact_writer(&broker, CONFIRM_TIMEOUT)?;
     let (canary, rest) = payments.split_at(bulk.speed.canary.unwrap_or(0).min(payments.len()));
     let portion = pace.portion(AT_ONCE);
     for portion in canary.chunks(portion).chain(rest.chunks(portion)) {
@@ -64,7 +64,7 @@ pub async fn carry_out(
         pace.wait_for(portion.len()).await;
         let acts: Vec<Envelope> = portion.iter().map(&act).collect();
         let causes: Vec<Cause> = acts.iter().map(|act| act.cause.clone()).collect();
-        intake.make_durable(acts).await?;
+        facts.state(acts).await?;
         let outcomes = outcomes(session, &causes, bulk.speed.wait).await?;
         let outcomes: Vec<(&PaymentId, Option<String>)> = portion.iter().zip(outcomes).collect();
         let became = judge(&outcomes).await?;

@@ -2,18 +2,19 @@
 
 use super::{account_forget, acts, rebuild, roll_forward};
 use super::{say, say_json};
-use crate::fleet::expire_once;
 use crate::session::{CONFIRM_TIMEOUT, Session};
 use crate::table::{Column, Style, Table};
 use crate::visible::on_a_line;
 use anyhow::Result;
 use clap::Subcommand;
 use domain::AccountId;
+use ledger::expiry::pass_once;
 use ledger::read::ActFilter;
 use ledger::verify::{Check, Conservation, Progress, Report, verify};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use time::OffsetDateTime;
 
 #[derive(Subcommand)]
 pub enum LedgerCommand {
@@ -72,7 +73,8 @@ pub async fn run(session: &Session, command: LedgerCommand) -> Result<ExitCode> 
 
 async fn expire(session: &Session) -> Result<ExitCode> {
     let broker = session.broker("expire");
-    let accounts = expire_once(&session.pool, &session.intake(&broker, CONFIRM_TIMEOUT)?).await?;
+    let facts = session.fact_writer(&broker, CONFIRM_TIMEOUT)?;
+    let accounts = pass_once(&session.pool, &facts, OffsetDateTime::now_utc()).await?;
     broker.close().await;
     match session.json {
         true => say_json(&serde_json::json!({ "accounts": accounts }))?,

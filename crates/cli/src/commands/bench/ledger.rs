@@ -256,8 +256,8 @@ impl Course<'_> {
         let broker = self.session.broker("bench load");
         Topology::new(&namespace).declare(&broker).await?;
         let facts = self.load.envelopes(events)?;
-        let to = namespace.name(exchange::FACTS);
-        let messages = facts.chunks(BATCH).flat_map(|facts| load::pack(&to, facts.to_vec())).collect();
+        let pack = |facts: &[Envelope]| facts::pack(&namespace, exchange::FACTS, facts.to_vec());
+        let messages = facts.chunks(BATCH).flat_map(pack).collect();
         load::publish(&broker, messages).await?;
         let settled = settled(&self.session.pool).await?;
         let before = written(&self.session.pool).await?;

@@ -15,8 +15,8 @@ use db::Doing;
 use dead_letters::acts::{self, Record};
 use dead_letters::read::copies;
 use domain::{Cause, Envelope};
+use facts::FactWriter;
 use gate::Today;
-use ingester::Intake;
 use ledger::read::{self, FactState};
 use ledger::verify::{Progress, kinds_read};
 use serde::Serialize;
@@ -112,7 +112,7 @@ async fn carry_out(session: &Session, arguments: &Arguments, causes: &[Cause]) -
     let broker = session.broker("replay");
     let mut replay = Replay {
         session,
-        intake: session.intake(&broker, CONFIRM_TIMEOUT)?,
+        facts: session.fact_writer(&broker, CONFIRM_TIMEOUT)?,
         wait: bulk.speed.wait,
         pace: Pace::new(bulk.speed.rate),
         line: ProgressLine::new(),
@@ -267,7 +267,7 @@ impl Tally {
 
 struct Replay<'a> {
     session: &'a Session,
-    intake: Intake,
+    facts: FactWriter,
     /// How long to wait for what becomes of each.
     wait: Duration,
     pace: Pace,
@@ -312,7 +312,7 @@ impl Replay<'_> {
         }
         let dead_before = copies(&self.session.pool, &facts_of(&deliveries)).await?;
         let envelopes = deliveries.iter().flat_map(|(_, envelopes)| envelopes.clone()).collect();
-        if let Err(rejected) = self.intake.make_durable(envelopes).await {
+        if let Err(rejected) = self.facts.state(envelopes).await {
             self.tally.stopped = Some(rejected.to_string());
             return Ok(());
         }
@@ -333,11 +333,12 @@ impl Replay<'_> {
     /// Read anew: what somebody else has recognised or erased since is left alone.
     async fn still_understood(&self, causes: &[Cause]) -> Result<Vec<(Cause, Vec<Envelope>)>> {
         let mut connection = self.session.pool.acquire().await.doing("taking a connection")?;
+        let settings = self.session.config.settings();
         let causes: Vec<&Cause> = causes.iter().collect();
         let deliveries = gate::still_unrecognised(&mut connection, &causes).await?;
         Ok(deliveries
             .into_iter()
-            .filter_map(|delivery| match delivery.today(&self.intake.settings) {
+            .filter_map(|delivery| match delivery.today(&settings) {
                 Today::Understood(envelopes) => Some((delivery.cause, envelopes)),
                 Today::NotUnderstood | Today::BodyGone => None,
             })
