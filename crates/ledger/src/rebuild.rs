@@ -176,13 +176,13 @@ impl Replay {
         };
         self.work.now = first.at;
         let envelopes: Vec<Envelope> = batch.iter().map(|settled| settled.envelope.clone()).collect();
-        let mut shelf = store::lock(&mut self.work, &envelopes, rules).await?;
+        let mut batch = store::lock(&mut self.work, &envelopes, rules).await?;
         for envelope in &envelopes {
-            settle(&mut shelf, rules, first.at, envelope, &mut Told::default());
+            settle(&mut batch, rules, first.at, envelope, &mut Told::default());
         }
         let version = RecordedRules::of(rules).version();
         store::record_rules(&mut self.work, rules, version).await?;
-        store::save(&mut self.work, &shelf, version).await
+        store::save(&mut self.work, &batch, version).await
     }
 
     async fn next(&mut self) -> Result<Vec<Settled>, Error> {

@@ -13,11 +13,11 @@ use std::sync::{Mutex, PoisonError};
 const PAYMENTS_MAX: usize = 65_536;
 
 #[derive(Default)]
-pub(crate) struct Whereabouts(Mutex<HashMap<PaymentId, u64>>);
+pub(crate) struct ShardKeys(Mutex<HashMap<PaymentId, u64>>);
 
-impl Whereabouts {
+impl ShardKeys {
     /// A number that facts of one account have in common.
-    pub fn key(&self, fact: &Fact) -> u64 {
+    pub fn of(&self, fact: &Fact) -> u64 {
         let payments = fact.payment_ids();
         if payments.is_empty() {
             return match (fact.account(), fact) {
@@ -72,14 +72,14 @@ mod tests {
 
     #[test]
     fn what_is_said_of_a_payment_follows_its_account() {
-        let whereabouts = Whereabouts::default();
-        let of_account = whereabouts.key(&usage("acct_1"));
-        assert_eq!(of_account, whereabouts.key(&usage("acct_1")));
-        let unknown = whereabouts.key(&hold("txn_2"));
-        assert_eq!(unknown, whereabouts.key(&hold("txn_2")));
+        let keys = ShardKeys::default();
+        let of_account = keys.of(&usage("acct_1"));
+        assert_eq!(of_account, keys.of(&usage("acct_1")));
+        let unknown = keys.of(&hold("txn_2"));
+        assert_eq!(unknown, keys.of(&hold("txn_2")));
         assert_ne!(unknown, of_account);
         let payment = PaymentId::new("paddle", "txn_1").unwrap();
-        whereabouts.0.lock().unwrap().insert(payment, of_account);
-        assert_eq!(whereabouts.key(&hold("txn_1")), of_account);
+        keys.0.lock().unwrap().insert(payment, of_account);
+        assert_eq!(keys.of(&hold("txn_1")), of_account);
     }
 }
