@@ -3,6 +3,9 @@
 //!
 //! Nothing here decides what a fact means: that is each worker's own.
 
+pub mod conservation;
+pub mod emit;
+pub mod outcomes;
 mod readers;
 
-pub use readers::Readers;
+pub use readers::{Readers, handed_over, readers_known};

@@ -24,21 +24,20 @@ mod shard_key;
 mod store;
 pub mod verify;
 
-use bus::{Announcement, Decoded, Fate, Fated, Incoming, Namespace, Settled, Verdict, queue};
+use bus::{Decoded, Fate, Fated, Incoming, Namespace, Settled, Verdict, queue};
 use db::Work;
-use db::chain::GENESIS;
 use db::outbox::StoredEvent;
 use domain::envelope;
-use domain::event::{Event, SOURCE_LEDGER};
-use domain::ledger::{Books, RecordedRules, Rules, decide};
+use domain::event::Event;
+use domain::ledger::{RecordedRules, Rules, decide};
 use domain::{Cause, Envelope, Outcome, PaymentId};
+use facts::emit::{Emitted, NewEvent};
+use facts::outcomes::Settlement;
 use shard_key::ShardKeys;
-use sqlx::types::Json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use time::OffsetDateTime;
 use tokio::sync::RwLock;
-use uuid::Uuid;
 
 pub struct Ledger {
     namespace: Namespace,
@@ -92,31 +91,6 @@ impl Ledger {
         let more = Arc::new(more);
         *self.rules.write().await = more.clone();
         Ok(more)
-    }
-
-    fn announcement(&self, row: Uuid, told: &[StoredEvent]) -> Announcement {
-        let messages = told.iter().map(|event| bus::outbox::message(&self.namespace, event)).collect();
-        Announcement { row, messages }
-    }
-}
-
-/// As it is stored, at the end of its account's chain.
-fn stored(books: &mut Books, event: &Event, traceparent: Option<&str>) -> StoredEvent {
-    let stored = StoredEvent {
-        id: Uuid::now_v7(),
-        source: SOURCE_LEDGER.to_owned(),
-        account: event.account.as_ref().map(|account| account.as_str().to_owned()),
-        sequence: event.sequence.map(|sequence| sequence as i64),
-        kind: event.kind.as_str().to_owned(),
-        time: event.time,
-        cause: event.cause.to_string(),
-        traceparent: traceparent.map(str::to_owned),
-        data: Json(event.data.to_json()),
-        hash: GENESIS,
-    };
-    match event.account.as_ref().and_then(|account| books.accounts.get_mut(account)) {
-        Some(account) => stored.chained(&mut account.events_head),
-        None => stored.alone(),
     }
 }
 
@@ -179,7 +153,7 @@ impl bus::Worker for Ledger {
         let mut told = Told::default();
         let mut verdicts = Vec::with_capacity(envelopes.len());
         for envelope in envelopes {
-            verdicts.push(settle(&mut batch, &rules, work.now, envelope, &mut told));
+            verdicts.push(settle(&mut batch, &rules, work.now, envelope, &mut told)?);
         }
         if !self.recorded.load(Ordering::Relaxed) {
             // Kept by an earlier transaction: this one may still fail.
@@ -188,8 +162,8 @@ impl bus::Worker for Ledger {
         }
         store::save(work, &batch, self.version).await?;
         told.raise_alarms();
-        let row = db::outbox::put(work, &told.events).await?;
-        let announce = row.map(|row| self.announcement(row, &told.events));
+        let emitted = Emitted::store(work, told.events).await?;
+        let announce = emitted.map(|emitted| emitted.announcement(&self.namespace));
         Ok(Settled { verdicts, forward: Vec::new(), announce })
     }
 }
@@ -230,10 +204,10 @@ fn settle(
     now: OffsetDateTime,
     envelope: &Envelope,
     told: &mut Told,
-) -> Verdict {
+) -> Result<Verdict, db::Error> {
     let cause = &envelope.cause;
     if !batch.seen.insert(cause.clone()) {
-        return Verdict::Done(Outcome::Repeated);
+        return Ok(Verdict::Done(Outcome::Repeated));
     }
     let decided = batch.address(&envelope.fact).and_then(|payment| {
         let decision = decide(&mut batch.books, rules, cause, now, &envelope.fact, payment.as_ref())?;
@@ -242,8 +216,8 @@ fn settle(
     let (decision, payment) = match decided {
         Ok(decided) => decided,
         Err(refusal) => {
-            batch.facts.push(store::SettledFact::new(envelope, Outcome::Refused, None));
-            return Verdict::Dead { code: code::of(&refusal), reason: refusal.to_string() };
+            batch.facts.push(settlement(envelope, Outcome::Refused, None));
+            return Ok(Verdict::Dead { code: code::of(&refusal), reason: refusal.to_string() });
         }
     };
     let contradicts = decision.outcome == Outcome::Contradicts;
@@ -252,9 +226,25 @@ fn settle(
         told.alarms.push(Alarm { cause, payment, contradicts, foreign_currency: decision.foreign_currency });
     }
     for event in &decision.events {
-        told.events.push(stored(&mut batch.books, event, envelope.traceparent.as_deref()));
+        told.events.push(batch.heads.emit(new_event(event, envelope))?);
     }
     batch.journal.extend(decision.transactions);
-    batch.facts.push(store::SettledFact::new(envelope, decision.outcome, payment));
-    Verdict::Done(decision.outcome)
+    batch.facts.push(settlement(envelope, decision.outcome, payment));
+    Ok(Verdict::Done(decision.outcome))
+}
+
+fn settlement(envelope: &Envelope, outcome: Outcome, payment: Option<PaymentId>) -> Settlement {
+    Settlement { cause: envelope.cause.clone(), kind: envelope.fact.kind(), outcome, payment }
+}
+
+/// What was decided to be told, before it has its number.
+fn new_event(event: &Event, envelope: &Envelope) -> NewEvent {
+    NewEvent {
+        account: event.account.clone(),
+        kind: event.kind.as_str(),
+        time: event.time,
+        cause: event.cause.clone(),
+        traceparent: envelope.traceparent.clone(),
+        data: event.data.to_json(),
+    }
 }

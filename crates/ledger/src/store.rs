@@ -2,36 +2,38 @@
 
 mod accounts;
 mod customers;
-mod facts;
 mod journal;
 mod lots;
 mod payment_ids;
 mod payments;
 mod rules;
 
-pub(crate) use facts::SettledFact;
 pub(crate) use payments::reading;
 pub(crate) use rules::{catalogs, record_rules};
 
+use crate::Ledger;
+use bus::Worker;
 use db::{Error, Work};
 use domain::journal::Transaction;
 use domain::ledger::{Books, Refusal, Rules};
-use domain::{AccountId, Cause, Envelope, Fact, PaymentId};
+use domain::{Cause, Envelope, Fact, PaymentId};
+use facts::emit::Heads;
+use facts::outcomes::{self, Before, Settlement};
 use payment_ids::PaymentIds;
 use std::collections::BTreeSet;
 
 /// Everything a batch touches, locked and read; then what it changed, to be written.
 pub(crate) struct BatchState {
     pub books: Books,
+    /// Of the accounts whose rows this transaction holds: no other may be written.
+    pub heads: Heads,
     /// Facts that were settled before, and those settled in this batch.
     pub seen: BTreeSet<Cause>,
     pub journal: Vec<Transaction>,
-    pub facts: Vec<SettledFact>,
+    pub facts: Vec<Settlement>,
     /// Facts of this batch that were refused before and are told again.
     refused: Vec<Cause>,
     ids: PaymentIds,
-    /// The accounts whose rows this transaction holds: no other may be written.
-    locked: BTreeSet<AccountId>,
 }
 
 impl BatchState {
@@ -81,12 +83,11 @@ pub(crate) async fn lock(
     payments::lock(work, &mut books, wanted).await?;
     let recorded = customers::recorded(&books);
     customers::lock(work, &mut books, &mut locked, recorded).await?;
-    accounts::lock(work, &mut books, envelopes).await?;
+    let heads = accounts::lock(work, &mut books, envelopes).await?;
     lots::read(work, &mut books, rules).await?;
-    let (refused, seen) = facts::settled_before(work, envelopes).await?;
-    let seen = seen.into_iter().collect();
-    let locked = books.accounts.keys().cloned().collect();
-    Ok(BatchState { books, seen, journal: Vec::new(), facts: Vec::new(), refused, ids, locked })
+    let causes = envelopes.iter().map(|envelope| &envelope.cause);
+    let Before { refused, settled: seen } = outcomes::settled_before(work, Ledger::NAME, causes).await?;
+    Ok(BatchState { books, heads, seen, journal: Vec::new(), facts: Vec::new(), refused, ids })
 }
 
 /// Writes everything that the batch changed, in a constant number of statements.
@@ -101,5 +102,7 @@ pub(crate) async fn save(work: &mut Work, batch: &BatchState, rules: i64) -> Res
     accounts::save(work, batch).await?;
     lots::save(work, batch).await?;
     journal::save(work, batch).await?;
-    facts::save(work, batch, rules).await
+    outcomes::forget_refusals(work, Ledger::NAME, &batch.refused).await?;
+    // In the order in which they were settled: their positions tell it to a rebuild.
+    outcomes::settle(work, Ledger::NAME, &batch.facts, Some(rules)).await
 }
