@@ -105,7 +105,15 @@ impl Watch {
     }
 
     async fn end(self) {
-        let report = verify(&self.site.pool, 6, None, &mut |_| {}).await.unwrap();
+        let report = verify(
+            &self.site.pool,
+            6,
+            None,
+            &facts::Readers::of(&self.site.topology, &self.site.namespace),
+            &mut |_| {},
+        )
+        .await
+        .unwrap();
         assert!(report.ok, "{report:#?}");
     }
 }
@@ -252,8 +260,13 @@ fn a_replay_whose_letters_die_again_is_raised_once_and_cleared_once() {
         let _keeper = keeper(&site);
         let _ledger = site.start(ledger::Ledger::new(site.namespace.clone(), Rules::new(catalog())), 1);
         let stop = site.over.child_token();
-        let carry_out =
-            replay::carry_out(site.namespace.clone(), site.pool.clone(), site.publisher.clone(), stop);
+        let carry_out = replay::carry_out(
+            site.namespace.clone(),
+            facts::Readers::of(&site.topology, &site.namespace),
+            site.pool.clone(),
+            site.publisher.clone(),
+            stop,
+        );
         tokio::spawn(carry_out);
         site.post(Post {
             exchange: exchange::FACTS,
@@ -355,7 +368,10 @@ fn the_dead_letters_worker_alone_tells_measures_and_sweeps() {
         })
         .await;
         events.until_told("its end", of("dead_letters_new_kind", "alert.cleared")).await;
-        let report = verify(&site.pool, 6, None, &mut |_| {}).await.unwrap();
+        let report =
+            verify(&site.pool, 6, None, &facts::Readers::of(&site.topology, &site.namespace), &mut |_| {})
+                .await
+                .unwrap();
         assert!(report.ok, "{report:#?}");
         worker.terminate().await;
     });

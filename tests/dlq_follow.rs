@@ -18,7 +18,13 @@ use uuid::Uuid;
 
 fn carry_out(site: &Site, publisher: Publisher) {
     let stop = site.over.child_token();
-    tokio::spawn(replay::carry_out(site.namespace.clone(), site.pool.clone(), publisher, stop));
+    tokio::spawn(replay::carry_out(
+        site.namespace.clone(),
+        facts::Readers::of(&site.topology, &site.namespace),
+        site.pool.clone(),
+        publisher,
+        stop,
+    ));
 }
 
 fn keeper(site: &Site) -> Running {

@@ -16,7 +16,7 @@ use testkit::{Bursar, Post, Settings, Site, run};
 /// A word that only strangers use.
 const WORD: &str = "Whispering";
 
-const SETTLED: &str = "select count(*) from ledger_facts";
+const SETTLED: &str = "select count(*) from outcomes";
 const ADMITTED: &str = "select count(*) from inbox";
 const REPEATS: &str = "select coalesce(sum(repeats), 0)::bigint from inbox";
 

@@ -300,7 +300,13 @@ fn start_worker(
             let publisher = context.publisher.sibling();
             let (namespace, pool, stop) =
                 (context.namespace.clone(), context.pool.clone(), context.stop.clone());
-            running.spawn(dead_letters::replay::carry_out(namespace, pool, publisher, stop));
+            running.spawn(dead_letters::replay::carry_out(
+                namespace,
+                session.readers()?,
+                pool,
+                publisher,
+                stop,
+            ));
             let retention = session.config.dead_letter_retention()?;
             running.spawn(purge_dead_letters(context.pool.clone(), retention, context.stop.clone()));
             // Told here, whether a ledger runs or not; and by the pool that may read whole tables.

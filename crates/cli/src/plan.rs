@@ -25,6 +25,8 @@ use bus::{Delays, Incoming, Message, Namespace, Topology, queue};
 use db::Work;
 use dead_letters::read::GivenUp;
 use domain::{Cause, Envelope, Meaning, Outcome, envelope};
+use facts::Readers;
+use facts::outcomes::{self, Standing};
 use gate::Gate;
 use ledger::read::{BalanceChange, TransactionView};
 use readers::{NAMELESS, Taken};
@@ -206,6 +208,8 @@ pub async fn plan(session: &Session, messages: &[Replayed]) -> Result<Plan> {
 pub struct Planner {
     pub pool: db::Pool,
     pub namespace: Namespace,
+    /// Says who reads on.
+    pub topology: Topology,
     pub messages_max: usize,
     pub time_limit: Duration,
 }
@@ -229,7 +233,8 @@ impl From<db::Error> for Trouble {
 
 impl Planner {
     pub fn new(pool: db::Pool, namespace: Namespace) -> Self {
-        Self { pool, namespace, messages_max: MESSAGES_MAX, time_limit: TIME_LIMIT }
+        let topology = Topology::new(&namespace);
+        Self { pool, namespace, topology, messages_max: MESSAGES_MAX, time_limit: TIME_LIMIT }
     }
 
     /// `make` gives the readers of one attempt: some remember what they did, and an attempt that is rolled back did nothing.
@@ -262,9 +267,8 @@ impl Planner {
     async fn attempt(&self, readers: &[Box<dyn Reader>], messages: &[Replayed]) -> Result<Plan, Trouble> {
         let mut work = Work::giving_way(self.pool.clone(), OffsetDateTime::now_utc());
         let at = work.now;
-        let topology = Topology::new(&self.namespace);
         let deadline = Instant::now() + self.time_limit;
-        let rehearsal = Rehearsal { planner: self, topology: &topology, readers, deadline };
+        let rehearsal = Rehearsal { planner: self, topology: &self.topology, readers, deadline };
         let planned = rehearsal.play(&mut work, messages).await;
         work.abandon().await;
         let messages = planned?;
@@ -314,12 +318,9 @@ impl<'a> Rehearsal<'a> {
         mut parts: Parts,
         earlier: &[PlannedMessage],
     ) -> Result<Parts, Trouble> {
-        let is_read = |kind| self.topology.is_read(&self.planner.namespace, kind);
+        let readers = Readers::of(self.topology, &self.planner.namespace);
         for part in parts.0.iter_mut().filter(|part| part.is_stopped_at_the_gate()) {
-            if !part.kind.is_some_and(is_read) {
-                continue;
-            }
-            part.pending = part.pending(work, earlier).await?;
+            part.pending = part.pending(work, &readers, earlier).await?;
             if part.pending.is_some() {
                 part.verdict = Verdict::KnownNotApplied;
             }
@@ -514,11 +515,22 @@ impl Part {
             })
     }
 
-    /// Nothing where the fact was applied.
-    async fn pending(&self, work: &mut Work, earlier: &[PlannedMessage]) -> Result<Option<Pending>, Trouble> {
+    /// Nothing where the fact was applied by all who read it.
+    async fn pending(
+        &self,
+        work: &mut Work,
+        readers: &Readers,
+        earlier: &[PlannedMessage],
+    ) -> Result<Option<Pending>, Trouble> {
         let Some(cause) = &self.cause else { return Ok(None) };
-        let settled = ledger::read::fact_outcome(work.connection().await?, cause).await?;
-        if settled.is_some_and(|outcome| outcome.meaning() != Meaning::Refused) {
+        let states = outcomes::states(work.connection().await?, readers, [cause]).await?;
+        let is_applied = |standing: &Standing| match standing {
+            Standing::Settled { outcome, .. } => outcome.meaning() != Meaning::Refused,
+            Standing::NotHandedOver => true,
+            Standing::GivenUp { .. } | Standing::InFlight => false,
+        };
+        let standings = || states.iter().flat_map(|state| &state.readers);
+        if standings().all(|(_, standing)| is_applied(standing)) {
             return Ok(None);
         }
         let parts = earlier.iter().flat_map(|message| &message.parts);
@@ -526,8 +538,12 @@ impl Part {
         if let Some(failure) = would_fail {
             return Ok(Some(Pending::WouldFail(failure)));
         }
-        let stopped_by: Vec<&str> = self.outcomes.iter().map(|outcome| outcome.worker).collect();
-        let given_up = dead_letters::read::given_up(work.connection().await?, cause, &stopped_by).await?;
+        // Their letters tell nothing: they stop it as a repeat, or have settled it.
+        let stopped_by = self.outcomes.iter().map(|outcome| outcome.worker);
+        let settled_by =
+            standings().filter(|(_, standing)| is_applied(standing)).map(|(name, _)| name.as_str());
+        let others: Vec<&str> = stopped_by.chain(settled_by).collect();
+        let given_up = dead_letters::read::given_up(work.connection().await?, cause, &others).await?;
         Ok(Some(match given_up {
             Some(GivenUp { letter, worker, code, reason }) => {
                 Pending::GivenUp { letter, worker, code, reason }

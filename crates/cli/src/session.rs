@@ -5,7 +5,7 @@ use crate::servers::Servers;
 use anyhow::Result;
 use bus::{Broker, Namespace, Publisher, Topology};
 use db::processes::{DOORS, WORKERS};
-use facts::FactWriter;
+use facts::{FactWriter, Readers};
 use gate::{Door, Gate};
 use ingester::Intake;
 use ledger::Ledger;
@@ -94,6 +94,11 @@ impl Session {
     /// Every broker object of the fleet as it is configured.
     pub fn topology(&self) -> Result<Topology> {
         Ok(Topology::with_ladder(&self.namespace()?, &self.config.ladder()?))
+    }
+
+    /// The workers that read admitted facts.
+    pub fn readers(&self) -> Result<Readers> {
+        Ok(Readers::of(&self.topology()?, &self.namespace()?))
     }
 
     pub fn broker(&self, purpose: &str) -> Broker {

@@ -7,8 +7,9 @@
 
 mod store;
 
-use bus::{Delays, Message, Namespace, PublishError, Publisher, Topology};
+use bus::{Delays, Message, Namespace, PublishError, Publisher};
 use db::{Doing, Pool};
+use facts::Readers;
 use std::time::Duration;
 use store::{Claimed, Counts, Followed};
 
@@ -53,9 +54,15 @@ enum Next {
     Finish,
 }
 
-/// Runs until the token is cancelled. Any number of them may run.
-pub async fn carry_out(namespace: Namespace, pool: Pool, publisher: Publisher, stop: CancellationToken) {
-    tokio::join!(put_back(&namespace, &pool, &publisher, &stop), follow(&namespace, &pool, &stop));
+/// Runs until the token is cancelled. Any number of them may run. `readers` are those whose outcomes are waited for.
+pub async fn carry_out(
+    namespace: Namespace,
+    readers: Readers,
+    pool: Pool,
+    publisher: Publisher,
+    stop: CancellationToken,
+) {
+    tokio::join!(put_back(&namespace, &pool, &publisher, &stop), follow(&readers, &pool, &stop));
 }
 
 /// Puts back what is due.
@@ -90,13 +97,11 @@ async fn turn(namespace: &Namespace, pool: &Pool, publisher: &Publisher) -> Resu
 
 /// Follows the facts of what was put back and passed on, to their last reader: from one end to the other, and again, so that
 /// those whose outcome does not come hide none of the others.
-async fn follow(namespace: &Namespace, pool: &Pool, stop: &CancellationToken) {
+async fn follow(readers: &Readers, pool: &Pool, stop: &CancellationToken) {
     let mut delays = Delays::for_servers();
-    let topology = Topology::new(namespace);
-    let kinds_read: Vec<String> = topology.kinds_read(namespace).map(str::to_owned).collect();
     let mut after = None;
     while !stop.is_cancelled() {
-        let followed = store::follow(pool, &kinds_read, after, OffsetDateTime::now_utc());
+        let followed = store::follow(pool, readers, after, OffsetDateTime::now_utc());
         let pause = match db::within(TIME_LIMIT, "following replayed facts", followed).await {
             Ok(Followed { last, closed }) => {
                 delays.reset();

@@ -4,12 +4,13 @@ use super::{say, say_json};
 use crate::session::Session;
 use crate::table::{Column, Style, Table, moment, or_none};
 use anyhow::Result;
+use domain::Outcome;
 use ledger::read::{self, ActFilter, ActLine};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 pub async fn list(session: &Session, filter: &ActFilter) -> Result<ExitCode> {
-    let acts = read::acts(&session.pool, filter).await?;
+    let acts = read::acts(&session.pool, &session.readers()?, filter).await?;
     if session.json {
         say_json(&BTreeMap::from([("acts", &acts)]))?;
         return Ok(ExitCode::SUCCESS);
@@ -34,14 +35,14 @@ fn table(acts: &[ActLine]) -> Table {
         Column::Text("fact"),
     ]);
     for act in acts {
-        let took = matches!(act.outcome.as_deref(), Some("applied" | "no_op" | "waiting"));
+        let took = matches!(act.outcome, Some(Outcome::Applied | Outcome::NoOp | Outcome::Waiting));
         let cells = vec![
             moment(act.at),
             act.by.clone(),
             act.what.clone(),
             or_none(act.account.as_deref()),
             or_none(act.payment.as_deref()),
-            act.outcome.clone().unwrap_or_else(|| "in flight".to_owned()),
+            act.outcome.map_or("in flight", Outcome::as_str).to_owned(),
             or_none(act.reason.as_deref()),
             act.fact.clone(),
         ];

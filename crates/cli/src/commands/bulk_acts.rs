@@ -5,8 +5,8 @@ use super::bulk::{Bulk, Pace};
 use super::verify::ProgressLine;
 use crate::session::{CONFIRM_TIMEOUT, Session};
 use anyhow::Result;
-use domain::{Cause, Envelope, PaymentId};
-use ledger::read;
+use db::Doing;
+use domain::{Cause, Envelope, Outcome, PaymentId};
 use ledger::verify::Progress;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub struct Tally {
 }
 
 /// The outcome of each payment's act, nothing where it is not known yet.
-pub type Outcomes<'a> = [(&'a PaymentId, Option<String>)];
+pub type Outcomes<'a> = [(&'a PaymentId, Option<Outcome>)];
 
 /// The canary first; the rest only if all of it ended well. `act` is what is done to a payment, `judge` tells of each why it
 /// did not end well, nothing where it did.
@@ -66,7 +66,7 @@ pub async fn carry_out(
         let causes: Vec<Cause> = acts.iter().map(|act| act.cause.clone()).collect();
         facts.state(acts).await?;
         let outcomes = outcomes(session, &causes, bulk.speed.wait).await?;
-        let outcomes: Vec<(&PaymentId, Option<String>)> = portion.iter().zip(outcomes).collect();
+        let outcomes: Vec<(&PaymentId, Option<Outcome>)> = portion.iter().zip(outcomes).collect();
         let became = judge(&outcomes).await?;
         let is_known = became.iter().any(|became| became.as_deref() != Some(NOT_KNOWN));
         for (payment, became) in portion.iter().zip(became) {
@@ -88,12 +88,18 @@ pub async fn carry_out(
 }
 
 /// What became of each act, once all are known or patience is at its end.
-async fn outcomes(session: &Session, causes: &[Cause], patience: Duration) -> Result<Vec<Option<String>>> {
+async fn outcomes(session: &Session, causes: &[Cause], patience: Duration) -> Result<Vec<Option<Outcome>>> {
+    let readers = session.readers()?;
     let deadline = Instant::now() + patience;
     loop {
-        let states = read::fact_states(&session.pool, causes).await?;
-        let mut outcomes: HashMap<Cause, String> =
-            states.into_iter().filter_map(|state| Some((state.cause, state.outcome?))).collect();
+        let mut connection = session.pool.acquire().await.doing("taking a connection")?;
+        let states = facts::outcomes::states(&mut connection, &readers, causes).await?;
+        drop(connection);
+        let mut outcomes: HashMap<Cause, Outcome> = states
+            .into_iter()
+            .filter_map(|state| Some((state.outcome()?, state.cause)))
+            .map(|(outcome, cause)| (cause, outcome))
+            .collect();
         if outcomes.len() < causes.len() && Instant::now() < deadline {
             tokio::time::sleep(LOOK).await;
             continue;

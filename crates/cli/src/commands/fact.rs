@@ -6,7 +6,10 @@ use crate::session::Session;
 use crate::table::{Style, moment, or_none};
 use crate::visible::on_a_line;
 use anyhow::Result;
+use bus::Worker;
 use clap::Subcommand;
+use facts::outcomes::ReaderOutcome;
+use ledger::Ledger;
 use ledger::read::{self, FactView};
 use serde_json::json;
 use std::process::ExitCode;
@@ -65,6 +68,12 @@ fn fact_text(view: &FactView) -> Result<String> {
             lines.push(("rules", or_none(rules.as_deref())));
         }
     }
+    let is_others = |by: &&ReaderOutcome| by.reader != <Ledger as Worker>::NAME;
+    let of_others = view.outcomes.iter().filter(is_others);
+    lines.extend(
+        of_others
+            .map(|by| ("outcome", format!("{} at {}, {}", by.outcome, by.reader, moment(by.settled_at)))),
+    );
     let said: serde_json::Value = serde_json::from_str(view.data.get())?;
     let mut parts = vec![
         Style::Bold.paint(&view.fact),

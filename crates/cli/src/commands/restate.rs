@@ -12,7 +12,7 @@ use crate::table::{Column, Style, Table};
 use anyhow::Result;
 use clap::Args;
 use domain::fact::{Assignment, AssignmentAct};
-use domain::{Cause, Envelope, Fact, PaymentId};
+use domain::{Cause, Envelope, Fact, Outcome, PaymentId};
 use ledger::read::{self, OPERATOR, Place, Restatable};
 use ledger::verify::Progress;
 use serde_json::json;
@@ -104,9 +104,9 @@ fn act(payment: &PaymentId, by_todays_catalog: bool, by: &str, reason: &str) -> 
 }
 
 async fn judge(outcomes: &Outcomes<'_>) -> Result<Vec<Option<String>>> {
-    let of = |(_, outcome): &(&PaymentId, Option<String>)| match outcome.as_deref() {
-        Some("applied") => None,
-        Some(outcome) => Some(outcome.to_owned()),
+    let of = |(_, outcome): &(&PaymentId, Option<Outcome>)| match outcome {
+        Some(Outcome::Applied) => None,
+        Some(outcome) => Some(outcome.to_string()),
         None => Some(NOT_KNOWN.to_owned()),
     };
     Ok(outcomes.iter().map(of).collect())

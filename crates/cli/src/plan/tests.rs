@@ -85,9 +85,9 @@ fn paid(id: &str, payment: Payment) -> Envelope {
 async fn settle(site: &Site, session: &Session, facts: Vec<Envelope>) {
     let [gate, _] = session.gates().unwrap();
     let workers = (site.start(gate, 1), site.start(session.ledger().unwrap(), 1));
-    let count = site.number("select count(*) from ledger_facts").await + facts.len() as i64;
+    let count = site.number("select count(*) from outcomes").await + facts.len() as i64;
     site.state_each(exchange::VERIFIED, facts).await;
-    site.until("select count(*) from ledger_facts", count).await;
+    site.until("select count(*) from outcomes", count).await;
     site.until("select count(*) from outbox", 0).await;
     workers.0.stop().await;
     workers.1.stop().await;

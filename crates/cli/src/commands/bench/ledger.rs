@@ -321,7 +321,7 @@ async fn settle_all(ledger: Arc<Ledger>, facts: Vec<Envelope>, pool: db::Pool) -
 }
 
 async fn settled(pool: &db::Pool) -> Result<i64> {
-    Ok(sqlx::query_scalar("select count(*) from ledger_facts").fetch_one(pool).await?)
+    Ok(sqlx::query_scalar("select count(*) from outcomes where reader = 'ledger'").fetch_one(pool).await?)
 }
 
 async fn unpublished(pool: &db::Pool) -> Result<i64> {

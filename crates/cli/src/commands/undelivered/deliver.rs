@@ -11,7 +11,7 @@ use crate::session::Session;
 use crate::table::Style;
 use anyhow::Result;
 use clap::Args;
-use domain::PaymentId;
+use domain::{Outcome, PaymentId};
 use ledger::read;
 use serde_json::json;
 use std::process::ExitCode;
@@ -56,7 +56,7 @@ async fn carry_out(session: &Session, arguments: &Arguments, payments: &[Payment
     let judge = async |outcomes: &Outcomes<'_>| {
         let payments: Vec<PaymentId> = outcomes.iter().map(|(payment, _)| (*payment).clone()).collect();
         let delivered = read::delivered(&session.pool, &payments).await?;
-        let of = |(payment, outcome): &(&PaymentId, Option<String>)| match outcome {
+        let of = |(payment, outcome): &(&PaymentId, Option<Outcome>)| match outcome {
             _ if delivered.contains(*payment) => None,
             Some(outcome) => Some(format!("{outcome}, and still undelivered")),
             None => Some(NOT_KNOWN.to_owned()),
