@@ -22,7 +22,7 @@ use testkit::facts::{
 use testkit::{Bursar, Settings, Site, run};
 use time::{Duration, OffsetDateTime};
 
-const SETTLED: &str = "select count(*) from ledger_facts";
+const SETTLED: &str = "select count(*) from outcomes";
 
 /// A `bursar.toml` with the testkit's catalog and whatever a test adds.
 struct Configured {
@@ -63,7 +63,15 @@ async fn balances(site: &Site, account: &str) -> String {
 }
 
 async fn assert_proved(site: &Site) {
-    let report = ledger::verify::verify(&site.pool, 6, None, &mut |_| {}).await.unwrap();
+    let report = ledger::verify::verify(
+        &site.pool,
+        6,
+        None,
+        &facts::Readers::of(&site.topology, &site.namespace),
+        &mut |_| {},
+    )
+    .await
+    .unwrap();
     let broken: Vec<_> = report.checks.iter().filter(|check| !check.ok).collect();
     assert!(report.ok && broken.is_empty(), "{broken:#?}");
 }
@@ -538,7 +546,7 @@ fn the_roll_forward_adds_up_for_every_history() {
         for batch in facts.chunks(7) {
             site.state(exchange::FACTS, batch.to_vec()).await;
         }
-        site.until("select count(*) from ledger_facts where outcome <> 'refused'", count).await;
+        site.until("select count(*) from outcomes where outcome <> 'refused'", count).await;
         for ledger in ledgers {
             ledger.stop().await;
         }

@@ -111,7 +111,15 @@ impl Watch {
     }
 
     async fn end(self) {
-        let report = verify(&self.site.pool, 6, None, &mut |_| {}).await.unwrap();
+        let report = verify(
+            &self.site.pool,
+            6,
+            None,
+            &facts::Readers::of(&self.site.topology, &self.site.namespace),
+            &mut |_| {},
+        )
+        .await
+        .unwrap();
         assert!(report.ok, "{report:#?}");
     }
 }
@@ -360,7 +368,10 @@ fn the_dead_letters_worker_alone_tells_measures_and_sweeps() {
         })
         .await;
         events.until_told("its end", of("dead_letters_new_kind", "alert.cleared")).await;
-        let report = verify(&site.pool, 6, None, &mut |_| {}).await.unwrap();
+        let report =
+            verify(&site.pool, 6, None, &facts::Readers::of(&site.topology, &site.namespace), &mut |_| {})
+                .await
+                .unwrap();
         assert!(report.ok, "{report:#?}");
         worker.terminate().await;
     });

@@ -202,7 +202,7 @@ fn a_platforms_usage_is_taken_from_inbound_and_an_unknown_account_is_said_to_be_
         let settings = settings(&configuration);
         let bursar = Bursar::start(&site, &settings, &["up"]).await;
         site.state(bus::exchange::INBOUND, vec![envelope("gateway/use_1", usage("acct_1", 7))]).await;
-        site.until("select count(*) from ledger_facts where outcome = 'applied'", 1).await;
+        site.until("select count(*) from outcomes where outcome = 'applied'", 1).await;
         bursar.terminate().await;
         let (_, account) = json_of(&site, &settings, &["account", "show", "acct_1", "--json"]).await;
         assert_eq!((&account["available"], &account["debt"]), (&json!("0"), &json!("7")));
@@ -265,7 +265,7 @@ fn workers_that_run_apart_do_the_same() {
         let ledger = Bursar::start(&site, &settings, &["run", "ledger"]).await;
         let url = ingester.addresses.http("/webhooks/paddle");
         deliver(&reqwest::Client::new(), url, "paddle", purchase()).await.unwrap();
-        site.until("select count(*) from ledger_facts where outcome = 'applied'", 1).await;
+        site.until("select count(*) from outcomes where outcome = 'applied'", 1).await;
         for worker in [ingester, gate, ledger] {
             assert!(worker.terminate().await.success());
         }
@@ -280,7 +280,7 @@ fn verify_names_who_tampered_with_the_journal_of_the_ledger() {
         let bursar = Bursar::start(&site, &settings, &["up"]).await;
         let url = bursar.addresses.http("/webhooks/paddle");
         deliver(&reqwest::Client::new(), url, "paddle", purchase()).await.unwrap();
-        site.until("select count(*) from ledger_facts", 1).await;
+        site.until("select count(*) from outcomes", 1).await;
         bursar.terminate().await;
 
         let forgery = "update transactions set entries = replace(entries::text, '1000', '2000')::json";
@@ -324,7 +324,7 @@ fn a_fleet_whose_servers_come_late_is_ready_once_they_are_there() {
             "kept in Postgres"
         );
         relay.open();
-        site.until("select count(*) from ledger_facts where outcome = 'applied'", 1).await;
+        site.until("select count(*) from outcomes where outcome = 'applied'", 1).await;
         eventually("ready again", async || ready().await.is_success().then_some(())).await;
         bursar.terminate().await;
     });

@@ -149,7 +149,7 @@ async fn until_settled(site: &Site, events: usize) {
             .number(
                 "select (select count(*) from kept_messages) + (select count(*) from outbox)
                       + (select count(*) from inbox i where not exists
-                           (select from ledger_facts f where f.source = i.source and f.id = i.id))",
+                           (select from outcomes f where f.source = i.source and f.id = i.id))",
             )
             .await;
         let admitted = site.number("select count(*) from inbox").await;
@@ -166,7 +166,7 @@ async fn every_purchase_is_credited_once(site: &Site, events: usize) {
     let events = events as i64;
     for (what, query, expect) in [
         ("dead letters", "select count(*) from dead_letters", 0),
-        ("outcomes", "select count(*) from ledger_facts where outcome = 'applied'", events),
+        ("outcomes", "select count(*) from outcomes where outcome = 'applied'", events),
         ("repeats", "select count(*) from inbox where repeats > 0 and substr(id, 5)::int % 5 = 0", (events + 4) / 5),
         ("delivered", "select count(*) from payments where state = 'delivered'", events),
         ("lots", "select count(*) from lots where granted = remaining and granted in (50, 1000)", events * 2),

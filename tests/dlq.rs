@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 const OPEN: &str = "select count(*) from dead_letters where state = 'open'";
 const RESOLVED: &str = "select count(*) from dead_letters where state = 'resolved'";
-const APPLIED: &str = "select count(*) from ledger_facts where outcome = 'applied'";
+const APPLIED: &str = "select count(*) from outcomes where outcome = 'applied'";
 
 /// A deployment's configuration; what is wrong with it is a missing part.
 pub struct Deployment {
@@ -117,7 +117,15 @@ async fn written(site: &Site) -> Vec<String> {
 }
 
 async fn verified(site: &Site) {
-    let report = ledger::verify::verify(&site.pool, 6, None, &mut |_| {}).await.unwrap();
+    let report = ledger::verify::verify(
+        &site.pool,
+        6,
+        None,
+        &facts::Readers::of(&site.topology, &site.namespace),
+        &mut |_| {},
+    )
+    .await
+    .unwrap();
     assert!(report.ok, "{report:#?}");
 }
 
@@ -439,7 +447,7 @@ fn a_fleet_that_is_killed_in_the_middle_of_a_replay_goes_on_and_each_message_has
         let said = deployment.done(&site, &["replays", started["replay"].as_str().unwrap(), "--watch"]).await;
         assert_eq!((&said["resolved"], &said["state"]), (&json!(60), &json!("finished")));
         site.until(APPLIED, 60).await;
-        assert_eq!(site.number("select count(*) from ledger_facts").await, 60);
+        assert_eq!(site.number("select count(*) from outcomes").await, 60);
         assert_eq!(site.number("select sum(available)::bigint from accounts").await, 300);
         assert_eq!(site.number("select count(*) from dead_letters where state <> 'resolved'").await, 0);
         assert!(fleet.terminate().await.success());
@@ -644,7 +652,7 @@ fn one_group_replayed_from_two_terminals_at_once_while_it_grows_has_one_effect_f
                 "select count(distinct letter) from replay_letters where state = 'resolved'",
                 count,
             ),
-            ("facts", "select count(*) from ledger_facts", count),
+            ("facts", "select count(*) from outcomes", count),
             ("repeats", "select coalesce(sum(repeats), 0)::bigint from inbox", 0),
             ("credits", "select sum(available)::bigint from accounts", 5 * count),
             (

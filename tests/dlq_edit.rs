@@ -329,7 +329,7 @@ fn what_is_no_json_is_replaced_as_a_whole() {
         );
         let (output, _) = json_of(&site, &settings, &["dlq", "replay", new, "--expect", "1", "--json"]).await;
         assert!(output.status.success());
-        site.until("select count(*) from ledger_facts where outcome = 'applied'", 1).await;
+        site.until("select count(*) from outcomes where outcome = 'applied'", 1).await;
         fleet.terminate().await;
     });
 }

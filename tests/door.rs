@@ -5,6 +5,7 @@ use crate::payloads::{paddle_payload, payload};
 use axum::http::StatusCode;
 use bus::{Broker, Publisher, exchange, queue};
 use domain::FactKind;
+use facts::FactWriter;
 use gate::{Door, Gate};
 use ingester::{Access, Intake, Limits, RawQueue, Scope, Secrets, Token, Tokens};
 use reqwest::RequestBuilder;
@@ -39,13 +40,15 @@ pub struct Front {
 pub fn intake(site: &Site) -> Intake {
     let secrets = || vec![OLD_SECRET.into(), SECRET.into()];
     Intake {
-        namespace: site.namespace.clone(),
         settings: processors::Settings::default(),
         secrets: Secrets(processors::ALL.map(|processor| (processor.name, secrets())).into()),
         sources: processors::Sources::default(),
-        publisher: site.publisher.clone(),
-        pool: site.pool.clone(),
+        facts: writer(site, site.publisher.clone(), site.pool.clone()),
     }
+}
+
+fn writer(site: &Site, publisher: Publisher, pool: db::Pool) -> FactWriter {
+    FactWriter { namespace: site.namespace.clone(), publisher, pool }
 }
 
 fn tokens() -> Tokens {
@@ -367,10 +370,12 @@ impl Away {
         let broker = Broker::new(rabbitmq.url(amqp).into(), "by the relay");
         let publisher = Publisher::spawn(broker, Duration::from_secs(1));
         let pool = db::pool(&postgres.url(database).into(), 4, "by the relay").unwrap();
-        let intake = Intake { publisher, pool, ..intake(site) };
+        let intake = Intake { facts: writer(site, publisher, pool), ..intake(site) };
         let away = Self { front: Front::open(intake.clone()).await, rabbitmq, postgres, intake };
-        testkit::eventually("its publisher", async || away.intake.publisher.is_connected().then_some(()))
-            .await;
+        testkit::eventually("its publisher", async || {
+            away.intake.facts.publisher.is_connected().then_some(())
+        })
+        .await;
         away
     }
 
@@ -395,8 +400,8 @@ fn while_rabbitmq_is_away_deliveries_are_kept_in_postgres_and_published_later() 
         away.delivers("a broker that stays away", StatusCode::OK).await;
         assert_eq!(site.number(KEPT).await, 3);
 
-        let stop = CancellationToken::new();
-        let sweeping = tokio::spawn(ingester::sweep(&away.intake).run(stop.clone()));
+        let (stop, facts) = (CancellationToken::new(), &away.intake.facts);
+        let sweeping = tokio::spawn(ingester::publish_spool(facts).run(stop.clone()));
         away.rabbitmq.open();
         site.until(KEPT, 0).await;
         stop.cancel();
@@ -443,7 +448,7 @@ fn with_both_away_from_the_beginning_the_sender_is_told_so_too() {
         let publisher = Publisher::spawn(nowhere, Duration::from_secs(1));
         let pool =
             db::pool(&"postgres://postgres@127.0.0.1:1/nowhere".to_owned().into(), 4, "nowhere").unwrap();
-        let front = Front::open(Intake { publisher, pool, ..intake(&site) }).await;
+        let front = Front::open(Intake { facts: writer(&site, publisher, pool), ..intake(&site) }).await;
         let asked = Instant::now();
         let problem =
             expects("nowhere", front.deliver("paddle", &paddle_body()), StatusCode::SERVICE_UNAVAILABLE)

@@ -2,11 +2,11 @@
 
 use crate::binary::{Configuration, json_of, settings};
 use bus::exchange;
+use domain::fact::ERASED;
 use domain::fact::{
     AdjustmentKind, Assignment, AssignmentAct, Customer, Dispute, DisputeStatus, Grant, RefundRequest, Usage,
     Valuation,
 };
-use domain::fact::ERASED;
 use domain::{Credits, Envelope, Fact, FactKind, RawDelivery};
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
@@ -16,7 +16,7 @@ use testkit::{Bursar, Post, Settings, Site, run};
 /// A word that only strangers use.
 const WORD: &str = "Whispering";
 
-const SETTLED: &str = "select count(*) from ledger_facts";
+const SETTLED: &str = "select count(*) from outcomes";
 const ADMITTED: &str = "select count(*) from inbox";
 const REPEATS: &str = "select coalesce(sum(repeats), 0)::bigint from inbox";
 

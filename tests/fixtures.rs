@@ -138,7 +138,7 @@ fn every_published_event_is_taken_at_the_door_and_found_in_the_inbox() {
         }
         site.until("select count(*) from raw_deliveries", ids.len() as i64).await;
         let read = "select count(*) from inbox i where kind = any(array['fact.payment', 'fact.movement', 'fact.customer'])
-                    and not exists (select from ledger_facts f where f.source = i.source and f.id = i.id)";
+                    and not exists (select from outcomes f where f.source = i.source and f.id = i.id)";
         site.until(read, 0).await;
         bursar.terminate().await;
 

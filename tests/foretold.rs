@@ -40,7 +40,7 @@ const NEARLY_ALL: i64 = 999_999_999_999_999;
 /// Nothing is between the gate and the ledger, and nothing on the way to the dead letters.
 const ON_THE_WAY: &str = "select count(*) from inbox i
     where kind not in ('fact.dispute', 'fact.unrecognised', 'fact.refund_request')
-      and not exists (select from ledger_facts f where f.source = i.source and f.id = i.id)";
+      and not exists (select from outcomes f where f.source = i.source and f.id = i.id)";
 
 fn seed() -> u64 {
     let seed =
@@ -550,7 +550,15 @@ fn plans_come_true(queues: &'static [&'static str], plans: usize, letters: usize
         assert_eq!(verdicts.len(), 3, "letters of every fate: {verdicts:?}");
         eventually("the fleet to rest", async || (site.number(ON_THE_WAY).await == 0).then_some(())).await;
         assert!(fleet.terminate().await.success());
-        let report = ledger::verify::verify(&site.pool, 6, None, &mut |_| {}).await.unwrap();
+        let report = ledger::verify::verify(
+            &site.pool,
+            6,
+            None,
+            &facts::Readers::of(&site.topology, &site.namespace),
+            &mut |_| {},
+        )
+        .await
+        .unwrap();
         // Letters of the ledger's queue are about facts that no gate has admitted here.
         let broken: Vec<_> =
             report.checks.iter().filter(|check| !check.ok && check.name != "outcomes_admitted").collect();

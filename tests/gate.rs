@@ -368,7 +368,7 @@ fn strange_texts_and_times_are_refused_or_do_no_harm() {
         let mut refused = 0;
         eventually("each to be settled or refused", async || {
             refused += site.dead_letters().await.len();
-            let settled = site.number("select count(*) from ledger_facts where outcome = 'applied'").await;
+            let settled = site.number("select count(*) from outcomes where outcome = 'applied'").await;
             (settled as usize + refused == count).then_some(())
         })
         .await;
@@ -376,7 +376,15 @@ fn strange_texts_and_times_are_refused_or_do_no_harm() {
             worker.stop().await;
         }
         assert!(refused <= times.len(), "at most the text that Postgres cannot keep: {refused}");
-        let report = ledger::verify::verify(&site.pool, 6, None, &mut |_| {}).await.unwrap();
+        let report = ledger::verify::verify(
+            &site.pool,
+            6,
+            None,
+            &facts::Readers::of(&site.topology, &site.namespace),
+            &mut |_| {},
+        )
+        .await
+        .unwrap();
         assert!(report.ok, "{report:#?}");
     });
 }

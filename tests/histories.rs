@@ -148,7 +148,7 @@ async fn state(site: &Site, random: &mut StdRng, facts: &[Envelope]) {
 /// Waits until so many facts have an outcome.
 async fn settled(site: &Site, count: usize) {
     within(LIMIT, &format!("{count} facts to be settled"), async || {
-        let settled = site.number("select count(*) from ledger_facts").await;
+        let settled = site.number("select count(*) from outcomes").await;
         let admitted = site.number("select count(*) from inbox").await;
         (settled == count as i64 && admitted == count as i64).then_some(())
     })
@@ -191,11 +191,11 @@ async fn assert_sound(site: &Site, events: &Events) {
         ),
         (
             "an admitted fact without an outcome",
-            "select count(*) from inbox i left join ledger_facts f using (source, id) where f.id is null",
+            "select count(*) from inbox i left join outcomes f using (source, id) where f.id is null",
         ),
         (
             "a fact that was refused or contradicts",
-            "select count(*) from ledger_facts where outcome in ('refused', 'contradicts')",
+            "select count(*) from outcomes where outcome in ('refused', 'contradicts')",
         ),
     ] {
         assert_eq!(site.number(query).await, 0, "{what}");
@@ -207,7 +207,15 @@ async fn assert_sound(site: &Site, events: &Events) {
         stored.is_subset(&told).then_some(())
     })
     .await;
-    let report = ledger::verify::verify(&site.pool, 6, None, &mut |_| {}).await.unwrap();
+    let report = ledger::verify::verify(
+        &site.pool,
+        6,
+        None,
+        &facts::Readers::of(&site.topology, &site.namespace),
+        &mut |_| {},
+    )
+    .await
+    .unwrap();
     let broken: Vec<_> = report.checks.iter().filter(|check| !check.ok).collect();
     assert!(report.ok, "{broken:#?}");
     let rebuilt = ledger::rebuild::rebuild(&site.owner, &rules(), 10, &mut |_| {}).await.unwrap();
@@ -226,7 +234,7 @@ async fn tell(
 ) {
     let rules = rules();
     let mut expect = InMemory::default();
-    let mut told = site.number("select count(*) from ledger_facts").await as usize;
+    let mut told = site.number("select count(*) from outcomes").await as usize;
     for facts in [&story.facts, &story.acts] {
         state(site, random, facts).await;
         disturb(random).await;
@@ -405,7 +413,7 @@ fn ledgers_that_are_killed_at_random_change_nothing_in_the_end() {
                 for moment in moments {
                     let mortals = [(); 2].map(|()| site.start_mortal(watched.clone(), 2));
                     eventually("some more facts to be settled", async || {
-                        (site.number("select count(*) from ledger_facts").await >= moment).then_some(())
+                        (site.number("select count(*) from outcomes").await >= moment).then_some(())
                     })
                     .await;
                     mortals.into_iter().for_each(testkit::Mortal::kill);
@@ -458,13 +466,21 @@ fn a_payments_customer_is_foreseen_and_locked_before_it() {
         site.until(WAITING, 2).await;
         holding.commit().await.unwrap();
 
-        site.until("select count(*) from ledger_facts", 3).await;
+        site.until("select count(*) from outcomes", 3).await;
         stop(both).await;
         assert_eq!(watched.deadlocks(), 0);
         assert_eq!(site.dead_letters().await, []);
         let balances = "select concat_ws(' / ', trim_scale(available), trim_scale(held), trim_scale(debt)) from accounts";
         assert_eq!(site.texts(balances).await, ["630 / 0 / 0"]);
-        let report = ledger::verify::verify(&site.pool, 6, None, &mut |_| {}).await.unwrap();
+        let report = ledger::verify::verify(
+            &site.pool,
+            6,
+            None,
+            &facts::Readers::of(&site.topology, &site.namespace),
+            &mut |_| {},
+        )
+        .await
+        .unwrap();
         assert!(report.ok, "{report:#?}");
     });
 }

@@ -20,7 +20,7 @@ use testkit::facts::{
 use testkit::{Running, Site, Told, run};
 use tokio_util::sync::CancellationToken;
 
-const SETTLED: &str = "select count(*) from ledger_facts";
+const SETTLED: &str = "select count(*) from outcomes";
 const OUTBOX: &str = "select count(*) from outbox";
 
 pub fn ledger_with(site: &Site, catalog: Catalog) -> Ledger {
@@ -56,12 +56,20 @@ pub async fn balances(site: &Site, account: &str) -> String {
 }
 
 pub async fn outcomes(site: &Site) -> Vec<String> {
-    site.texts("select source || '/' || id || ' ' || outcome from ledger_facts order by id").await
+    site.texts("select source || '/' || id || ' ' || outcome from outcomes order by id").await
 }
 
 /// What `bursar ledger verify` finds: nothing wrong.
 pub async fn assert_proved(site: &Site) {
-    let report = ledger::verify::verify(&site.pool, 6, None, &mut |_| {}).await.unwrap();
+    let report = ledger::verify::verify(
+        &site.pool,
+        6,
+        None,
+        &facts::Readers::of(&site.topology, &site.namespace),
+        &mut |_| {},
+    )
+    .await
+    .unwrap();
     let broken: Vec<_> = report.checks.iter().filter(|check| !check.ok).collect();
     assert!(report.ok && broken.is_empty(), "{broken:#?}");
 }
@@ -372,7 +380,7 @@ fn a_refused_fact_is_dead_lettered_though_the_ledger_died_before_it_could() {
             ],
         )
         .await;
-        site.until("select count(*) from ledger_facts where outcome = 'refused'", 1).await;
+        site.until("select count(*) from outcomes where outcome = 'refused'", 1).await;
         ledger.stop().await;
         site.topology.declare(&site.broker).await.unwrap();
         let ledger = one(&site);

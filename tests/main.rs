@@ -36,6 +36,7 @@ mod output;
 mod payloads;
 mod proof;
 mod quarantine;
+mod readers;
 mod renderings;
 mod roles;
 mod runbook;

@@ -21,7 +21,7 @@ use testkit::facts::{catalog, envelope, grant, payment, refund, usage};
 use testkit::{Running, Site, run};
 use time::OffsetDateTime;
 
-const SETTLED: &str = "select count(*) from ledger_facts";
+const SETTLED: &str = "select count(*) from outcomes";
 
 /// The rules whose tests stand where their subject is: the mistake, the file, the test.
 const ELSEWHERE: [(&str, &str, &str); 8] = [
@@ -149,7 +149,7 @@ fn an_event_that_gave_no_credits_does_not_mark_its_purchase_done() {
 /// (openmeter): whichever statement fails, nothing of its batch holds, and the next attempt does all of it once.
 #[test]
 fn state_message_and_claim_are_one_transaction() {
-    const TABLES: [&str; 6] = ["payments", "accounts", "lots", "ledger_facts", "events", "outbox"];
+    const TABLES: [&str; 6] = ["payments", "accounts", "lots", "outcomes", "events", "outbox"];
     run(async |site| {
         let facts = [paid("evt_1", payment("txn_1", "acct_1")), spent("use_1", "acct_1", 50)];
         for table in TABLES {
@@ -190,7 +190,7 @@ fn every_statement_is_safe_to_repeat() {
         let rows = "select md5(string_agg(t::text, ' ' order by t::text)) from (
                         select p::text from payments p union all select a::text from accounts a
                         union all select l::text from lots l union all select t::text from transactions t
-                        union all select e::text from events e union all select f::text from ledger_facts f
+                        union all select e::text from events e union all select f::text from outcomes f
                         union all select c::text from customers c union all select o::text from outbox o) t";
         let before = site.texts(rows).await;
         for part in [&story.facts[..], &story.facts[..9], &story.facts[30..]] {

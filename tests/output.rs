@@ -14,7 +14,7 @@ use testkit::{Bursar, Post, Settings, Site, run};
 
 const LETTERS: &str = "select count(*) from dead_letters";
 const ADMITTED: &str = "select count(*) from inbox";
-const SETTLED: &str = "select count(*) from ledger_facts";
+const SETTLED: &str = "select count(*) from outcomes";
 
 /// Tries to be a line of its own in whatever shows it.
 const FORGED: &str =

@@ -32,7 +32,9 @@ fn credits(text: &str) -> Credits {
 }
 
 async fn verified(site: &Site) -> Report {
-    verify(&site.pool, 6, None, &mut |_| {}).await.unwrap()
+    verify(&site.pool, 6, None, &facts::Readers::of(&site.topology, &site.namespace), &mut |_| {})
+        .await
+        .unwrap()
 }
 
 async fn rebuilt(site: &Site) -> Rebuilt {
@@ -119,7 +121,7 @@ async fn tell(site: &Site, facts: Vec<Envelope>) {
     let workers = fleet(site);
     for (number, fact) in facts.into_iter().enumerate() {
         site.state(exchange::VERIFIED, vec![fact]).await;
-        site.until("select count(*) from ledger_facts", number as i64 + 1).await;
+        site.until("select count(*) from outcomes", number as i64 + 1).await;
     }
     site.until("select count(*) from outbox", 0).await;
     for worker in workers {
@@ -141,7 +143,7 @@ async fn change(site: &Site, statements: &str) {
 /// Each after those that refer to it.
 const TABLES: [&str; 10] = [
     "inbox",
-    "ledger_facts",
+    "outcomes",
     "payments",
     "accounts",
     "lots",
@@ -161,7 +163,7 @@ async fn keep(site: &Site) {
 async fn restore(site: &Site) {
     let mut statements: Vec<String> = TABLES.map(|table| format!("delete from {table}")).to_vec();
     statements.extend(TABLES.iter().rev().map(|table| {
-        let overriding = if *table == "ledger_facts" { "overriding system value" } else { "" };
+        let overriding = if *table == "outcomes" { "overriding system value" } else { "" };
         format!("insert into {table} {overriding} select * from kept_{table}")
     }));
     change(site, &statements.join("; ")).await;
@@ -300,13 +302,13 @@ fn every_kind_of_corruption_is_caught_and_its_culprit_named() {
             (
                 "an accepted delivery without an outcome",
                 "update inbox set admitted_at = admitted_at - interval '1 hour';
-                 delete from ledger_facts where id = 'evt_006'",
+                 delete from outcomes where id = 'evt_006'",
                 "facts_settled",
                 "paddle/evt_006",
             ),
             (
                 "an outcome that nobody admitted",
-                "update ledger_facts set settled_at = settled_at - interval '1 hour';
+                "update outcomes set settled_at = settled_at - interval '1 hour';
                  delete from inbox where id = 'evt_007'",
                 "outcomes_admitted",
                 "paddle/evt_007",
@@ -646,16 +648,15 @@ fn a_refused_fact_without_a_dead_letter_is_named() {
         };
         for number in 1..=2 {
             site.state(exchange::VERIFIED, vec![grant(number)]).await;
-            site.until("select count(*) from ledger_facts", number.into()).await;
+            site.until("select count(*) from outcomes", number.into()).await;
         }
-        site.until("select count(*) from ledger_facts where outcome = 'refused'", 1).await;
+        site.until("select count(*) from outcomes where outcome = 'refused'", 1).await;
         site.until("select count(*) from dead_letters", 1).await;
         for worker in workers.into_iter().chain([keeper]) {
             worker.stop().await;
         }
         let ago = async |interval: &str| {
-            change(&site, &format!("update ledger_facts set settled_at = now() - interval '{interval}'"))
-                .await;
+            change(&site, &format!("update outcomes set settled_at = now() - interval '{interval}'")).await;
             failed(&site, "refusals_kept").await
         };
         assert!(ago("1 hour").await.is_empty(), "its letter is there");

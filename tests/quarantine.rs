@@ -23,7 +23,7 @@ use time::OffsetDateTime;
 const LIMIT: Duration = Duration::from_secs(120);
 
 const UNREADABLE: &str = "select count(*) from dead_letters where code = 'unreadable_properties'";
-const APPLIED: &str = "select count(*) from ledger_facts where outcome = 'applied'";
+const APPLIED: &str = "select count(*) from outcomes where outcome = 'applied'";
 
 /// An id as some libraries send it: no text, but the bytes themselves.
 const UUID: [u8; 16] =

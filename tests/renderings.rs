@@ -288,7 +288,7 @@ fn an_event_in_two_versions_of_stripes_api_is_one_event_in_both_orders() {
                 let url = bursar.addresses.http("/webhooks/stripe");
                 assert_eq!(deliver(&client, url, "stripe", body).await.unwrap(), StatusCode::OK);
                 if settled > 0 {
-                    site.until("select count(*) from ledger_facts", settled).await;
+                    site.until("select count(*) from outcomes", settled).await;
                 }
             }
             let repeats = if order[0] == versions[0] { 5 } else { 4 };

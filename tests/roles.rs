@@ -12,8 +12,9 @@ const ROWS: &str = "
     insert into inbox (source, id, kind, hash, fact, time, admitted_at) values
         ('paddle', 'evt_1', 'fact.payment', sha256('x'), 'x', now(), now()),
         ('paddle', 'evt_2', 'fact.unrecognised', sha256('x'), 'x', now(), now());
-    insert into ledger_facts (source, id, kind, outcome, settled_at) values
-        ('paddle', 'evt_1', 'fact.payment', 'applied', now()), ('paddle', 'evt_3', 'fact.grant', 'refused', now());
+    insert into outcomes (source, id, reader, kind, outcome, settled_at) values
+        ('paddle', 'evt_1', 'ledger', 'fact.payment', 'applied', now()),
+        ('paddle', 'evt_3', 'ledger', 'fact.grant', 'refused', now());
     insert into catalog_versions values ('c', '{}', now());
     insert into rules_versions values (1, '{}', 'c', now());
     insert into accounts (account) values ('a');
@@ -57,8 +58,8 @@ fn the_role_that_runs_can_change_nothing_that_is_kept() {
             "update inbox set id = 'evt_9'",
             "update inbox set admitted_at = now()",
             "delete from inbox",
-            "update ledger_facts set outcome = 'ignored'",
-            "delete from ledger_facts where outcome = 'applied'",
+            "update outcomes set outcome = 'ignored'",
+            "delete from outcomes where outcome = 'applied'",
             "update catalog_versions set content = '{}'",
             "delete from catalog_versions",
             "update rules_versions set content = '{}'",
@@ -86,7 +87,7 @@ fn the_role_that_runs_can_change_nothing_that_is_kept() {
         )
         .await;
         refused(&site, "update inbox set fact = 'z' where id = 'evt_2'").await;
-        done(&site, "delete from ledger_facts where outcome = 'refused'").await;
+        done(&site, "delete from outcomes where outcome = 'refused'").await;
     });
 }
 
@@ -254,13 +255,13 @@ fn a_temporary_table_named_like_the_catalog_opens_nothing() {
             format!(
                 "create temporary table pg_class (oid oid, relowner oid);
                  insert into pg_class select c.oid, r.oid from pg_catalog.pg_class c, pg_roles r
-                     where c.relname in ('inbox', 'ledger_facts') and r.rolname = current_user;
+                     where c.relname in ('inbox', 'outcomes') and r.rolname = current_user;
                  set local search_path = pg_temp, pg_catalog, public; {change}"
             )
         };
         let changes = [
             "update public.inbox set fact = 'y' where id = 'evt_1'",
-            "delete from public.ledger_facts where id = 'evt_1'",
+            "delete from public.outcomes where id = 'evt_1'",
         ];
         refused(&site, &attack(changes[0])).await;
         // Also where somebody gave the right to temporary tables back.

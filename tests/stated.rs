@@ -71,11 +71,11 @@ fn usage_of_nothing_is_settled_as_nothing_new_by_every_door() {
             assert_eq!(status, StatusCode::OK, "{credits}: {answer}");
         }
         publish(&site, &user, &[envelope("gateway/less", usage("acct_1", -1))]).await;
-        site.until("select count(*) from ledger_facts", 7).await;
+        site.until("select count(*) from outcomes", 7).await;
         site.until("select count(*) from dead_letters", 1).await;
         assert!(bursar.terminate().await.success());
 
-        assert_eq!(site.number("select count(*) from ledger_facts where outcome = 'no_op'").await, 6);
+        assert_eq!(site.number("select count(*) from outcomes where outcome = 'no_op'").await, 6);
         assert_eq!(site.number("select count(*) from transactions").await, 1, "of the five credits");
         let events = "select distinct cause from events";
         assert_eq!(site.texts(events).await, ["gateway/batch_5"]);
@@ -114,7 +114,7 @@ fn one_bad_fact_refuses_the_whole_array_and_is_named() {
         assert!(problem["detail"].as_str().unwrap().starts_with("fact 1: expected"), "{problem}");
         let (got, _) = state(&bursar, "shop", spent("shop/last", "7")).await;
         assert_eq!(got, StatusCode::OK);
-        site.until("select count(*) from ledger_facts", 1).await;
+        site.until("select count(*) from outcomes", 1).await;
         assert!(bursar.terminate().await.success());
         assert_eq!(
             site.texts("select id from inbox").await,
@@ -177,7 +177,7 @@ fn nobody_takes_an_events_id_before_whoever_its_source_is_bound_to() {
         )
         .await;
         publish(&site, &user, &[envelope("shop/use_9", usage("acct_1", 1))]).await;
-        site.until("select count(*) from ledger_facts where outcome = 'applied'", 5).await;
+        site.until("select count(*) from outcomes where outcome = 'applied'", 5).await;
         site.until("select count(*) from dead_letters", 2).await;
         assert!(bursar.terminate().await.success());
         let letters = site.texts("select code || ': ' || reason from dead_letters order by reason").await;

@@ -112,7 +112,15 @@ fn words(verdicts: &[Verdict]) -> Vec<&'static str> {
 }
 
 async fn verified(site: &Site) -> Report {
-    ledger::verify::verify(&site.pool, 6, None, &mut |_| {}).await.unwrap()
+    ledger::verify::verify(
+        &site.pool,
+        6,
+        None,
+        &facts::Readers::of(&site.topology, &site.namespace),
+        &mut |_| {},
+    )
+    .await
+    .unwrap()
 }
 
 /// Another purchase under the same identity.
@@ -356,7 +364,7 @@ fn an_operator_finds_what_is_understood_now_and_replays_it_to_one_effect() {
         let body = purchase(4, "acct_4").to_string().into_bytes();
         let status = deliver(&reqwest::Client::new(), url, "paddle", body).await.unwrap();
         assert_eq!(status, StatusCode::OK, "signed with {SECRET}");
-        site.until("select count(*) from ledger_facts where outcome = 'applied'", 4).await;
+        site.until("select count(*) from outcomes where outcome = 'applied'", 4).await;
         assert_eq!(available(&site, &settings, "acct_4").await, "1050");
         verify_is_clean(&site, &settings).await;
         assert_eq!(site.depth(queue::DEAD_LETTERS).await, 0);
@@ -379,7 +387,7 @@ fn two_terminals_at_once_have_one_effect() {
         // Whoever comes so late that some are done already does not find what it expects, and does nothing.
         let codes = BTreeSet::from([one, other]);
         assert!(codes.contains(&Some(0)) && codes.is_subset(&[Some(0), Some(2)].into()), "{first} {second}");
-        site.until("select count(*) from ledger_facts where outcome = 'applied'", 250).await;
+        site.until("select count(*) from outcomes where outcome = 'applied'", 250).await;
         assert_eq!(available(&site, &settings, "a").await, (250 * 1050).to_string());
         assert_eq!(site.number(RECOGNISED).await, 250);
         verify_is_clean(&site, &settings).await;
@@ -397,7 +405,7 @@ fn when_the_canary_fails_the_rest_is_left_alone() {
         let settings = settings(&configuration);
         let fleet = Bursar::start(&site, &settings, &["up"]).await;
         site.state(exchange::VERIFIED, vec![understood(&purchase(0, "acct_0"))]).await;
-        site.until("select count(*) from ledger_facts where outcome = 'applied'", 1).await;
+        site.until("select count(*) from outcomes where outcome = 'applied'", 1).await;
         let mut other = purchase(0, "acct_other");
         other["event_id"] = "evt_other".into();
         admitted_by_an_older_version(&site, &[understood(&other)]).await;
@@ -455,7 +463,7 @@ fn without_a_fleet_a_replay_says_that_nothing_is_known_and_the_fleet_settles_it_
         );
         assert!(report["stopped"].is_string(), "it does not go on for nobody: {report}");
         let fleet = Bursar::start(&site, &settings, &["up"]).await;
-        site.until("select count(*) from ledger_facts where outcome = 'applied'", 100).await;
+        site.until("select count(*) from outcomes where outcome = 'applied'", 100).await;
         let (code, report) = replay(&site, &settings, &["--expect", "50"]).await;
         assert_eq!((code, &report["outcomes"]), (Some(0), &json!({ "applied": 50 })), "{report}");
         assert_eq!(available(&site, &settings, "a").await, (150 * 1050).to_string());
@@ -500,7 +508,7 @@ fn without_a_fleet_undelivered_payments_are_not_acted_upon_for_nobody() {
 }
 
 const EVERYTHING_WRITTEN: &str = "select (select count(*) from inbox where recognised_at is not null)
-    + (select count(*) from ledger_facts) + (select count(*) from transactions) + (select count(*) from events)
+    + (select count(*) from outcomes) + (select count(*) from transactions) + (select count(*) from events)
     + (select count(*) from dead_letters) + (select count(*) from dead_letter_audit)";
 
 /// What transactions move, but for what is numbered anew whenever it is written.

@@ -138,7 +138,7 @@ async fn longest_pause(site: &Site, from: OffsetDateTime, until: OffsetDateTime)
     let seconds: f64 = sqlx::query_scalar(
         "select max(extract(epoch from at - before))::float8 from (
              select at, lag(at) over (order by at) as before from (
-                 select settled_at as at from ledger_facts where settled_at between $1 and $2
+                 select settled_at as at from outcomes where settled_at between $1 and $2
                  union all values ($1), ($2)) moments) pauses",
     )
     .bind(from)
@@ -150,6 +150,6 @@ async fn longest_pause(site: &Site, from: OffsetDateTime, until: OffsetDateTime)
 }
 
 async fn settled_between(site: &Site, from: OffsetDateTime, until: OffsetDateTime) -> i64 {
-    let query = sqlx::query_scalar("select count(*) from ledger_facts where settled_at between $1 and $2");
+    let query = sqlx::query_scalar("select count(*) from outcomes where settled_at between $1 and $2");
     query.bind(from).bind(until).fetch_one(&site.pool).await.unwrap()
 }

@@ -3,7 +3,7 @@
 
 use super::place::Place;
 use crate::binary::deliver;
-use bus::{Broker, Message, Publisher, exchange};
+use bus::{Broker, Message, Namespace, Publisher, exchange};
 use domain::{Envelope, envelope as wire};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -60,7 +60,7 @@ struct Sender {
     /// In front of every id and account of this load.
     name: String,
     webhooks: String,
-    inbound: String,
+    namespace: Namespace,
     publisher: Publisher,
     stop: CancellationToken,
     numbers: Arc<AtomicU64>,
@@ -82,7 +82,7 @@ impl Load {
         let sender = Sender {
             name: name.to_owned(),
             webhooks: place.addresses.http("/webhooks/paddle"),
-            inbound: place.site.namespace.name(exchange::INBOUND),
+            namespace: place.site.namespace.clone(),
             publisher: Publisher::spawn(broker, Duration::from_secs(5)),
             stop: CancellationToken::new(),
             numbers: Arc::default(),
@@ -134,7 +134,7 @@ impl Load {
         // JSON may be followed by any amount of white space.
         let mut body = fact.to_json();
         body.push_str(&" ".repeat(bytes.saturating_sub(body.len())));
-        let (to, id) = (self.sender.inbound.clone(), fact.cause.id.clone());
+        let (to, id) = (self.sender.namespace.name(exchange::INBOUND), fact.cause.id.clone());
         let message = Message::new(to, "fact.usage", id, wire::CONTENT_TYPE, None, body);
         self.sender.publish(vec![message]).await;
         self.sender.note(&facts);
@@ -242,22 +242,11 @@ impl Sender {
     async fn use_credits(&self, packed: usize, single: usize) {
         let facts = self.draw(packed + single);
         let envelopes = |facts: &[(Envelope, i64)]| facts.iter().map(|(fact, _)| fact.clone()).collect();
-        let mut parcels = wire::parcels(envelopes(&facts[..packed]));
+        let mut messages = facts::pack(&self.namespace, exchange::INBOUND, envelopes(&facts[..packed]));
         for fact in &facts[packed..] {
-            parcels.extend(wire::parcels(vec![fact.0.clone()]));
+            messages.extend(facts::pack(&self.namespace, exchange::INBOUND, vec![fact.0.clone()]));
         }
-        let messages = parcels.into_iter().map(|parcel| {
-            let kind = parcel.kind.as_str();
-            Message::new(
-                self.inbound.clone(),
-                kind,
-                parcel.message_id,
-                parcel.content_type,
-                None,
-                parcel.body,
-            )
-        });
-        self.publish(messages.collect()).await;
+        self.publish(messages).await;
         self.note(&facts);
     }
 

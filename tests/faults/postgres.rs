@@ -139,9 +139,9 @@ pub async fn fills_its_disk(place: &mut Place, load: &Load) -> Aftermath {
     site.by_server_login("alter table transactions set tablespace small").await;
     load.flood(20_000).await;
     within(Duration::from_secs(300), "the disk to be full", async || {
-        let before = site.number("select count(*) from ledger_facts").await;
+        let before = site.number("select count(*) from outcomes").await;
         tokio::time::sleep(WHILE).await;
-        (site.number("select count(*) from ledger_facts").await == before).then_some(())
+        (site.number("select count(*) from outcomes").await == before).then_some(())
     })
     .await;
     place.servers.disk(size + 2000).await.expect("it could be mounted");

@@ -119,7 +119,7 @@ async fn depth(site: &Site, queue: &str) -> Option<usize> {
 async fn unsettled(site: &Site, sent: &Sent) -> Vec<String> {
     sqlx::query_scalar(
         "select s.id from unnest($1::text[], $2::text[]) s (source, id)
-         where not exists (select from ledger_facts f where f.source = s.source and f.id = s.id)
+         where not exists (select from outcomes f where f.source = s.source and f.id = s.id)
             or not exists (select from inbox i where i.source = s.source and i.id = s.id)",
     )
     .bind(&sent.sources)
@@ -131,14 +131,14 @@ async fn unsettled(site: &Site, sent: &Sent) -> Vec<String> {
 
 /// Facts settled by transactions that began after `at`.
 pub async fn settled_since(site: &Site, at: OffsetDateTime) -> i64 {
-    let query = sqlx::query_scalar("select count(*) from ledger_facts where settled_at > $1").bind(at);
+    let query = sqlx::query_scalar("select count(*) from outcomes where settled_at > $1").bind(at);
     // The server may still be coming up.
     query.fetch_one(&site.pool).await.unwrap_or_default()
 }
 
 /// Facts settled whose ids are like `ids`.
 pub async fn settled_of(site: &Site, ids: &str) -> i64 {
-    let query = sqlx::query_scalar("select count(*) from ledger_facts where id like $1").bind(ids);
+    let query = sqlx::query_scalar("select count(*) from outcomes where id like $1").bind(ids);
     query.fetch_one(&site.pool).await.unwrap()
 }
 

@@ -14,8 +14,8 @@ use domain::catalog::{Catalog, Price, RateAppliesTo};
 use domain::ledger::Rules;
 use domain::lot::{BURN_ORDER_DEFAULT, BurnKey};
 use domain::money::{Credits, Money, SCALE_MAX, currency, exponent};
+use facts::FactWriter;
 use ingester::{Intake, Secrets, Token, Tokens};
-use jobs::Floor;
 use processors::{Mode, SourcePattern, Sources, Speaker};
 use rust_decimal::Decimal;
 use secrecy::{ExposeSecret, SecretString};
@@ -513,7 +513,7 @@ impl Config {
         for publisher in &self.publishers {
             let facts =
                 fact_kinds(&publisher.facts).with_context(|| format!("publishers {}", publisher.user))?;
-            if let Some(kind) = facts.iter().find(|kind| kind.is_money()) {
+            if let Some(kind) = facts::rights::money_among(&facts) {
                 bail!("publishers {}: {kind} is accepted from a verified webhook alone", publisher.user);
             }
             publishers
@@ -561,15 +561,8 @@ impl Config {
     }
 
     /// What deliveries pass through before they are durable.
-    pub fn intake(&self, floor: &Floor) -> Result<Intake> {
-        Ok(Intake {
-            namespace: floor.namespace.clone(),
-            settings: self.settings(),
-            secrets: self.secrets()?,
-            sources: self.sources()?,
-            publisher: floor.front.clone(),
-            pool: floor.whole.clone(),
-        })
+    pub fn intake(&self, facts: FactWriter) -> Result<Intake> {
+        Ok(Intake { settings: self.settings(), secrets: self.secrets()?, sources: self.sources()?, facts })
     }
 
     pub fn gate(&self) -> Result<gate::Settings> {

@@ -8,13 +8,12 @@ use crate::workers::Worker;
 use anyhow::{Context, Result, anyhow};
 use bus::{Broker, Delays, Health, Publisher, Topology};
 use ingester::{Access, Intake, Limits};
-use jobs::{Floor, Found, Needs, Pass};
+use jobs::{Floor, Needs};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use time::OffsetDateTime;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -59,7 +58,7 @@ impl Fleet {
         fleet.open_admin(metrics).await?;
         let floor = fleet.floor()?;
         if workers.iter().any(|worker| worker.spec.needs == Needs::Door) {
-            fleet.open_door(fleet.session.config.intake(&floor)?).await?;
+            fleet.open_door(fleet.session.config.intake(floor.writer.clone())?).await?;
         }
         fleet.start_workers(workers.to_vec(), floor, migrate)?;
         Ok(fleet)
@@ -68,8 +67,8 @@ impl Fleet {
     /// What the workers are given. Those that do without the database's tables are given another pool.
     fn floor(&self) -> Result<Floor> {
         let publisher = Publisher::spawn(self.publish.clone(), CONFIRM_TIMEOUT);
-        let front = Publisher::spawn(self.publish.clone(), FRONT_DOOR_CONFIRM_TIMEOUT);
-        self.session.floor(self.consume.clone(), publisher, front)
+        let writer = self.session.fact_writer(&self.publish, FRONT_DOOR_CONFIRM_TIMEOUT)?;
+        self.session.floor(self.consume.clone(), publisher, writer)
     }
 
     async fn open_admin(&mut self, metrics: PrometheusHandle) -> Result<()> {
@@ -244,36 +243,6 @@ fn run_members(
 fn sweep(context: &bus::Context) -> impl Future<Output = ()> + use<> {
     let publisher = context.publisher.sibling();
     bus::outbox::sweep(context.namespace.clone(), context.pool.clone(), publisher, context.stop.clone())
-}
-
-/// A look at all accounts for lots whose time has come.
-const EXPIRY_LIMIT: Duration = Duration::from_secs(600);
-
-/// Looks for lots whose time has come, and states them. Any number of processes may.
-pub fn expiry(pool: db::Pool, intake: Intake, every: Duration) -> Pass {
-    Pass::new("expiry", every, EXPIRY_LIMIT, move || {
-        let (pool, intake) = (pool.clone(), intake.clone());
-        async move {
-            let accounts = expire_once(&pool, &intake).await?;
-            if accounts > 0 {
-                tracing::info!(accounts, "stated lots whose time has come");
-            }
-            Ok::<_, anyhow::Error>(Found::Nothing)
-        }
-    })
-}
-
-/// One pass over all accounts; returns how many it stated.
-pub async fn expire_once(pool: &db::Pool, intake: &Intake) -> Result<usize> {
-    let mut stated = 0;
-    let mut after = None;
-    loop {
-        let facts = ledger::read::due(pool, after.as_ref(), OffsetDateTime::now_utc()).await?;
-        let Some(last) = facts.last() else { return Ok(stated) };
-        after = last.fact.account().cloned();
-        stated += facts.len();
-        intake.make_durable(facts).await?;
-    }
 }
 
 /// Starts each worker once what it needs is there, however long that takes: some need the broker's queues alone, so that

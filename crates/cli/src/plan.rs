@@ -23,8 +23,9 @@ use anyhow::{Result, anyhow, bail};
 use bus::{Delays, Incoming, Message, Namespace, Topology, queue};
 use db::Work;
 use dead_letters::read::GivenUp;
-use domain::{Cause, Envelope, FactKind, Meaning, Outcome, envelope};
+use domain::{Cause, Envelope, Meaning, Outcome, envelope};
 use facts::Readers;
+use facts::outcomes::{self, Standing};
 use gate::Gate;
 use jobs::{BalanceChange, Consumer, Floor, Taken, TransactionView, Trouble};
 use serde::Serialize;
@@ -209,6 +210,7 @@ pub async fn plan(session: &Session, messages: &[Replayed]) -> Result<Plan> {
 /// Plans with whatever readers it is given.
 pub struct Planner {
     pub pool: db::Pool,
+    /// Says who reads on.
     pub topology: Topology,
     pub namespace: Namespace,
     pub messages_max: usize,
@@ -318,12 +320,8 @@ impl<'a> Rehearsal<'a> {
         earlier: &[PlannedMessage],
     ) -> Result<Parts, Trouble> {
         let readers = Readers::of(self.topology, &self.planner.namespace);
-        let is_read = |kind: &str| FactKind::parse(kind).is_some_and(|kind| readers.is_read(kind));
         for part in parts.0.iter_mut().filter(|part| part.is_stopped_at_the_gate()) {
-            if !part.kind.is_some_and(is_read) {
-                continue;
-            }
-            part.pending = part.pending(work, earlier).await?;
+            part.pending = part.pending(work, &readers, earlier).await?;
             if part.pending.is_some() {
                 part.verdict = Verdict::KnownNotApplied;
             }
@@ -515,11 +513,22 @@ impl Part {
             })
     }
 
-    /// Nothing where the fact was applied.
-    async fn pending(&self, work: &mut Work, earlier: &[PlannedMessage]) -> Result<Option<Pending>, Trouble> {
+    /// Nothing where the fact was applied by all who read it.
+    async fn pending(
+        &self,
+        work: &mut Work,
+        readers: &Readers,
+        earlier: &[PlannedMessage],
+    ) -> Result<Option<Pending>, Trouble> {
         let Some(cause) = &self.cause else { return Ok(None) };
-        let settled = ledger::read::fact_outcome(work.connection().await?, cause).await?;
-        if settled.is_some_and(|outcome| outcome.meaning() != Meaning::Refused) {
+        let states = outcomes::states(work.connection().await?, readers, [cause]).await?;
+        let is_applied = |standing: &Standing| match standing {
+            Standing::Settled { outcome, .. } => outcome.meaning() != Meaning::Refused,
+            Standing::NotHandedOver => true,
+            Standing::GivenUp { .. } | Standing::InFlight => false,
+        };
+        let standings = || states.iter().flat_map(|state| &state.readers);
+        if standings().all(|(_, standing)| is_applied(standing)) {
             return Ok(None);
         }
         let parts = earlier.iter().flat_map(|message| &message.parts);
@@ -527,8 +536,12 @@ impl Part {
         if let Some(failure) = would_fail {
             return Ok(Some(Pending::WouldFail(failure)));
         }
-        let stopped_by: Vec<&str> = self.outcomes.iter().map(|outcome| outcome.worker).collect();
-        let given_up = dead_letters::read::given_up(work.connection().await?, cause, &stopped_by).await?;
+        // Their letters tell nothing: they stop it as a repeat, or have settled it.
+        let stopped_by = self.outcomes.iter().map(|outcome| outcome.worker);
+        let settled_by =
+            standings().filter(|(_, standing)| is_applied(standing)).map(|(name, _)| name.as_str());
+        let others: Vec<&str> = stopped_by.chain(settled_by).collect();
+        let given_up = dead_letters::read::given_up(work.connection().await?, cause, &others).await?;
         Ok(Some(match given_up {
             Some(GivenUp { letter, worker, code, reason }) => {
                 Pending::GivenUp { letter, worker, code, reason }

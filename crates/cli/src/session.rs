@@ -6,7 +6,7 @@ use crate::workers;
 use anyhow::Result;
 use bus::{Broker, Namespace, Publisher, Topology};
 use db::processes::{DOORS, WORKERS};
-use facts::Readers;
+use facts::{FactWriter, Readers};
 use ingester::Intake;
 use jobs::Floor;
 use std::time::Duration;
@@ -96,26 +96,38 @@ impl Session {
         Ok(Topology::new(&self.namespace()?, &self.config.ladder()?, &workers::queues()))
     }
 
+    /// The workers that read admitted facts.
+    pub fn readers(&self) -> Result<Readers> {
+        Ok(Readers::of(&self.topology()?, &self.namespace()?))
+    }
+
     pub fn broker(&self, purpose: &str) -> Broker {
         Broker::new(self.config.amqp_url.0.clone(), &format!("{} {purpose}", self.config.namespace))
     }
 
-    /// The front door, for a command that states a fact as the ingester would.
-    pub fn intake(&self, broker: &Broker, confirm_timeout: Duration) -> Result<Intake> {
-        let front = Publisher::spawn(broker.clone(), confirm_timeout);
-        self.config.intake(&self.floor(broker.clone(), front.sibling(), front)?)
+    /// What states facts durably, for whoever states some.
+    pub fn fact_writer(&self, broker: &Broker, confirm_timeout: Duration) -> Result<FactWriter> {
+        Ok(FactWriter {
+            namespace: self.namespace()?,
+            publisher: Publisher::spawn(broker.clone(), confirm_timeout),
+            pool: self.pool.clone(),
+        })
     }
 
-    /// What workers are given that consume by this broker and publish by these publishers.
-    pub fn floor(&self, consume: Broker, publisher: Publisher, front: Publisher) -> Result<Floor> {
-        let namespace = self.namespace()?;
+    /// What the front door does with a delivery.
+    pub fn intake(&self, broker: &Broker, confirm_timeout: Duration) -> Result<Intake> {
+        self.config.intake(self.fact_writer(broker, confirm_timeout)?)
+    }
+
+    /// What workers are given that consume by this broker, publish by this publisher and state facts by this writer.
+    pub fn floor(&self, consume: Broker, publisher: Publisher, writer: FactWriter) -> Result<Floor> {
         Ok(Floor {
-            readers: Readers::of(&self.topology()?, &namespace),
-            namespace,
+            namespace: self.namespace()?,
+            readers: self.readers()?,
             workers: &workers::NAMES,
             consume,
             publisher,
-            front,
+            writer,
             pool: self.worker_pool()?,
             whole: self.pool.clone(),
             settings: self.config.settings(),
@@ -126,6 +138,7 @@ impl Session {
     pub fn idle_floor(&self, purpose: &str) -> Result<Floor> {
         let broker = self.broker(purpose);
         let publisher = Publisher::spawn(broker.clone(), CONFIRM_TIMEOUT);
-        self.floor(broker, publisher.sibling(), publisher)
+        let writer = self.fact_writer(&broker, CONFIRM_TIMEOUT)?;
+        self.floor(broker, publisher, writer)
     }
 }

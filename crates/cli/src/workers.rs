@@ -1,7 +1,6 @@
 //! The list of workers. To add one: its crate, a line here, and its settings as a field of the configuration.
 
 use crate::config::Config;
-use crate::fleet::expiry;
 use anyhow::{Context, Result};
 use bus::{QueueSpec, exchange};
 use jobs::{Floor, Member, WorkerSpec};
@@ -12,12 +11,9 @@ type Configured = fn(&Config, &Floor) -> Result<Member>;
 
 /// Every worker of the fleet, in the order in which a fact passes them.
 const LIST: [(&WorkerSpec, Configured); 4] = [
-    (&ingester::WORKER, |config, floor| Ok(ingester::member(&config.intake(floor)?))),
+    (&ingester::WORKER, |config, floor| Ok(ingester::member(config.intake(floor.writer.clone())?))),
     (&gate::WORKER, |config, floor| Ok(gate::member(config.gate()?, floor))),
-    (&ledger::WORKER, |config, floor| {
-        let expiry = expiry(floor.whole.clone(), config.intake(floor)?, config.expire_every()?);
-        Ok(ledger::member(config.ledger()?, floor).pass(expiry))
-    }),
+    (&ledger::WORKER, |config, floor| Ok(ledger::member(config.ledger()?, floor))),
     (&dead_letters::WORKER, |config, floor| Ok(dead_letters::member(config.dead_letters()?, floor))),
 ];
 

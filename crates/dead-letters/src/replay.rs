@@ -86,9 +86,8 @@ pub fn follow(pool: Pool, readers: Readers) -> Pass {
         let (pool, readers, after) = (pool.clone(), readers.clone(), after.clone());
         async move {
             let mut after = after.lock().await;
-            let kinds_read: Vec<String> = readers.columns().0.into_iter().map(str::to_owned).collect();
             let Followed { last, closed } =
-                store::follow(&pool, &kinds_read, *after, OffsetDateTime::now_utc()).await?;
+                store::follow(&pool, &readers, *after, OffsetDateTime::now_utc()).await?;
             *after = last;
             // What one end of them tells is no reason to rest before the other.
             Ok::<_, db::Error>(Found::more_if(last.is_some() && closed > 0))

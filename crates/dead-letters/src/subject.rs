@@ -1,8 +1,9 @@
 //! What a dead letter is about: its fact, whose it is, and what is at stake, as far as it can be read.
 
 use bus::{Incoming, queue};
-use domain::envelope::{is_batch, is_traceparent};
+use domain::envelope::is_traceparent;
 use domain::{AccountId, Cause, Credits, Envelope, Money, PaymentId};
+use facts::Sender;
 use serde::Deserialize;
 use time::OffsetDateTime;
 
@@ -114,11 +115,7 @@ impl Guess {
 
 /// The first fact of a message.
 fn stated(message: &Incoming, now: OffsetDateTime) -> Option<Envelope> {
-    let text = std::str::from_utf8(&message.body).ok()?;
-    match is_batch(message.content_type.as_deref()) {
-        true => Envelope::parse_batch(text, now).ok()?.into_iter().find_map(Result::ok),
-        false => Envelope::parse(text, now).ok(),
-    }
+    facts::read(message, Sender::Fleet, now).into_iter().find_map(Result::ok)
 }
 
 /// The first fact of a webhook's body, whatever its signature is worth.

@@ -3,6 +3,15 @@
 //!
 //! Nothing here decides what a fact means: that is each worker's own.
 
+pub mod conservation;
+pub mod emit;
+mod envelopes;
+pub mod outcomes;
 mod readers;
+pub mod rights;
+pub mod spool;
+mod writer;
 
-pub use readers::Readers;
+pub use envelopes::{MALFORMED, NotAFact, Sender, decode, encode, pack, read, read_one};
+pub use readers::{Readers, handed_over, readers_known};
+pub use writer::{FactWriter, NowhereDurable};

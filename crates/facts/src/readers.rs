@@ -1,4 +1,8 @@
-//! Which workers read facts of which kinds, as the topology's bindings say.
+//! Which workers read facts of which kinds, as the topology's bindings say; and since when they do.
+
+mod store;
+
+pub use store::{handed_over, readers_known};
 
 use bus::{Namespace, Topology, exchange};
 use domain::FactKind;

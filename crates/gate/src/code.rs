@@ -2,6 +2,6 @@
 
 pub const CONFLICT: &str = "conflict";
 pub const FORBIDDEN: &str = "forbidden";
-pub const MALFORMED: &str = "malformed";
+pub use facts::MALFORMED;
 
 pub const ALL: [&str; 3] = [CONFLICT, FORBIDDEN, MALFORMED];

@@ -2,8 +2,10 @@
 
 use crate::code;
 use bus::{Incoming, exchange, queue};
-use domain::envelope::{CONTENT_TYPE, InvalidEnvelope, Unreadable, is_batch};
+use domain::envelope::is_batch;
 use domain::{Envelope, FactKind};
+use facts::rights::{self, Denied};
+use facts::{NotAFact, Sender};
 use processors::{Sources, Speaker};
 use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
@@ -26,13 +28,10 @@ pub enum Door {
     Inbound(Publishers),
 }
 
-/// Something that may not come in.
+/// Something that may not come in, and the code of the dead letter that it becomes.
 pub(crate) struct Refused {
-    pub body: Vec<u8>,
-    /// Set where it is a part of a message.
-    pub content_type: Option<&'static str>,
     pub code: &'static str,
-    pub reason: String,
+    pub what: NotAFact,
 }
 
 impl Door {
@@ -50,133 +49,91 @@ impl Door {
         now: OffsetDateTime,
         credits_scale: u32,
     ) -> Vec<Result<Envelope, Refused>> {
-        let whole = |code, reason: String| {
-            vec![Err(Refused { body: message.body.clone(), content_type: None, code, reason })]
-        };
-        let Ok(text) = std::str::from_utf8(&message.body) else {
-            return whole(code::MALFORMED, "expected JSON in UTF-8, got other bytes".to_owned());
-        };
-        if !is_batch(message.content_type.as_deref()) {
-            let read = self
-                .parse(text, now)
-                .map_err(|error| (code::MALFORMED, error.to_string()))
-                .and_then(|envelope| self.admit(envelope, message, credits_scale));
-            return match read {
-                Ok(envelope) => vec![Ok(envelope)],
-                Err((code, reason)) => whole(code, reason),
-            };
-        }
-        let batch = match self {
-            Door::Verified => Envelope::parse_batch(text, now),
-            Door::Inbound(_) => Envelope::parse_stated_batch(text, now),
-        };
-        match batch {
-            Err(error) => whole(code::MALFORMED, error.to_string()),
-            Ok(read) => one_kind(read)
-                .into_iter()
-                .map(|read| self.admit_element(read, message, credits_scale))
-                .collect(),
-        }
-    }
-
-    fn parse(&self, text: &str, now: OffsetDateTime) -> Result<Envelope, InvalidEnvelope> {
-        match self {
-            Door::Verified => Envelope::parse(text, now),
-            Door::Inbound(_) => Envelope::parse_stated(text, now),
-        }
-    }
-
-    fn admit_element(
-        &self,
-        read: Element,
-        message: &Incoming,
-        credits_scale: u32,
-    ) -> Result<Envelope, Refused> {
-        let refused = |body: String, code, reason| Refused {
-            body: body.into_bytes(),
-            content_type: Some(CONTENT_TYPE),
-            code,
-            reason,
-        };
-        match read {
-            Err((element, error)) => Err(refused(element, code::MALFORMED, error)),
-            Ok(envelope) => {
-                let text = envelope.to_json();
-                self.admit(envelope, message, credits_scale)
-                    .map_err(|(code, reason)| refused(text, code, reason))
+        let parts = facts::read(message, self.sender(), now);
+        let kind = parts.iter().find_map(|part| part.as_ref().ok()).map(|envelope| envelope.fact.kind());
+        let check = |part: Result<Envelope, NotAFact>| {
+            let envelope = part.map_err(|what| Refused { code: code::MALFORMED, what })?;
+            match self.check(&envelope, kind, message, credits_scale) {
+                Ok(()) => Ok(envelope),
+                Err((code, reason)) => Err(Refused { code, what: unwanted(envelope, reason, message) }),
             }
+        };
+        parts.into_iter().map(check).collect()
+    }
+
+    fn sender(&self) -> Sender {
+        match self {
+            Door::Verified => Sender::Fleet,
+            Door::Inbound(_) => Sender::Platform,
         }
     }
 
-    fn admit(
+    /// A batch holds facts of one kind: that of its first readable event.
+    fn check(
         &self,
-        envelope: Envelope,
+        envelope: &Envelope,
+        kind_of_batch: Option<FactKind>,
         message: &Incoming,
         credits_scale: u32,
-    ) -> Result<Envelope, (&'static str, String)> {
+    ) -> Result<(), (&'static str, String)> {
+        let kind = envelope.fact.kind();
+        if Some(kind) != kind_of_batch {
+            return Err((code::MALFORMED, format!("expected a batch of one type, got {kind} among others")));
+        }
         envelope.fact.check(credits_scale).map_err(|reason| (code::MALFORMED, reason))?;
         match self {
-            Door::Verified => Ok(envelope),
-            Door::Inbound(publishers) => {
-                let kind = envelope.fact.kind();
-                publishers.check(message.user_id.as_deref(), kind)?;
-                publishers.check_source(message.user_id.as_deref(), &envelope.cause.source)?;
-                Ok(envelope)
-            }
+            Door::Verified => Ok(()),
+            Door::Inbound(publishers) => publishers
+                .check(message.user_id.as_deref(), envelope)
+                .map_err(|reason| (code::FORBIDDEN, reason)),
         }
     }
 }
 
-type Element = Result<Envelope, (String, String)>;
-
-/// A batch holds facts of one type: that of its first readable event.
-fn one_kind(read: Vec<Result<Envelope, Unreadable>>) -> Vec<Element> {
-    let kind = read.iter().find_map(|read| read.as_ref().ok()).map(|envelope| envelope.fact.kind());
-    read.into_iter()
-        .map(|read| match read {
-            Err(Unreadable { text, error }) => Err((text, error.to_string())),
-            Ok(envelope) if Some(envelope.fact.kind()) != kind => {
-                let reason =
-                    format!("expected a batch of one type, got {} among others", envelope.fact.kind());
-                Err((envelope.to_json(), reason))
-            }
-            Ok(envelope) => Ok(envelope),
-        })
-        .collect()
+/// A fact that may not come in: the message itself, or the part of it that it is.
+fn unwanted(envelope: Envelope, reason: String, message: &Incoming) -> NotAFact {
+    match is_batch(message.content_type.as_deref()) {
+        true => {
+            let (content_type, body) = facts::encode(&envelope);
+            NotAFact { body, content_type: Some(content_type), reason }
+        }
+        false => NotAFact { body: message.body.clone(), content_type: None, reason },
+    }
 }
 
 impl Publishers {
-    fn check(&self, user: Option<&str>, kind: FactKind) -> Result<(), (&'static str, String)> {
-        let forbidden = |reason: String| Err((code::FORBIDDEN, reason));
-        if kind.is_money() {
-            return forbidden(format!(
+    fn check(&self, user: Option<&str>, envelope: &Envelope) -> Result<(), String> {
+        let speaker = user.map(|user| Speaker::Publisher(user.to_owned()));
+        let may_state = |kind| self.may_state(user, kind);
+        rights::check(envelope, may_state, speaker.as_ref(), &self.sources).map_err(|denied| match denied {
+            Denied::Money(kind) => format!(
                 "{kind} is accepted from {} alone: only a verified webhook may speak of money",
                 exchange::VERIFIED
-            ));
-        }
-        if self.rights.is_empty() {
-            return match kind.is_open_to_all() {
-                true => Ok(()),
-                false => {
-                    forbidden(format!("no publisher is configured for {kind}: add it under [[publishers]]"))
-                }
-            };
-        }
-        let Some(user) = user else {
-            return forbidden(
-                "expected the AMQP property user_id, got none: the broker validates it".to_owned(),
-            );
-        };
-        match self.rights.get(user) {
-            Some(kinds) if kinds.contains(&kind) => Ok(()),
-            Some(_) => forbidden(format!("publisher {user:?} may not state {kind}: see [[publishers]]")),
-            None => forbidden(format!("publisher {user:?} is not configured: see [[publishers]]")),
+            ),
+            Denied::Kind(kind) => self.denied(user, kind),
+            Denied::Source(reason) => reason,
+        })
+    }
+
+    fn may_state(&self, user: Option<&str>, kind: FactKind) -> bool {
+        match self.rights.is_empty() {
+            true => kind.is_open_to_all(),
+            false => user.and_then(|user| self.rights.get(user)).is_some_and(|kinds| kinds.contains(&kind)),
         }
     }
 
-    fn check_source(&self, user: Option<&str>, source: &str) -> Result<(), (&'static str, String)> {
-        let speaker = user.map(|user| Speaker::Publisher(user.to_owned()));
-        self.sources.check(speaker.as_ref(), source).map_err(|reason| (code::FORBIDDEN, reason))
+    /// Why somebody may not state facts of this kind.
+    fn denied(&self, user: Option<&str>, kind: FactKind) -> String {
+        match user {
+            _ if self.rights.is_empty() => {
+                format!("no publisher is configured for {kind}: add it under [[publishers]]")
+            }
+            None => "expected the AMQP property user_id, got none: the broker validates it".to_owned(),
+            Some(user) if self.rights.contains_key(user) => {
+                format!("publisher {user:?} may not state {kind}: see [[publishers]]")
+            }
+            Some(user) => format!("publisher {user:?} is not configured: see [[publishers]]"),
+        }
     }
 }
 
@@ -262,7 +219,7 @@ mod tests {
                 expect.map(|_| "forbidden"),
                 "{source} {user}"
             );
-            let reason = refused.map(|refused| refused.reason).unwrap_or_default();
+            let reason = refused.map(|refused| refused.what.reason).unwrap_or_default();
             assert!(reason.contains(expect.unwrap_or_default()), "{source} {user}: {reason}");
         };
         check("gateway/eu-1", "gateway", None);

@@ -30,7 +30,7 @@ pub use worker::{Settings, WORKER, member};
 
 use bus::{Decoded, Fate, Fated, Incoming, Message, Namespace, Settled, Verdict, exchange};
 use db::Work;
-use domain::{Cause, Envelope, FactKind, Outcome, envelope};
+use domain::{Cause, Envelope, FactKind, Outcome};
 use facts::Readers;
 use repeats::{Repeats, Ruling};
 use sha2::{Digest, Sha256};
@@ -137,21 +137,7 @@ impl Gate {
             let received_at = envelope.received_at.or(Some(now));
             Envelope { raw: None, received_at, ..envelope }
         });
-        envelope::parcels(envelopes.collect())
-            .into_iter()
-            .map(|parcel| {
-                let trace = parcel.traceparent.as_deref();
-                let kind = parcel.kind.as_str();
-                Message::new(
-                    self.namespace.name(exchange::FACTS),
-                    kind,
-                    parcel.message_id,
-                    parcel.content_type,
-                    trace,
-                    parcel.body,
-                )
-            })
-            .collect()
+        facts::pack(&self.namespace, exchange::FACTS, envelopes.collect())
     }
 }
 
@@ -172,15 +158,13 @@ impl bus::Worker for Gate {
             .into_iter()
             .map(|read| match read {
                 Ok(envelope) => Decoded::Item(Candidate::new(envelope)),
-                Err(door::Refused { body, content_type, code, reason }) => {
-                    Decoded::Bad { body, content_type, code, reason }
-                }
+                Err(door::Refused { code, what }) => what.given_up(code),
             })
             .collect()
     }
 
     fn encode(&self, candidate: &Candidate) -> (&'static str, Vec<u8>) {
-        (envelope::CONTENT_TYPE, candidate.envelope.to_json().into_bytes())
+        facts::encode(&candidate.envelope)
     }
 
     fn received_at(&self, candidate: &Candidate) -> Option<OffsetDateTime> {

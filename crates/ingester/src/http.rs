@@ -106,7 +106,7 @@ impl Routes {
 
     async fn accept(&self, envelopes: Vec<domain::Envelope>) -> Result<usize, Response> {
         let count = envelopes.len();
-        self.intake.make_durable(envelopes).await.map_err(refusal)?;
+        self.intake.facts.state(envelopes).await.map_err(|nowhere| refusal(nowhere.into()))?;
         Ok(count)
     }
 }

@@ -2,23 +2,15 @@
 
 use crate::code;
 use crate::tokens::Token;
-use bus::{Message, Namespace, Publisher, exchange, header};
-use db::spool::SpooledMessage;
-use db::{Doing, Pool};
+use bus::header;
 use domain::{Envelope, envelope};
+use facts::rights::{self, Denied};
+use facts::{FactWriter, NowhereDurable};
 use processors::{Processor, Refused, Settings, Sources};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
-use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
-
-/// RabbitMQ counts as away when it does not confirm within this.
-const CONFIRM_TIMEOUT: Duration = Duration::from_millis(1500);
-
-/// Postgres counts as away when it has not committed within this. Together with the above the sender has its answer
-/// within 4 s, before Paddle's 5 s are over.
-const KEEP_TIMEOUT: Duration = Duration::from_millis(2300);
 
 /// The webhook secrets of each processor; any one of them may sign, so that a secret can be rotated.
 #[derive(Clone, Default)]
@@ -27,13 +19,11 @@ pub struct Secrets(pub BTreeMap<&'static str, Vec<SecretString>>);
 /// Everything that a delivery passes through before it is durable.
 #[derive(Clone)]
 pub struct Intake {
-    pub namespace: Namespace,
     pub settings: Settings,
     pub secrets: Secrets,
     /// Which sources are bound to whom.
     pub sources: Sources,
-    pub publisher: Publisher,
-    pub pool: Pool,
+    pub facts: FactWriter,
 }
 
 /// Why a delivery was not accepted. The texts are for whoever sent it.
@@ -45,8 +35,8 @@ pub enum Rejected {
     Unverified(String),
     #[error("{0}")]
     Forbidden(String),
-    #[error("neither RabbitMQ nor Postgres can take it now ({0}): send it again later")]
-    NowhereDurable(String),
+    #[error(transparent)]
+    NowhereDurable(#[from] NowhereDurable),
 }
 
 impl Rejected {
@@ -161,72 +151,17 @@ impl Intake {
     }
 
     fn check_right(&self, token: &Token, envelope: &Envelope) -> Result<(), String> {
-        let kind = envelope.fact.kind();
-        if kind.is_money() {
-            return Err(format!("{kind} is accepted from a verified webhook alone"));
-        }
-        if !token.facts.contains(&kind) {
-            let may = token.facts.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
-            return Err(format!("this token may state {may}, not {kind}"));
-        }
-        self.sources.check(Some(&token.speaker()), &envelope.cause.source)
-    }
-
-    /// Facts as messages for the gate.
-    pub fn messages(&self, envelopes: Vec<Envelope>) -> Vec<Message> {
-        envelope::parcels(envelopes)
-            .into_iter()
-            .map(|parcel| {
-                let trace = parcel.traceparent.as_deref();
-                let kind = parcel.kind.as_str();
-                Message::new(
-                    self.namespace.name(exchange::VERIFIED),
-                    kind,
-                    parcel.message_id,
-                    parcel.content_type,
-                    trace,
-                    parcel.body,
-                )
-            })
-            .collect()
-    }
-
-    /// Returns once the facts are durable: confirmed by RabbitMQ, else committed in Postgres.
-    pub async fn make_durable(&self, envelopes: Vec<Envelope>) -> Result<(), Rejected> {
-        let messages = self.messages(envelopes);
-        let published =
-            tokio::time::timeout(CONFIRM_TIMEOUT, self.publisher.publish_all(messages.clone())).await;
-        let why = match published {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no confirm within {} ms", CONFIRM_TIMEOUT.as_millis()),
-        };
-        tracing::warn!(why, messages = messages.len(), "kept in Postgres");
-        match tokio::time::timeout(KEEP_TIMEOUT, self.keep(messages)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Rejected::NowhereDurable(error.to_string())),
-            Err(_) => Err(Rejected::NowhereDurable("Postgres did not answer in time".to_owned())),
-        }
-    }
-
-    async fn keep(&self, messages: Vec<Message>) -> Result<(), db::Error> {
-        let kept: Vec<SpooledMessage> = messages
-            .into_iter()
-            .map(|message| SpooledMessage {
-                id: Uuid::now_v7(),
-                exchange: message.exchange,
-                routing_key: message.routing_key,
-                message_id: message.message_id,
-                content_type: message.content_type,
-                headers: message.headers,
-                body: message.body,
-            })
-            .collect();
-        let count = kept.len() as u64;
-        let mut connection = self.pool.acquire().await.doing("taking a connection")?;
-        db::spool::put(&mut connection, OffsetDateTime::now_utc(), &kept).await?;
-        metrics::counter!("bursar_kept_total").increment(count);
-        Ok(())
+        let may_state = |kind| token.facts.contains(&kind);
+        rights::check(envelope, may_state, Some(&token.speaker()), &self.sources).map_err(|denied| {
+            match denied {
+                Denied::Money(kind) => format!("{kind} is accepted from a verified webhook alone"),
+                Denied::Kind(kind) => {
+                    let may = token.facts.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
+                    format!("this token may state {may}, not {kind}")
+                }
+                Denied::Source(reason) => reason,
+            }
+        })
     }
 }
 

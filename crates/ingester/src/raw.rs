@@ -115,7 +115,7 @@ impl bus::Worker for RawQueue {
         for webhook in webhooks {
             settled.verdicts.push(match self.read(webhook) {
                 Ok(envelopes) => {
-                    settled.forward.extend(self.intake.messages(envelopes));
+                    settled.forward.extend(self.intake.facts.messages(envelopes));
                     Verdict::Done(Outcome::Translated)
                 }
                 Err(rejected) => Verdict::Dead { code: rejected.code(), reason: rejected.to_string() },

@@ -1,6 +1,7 @@
 //! Bearer tokens: stored hashed, compared in constant time, each with its scopes and the facts it may state.
 
 use domain::FactKind;
+use facts::rights;
 use processors::{InvalidPattern, SourcePattern, Speaker};
 use sha2::{Digest, Sha256};
 use std::str::FromStr;
@@ -51,11 +52,6 @@ pub struct Token {
     pub sources: Vec<SourcePattern>,
 }
 
-/// What a token with the scope `facts` may state unless it is configured otherwise.
-fn open_to_all() -> Vec<FactKind> {
-    FactKind::ALL.into_iter().filter(|kind| kind.is_open_to_all()).collect()
-}
-
 impl Token {
     /// `hash`: 64 hexadecimal digits, the SHA-256 of the token.
     pub fn new(
@@ -70,8 +66,9 @@ impl Token {
                 "token {name:?}: expected the SHA-256 of the token as 64 hexadecimal digits"
             ))
         })?;
+        let open_to_all = || FactKind::ALL.into_iter().filter(|kind| kind.is_open_to_all()).collect();
         let facts = facts.unwrap_or_else(open_to_all);
-        if let Some(kind) = facts.iter().find(|kind| kind.is_money()) {
+        if let Some(kind) = rights::money_among(&facts) {
             return Err(InvalidToken(format!("token {name:?}: no token may state {kind}")));
         }
         Ok(Self { name: name.to_owned(), hash, scopes, facts, sources: Vec::new() })

@@ -102,7 +102,7 @@ pub struct Named {
 
 impl Named {
     fn read(body: &[u8], work: &Work) -> Option<Self> {
-        let Envelope { cause, fact, .. } = Envelope::parse(str::from_utf8(body).ok()?, work.now).ok()?;
+        let Envelope { cause, fact, .. } = facts::read_one(body, work.now)?;
         Some(Self { cause, kind: fact.kind(), fact })
     }
 }

@@ -15,10 +15,11 @@ mod worker;
 
 pub use consumer::{Consumer, Consumes, Named, PostedBy, Taken, Trouble};
 pub use effects::{BalanceChange, EntryView, Posted, TransactionView};
+pub use facts::conservation::Culprit;
 pub use job::{
     Asked, Attempt, Called, Foreseen, Job, KeptFor, Kinds, Limits, Next, Owner, Pace, PutBack, Returning,
     Scheduled, Servers, Settled, State, Status, Verdict, code, declare_failed, measure, purge, run, schedule,
     schedule_at, status,
 };
 pub use pass::{Found, Pass};
-pub use worker::{CheckSpec, Checked, Culprit, Floor, Gauge, Gauges, Member, Needs, WorkerSpec};
+pub use worker::{CheckSpec, Checked, Floor, Gauge, Gauges, Member, Needs, WorkerSpec};

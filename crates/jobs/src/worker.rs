@@ -10,7 +10,8 @@ use crate::pass::Pass;
 use crate::watch::{Watch, Watcher};
 use bus::{Broker, Context, Namespace, Publisher, QueueSpec};
 use db::PgConnection;
-use facts::Readers;
+use facts::conservation::Culprit;
+use facts::{FactWriter, Readers};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
@@ -89,14 +90,6 @@ pub struct Checked {
     pub failed: Vec<Culprit>,
 }
 
-/// What breaks a rule: an account, a transaction (`acct_42 #7`), a lot, a payment, a fact.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Culprit {
-    pub subject: String,
-    pub expected: String,
-    pub got: String,
-}
-
 /// What the fleet gives to a worker that is configured.
 #[derive(Clone)]
 pub struct Floor {
@@ -108,8 +101,8 @@ pub struct Floor {
     pub consume: Broker,
     /// Whoever publishes beside others takes a `sibling` of it.
     pub publisher: Publisher,
-    /// The front door's: it waits for a confirm no longer than a webhook's sender can.
-    pub front: Publisher,
+    /// States facts durably, within the time that a webhook's sender waits.
+    pub writer: FactWriter,
     /// For statements that find their rows by keys.
     pub pool: db::Pool,
     /// For statements that may read whole tables.

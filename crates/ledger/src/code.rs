@@ -2,7 +2,7 @@
 
 use domain::ledger::Refusal;
 
-pub const MALFORMED: &str = "malformed";
+pub use facts::MALFORMED;
 pub const TWO_PAYMENTS: &str = "two_payments";
 pub const TOO_MANY_CREDITS: &str = "too_many_credits";
 

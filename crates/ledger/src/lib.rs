@@ -18,30 +18,29 @@
 //! Lots, journal and facts need no locks of their own: they belong to an account or a payment that is locked.
 
 pub mod code;
+pub mod expiry;
 pub mod read;
 pub mod rebuild;
+mod shard_key;
 mod store;
 pub mod verify;
-mod whereabouts;
 mod worker;
 
 pub use worker::{QUEUE, Settings, WORKER, member};
 
-use bus::{Decoded, EmittedEvents, Fate, Fated, Incoming, Namespace, Settled, Verdict};
+use bus::{Decoded, Fate, Fated, Incoming, Namespace, Settled, Verdict};
 use db::Work;
-use db::chain::GENESIS;
 use db::outbox::StoredEvent;
-use domain::envelope;
-use domain::event::{Event, SOURCE_LEDGER};
-use domain::ledger::{Books, RecordedRules, Rules, decide};
+use domain::event::Event;
+use domain::ledger::{RecordedRules, Rules, decide};
 use domain::{Cause, Envelope, Outcome, PaymentId};
-use sqlx::types::Json;
+use facts::emit::{Emitted, NewEvent};
+use facts::outcomes::Settlement;
+use shard_key::ShardKeys;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use time::OffsetDateTime;
 use tokio::sync::RwLock;
-use uuid::Uuid;
-use whereabouts::Whereabouts;
 
 pub struct Ledger {
     namespace: Namespace,
@@ -51,7 +50,7 @@ pub struct Ledger {
     version: i64,
     /// They are known to be kept in the database.
     recorded: AtomicBool,
-    whereabouts: Whereabouts,
+    shard_keys: ShardKeys,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -72,14 +71,14 @@ impl Ledger {
             rules: RwLock::new(Arc::new(rules)),
             version,
             recorded: AtomicBool::new(false),
-            whereabouts: Whereabouts::default(),
+            shard_keys: ShardKeys::default(),
         }
     }
 
     /// The rules, with every catalog that the payments of this batch were granted by.
-    async fn rules_for(&self, work: &mut Work, shelf: &store::Shelf) -> Result<Arc<Rules>, db::Error> {
+    async fn rules_for(&self, work: &mut Work, batch: &store::BatchState) -> Result<Arc<Rules>, db::Error> {
         let rules = self.rules.read().await.clone();
-        let missing: Vec<String> = shelf
+        let missing: Vec<String> = batch
             .books
             .payments
             .values()
@@ -96,31 +95,6 @@ impl Ledger {
         *self.rules.write().await = more.clone();
         Ok(more)
     }
-
-    fn emitted(&self, row: Uuid, told: &[StoredEvent]) -> EmittedEvents {
-        let messages = told.iter().map(|event| bus::outbox::message(&self.namespace, event)).collect();
-        EmittedEvents { row, messages }
-    }
-}
-
-/// As it is stored, at the end of its account's chain.
-fn stored(books: &mut Books, event: &Event, traceparent: Option<&str>) -> StoredEvent {
-    let stored = StoredEvent {
-        id: Uuid::now_v7(),
-        source: SOURCE_LEDGER.to_owned(),
-        account: event.account.as_ref().map(|account| account.as_str().to_owned()),
-        sequence: event.sequence.map(|sequence| sequence as i64),
-        kind: event.kind.as_str().to_owned(),
-        time: event.time,
-        cause: event.cause.to_string(),
-        traceparent: traceparent.map(str::to_owned),
-        data: Json(event.data.to_json()),
-        hash: GENESIS,
-    };
-    match event.account.as_ref().and_then(|account| books.accounts.get_mut(account)) {
-        Some(account) => stored.chained(&mut account.events_head),
-        None => stored.alone(),
-    }
 }
 
 impl bus::Worker for Ledger {
@@ -136,36 +110,11 @@ impl bus::Worker for Ledger {
     }
 
     fn decode(&self, message: &Incoming, now: OffsetDateTime) -> Vec<Decoded<Envelope>> {
-        let bad =
-            |body, content_type, reason| Decoded::Bad { body, content_type, code: code::MALFORMED, reason };
-        let Ok(text) = std::str::from_utf8(&message.body) else {
-            return vec![bad(
-                message.body.clone(),
-                None,
-                "expected JSON in UTF-8, got other bytes".to_owned(),
-            )];
-        };
-        let read = match envelope::is_batch(message.content_type.as_deref()) {
-            true => Envelope::parse_batch(text, now),
-            false => Envelope::parse(text, now).map(|envelope| vec![Ok(envelope)]),
-        };
-        match read {
-            Err(error) => vec![bad(message.body.clone(), None, error.to_string())],
-            Ok(read) => read
-                .into_iter()
-                .map(|read| match read {
-                    Ok(envelope) => Decoded::Item(envelope),
-                    Err(unreadable) => {
-                        let part = Some(envelope::CONTENT_TYPE);
-                        bad(unreadable.text.into_bytes(), part, unreadable.error.to_string())
-                    }
-                })
-                .collect(),
-        }
+        facts::decode(message, now)
     }
 
     fn encode(&self, envelope: &Envelope) -> (&'static str, Vec<u8>) {
-        (envelope::CONTENT_TYPE, envelope.to_json().into_bytes())
+        facts::encode(envelope)
     }
 
     fn received_at(&self, envelope: &Envelope) -> Option<OffsetDateTime> {
@@ -173,26 +122,26 @@ impl bus::Worker for Ledger {
     }
 
     fn key(&self, envelope: &Envelope) -> Option<u64> {
-        Some(self.whereabouts.key(&envelope.fact))
+        Some(self.shard_keys.of(&envelope.fact))
     }
 
     async fn handle(&self, work: &mut Work, envelopes: &[Envelope]) -> Result<Settled, Error> {
-        let mut shelf = store::lock(work, envelopes, &self.rules.read().await.clone()).await?;
-        let rules = self.rules_for(work, &shelf).await?;
+        let mut batch = store::lock(work, envelopes, &self.rules.read().await.clone()).await?;
+        let rules = self.rules_for(work, &batch).await?;
         let mut told = Told::default();
         let mut verdicts = Vec::with_capacity(envelopes.len());
         for envelope in envelopes {
-            verdicts.push(settle(&mut shelf, &rules, work.now, envelope, &mut told));
+            verdicts.push(settle(&mut batch, &rules, work.now, envelope, &mut told)?);
         }
         if !self.recorded.load(Ordering::Relaxed) {
             // Kept by an earlier transaction: this one may still fail.
             let kept = store::record_rules(work, &rules, self.version).await?;
             self.recorded.store(kept, Ordering::Relaxed);
         }
-        store::save(work, &shelf, self.version).await?;
+        store::save(work, &batch, self.version).await?;
         told.raise_alarms();
-        let row = db::outbox::put(work, &told.events).await?;
-        let emitted = row.map(|row| self.emitted(row, &told.events));
+        let stored = Emitted::store(work, told.events).await?;
+        let emitted = stored.map(|stored| stored.emitted(&self.namespace));
         Ok(Settled { verdicts, forward: Vec::new(), emitted })
     }
 }
@@ -228,25 +177,25 @@ impl Told {
 
 /// Settles one fact in memory. A fact that can never be applied leaves everything as it was, and is given up on alone.
 fn settle(
-    shelf: &mut store::Shelf,
+    batch: &mut store::BatchState,
     rules: &Rules,
     now: OffsetDateTime,
     envelope: &Envelope,
     told: &mut Told,
-) -> Verdict {
+) -> Result<Verdict, db::Error> {
     let cause = &envelope.cause;
-    if !shelf.seen.insert(cause.clone()) {
-        return Verdict::Done(Outcome::Repeated);
+    if !batch.seen.insert(cause.clone()) {
+        return Ok(Verdict::Done(Outcome::Repeated));
     }
-    let decided = shelf.address(&envelope.fact).and_then(|payment| {
-        let decision = decide(&mut shelf.books, rules, cause, now, &envelope.fact, payment.as_ref())?;
+    let decided = batch.address(&envelope.fact).and_then(|payment| {
+        let decision = decide(&mut batch.books, rules, cause, now, &envelope.fact, payment.as_ref())?;
         Ok((decision, payment))
     });
     let (decision, payment) = match decided {
         Ok(decided) => decided,
         Err(refusal) => {
-            shelf.facts.push(store::SettledFact::new(envelope, Outcome::Refused, None));
-            return Verdict::Dead { code: code::of(&refusal), reason: refusal.to_string() };
+            batch.facts.push(settlement(envelope, Outcome::Refused, None));
+            return Ok(Verdict::Dead { code: code::of(&refusal), reason: refusal.to_string() });
         }
     };
     let contradicts = decision.outcome == Outcome::Contradicts;
@@ -255,9 +204,25 @@ fn settle(
         told.alarms.push(Alarm { cause, payment, contradicts, foreign_currency: decision.foreign_currency });
     }
     for event in &decision.events {
-        told.events.push(stored(&mut shelf.books, event, envelope.traceparent.as_deref()));
+        told.events.push(batch.heads.emit(new_event(event, envelope))?);
     }
-    shelf.journal.extend(decision.transactions);
-    shelf.facts.push(store::SettledFact::new(envelope, decision.outcome, payment));
-    Verdict::Done(decision.outcome)
+    batch.journal.extend(decision.transactions);
+    batch.facts.push(settlement(envelope, decision.outcome, payment));
+    Ok(Verdict::Done(decision.outcome))
+}
+
+fn settlement(envelope: &Envelope, outcome: Outcome, payment: Option<PaymentId>) -> Settlement {
+    Settlement { cause: envelope.cause.clone(), kind: envelope.fact.kind(), outcome, payment }
+}
+
+/// What was decided to be told, before it has its number.
+fn new_event(event: &Event, envelope: &Envelope) -> NewEvent {
+    NewEvent {
+        account: event.account.clone(),
+        kind: event.kind.as_str(),
+        time: event.time,
+        cause: event.cause.clone(),
+        traceparent: envelope.traceparent.clone(),
+        data: event.data.to_json(),
+    }
 }

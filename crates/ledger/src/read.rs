@@ -21,7 +21,7 @@ pub use account::{
 };
 pub use acts::{ActFilter, ActLine, OPERATOR, acts};
 pub use expiry::{SOURCE as EXPIRY_SOURCE, due};
-pub use fact::{AdmittedFact, FactState, FactView, Settlement, admitted, fact, fact_states};
+pub use fact::{AdmittedFact, FactView, Settlement, admitted, fact};
 pub use payment::{
     FactLine, PaymentFilter, PaymentLine, PaymentView, WhyUndelivered, payment, payments, why_undelivered,
 };
@@ -33,29 +33,16 @@ pub use texts::texts_of;
 pub use undelivered::{Undelivered, delivered, undelivered};
 
 use db::{Doing, Error, PgConnection, Pool};
-use domain::{Cause, Money, Outcome};
+use domain::Money;
 use rust_decimal::Decimal;
 use serde::Serialize;
-use sqlx::{PgExecutor, Postgres, Transaction};
+use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
 
 /// A transaction that sees one moment of the database, changes nothing and holds nobody up: it can run beside a live
 /// fleet. Dropping it ends it.
 pub async fn snapshot(pool: &Pool) -> Result<Transaction<'static, Postgres>, Error> {
     pool.begin_with("begin isolation level repeatable read, read only").await.doing("beginning a snapshot")
-}
-
-/// What became of a fact; nothing as long as the ledger has not read it.
-pub async fn fact_outcome(executor: impl PgExecutor<'_>, cause: &Cause) -> Result<Option<Outcome>, Error> {
-    let word = sqlx::query_scalar!(
-        "select outcome from ledger_facts where source = $1 and id = $2",
-        cause.source,
-        cause.id,
-    )
-    .fetch_optional(executor)
-    .await
-    .doing("asking what became of a fact")?;
-    word.map(|word| word.parse().map_err(|error: String| Error::stored("an outcome", error))).transpose()
 }
 
 /// What the ledger has open, for metrics.

@@ -13,7 +13,8 @@ mod compare;
 
 use crate::read::{Place, Restatable, restatable};
 use crate::verify::{Progress, Watcher};
-use crate::{Told, settle, store};
+use crate::{Ledger, Told, settle, store};
+use bus::Worker;
 use db::{Doing, Error, Pool, Work};
 use domain::catalog::{Catalog, CatalogVersion, RateAppliesTo};
 use domain::ledger::{RecordedRules, Rules};
@@ -176,13 +177,13 @@ impl Replay {
         };
         self.work.now = first.at;
         let envelopes: Vec<Envelope> = batch.iter().map(|settled| settled.envelope.clone()).collect();
-        let mut shelf = store::lock(&mut self.work, &envelopes, rules).await?;
+        let mut batch = store::lock(&mut self.work, &envelopes, rules).await?;
         for envelope in &envelopes {
-            settle(&mut shelf, rules, first.at, envelope, &mut Told::default());
+            settle(&mut batch, rules, first.at, envelope, &mut Told::default())?;
         }
         let version = RecordedRules::of(rules).version();
         store::record_rules(&mut self.work, rules, version).await?;
-        store::save(&mut self.work, &shelf, version).await
+        store::save(&mut self.work, &batch, version).await
     }
 
     async fn next(&mut self) -> Result<Vec<Settled>, Error> {
@@ -195,7 +196,8 @@ impl Replay {
     }
 
     async fn count(&mut self) -> Result<i64, Error> {
-        let statement = format!("select count(*) from {}.ledger_facts", self.main);
+        let statement =
+            format!("select count(*) from {}.outcomes where reader = '{}'", self.main, Ledger::NAME);
         sqlx::query_scalar(AssertSqlSafe(statement))
             .fetch_one(self.work.connection().await?)
             .await
@@ -223,8 +225,10 @@ impl Replay {
     async fn missing(&mut self) -> Result<i64, Error> {
         let main = &self.main;
         let statement = format!(
-            "select count(*) from {main}.ledger_facts f
-             where not exists (select from {main}.inbox i where i.source = f.source and i.id = f.id)"
+            "select count(*) from {main}.outcomes f
+             where reader = '{}'
+               and not exists (select from {main}.inbox i where i.source = f.source and i.id = f.id)",
+            Ledger::NAME
         );
         sqlx::query_scalar(AssertSqlSafe(statement))
             .fetch_one(self.work.connection().await?)
@@ -237,7 +241,9 @@ fn open_cursor(main: &str) -> String {
     format!(
         "declare replay no scroll cursor for
          select f.source, f.id, f.kind, f.settled_at, f.rules, i.fact, i.time
-         from {main}.ledger_facts f join {main}.inbox i using (source, id) order by f.position"
+         from {main}.outcomes f join {main}.inbox i using (source, id)
+         where f.reader = '{}' order by f.position",
+        Ledger::NAME
     )
 }
 

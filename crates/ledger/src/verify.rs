@@ -16,7 +16,9 @@ mod set;
 use crate::read;
 use db::{Error, PgConnection, Pool};
 use domain::AccountId;
-pub use jobs::Culprit;
+pub use facts::conservation::Culprit;
+use facts::conservation::ReaderCounts;
+use facts::{Readers, conservation};
 use serde::Serialize;
 pub use set::Conservation;
 use set::Size;
@@ -69,11 +71,12 @@ fn is_false(flag: &bool) -> bool {
 }
 
 /// Checks every account, or the one in `scope`; facts belong to no account and are checked only with all of them.
-/// `scale` is the deployment's number of decimal places of a credit.
+/// `scale` is the deployment's number of decimal places of a credit, `readers` are the workers that its topology binds to facts.
 pub async fn verify(
     pool: &Pool,
     scale: u32,
     scope: Option<&AccountId>,
+    readers: &Readers,
     watcher: Watcher<'_>,
 ) -> Result<Report, Error> {
     let mut snapshot = read::snapshot(pool).await?;
@@ -88,7 +91,7 @@ pub async fn verify(
     audit.payments(scale).await?;
     if scope.is_none() {
         audit.rules().await?;
-        audit.facts().await?;
+        audit.facts(readers).await?;
     }
     Ok(audit.report())
 }
@@ -213,26 +216,42 @@ impl Audit<'_> {
         Ok(())
     }
 
-    async fn facts(&mut self) -> Result<(), Error> {
-        let kinds = kinds_read();
-        let counts = set::conservation(self.connection, &kinds).await?;
-        let says =
-            "every admitted fact that the ledger reads has an outcome, or a dead letter to be dealt with";
+    async fn facts(&mut self, readers: &Readers) -> Result<(), Error> {
+        let readers_counts = conservation::counts(self.connection, readers).await?;
+        let counts = set::conservation(self.connection, readers_counts).await?;
+        let of_readers = counts.of_all();
+        let sum = |count: fn(&ReaderCounts) -> i64| of_readers.iter().map(count).sum::<i64>();
+        let (expected, refused, settled) = (
+            sum(|counts| counts.admitted - counts.not_handed_over),
+            sum(|counts| counts.refused),
+            sum(ReaderCounts::settled),
+        );
+        let says = match counts.others.is_empty() {
+            true => {
+                "every admitted fact that the ledger reads has an outcome, or a dead letter to be dealt with"
+            }
+            false => {
+                "every admitted fact has an outcome at each of its readers, or a dead letter to be dealt with"
+            }
+        };
         let found =
-            set::facts_settled(self.begin("facts_settled", counts.admitted - counts.unread, says), &kinds)
-                .await?;
+            conservation::unsettled(self.begin("facts_settled", expected, says), readers, set::LIMIT).await?;
+        let (admitted, settled_by_ledger) = (counts.admitted, counts.settled());
         self.conclude(found).counts = Some(counts);
         let says = "every fact that was refused is a dead letter";
-        let found = set::refusals_kept(self.begin("refusals_kept", counts.refused, says)).await?;
+        let found =
+            conservation::refusals_kept(self.begin("refusals_kept", refused, says), set::LIMIT).await?;
         self.conclude(found);
         let says = "every outcome is of an admitted fact";
-        let found = set::outcomes_admitted(self.begin("outcomes_admitted", counts.settled(), says)).await?;
+        let found =
+            conservation::outcomes_admitted(self.begin("outcomes_admitted", settled, says), set::LIMIT)
+                .await?;
         self.conclude(found);
         let says = "every stored fact is what was admitted";
-        let found = set::facts_intact(self.begin("facts_intact", counts.admitted, says)).await?;
+        let found = set::facts_intact(self.begin("facts_intact", admitted, says)).await?;
         self.conclude(found);
         let says = "what was said of a payment is kept in one";
-        let found = set::payments_known(self.begin("payments_known", counts.settled(), says)).await?;
+        let found = set::payments_known(self.begin("payments_known", settled_by_ledger, says)).await?;
         self.conclude(found);
         let says = "every usage, grant and adjustment that was applied is posted once, with its amount";
         let of = self.size.usages_and_grants;
@@ -248,37 +267,5 @@ impl Audit<'_> {
             transactions: self.size.transactions,
             checks: self.checks,
         }
-    }
-}
-
-/// The kinds of facts that reach the ledger's queue: each of them has an outcome sooner or later.
-pub fn kinds_read() -> Vec<String> {
-    let bindings = crate::WORKER.queues.iter().flat_map(|queue| queue.bindings);
-    bindings.map(|(_, kind)| (*kind).to_owned()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_ledger_reads_facts_about_credits_and_no_others() {
-        let mut kinds = kinds_read();
-        kinds.sort();
-        assert_eq!(
-            kinds,
-            [
-                "fact.adjustment",
-                "fact.assignment",
-                "fact.customer",
-                "fact.expiry",
-                "fact.grant",
-                "fact.hold",
-                "fact.movement",
-                "fact.payment",
-                "fact.usage",
-                "fact.valuation"
-            ]
-        );
     }
 }

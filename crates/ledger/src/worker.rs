@@ -1,12 +1,13 @@
 //! The worker as the fleet lists and runs it.
 
-use crate::{Ledger, code, read};
+use crate::{Ledger, code, expiry, read};
 use bus::{QueueSpec, exchange};
 use db::PgConnection;
 use domain::ledger::Rules;
+use facts::FactWriter;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use jobs::{Floor, Gauge, Member, Needs, WorkerSpec};
+use jobs::{Floor, Found, Gauge, Member, Needs, Pass, WorkerSpec};
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -47,6 +48,9 @@ pub struct Settings {
     pub expire_every: Duration,
 }
 
+/// A look at all accounts for lots whose time has come.
+const EXPIRY_LIMIT: Duration = Duration::from_secs(600);
+
 pub fn member(settings: Settings, floor: &Floor) -> Member {
     Member::new()
         .posts(
@@ -55,7 +59,22 @@ pub fn member(settings: Settings, floor: &Floor) -> Member {
                 read::posted(connection, cause, fact, accounts, at).boxed()
             },
         )
+        .pass(expire(floor.whole.clone(), floor.writer.clone(), settings.expire_every))
         .emits()
+}
+
+/// Looks for lots whose time has come, and states them.
+fn expire(pool: db::Pool, writer: FactWriter, every: Duration) -> Pass {
+    Pass::new("expiry", every, EXPIRY_LIMIT, move || {
+        let (pool, writer) = (pool.clone(), writer.clone());
+        async move {
+            let accounts = expiry::pass_once(&pool, &writer, OffsetDateTime::now_utc()).await?;
+            if accounts > 0 {
+                tracing::info!(accounts, "stated lots whose time has come");
+            }
+            Ok::<_, expiry::Error>(Found::Nothing)
+        }
+    })
 }
 
 fn gauges(connection: &mut PgConnection) -> BoxFuture<'_, Result<Vec<Gauge>, db::Error>> {

@@ -3,8 +3,9 @@
 use crate::Site;
 use crate::facts::AT;
 use crate::wait::eventually;
-use bus::{Incoming, Message, exchange, header, queue};
-use domain::{Envelope, envelope};
+use ::facts::Sender;
+use bus::{Incoming, exchange, header, queue};
+use domain::Envelope;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
     QueueBindOptions, QueueDeclareOptions,
@@ -70,19 +71,8 @@ impl Site {
 
     /// Publishes facts to an exchange, packed as the fleet packs them.
     pub async fn state(&self, exchange: &str, facts: Vec<Envelope>) {
-        let parcels = envelope::parcels(facts).into_iter().map(|parcel| {
-            let trace = parcel.traceparent.as_deref();
-            let kind = parcel.kind.as_str();
-            Message::new(
-                self.namespace.name(exchange),
-                kind,
-                parcel.message_id,
-                parcel.content_type,
-                trace,
-                parcel.body,
-            )
-        });
-        self.publisher.publish_all(parcels.collect()).await.expect("the site's broker takes facts");
+        let messages = ::facts::pack(&self.namespace, exchange, facts);
+        self.publisher.publish_all(messages).await.expect("the site's broker takes facts");
     }
 
     /// Publishes facts to an exchange, each in a message of its own.
@@ -111,13 +101,7 @@ impl Site {
     /// Takes every fact that is in a queue now, out of whatever batches they are in.
     pub async fn take_facts(&self, queue: &str) -> Vec<Envelope> {
         let taken = self.take(queue).await;
-        let facts = taken.iter().flat_map(|message| {
-            let text = str::from_utf8(&message.body).expect("a fact is text");
-            match envelope::is_batch(message.content_type.as_deref()) {
-                true => Envelope::parse_batch(text, AT).expect("a batch"),
-                false => vec![Ok(Envelope::parse(text, AT).expect("a fact"))],
-            }
-        });
+        let facts = taken.iter().flat_map(|message| ::facts::read(message, Sender::Fleet, AT));
         facts.map(|fact| fact.expect("the fleet passes on what it has read")).collect()
     }
 

@@ -10,9 +10,11 @@ use crate::output::{say, say_json};
 use crate::session::{CONFIRM_TIMEOUT, Session};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
+use db::Doing;
 use domain::event::Balances;
 use domain::money::{Credits, InvalidAmount, SCALE_MAX};
 use domain::{AccountId, Cause, Envelope, Fact, Outcome};
+use facts::outcomes::FactState;
 use ledger::read::{self, FactView, OPERATOR, PaymentView};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -112,7 +114,7 @@ fn now() -> OffsetDateTime {
 }
 
 impl Act {
-    /// States the fact durably and waits until the ledger has settled it.
+    /// States the fact durably and waits until all its readers have settled it.
     pub async fn carry_out(self, session: &Session, fact: Fact) -> Result<Done> {
         fact.check(session.config.credits.scale).map_err(|why| anyhow!(why))?;
         let canonical = fact.canonical().get().to_owned();
@@ -133,7 +135,7 @@ impl Act {
         // What the gate would refuse is an error here, and no dead letter.
         Envelope::parse(&envelope.to_json(), self.at).context("--by, --id")?;
         let broker = session.broker("act");
-        session.intake(&broker, CONFIRM_TIMEOUT)?.make_durable(vec![envelope]).await?;
+        session.fact_writer(&broker, CONFIRM_TIMEOUT)?.state(vec![envelope]).await?;
         let outcome = wait(session, &self.cause, self.patience).await?;
         broker.close().await;
         let fact = match outcome {
@@ -144,21 +146,28 @@ impl Act {
     }
 }
 
+/// What became of the fact once every reader has settled it; or, at the end of patience, what an operator has to look at by then.
 async fn wait(session: &Session, cause: &Cause, patience: Duration) -> Result<Option<Outcome>> {
+    let readers = session.readers()?;
+    let mut failure = None;
     let deadline = tokio::time::Instant::now() + patience;
     while tokio::time::Instant::now() < deadline {
-        if let Some(outcome) = read::fact_outcome(&session.pool, cause).await? {
+        let mut connection = session.pool.acquire().await.doing("taking a connection")?;
+        let states = facts::outcomes::states(&mut connection, &readers, [cause]).await?;
+        drop(connection);
+        if let Some(outcome) = states.iter().find_map(FactState::outcome) {
             return Ok(Some(outcome));
         }
+        failure = states.iter().find_map(FactState::failure);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    Ok(None)
+    Ok(failure)
 }
 
 /// An act that was stated, and what became of it.
 pub struct Done {
     cause: Cause,
-    /// Nothing where the ledger has not settled it in time.
+    /// Nothing where one of its readers has not settled it in time.
     outcome: Option<Outcome>,
     fact: Option<FactView>,
 }

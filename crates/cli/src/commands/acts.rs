@@ -4,12 +4,13 @@ use crate::output::listing;
 use crate::output::table::{Column, Style, Table, moment, or_none};
 use crate::session::Session;
 use anyhow::Result;
+use domain::Outcome;
 use ledger::read::{self, ActFilter, ActLine};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 pub async fn list(session: &Session, filter: &ActFilter) -> Result<ExitCode> {
-    let acts = read::acts(&session.pool, filter).await?;
+    let acts = read::acts(&session.pool, &session.readers()?, filter).await?;
     let document = BTreeMap::from([("acts", &acts)]);
     let below = listing::may_go_on(acts.len(), filter.limit);
     listing::print(session.json, &document, &table(&acts), "No acts here.", below)
@@ -27,14 +28,14 @@ fn table(acts: &[ActLine]) -> Table {
         Column::Text("fact"),
     ]);
     for act in acts {
-        let took = matches!(act.outcome.as_deref(), Some("applied" | "no_op" | "waiting"));
+        let took = matches!(act.outcome, Some(Outcome::Applied | Outcome::NoOp | Outcome::Waiting));
         let cells = vec![
             moment(act.at),
             act.by.clone(),
             act.what.clone(),
             or_none(act.account.as_deref()),
             or_none(act.payment.as_deref()),
-            act.outcome.clone().unwrap_or_else(|| "in flight".to_owned()),
+            act.outcome.map_or("in flight", Outcome::as_str).to_owned(),
             or_none(act.reason.as_deref()),
             act.fact.clone(),
         ];

@@ -266,9 +266,8 @@ impl Story<'_> {
     }
 
     async fn verified(&mut self) -> Result<()> {
-        let report =
-            ledger::verify::verify(&self.session.pool, self.session.config.credits.scale, None, &mut |_| {})
-                .await?;
+        let (scale, readers) = (self.session.config.credits.scale, self.session.readers()?);
+        let report = ledger::verify::verify(&self.session.pool, scale, None, &readers, &mut |_| {}).await?;
         let report = serde_json::to_value(&report)?;
         let came = if report["ok"] == json!(true) { "clean".to_owned() } else { report.to_string() };
         self.note("bursar ledger verify", "clean", &came);

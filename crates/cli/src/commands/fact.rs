@@ -7,7 +7,10 @@ use crate::output::table::{Style, moment, or_none};
 use crate::output::{say, say_json};
 use crate::session::Session;
 use anyhow::Result;
+use bus::Worker;
 use clap::Subcommand;
+use facts::outcomes::ReaderOutcome;
+use ledger::Ledger;
 use ledger::read::{self, FactView};
 use serde_json::json;
 use std::process::ExitCode;
@@ -66,6 +69,12 @@ fn fact_text(view: &FactView) -> Result<String> {
             lines.push(("rules", or_none(rules.as_deref())));
         }
     }
+    let is_others = |by: &&ReaderOutcome| by.reader != <Ledger as Worker>::NAME;
+    let of_others = view.outcomes.iter().filter(is_others);
+    lines.extend(
+        of_others
+            .map(|by| ("outcome", format!("{} at {}, {}", by.outcome, by.reader, moment(by.settled_at)))),
+    );
     let said: serde_json::Value = serde_json::from_str(view.data.get())?;
     let mut parts = vec![
         Style::Bold.paint(&view.fact),

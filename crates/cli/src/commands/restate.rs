@@ -11,8 +11,8 @@ use crate::output::{say, say_json};
 use crate::session::Session;
 use anyhow::Result;
 use clap::Args;
-use domain::PaymentId;
 use domain::fact::AssignmentAct;
+use domain::{Outcome, PaymentId};
 use ledger::read::{self, Place, Restatable};
 use serde_json::json;
 use std::process::ExitCode;
@@ -78,9 +78,9 @@ async fn find(session: &Session, arguments: &RestateArguments) -> Result<Vec<Res
 }
 
 async fn judge(outcomes: &Outcomes<'_>) -> Result<Vec<Option<String>>> {
-    let of = |(_, outcome): &(&PaymentId, Option<String>)| match outcome.as_deref() {
-        Some("applied") => None,
-        Some(outcome) => Some(outcome.to_owned()),
+    let of = |(_, outcome): &(&PaymentId, Option<Outcome>)| match outcome {
+        Some(Outcome::Applied) => None,
+        Some(outcome) => Some(outcome.to_string()),
         None => Some(NOT_KNOWN.to_owned()),
     };
     Ok(outcomes.iter().map(of).collect())

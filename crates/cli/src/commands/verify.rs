@@ -1,7 +1,6 @@
 //! `ledger verify`: prove the ledger's invariants, and name who breaks them.
 
 use super::{account_forget, acts, rebuild, roll_forward};
-use crate::fleet::expire_once;
 use crate::output::progress::ProgressLine;
 use crate::output::table::{Column, Style, Table};
 use crate::output::{say, say_json};
@@ -10,9 +9,12 @@ use crate::visible::on_a_line;
 use anyhow::Result;
 use clap::Subcommand;
 use domain::AccountId;
+use facts::conservation::ReaderCounts;
+use ledger::expiry::pass_once;
 use ledger::read::ActFilter;
 use ledger::verify::{Check, Conservation, Progress, Report, verify};
 use std::process::ExitCode;
+use time::OffsetDateTime;
 
 #[derive(Subcommand)]
 pub enum LedgerCommand {
@@ -71,7 +73,8 @@ pub async fn run(session: &Session, command: LedgerCommand) -> Result<ExitCode> 
 
 async fn expire(session: &Session) -> Result<ExitCode> {
     let broker = session.broker("expire");
-    let accounts = expire_once(&session.pool, &session.intake(&broker, CONFIRM_TIMEOUT)?).await?;
+    let facts = session.fact_writer(&broker, CONFIRM_TIMEOUT)?;
+    let accounts = pass_once(&session.pool, &facts, OffsetDateTime::now_utc()).await?;
     broker.close().await;
     match session.json {
         true => say_json(&serde_json::json!({ "accounts": accounts }))?,
@@ -85,8 +88,9 @@ async fn expire(session: &Session) -> Result<ExitCode> {
 pub async fn prove(session: &Session, account: Option<&AccountId>) -> Result<ExitCode> {
     let line = ProgressLine::new();
     let scale = session.config.credits.scale;
+    let readers = session.readers()?;
     let mut show = |at: Progress| line.show(at.rule, at.checked, at.of);
-    let report = verify(&session.pool, scale, account, &mut show).await;
+    let report = verify(&session.pool, scale, account, &readers, &mut show).await;
     line.clear();
     let report = report?;
     if session.json {
@@ -135,40 +139,77 @@ fn culprits(check: &Check) -> String {
     lines.join("\n")
 }
 
-/// Where the facts are. An equation only where it is one.
+/// Where the facts are: of the ledger, then of each other reader of facts.
 fn counts(counts: &Conservation) -> String {
-    let settled = [
-        ("applied", counts.applied),
-        ("nothing new", counts.no_op),
-        ("waiting", counts.waiting),
-        ("ignored", counts.ignored),
-        ("contradicting", counts.contradicts),
-        ("refused", counts.refused),
-        ("dead-lettered", counts.dead_lettered),
-        ("in flight", counts.in_flight),
-        ("of kinds nobody reads", counts.unread),
-    ];
-    let parts: Vec<String> = settled
-        .into_iter()
-        .filter(|(_, count)| *count > 0)
-        .map(|(name, count)| format!("{count} {name}"))
-        .collect();
-    let accounted: i64 = settled.iter().map(|(_, count)| count).sum();
-    let parts = match (parts.is_empty(), accounted - counts.admitted) {
-        (true, _) => String::new(),
-        (false, 0) => format!(" = {}", parts.join(" + ")),
-        (false, over @ 1..) => format!(
-            ", {}: {over} more than were admitted. The ledger has facts that the gate never saw: who else publishes to its queue?",
-            parts.join(" + ")
-        ),
-        (false, less) => format!(", {}: {} are not accounted for", parts.join(" + "), -less),
+    let others = counts.others.iter().map(of_reader);
+    [of_ledger(counts)].into_iter().chain(others).collect::<Vec<_>>().join("\n")
+}
+
+fn of_ledger(counts: &Conservation) -> String {
+    let unread = match counts.others.is_empty() {
+        true => "of kinds nobody reads",
+        false => "of kinds the ledger does not read",
     };
+    let parts = equation(
+        "The ledger",
+        counts.admitted,
+        &[
+            ("applied", counts.applied),
+            ("nothing new", counts.no_op),
+            ("waiting", counts.waiting),
+            ("ignored", counts.ignored),
+            ("contradicting", counts.contradicts),
+            ("refused", counts.refused),
+            ("dead-lettered", counts.dead_lettered),
+            ("in flight", counts.in_flight),
+            ("not handed over", counts.not_handed_over),
+            (unread, counts.unread),
+        ],
+    );
     let kept = if counts.kept > 0 {
         format!("; {} deliveries kept at the front door", counts.kept)
     } else {
         String::new()
     };
     format!("Facts: {} admitted{parts}; {} repeats stopped{kept}.", counts.admitted, counts.repeats)
+}
+
+fn of_reader(counts: &ReaderCounts) -> String {
+    let parts = equation(
+        &counts.reader,
+        counts.admitted,
+        &[
+            ("applied", counts.applied),
+            ("nothing new", counts.no_op),
+            ("waiting", counts.waiting),
+            ("ignored", counts.ignored),
+            ("contradicting", counts.contradicts),
+            ("refused", counts.refused),
+            ("dead-lettered", counts.dead_lettered),
+            ("in flight", counts.in_flight),
+            ("not handed over", counts.not_handed_over),
+        ],
+    );
+    format!("Facts that {} reads: {} admitted{parts}.", counts.reader, counts.admitted)
+}
+
+/// An equation only where it is one.
+fn equation(reader: &str, admitted: i64, counts: &[(&str, i64)]) -> String {
+    let parts: Vec<String> = counts
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| format!("{count} {name}"))
+        .collect();
+    let accounted: i64 = counts.iter().map(|(_, count)| count).sum();
+    match (parts.is_empty(), accounted - admitted) {
+        (true, _) => String::new(),
+        (false, 0) => format!(" = {}", parts.join(" + ")),
+        (false, over @ 1..) => format!(
+            ", {}: {over} more than were admitted. {reader} has facts that the gate never saw: who else publishes to its queue?",
+            parts.join(" + ")
+        ),
+        (false, less) => format!(", {}: {} are not accounted for", parts.join(" + "), -less),
+    }
 }
 
 fn verdict(report: &Report) -> String {
@@ -200,6 +241,8 @@ mod tests {
                 ignored: 0,
                 contradicts: 0,
                 refused: 0,
+                not_handed_over: 0,
+                others: Vec::new(),
             };
             let told = counts(&found);
             assert!(told.starts_with(expect), "{told}");

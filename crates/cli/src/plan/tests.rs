@@ -93,9 +93,9 @@ fn gate(site: &Site, session: &Session) -> Gate {
 async fn settle(site: &Site, session: &Session, facts: Vec<Envelope>) {
     let ledger = Ledger::new(site.namespace.clone(), session.config.rules().unwrap());
     let workers = (site.start(gate(site, session), 1), site.start(ledger, 1));
-    let count = site.number("select count(*) from ledger_facts").await + facts.len() as i64;
+    let count = site.number("select count(*) from outcomes").await + facts.len() as i64;
     site.state_each(exchange::VERIFIED, facts).await;
-    site.until("select count(*) from ledger_facts", count).await;
+    site.until("select count(*) from outcomes", count).await;
     site.until("select count(*) from outbox", 0).await;
     workers.0.stop().await;
     workers.1.stop().await;

@@ -48,8 +48,10 @@ pub const RIGHTS: &[Right] = &[
     kept("erasures"),
     // What a fact says changes once, where nobody understood it before: by a trigger (inbox_kept).
     changed("inbox", Columns(&["repeats", "recognised_at", "kind", "hash", "fact", "time"])),
-    // An outcome goes where it was a refusal: by a trigger (ledger_facts_kept).
-    passing("ledger_facts", Nothing),
+    // An outcome goes where it was a refusal: by a trigger (outcomes_kept).
+    passing("outcomes", Nothing),
+    // What was admitted before a reader existed is its own once all of it was handed over.
+    changed("readers", Columns(&["since"])),
     changed("payment_ids", Columns(&["payment"])),
     changed("customers", Columns(&["account", "email", "email_at"])),
     changed("payments", Anything),

@@ -3,6 +3,7 @@
 use crate::letter::Stored;
 use bus::{Incoming, ReplayedLetter, queue};
 use db::{Doing, Error, PgConnection, Pool};
+use facts::Readers;
 use serde_json::json;
 use sqlx::types::Json;
 use std::collections::BTreeMap;
@@ -305,77 +306,28 @@ pub(super) struct Followed {
 }
 
 /// Looks at up to [`FOLLOWED_AT_ONCE`] letters whose message was passed on to another worker, beginning behind `after`, and
-/// closes those of which it is known what became of their fact:
+/// closes those of which it is known what became of their fact. A letter of a reader of facts goes by that reader alone; one of
+/// a worker before them by every reader that is bound to the fact's kind:
 ///
-/// - it died, since the message was put back, in a later queue: that letter is linked;
-/// - it is settled;
-/// - it was given up on before, and nobody decides about it again: a letter of the gate may still be overtaken by what was
-///   put back, one of a worker behind it not, for the gate lets each fact through once;
-/// - nobody reads facts of its kind (those in `kinds_read` are read), or its letter was purged;
+/// - at one of them it died, since the message was put back, in a later queue: that letter is linked;
+/// - all of them have settled it;
+/// - one of them gave up on it before, and nobody decides about it again: a letter of the gate may still be overtaken by what
+///   was put back, one of a worker behind it not, for the gate lets each fact through once;
+/// - nobody reads facts of its kind, or its letter was purged;
 /// - nothing was heard for [`FOLLOWED_FOR`]: the letter is open again.
 pub(super) async fn follow(
     pool: &Pool,
-    kinds_read: &[String],
+    readers: &Readers,
     after: Option<(Uuid, Uuid)>,
     now: OffsetDateTime,
 ) -> Result<Followed, Error> {
     let (replay, letter) = after.unwrap_or_default();
-    let row = sqlx::query!(
-        r#"with passed_on as materialized (
-             select replay, letter, outcome, published_at from replay_letters
-             where state = 'published' and outcome is not null and (replay, letter) > ($4, $5)
-             order by replay, letter limit $1 for update skip locked
-         ), found as (
-             select p.*, l.source, i.kind, f.outcome as settled, n.letter as next, n.code, n.outcome as next_outcome,
-                    n.state = 'resolved' as is_next_resolved, n.told_at > p.published_at as is_next_new,
-                    exists (select from forgone_facts g where g.source = l.source and g.id = l.id) as is_forgone
-             from passed_on p
-             left join dead_letters l using (letter)
-             left join lateral (
-                 select outcome from ledger_facts f where f.source = l.source and f.id = l.id limit 1) f on true
-             left join lateral (select kind from inbox i where i.source = l.source and i.id = l.id limit 1) i on true
-             left join lateral (
-                 select letter, code, state, outcome, told_at from dead_letters n
-                 where n.source = l.source and n.id = l.id and n.letter <> l.letter and n.queue <> ''
-                   and (n.queue <> all ($6) or n.queue <> $6[1] and l.queue = $6[1] and n.told_at > p.published_at)
-                 order by n.state in ('dead_again', 'edited'), n.told_at desc limit 1) n on true
-         ), judged as (
-             select replay, letter, next, code,
-                    case when next is not null and not is_next_resolved and (is_next_new or coalesce(settled, 'refused') = 'refused')
-                         then 'dead_again'
-                         when settled <> 'refused' or next is not null or is_forgone or source is null or kind <> all ($2)
-                         then 'resolved'
-                         when published_at < now() - make_interval(secs => $7) then 'released' end as state,
-                    concat_ws(',', outcome, coalesce(nullif(settled, 'refused'), next_outcome,
-                                                     case when is_forgone then 'given_up' end)) as resolution
-             from found
-         ), closed as (
-             select replay, letter, next, state,
-                    case state when 'dead_again' then code when 'released' then 'its outcome never came' else resolution end
-                      as outcome
-             from judged where state is not null
-         ), replays as (
-             update replay_letters r set state = c.state, outcome = c.outcome, settled_at = $3
-             from closed c where r.letter = c.letter and r.replay = c.replay
-         ), letters as (
-             update dead_letters l
-             set state = case c.state when 'released' then 'open' else c.state end,
-                 outcome = case c.state when 'released' then null else c.outcome end,
-                 closed_at = case c.state when 'released' then null else $3::timestamptz end,
-                 closed_by = case c.state when 'released' then null else 'replay ' || c.replay end
-             from closed c
-             where l.letter = c.letter and l.replay = c.replay and l.state in ('replaying', 'open')
-         ), linked as (
-             update dead_letters d
-             set previous = c.letter, replay = case d.state when 'open' then c.replay else d.replay end
-             from closed c where d.letter = c.next and c.state = 'dead_again' and d.previous is null
-         )
-         select count(*) as "looked_at!", (select count(*) from closed) as "closed!",
-                (select replay from passed_on order by replay desc, letter desc limit 1) as replay,
-                (select letter from passed_on order by replay desc, letter desc limit 1) as letter
-         from passed_on"#,
+    let (kinds, names) = readers.columns();
+    let row = sqlx::query_file!(
+        "src/replay/follow.sql",
         FOLLOWED_AT_ONCE,
-        kinds_read,
+        &kinds as _,
+        &names as _,
         now,
         replay,
         letter,

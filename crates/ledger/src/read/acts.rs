@@ -1,9 +1,15 @@
 //! What operators did: every act as its fact was stored, with who, why and what became of it.
 
 use super::fact::read_fact;
+use super::snapshot;
+use crate::Ledger;
+use bus::Worker;
 use db::{Doing, Error, Pool};
-use domain::AccountId;
+use domain::{AccountId, Cause, Outcome};
+use facts::Readers;
+use facts::outcomes::{self, FactState};
 use serde::Serialize;
+use std::collections::HashMap;
 use time::OffsetDateTime;
 
 /// The source of an operator's facts is this and the operator's name. Nobody else may state facts under it.
@@ -21,8 +27,8 @@ pub struct ActLine {
     pub account: Option<String>,
     pub payment: Option<String>,
     pub reason: Option<String>,
-    /// Nothing as long as the ledger has not read it.
-    pub outcome: Option<String>,
+    /// Nothing as long as one of its readers has not settled it; the worst, where they made different things of it.
+    pub outcome: Option<Outcome>,
     /// How often it was stated again, to no effect.
     pub repeats: i32,
 }
@@ -40,7 +46,8 @@ pub struct ActFilter {
 /// The latest acts first.
 ///
 /// The sources are found one by one, by leaps through the inbox's key: there are few of them, and very many facts.
-pub async fn acts(pool: &Pool, filter: &ActFilter) -> Result<Vec<ActLine>, Error> {
+pub async fn acts(pool: &Pool, readers: &Readers, filter: &ActFilter) -> Result<Vec<ActLine>, Error> {
+    let connection = &mut *snapshot(pool).await?;
     let rows = sqlx::query!(
         r#"with recursive sources as (
                (select source from inbox order by source limit 1)
@@ -49,10 +56,10 @@ pub async fn acts(pool: &Pool, filter: &ActFilter) -> Result<Vec<ActLine>, Error
                from sources s where s.source is not null
            )
            select i.source, i.id, i.kind, i.fact, i.admitted_at, i.repeats,
-                  f.outcome as "outcome?", f.payment as "payment?", p.account as "holder?"
+                  f.payment as "payment?", p.account as "holder?"
            from sources s
            join inbox i on i.source = s.source
-           left join ledger_facts f on f.source = i.source and f.id = i.id
+           left join outcomes f on f.source = i.source and f.id = i.id and f.reader = $5
            left join payments p on p.payment = f.payment
            where starts_with(s.source, $1) and ($2::text is null or s.source = $1 || $2)
              and ($3::text is null or p.account = $3
@@ -62,25 +69,32 @@ pub async fn acts(pool: &Pool, filter: &ActFilter) -> Result<Vec<ActLine>, Error
         filter.by,
         filter.account.as_ref().map(AccountId::as_str),
         filter.limit,
+        Ledger::NAME,
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await
     .doing("listing operators' acts")?;
+    let causes: Vec<Cause> =
+        rows.iter().map(|row| Cause { source: row.source.clone(), id: row.id.clone() }).collect();
+    let states = outcomes::states(connection, readers, &causes).await?;
+    let states: HashMap<Cause, FactState> =
+        states.into_iter().map(|state| (state.cause.clone(), state)).collect();
     rows.into_iter()
         .map(|row| {
             let fact = read_fact(&row.kind, &row.fact)?;
+            let cause = Cause { source: row.source, id: row.id };
             let named = fact.account().map(|account| account.as_str().to_owned());
             let about = fact.payment_ids().first().map(|payment| payment.as_str().to_owned());
             Ok(ActLine {
-                fact: format!("{}/{}", row.source, row.id),
+                fact: cause.to_string(),
                 at: row.admitted_at,
-                by: row.source.strip_prefix(OPERATOR).unwrap_or(&row.source).to_owned(),
+                by: cause.source.strip_prefix(OPERATOR).unwrap_or(&cause.source).to_owned(),
                 kind: row.kind,
                 what: fact.act(),
                 account: named.or(row.holder),
                 payment: row.payment.or(about),
                 reason: fact.reason().map(str::to_owned),
-                outcome: row.outcome,
+                outcome: states.get(&cause).and_then(FactState::outcome),
                 repeats: row.repeats,
             })
         })

@@ -2,10 +2,13 @@
 
 use super::snapshot;
 use super::statement::{TransactionView, transactions_of_cause};
+use crate::Ledger;
+use bus::Worker;
 use db::outbox::StoredEvent;
 use db::{Doing, Error, PgConnection, Pool};
 use domain::fact::{Fact, FactKind};
 use domain::{AccountId, Cause};
+use facts::outcomes::ReaderOutcome;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -39,13 +42,15 @@ pub struct FactView {
     pub adds_to: Option<String>,
     /// How often it came again and was stopped.
     pub repeats: i32,
-    /// Nothing as long as the ledger has not read it.
+    /// What the ledger made of it; nothing as long as it has not read it.
     pub settled: Option<Settlement>,
+    /// What each of its readers made of it.
+    pub outcomes: Vec<ReaderOutcome>,
     pub transactions: Vec<TransactionView>,
     pub events: Vec<Value>,
 }
 
-/// What became of a fact, and what decided it.
+/// What the ledger made of a fact, and what decided it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settlement {
     pub outcome: String,
@@ -106,38 +111,12 @@ async fn stored(connection: &mut PgConnection, cause: &Cause) -> Result<Option<A
     .doing("reading a fact")
 }
 
-/// What the inbox holds under an identity, and what the ledger made of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FactState {
-    pub cause: Cause,
-    pub kind: String,
-    /// Nothing as long as the ledger has not read it.
-    pub outcome: Option<String>,
-}
-
-/// How facts stand, of those that were admitted. For whoever has stated many and waits for all of them.
-pub async fn fact_states(pool: &Pool, causes: &[Cause]) -> Result<Vec<FactState>, Error> {
-    let sources: Vec<&str> = causes.iter().map(|cause| cause.source.as_str()).collect();
-    let ids: Vec<&str> = causes.iter().map(|cause| cause.id.as_str()).collect();
-    let rows = sqlx::query!(
-        r#"select i.source, i.id, i.kind, f.outcome as "outcome?"
-           from inbox i left join ledger_facts f on f.source = i.source and f.id = i.id
-           where (i.source, i.id) in (select * from unnest($1::text[], $2::text[]))"#,
-        &sources as _,
-        &ids as _,
-    )
-    .fetch_all(pool)
-    .await
-    .doing("reading how facts stand")?;
-    let state = |(source, id, kind, outcome)| FactState { cause: Cause { source, id }, kind, outcome };
-    Ok(rows.into_iter().map(|row| state((row.source, row.id, row.kind, row.outcome))).collect())
-}
-
 /// The fact with everything that it brought about; nothing where none was admitted under this identity.
 pub async fn fact(pool: &Pool, cause: &Cause) -> Result<Option<FactView>, Error> {
     let connection = &mut *snapshot(pool).await?;
     let Some(admitted) = stored(connection, cause).await? else { return Ok(None) };
     let settled = settlement(connection, cause).await?;
+    let outcomes = facts::outcomes::of(connection, cause).await?;
     let payment = settled.as_ref().and_then(|settled| settled.payment.as_deref());
     let accounts = accounts_concerned(connection, &admitted.read()?, payment).await?;
     let transactions = transactions_of_cause(connection, &accounts, cause, EFFECTS_MAX).await?;
@@ -156,6 +135,7 @@ pub async fn fact(pool: &Pool, cause: &Cause) -> Result<Option<FactView>, Error>
         adds_to: admitted.adds_to,
         repeats: admitted.repeats,
         settled,
+        outcomes,
         transactions,
         events,
     }))
@@ -168,9 +148,11 @@ pub(super) async fn settlement(
     sqlx::query_as!(
         Settlement,
         r#"select outcome, settled_at, position, payment, r.content as "rules?: Json<Value>"
-           from ledger_facts f left join rules_versions r using (rules) where source = $1 and id = $2"#,
+           from outcomes f left join rules_versions r using (rules)
+           where source = $1 and id = $2 and reader = $3"#,
         cause.source,
         cause.id,
+        Ledger::NAME,
     )
     .fetch_optional(connection)
     .await

@@ -287,8 +287,8 @@ async fn lots(connection: &mut PgConnection, name: &str) -> Result<Vec<LotView>,
 async fn facts(connection: &mut PgConnection, names: &[String]) -> Result<Vec<FactLine>, Error> {
     sqlx::query_as!(
         FactLine,
-        r#"select source || '/' || id as "fact!", kind, outcome, settled_at from ledger_facts
-           where payment = any($1) order by settled_at, source, id limit $2"#,
+        r#"select source || '/' || id as "fact!", kind, outcome, settled_at from outcomes
+           where reader = 'ledger' and payment = any($1) order by settled_at, source, id limit $2"#,
         names,
         HISTORY_MAX,
     )

@@ -33,8 +33,9 @@ pub async fn texts_of(
            select source as "source!", id as "id!" from worded w
            where ($3::timestamptz is null or admitted_at < $3) and (
                position($2 in fact) > 0
-               or (source, id) in (select f.source, f.id from ledger_facts f
-                                   where f.payment in (select payment from payments_meant))
+               or (source, id) in (select f.source, f.id from outcomes f
+                                   where f.reader = 'ledger'
+                                     and f.payment in (select payment from payments_meant))
                or (fact::json ->> 'payment') in (select id from ids_meant)
                or (kind = 'fact.customer'
                    and (fact::json ->> 'customer') in (select customer from customers where account = $1))

@@ -1,4 +1,4 @@
--- What became of each fact.
+-- What the ledger made of each fact.
 select source || '/' || id as subject, m.outcome as recorded, s.outcome as rebuilt
-from main.ledger_facts m join ledger_facts s using (source, id)
-where m.outcome <> s.outcome
+from main.outcomes m join outcomes s using (source, id, reader)
+where reader = 'ledger' and m.outcome <> s.outcome

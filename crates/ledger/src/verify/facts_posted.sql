@@ -5,8 +5,8 @@ select coalesce(source, '') || '/' || id as "subject!",
             else coalesce(trim_scale(stated)::text || ' credits', 'its credits') || ', posted once' || coalesce(' for ' || whose, '') end as "expected!",
        case when posted is null then 'no transaction'
             else format('%s credits in %s transactions of %s', trim_scale(credits), posted, p.account) end as "got!"
-from (select source, id, kind from ledger_facts
-      where kind in ('fact.usage', 'fact.grant', 'fact.adjustment') and outcome = 'applied') f
+from (select source, id, kind from outcomes
+      where reader = 'ledger' and kind in ('fact.usage', 'fact.grant', 'fact.adjustment') and outcome = 'applied') f
 full join (select t.cause_source as source, t.cause_id as id,
                   count(distinct (t.account, t.number)) as posted,
                   bool_or(t.kind = 'write_off') as at_most,

@@ -2,8 +2,8 @@
 select f.source || '/' || f.id as "subject!",
        'a payment ' || f.payment || ' that its facts are kept in' as "expected!",
        'no such payment' as "got!"
-from ledger_facts f
-where f.payment is not null and not exists (select from payments p where p.payment = f.payment)
+from outcomes f
+where f.reader = 'ledger' and f.payment is not null and not exists (select from payments p where p.payment = f.payment)
 union all
 select m.payment, 'a payment ' || m.merged_into || ' that it turned out to be', 'no such payment'
 from payments m

@@ -1,11 +1,14 @@
 //! What the database proves by a query. Each statement stands in its file and returns who breaks its rule.
 
 use super::{CULPRITS_MAX, Culprit};
+use crate::Ledger;
+use bus::Worker;
 use db::{Doing, Error, PgConnection};
+use facts::conservation::ReaderCounts;
 use serde::Serialize;
 
 /// One more than are named, to tell whether there are more.
-const LIMIT: i64 = CULPRITS_MAX as i64 + 1;
+pub(super) const LIMIT: i64 = CULPRITS_MAX as i64 + 1;
 
 macro_rules! checks {
     ($($name:ident: $file:literal),* $(,)?) => {
@@ -37,30 +40,6 @@ checks! {
     events_published: "src/verify/events_published.sql",
 }
 
-pub(super) async fn facts_settled(
-    connection: &mut PgConnection,
-    kinds: &[String],
-) -> Result<Vec<Culprit>, Error> {
-    sqlx::query_file_as!(Culprit, "src/verify/facts_settled.sql", kinds, LIMIT)
-        .fetch_all(connection)
-        .await
-        .doing("checking facts_settled")
-}
-
-pub(super) async fn refusals_kept(connection: &mut PgConnection) -> Result<Vec<Culprit>, Error> {
-    sqlx::query_file_as!(Culprit, "src/verify/refusals_kept.sql", LIMIT)
-        .fetch_all(connection)
-        .await
-        .doing("checking refusals_kept")
-}
-
-pub(super) async fn outcomes_admitted(connection: &mut PgConnection) -> Result<Vec<Culprit>, Error> {
-    sqlx::query_file_as!(Culprit, "src/verify/outcomes_admitted.sql", LIMIT)
-        .fetch_all(connection)
-        .await
-        .doing("checking outcomes_admitted")
-}
-
 pub(super) async fn facts_intact(connection: &mut PgConnection) -> Result<Vec<Culprit>, Error> {
     sqlx::query_file_as!(Culprit, "src/verify/facts_intact.sql", LIMIT)
         .fetch_all(connection)
@@ -82,14 +61,14 @@ pub(super) async fn facts_posted(connection: &mut PgConnection) -> Result<Vec<Cu
         .doing("checking facts_posted")
 }
 
-/// Where every fact that came through the gate is: admitted = unread + applied + no-op + waiting + ignored + contradicts +
-/// refused + dead-lettered + in flight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// Where every fact that came through the gate is: admitted = unread + not handed over + applied + no-op + waiting + ignored +
+/// contradicts + refused + dead-lettered + in flight. The counts of the ledger stand here, those of other readers beside them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Conservation {
     pub admitted: i64,
     /// Came again and were stopped.
     pub repeats: i64,
-    /// Of kinds that no worker reads: kept in the inbox for one that will.
+    /// Of kinds that the ledger does not read.
     pub unread: i64,
     /// Without an outcome, for the ledger gave up on them: their letters are open, being replayed, or discarded.
     pub dead_lettered: i64,
@@ -103,22 +82,75 @@ pub struct Conservation {
     pub contradicts: i64,
     /// Given up on with an outcome of their own: each is a dead letter, too.
     pub refused: i64,
+    /// Admitted before the ledger read their kind, and not handed over to it.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub not_handed_over: i64,
+    /// The same for each other reader of facts: of the facts of its kinds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<ReaderCounts>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_zero(count: &i64) -> bool {
+    *count == 0
 }
 
 impl Conservation {
     pub fn settled(&self) -> i64 {
         self.applied + self.no_op + self.waiting + self.ignored + self.contradicts + self.refused
     }
+
+    /// Of each reader, the ledger first.
+    pub(super) fn of_all(&self) -> Vec<ReaderCounts> {
+        let own = ReaderCounts {
+            reader: Ledger::NAME.to_owned(),
+            admitted: self.admitted - self.unread,
+            not_handed_over: self.not_handed_over,
+            dead_lettered: self.dead_lettered,
+            in_flight: self.in_flight,
+            applied: self.applied,
+            no_op: self.no_op,
+            waiting: self.waiting,
+            ignored: self.ignored,
+            contradicts: self.contradicts,
+            refused: self.refused,
+        };
+        [vec![own], self.others.clone()].concat()
+    }
 }
 
+/// The counts of the readers, beside those of the gate.
 pub(super) async fn conservation(
     connection: &mut PgConnection,
-    kinds: &[String],
+    readers: Vec<ReaderCounts>,
 ) -> Result<Conservation, Error> {
-    sqlx::query_file_as!(Conservation, "src/verify/conservation.sql", kinds)
-        .fetch_one(connection)
-        .await
-        .doing("counting facts")
+    let gate = sqlx::query!(
+        r#"select (select count(*) from inbox) as "admitted!",
+                  (select coalesce(sum(repeats), 0)::bigint from inbox) as "repeats!",
+                  (select count(*) from kept_messages) as "kept!""#,
+    )
+    .fetch_one(connection)
+    .await
+    .doing("counting facts")?;
+    let (own, others): (Vec<_>, Vec<_>) =
+        readers.into_iter().partition(|counts| counts.reader == Ledger::NAME);
+    let own = own.into_iter().next().unwrap_or_default();
+    Ok(Conservation {
+        admitted: gate.admitted,
+        repeats: gate.repeats,
+        unread: gate.admitted - own.admitted,
+        dead_lettered: own.dead_lettered,
+        in_flight: own.in_flight,
+        kept: gate.kept,
+        applied: own.applied,
+        no_op: own.no_op,
+        waiting: own.waiting,
+        ignored: own.ignored,
+        contradicts: own.contradicts,
+        refused: own.refused,
+        not_handed_over: own.not_handed_over,
+        others,
+    })
 }
 
 /// How much there is to check.

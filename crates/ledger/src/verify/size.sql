@@ -5,5 +5,6 @@ select (select count(*) from accounts where $1::text is null or account = $1) as
        (select count(*) from events where account is not null and ($1::text is null or account = $1)) as "events!",
        (select count(*) from payments where state = 'delivered' and ($1::text is null or account = $1)) as "payments!",
        (select count(*) from outbox) as "outbox!",
-       (select count(*) from ledger_facts where kind in ('fact.usage', 'fact.grant', 'fact.adjustment') and outcome = 'applied')
+       (select count(*) from outcomes
+        where reader = 'ledger' and kind in ('fact.usage', 'fact.grant', 'fact.adjustment') and outcome = 'applied')
          as "usages_and_grants!"

@@ -267,8 +267,8 @@ impl Course<'_> {
         let broker = self.session.broker("bench load");
         self.session.topology()?.declare(&broker).await?;
         let facts = self.load.envelopes(events)?;
-        let to = namespace.name(exchange::FACTS);
-        let messages = facts.chunks(BATCH).flat_map(|facts| load::pack(&to, facts.to_vec())).collect();
+        let pack = |facts: &[Envelope]| facts::pack(&namespace, exchange::FACTS, facts.to_vec());
+        let messages = facts.chunks(BATCH).flat_map(pack).collect();
         load::publish(&broker, messages).await?;
         let settled = settled(&self.session.pool).await?;
         let before = written(&self.session.pool).await?;
@@ -332,7 +332,7 @@ async fn settle_all(ledger: Arc<Ledger>, facts: Vec<Envelope>, pool: db::Pool) -
 }
 
 async fn settled(pool: &db::Pool) -> Result<i64> {
-    Ok(sqlx::query_scalar("select count(*) from ledger_facts").fetch_one(pool).await?)
+    Ok(sqlx::query_scalar("select count(*) from outcomes where reader = 'ledger'").fetch_one(pool).await?)
 }
 
 async fn unpublished(pool: &db::Pool) -> Result<i64> {

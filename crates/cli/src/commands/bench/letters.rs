@@ -103,7 +103,7 @@ async fn measure(session: &Session, arguments: &LettersArguments) -> Result<Lett
     progress(session, "the same at first hand");
     let started = Instant::now();
     publish(&mended, load.draw(&mended, letters)?).await?;
-    wait_for(&mended, "select count(*) from ledger_facts", 2 * letters).await?;
+    wait_for(&mended, "select count(*) from outcomes where reader = 'ledger'", 2 * letters).await?;
     let at_first_hand_per_second = rate(letters, started);
     let memory_mib = fleet.memory().bursar;
     fleet.stop().await?;

@@ -8,7 +8,7 @@ use domain::fact::{
     AccountLink, Fact, Item, LinkProof, Movement, MovementKind, MovementStatus, Payment, PaymentStatus, Usage,
 };
 use domain::money::{Credits, Money, currency};
-use domain::{AccountId, Cause, Envelope, PaymentId, envelope};
+use domain::{AccountId, Cause, Envelope, PaymentId};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::str::FromStr;
@@ -131,13 +131,13 @@ impl Load {
             let envelope = self.envelope()?;
             match envelope.fact {
                 Fact::Usage(_) => usage.push(envelope),
-                _ => messages.extend(pack(&namespace.name(exchange::VERIFIED), vec![envelope])),
+                _ => messages.extend(facts::pack(&namespace, exchange::VERIFIED, vec![envelope])),
             }
             if usage.len() >= self.usage_batch {
-                messages.extend(pack(&namespace.name(exchange::INBOUND), std::mem::take(&mut usage)));
+                messages.extend(facts::pack(&namespace, exchange::INBOUND, std::mem::take(&mut usage)));
             }
         }
-        messages.extend(pack(&namespace.name(exchange::INBOUND), usage));
+        messages.extend(facts::pack(&namespace, exchange::INBOUND, usage));
         Ok(messages)
     }
 
@@ -217,17 +217,6 @@ impl Load {
 
 fn usd(cents: i128) -> Result<Money> {
     Ok(Money::from_minor(cents, 2, currency("USD")?)?)
-}
-
-pub fn pack(to: &str, envelopes: Vec<Envelope>) -> Vec<Message> {
-    envelope::parcels(envelopes)
-        .into_iter()
-        .map(|parcel| {
-            let trace = parcel.traceparent.as_deref();
-            let kind = parcel.kind.as_str();
-            Message::new(to.to_owned(), kind, parcel.message_id, parcel.content_type, trace, parcel.body)
-        })
-        .collect()
 }
 
 /// Publishes on two channels, each with its window of confirms.

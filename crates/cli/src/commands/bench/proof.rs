@@ -143,7 +143,7 @@ async fn prove(session: &Session, file: &Path, command: &'static str, words: &[&
         bail!("expected {command} to find a sound ledger, it ended with {status}");
     }
     let entries = count(session, "select count(*) from entries").await?;
-    let facts = count(session, "select count(*) from ledger_facts").await?;
+    let facts = count(session, "select count(*) from outcomes where reader = 'ledger'").await?;
     let entries_per_second = round(entries as f64 / seconds);
     Ok(Proof { command, entries, facts, seconds: round(seconds), entries_per_second, memory_mib })
 }

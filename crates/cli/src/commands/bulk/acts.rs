@@ -6,9 +6,10 @@ use crate::output::table::Style;
 use crate::output::{say, say_json};
 use crate::session::{CONFIRM_TIMEOUT, Session};
 use anyhow::Result;
+use db::Doing;
 use domain::fact::{Assignment, AssignmentAct};
-use domain::{Cause, Envelope, Fact, PaymentId};
-use ledger::read::{self, OPERATOR};
+use domain::{Cause, Envelope, Fact, Outcome, PaymentId};
+use ledger::read::OPERATOR;
 use serde_json::json;
 use std::collections::HashMap;
 use std::process::ExitCode;
@@ -27,7 +28,7 @@ const NAMED_MAX: usize = 20;
 pub const NOT_KNOWN: &str = "not known yet: is the fleet running?";
 
 /// The outcome of each payment's act, nothing where it is not known yet.
-pub type Outcomes<'a> = [(&'a PaymentId, Option<String>)];
+pub type Outcomes<'a> = [(&'a PaymentId, Option<Outcome>)];
 
 /// What is done to payments, as it is said.
 #[derive(Clone, Copy)]
@@ -74,13 +75,13 @@ impl Deed {
             return Ok(tally);
         }
         let broker = session.broker("acts");
-        let intake = session.intake(&broker, CONFIRM_TIMEOUT)?;
+        let facts = session.fact_writer(&broker, CONFIRM_TIMEOUT)?;
         let canary_failed = in_portions(payments, &bulk.speed, self.step, async |portion: &[PaymentId]| {
             let acts: Vec<Envelope> = portion.iter().map(&act).collect();
             let causes: Vec<Cause> = acts.iter().map(|act| act.cause.clone()).collect();
-            intake.make_durable(acts).await?;
+            facts.state(acts).await?;
             let outcomes = outcomes(session, &causes, bulk.speed.wait).await?;
-            let outcomes: Vec<(&PaymentId, Option<String>)> = portion.iter().zip(outcomes).collect();
+            let outcomes: Vec<(&PaymentId, Option<Outcome>)> = portion.iter().zip(outcomes).collect();
             let became = judge(&outcomes).await?;
             Ok(tally.note(portion, became, payments.len()))
         });
@@ -183,12 +184,15 @@ fn name(what: AssignmentAct) -> &'static str {
 }
 
 /// What became of each act, once all are known or patience is at its end.
-async fn outcomes(session: &Session, causes: &[Cause], patience: Duration) -> Result<Vec<Option<String>>> {
+async fn outcomes(session: &Session, causes: &[Cause], patience: Duration) -> Result<Vec<Option<Outcome>>> {
+    let readers = session.readers()?;
     let deadline = Instant::now() + patience;
     loop {
-        let states = read::fact_states(&session.pool, causes).await?;
-        let mut outcomes: HashMap<Cause, String> =
-            states.into_iter().filter_map(|state| Some((state.cause, state.outcome?))).collect();
+        let mut connection = session.pool.acquire().await.doing("taking a connection")?;
+        let states = facts::outcomes::states(&mut connection, &readers, causes).await?;
+        drop(connection);
+        let known = states.into_iter().filter_map(|state| Some((state.outcome()?, state.cause)));
+        let mut outcomes: HashMap<Cause, Outcome> = known.map(|(outcome, cause)| (cause, outcome)).collect();
         if outcomes.len() < causes.len() && Instant::now() < deadline {
             tokio::time::sleep(LOOK).await;
             continue;

@@ -208,12 +208,13 @@ fn knowledge(known: &KnownOfLetter) -> String {
     let fact = match &known.fact {
         None => "The fact was not admitted: the gate has none under its identity.".to_owned(),
         Some(fact) => {
-            let settled = fact.settled.as_ref().map_or_else(
-                || "the ledger has not settled it".to_owned(),
-                |settled| {
-                    format!("the ledger settled it as {} at {}", settled.outcome, moment(settled.settled_at))
-                },
-            );
+            let settled = fact.outcomes.iter().map(|by| {
+                format!("the {} settled it as {} at {}", by.reader, by.outcome, moment(by.settled_at))
+            });
+            let settled = match fact.outcomes.is_empty() {
+                true => "the ledger has not settled it".to_owned(),
+                false => settled.collect::<Vec<_>>().join(", "),
+            };
             format!("The fact was admitted at {}; {settled}.", moment(fact.admitted_at))
         }
     };

@@ -10,7 +10,7 @@ use crate::commands::bulk::acts::{ActTally, Deed, NOT_KNOWN, Outcomes};
 use crate::session::Session;
 use anyhow::Result;
 use clap::Args;
-use domain::PaymentId;
+use domain::{Outcome, PaymentId};
 use ledger::read;
 use std::process::ExitCode;
 
@@ -48,7 +48,7 @@ async fn carry_out(session: &Session, arguments: &Arguments, payments: &[Payment
     let judge = async |outcomes: &Outcomes<'_>| {
         let payments: Vec<PaymentId> = outcomes.iter().map(|(payment, _)| (*payment).clone()).collect();
         let delivered = read::delivered(&session.pool, &payments).await?;
-        let of = |(payment, outcome): &(&PaymentId, Option<String>)| match outcome {
+        let of = |(payment, outcome): &(&PaymentId, Option<Outcome>)| match outcome {
             _ if delivered.contains(*payment) => None,
             Some(outcome) => Some(format!("{outcome}, and still undelivered")),
             None => Some(NOT_KNOWN.to_owned()),

@@ -14,11 +14,10 @@ use clap::Args;
 use db::Doing;
 use dead_letters::acts::{self, Record};
 use dead_letters::read::copies;
-use domain::{Cause, Envelope};
+use domain::{Cause, Envelope, Outcome};
+use facts::outcomes::{self, FactState};
+use facts::{FactWriter, Readers};
 use gate::Today;
-use ingester::Intake;
-use ledger::read::{self, FactState};
-use ledger::verify::kinds_read;
 use serde::Serialize;
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
@@ -39,7 +38,7 @@ pub struct Arguments {
 pub const HELP: &str = "\
 What is found is what today's code understands, by this command's configuration, and whose body is still there. --expect is compared with all that is found, whatever --max.
 
-An outcome is the ledger's: applied, no_op, waiting, ignored; or kept, for facts that no worker reads yet. A fact that the ledger refuses, that contradicts, or that a worker made a dead letter of is a failure. What has none within --wait is `not known yet`: the fleet is not running. What was done is in the audit: `bursar dlq audit`. Exit status 1 if something failed or is not known, 2 if not what was expected was found.";
+An outcome is known once every worker that reads the fact has settled it, and is the worst of theirs: applied, no_op, waiting, ignored; or kept, for facts that no worker reads yet. A fact that a worker refuses, that contradicts, or that a worker made a dead letter of is a failure. What has none within --wait is `not known yet`: the fleet is not running. What was done is in the audit: `bursar dlq audit`. Exit status 1 if something failed or is not known, 2 if not what was expected was found.";
 
 /// Between two looks at what has become of them.
 const LOOK: Duration = Duration::from_millis(20);
@@ -109,7 +108,8 @@ async fn carry_out(session: &Session, arguments: &Arguments, causes: &[Cause]) -
     let broker = session.broker("replay");
     let mut replay = Replay {
         session,
-        intake: session.intake(&broker, CONFIRM_TIMEOUT)?,
+        facts: session.fact_writer(&broker, CONFIRM_TIMEOUT)?,
+        readers: session.readers()?,
         wait: bulk.speed.wait,
         tally: Tally::default(),
     };
@@ -268,7 +268,8 @@ impl Tally {
 
 struct Replay<'a> {
     session: &'a Session,
-    intake: Intake,
+    facts: FactWriter,
+    readers: Readers,
     /// How long to wait for what becomes of each.
     wait: Duration,
     tally: Tally,
@@ -296,7 +297,7 @@ impl Replay<'_> {
         }
         let dead_before = copies(&self.session.pool, &facts_of(&deliveries)).await?;
         let envelopes = deliveries.iter().flat_map(|(_, envelopes)| envelopes.clone()).collect();
-        if let Err(rejected) = self.intake.make_durable(envelopes).await {
+        if let Err(rejected) = self.facts.state(envelopes).await {
             self.tally.stopped = Some(rejected.to_string());
             return Ok(());
         }
@@ -317,11 +318,12 @@ impl Replay<'_> {
     /// Read anew: what somebody else has recognised or erased since is left alone.
     async fn still_understood(&self, causes: &[Cause]) -> Result<Vec<(Cause, Vec<Envelope>)>> {
         let mut connection = self.session.pool.acquire().await.doing("taking a connection")?;
+        let settings = self.session.config.settings();
         let causes: Vec<&Cause> = causes.iter().collect();
         let deliveries = gate::still_unrecognised(&mut connection, &causes).await?;
         Ok(deliveries
             .into_iter()
-            .filter_map(|delivery| match delivery.today(&self.intake.settings) {
+            .filter_map(|delivery| match delivery.today(&settings) {
                 Today::Understood(envelopes) => Some((delivery.cause, envelopes)),
                 Today::NotUnderstood | Today::BodyGone => None,
             })
@@ -340,14 +342,15 @@ impl Replay<'_> {
         loop {
             // Dead letters first: of what has died no state is known, however long one waits.
             let dead = copies(pool, &facts).await?;
-            let states = read::fact_states(pool, &facts).await?;
+            let mut connection = pool.acquire().await.doing("taking a connection")?;
+            let states = outcomes::states(&mut connection, &self.readers, &facts).await?;
+            drop(connection);
             let known = Known {
                 dead: dead
                     .into_iter()
                     .filter(|(cause, copies)| dead_before.get(cause) < Some(copies))
                     .collect(),
                 states: states.iter().map(|state| (&state.cause, state)).collect(),
-                read: kinds_read(),
             };
             let became: Vec<Became> = deliveries.iter().map(|(_, facts)| became(facts, &known)).collect();
             let is_over = Instant::now() >= deadline;
@@ -368,31 +371,52 @@ struct Known<'a> {
     /// Those that have become dead letters since they were sent.
     dead: BTreeMap<Cause, i64>,
     states: HashMap<&'a Cause, &'a FactState>,
-    /// Kinds that a worker reads.
-    read: Vec<String>,
 }
 
 /// A delivery has become what the worst of its facts has; where all are well, what its primary one has.
 fn became(facts: &[Envelope], known: &Known<'_>) -> Became {
-    let outcomes: Vec<Option<&str>> = facts.iter().map(|fact| known.outcome(fact)).collect();
-    let is_failure = |outcome: &&&str| matches!(**outcome, "refused" | "contradicts" | DEAD_LETTER);
-    let failed = outcomes.iter().flatten().find(is_failure);
+    let outcomes: Vec<Option<Ended>> = facts.iter().map(|fact| known.outcome(fact)).collect();
+    let failed = outcomes.iter().flatten().find(|ended| ended.is_failure());
     match (failed, outcomes.iter().all(Option::is_some)) {
-        (Some(outcome), _) => Became::Failed((*outcome).to_owned()),
+        (Some(ended), _) => Became::Failed(ended.as_str().to_owned()),
         (None, false) => Became::NotKnown,
         (None, true) => {
-            Became::Settled(outcomes.iter().flatten().next().copied().unwrap_or_default().to_owned())
+            let primary = outcomes.iter().flatten().next();
+            Became::Settled(primary.map_or_else(String::new, |ended| ended.as_str().to_owned()))
         }
     }
 }
 
-impl<'a> Known<'a> {
-    fn outcome(&self, fact: &Envelope) -> Option<&'a str> {
+/// What has become of one fact, at all its readers together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Settled(Outcome),
+    /// A worker gave up on it, and it has no outcome of that worker.
+    DeadLetter,
+}
+
+impl Ended {
+    fn is_failure(self) -> bool {
+        match self {
+            Ended::Settled(outcome) => outcome.is_failure(),
+            Ended::DeadLetter => true,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Ended::Settled(outcome) => outcome.as_str(),
+            Ended::DeadLetter => DEAD_LETTER,
+        }
+    }
+}
+
+impl Known<'_> {
+    /// A failure at one of its readers is known at once; that it went well once all of them have settled it.
+    fn outcome(&self, fact: &Envelope) -> Option<Ended> {
         let state = self.states.get(&fact.cause).filter(|state| state.kind == fact.fact.kind().as_str());
-        let settled = state.and_then(|state| match self.read.contains(&state.kind) {
-            true => state.outcome.as_deref(),
-            false => Some("kept"),
-        });
-        settled.or_else(|| self.dead.contains_key(&fact.cause).then_some(DEAD_LETTER))
+        let settled = state.and_then(|state| state.failure().or_else(|| state.outcome()));
+        let dead = || self.dead.contains_key(&fact.cause).then_some(Ended::DeadLetter);
+        settled.map(Ended::Settled).or_else(dead)
     }
 }

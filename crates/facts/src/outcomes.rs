@@ -1,0 +1,156 @@
+//! What became of facts, at each of their readers.
+//!
+//! A reader settles each fact once: its outcome is committed together with what the fact changed, and stays. Only a refusal
+//! goes, where the fact is decided anew. A fact is settled when each reader that is bound to its kind has settled it; of
+//! several outcomes the worst is what an operator sees first.
+
+mod store;
+
+pub use store::{forget_refusals, of, settle, settled_before, states};
+
+use domain::{Cause, FactKind, Outcome, PaymentId};
+use serde::Serialize;
+use std::collections::BTreeSet;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// What a reader made of a fact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settlement {
+    pub cause: Cause,
+    pub kind: FactKind,
+    pub outcome: Outcome,
+    /// The payment that the reader found it to be about, where it has such.
+    pub payment: Option<PaymentId>,
+}
+
+/// Facts of a batch that a reader has decided about before.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Before {
+    /// They are decided again: the dead letter may not have gone out before a crash, and an operator who has mended what was
+    /// wrong replays it.
+    pub refused: Vec<Cause>,
+    pub settled: BTreeSet<Cause>,
+}
+
+/// What one reader made of a fact, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReaderOutcome {
+    pub reader: String,
+    pub outcome: Outcome,
+    #[serde(with = "time::serde::rfc3339")]
+    pub settled_at: OffsetDateTime,
+}
+
+/// How a fact stands at one of its readers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    Settled {
+        outcome: Outcome,
+        at: OffsetDateTime,
+    },
+    /// Without an outcome, and not lost: its letter waits for an operator, or was discarded. None where retention has deleted it.
+    GivenUp {
+        letter: Option<Uuid>,
+    },
+    InFlight,
+    /// It was admitted before the reader came, and nobody has handed it over.
+    NotHandedOver,
+}
+
+/// How an admitted fact stands, at each reader that is bound to its kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FactState {
+    pub cause: Cause,
+    pub kind: String,
+    /// By name. Empty where nobody reads its kind.
+    pub readers: Vec<(String, Standing)>,
+}
+
+impl FactState {
+    /// What became of it, once every reader has settled it: the worst of their outcomes. Nothing before. [`Outcome::Kept`]
+    /// where it is for nobody.
+    pub fn outcome(&self) -> Option<Outcome> {
+        let standings = self.readers.iter().map(|(_, standing)| standing);
+        let is_open = |standing: &Standing| matches!(standing, Standing::GivenUp { .. } | Standing::InFlight);
+        if standings.clone().any(is_open) {
+            return None;
+        }
+        Some(worst(standings.filter_map(Standing::outcome)).unwrap_or(Outcome::Kept))
+    }
+
+    /// The worst outcome so far that an operator has to look at, whatever others have still to say.
+    pub fn failure(&self) -> Option<Outcome> {
+        let outcomes = self.readers.iter().filter_map(|(_, standing)| standing.outcome());
+        worst(outcomes.filter(|outcome| outcome.is_failure()))
+    }
+}
+
+impl Standing {
+    pub fn outcome(&self) -> Option<Outcome> {
+        match self {
+            Standing::Settled { outcome, .. } => Some(*outcome),
+            Standing::GivenUp { .. } | Standing::InFlight | Standing::NotHandedOver => None,
+        }
+    }
+}
+
+/// Of several readers' outcomes of one fact the one that an operator sees first: a failure before what waits, what changed
+/// something before what did not.
+pub fn worst(outcomes: impl IntoIterator<Item = Outcome>) -> Option<Outcome> {
+    outcomes.into_iter().max_by_key(|outcome| urgency(*outcome))
+}
+
+fn urgency(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Refused => 6,
+        Outcome::Contradicts => 5,
+        Outcome::Waiting => 4,
+        Outcome::Applied => 3,
+        Outcome::NoOp => 2,
+        Outcome::Ignored => 1,
+        // No reader of facts ends with these.
+        Outcome::Repeated
+        | Outcome::Translated
+        | Outcome::Admitted
+        | Outcome::Kept
+        | Outcome::Added
+        | Outcome::Recognised
+        | Outcome::Recorded
+        | Outcome::ReplayResolved => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settled(outcome: Outcome) -> Standing {
+        Standing::Settled { outcome, at: OffsetDateTime::UNIX_EPOCH }
+    }
+
+    #[track_caller]
+    fn check(standings: &[Standing], outcome: Option<Outcome>, failure: Option<Outcome>) {
+        let readers = standings.iter().map(|standing| ("reader".to_owned(), standing.clone())).collect();
+        let cause = Cause { source: "paddle".to_owned(), id: "evt_1".to_owned() };
+        let state = FactState { cause, kind: "fact.payment".to_owned(), readers };
+        assert_eq!((state.outcome(), state.failure()), (outcome, failure), "{standings:?}");
+    }
+
+    #[test]
+    fn a_fact_is_settled_once_all_its_readers_have_settled_it_and_the_worst_is_told() {
+        use Outcome::{Applied, Contradicts, Ignored, Kept, Refused, Waiting};
+        let given_up = Standing::GivenUp { letter: None };
+        check(&[], Some(Kept), None);
+        check(&[settled(Applied)], Some(Applied), None);
+        check(&[settled(Applied), settled(Ignored)], Some(Applied), None);
+        check(&[settled(Applied), settled(Waiting)], Some(Waiting), None);
+        check(&[settled(Applied), Standing::InFlight], None, None);
+        check(&[settled(Refused), Standing::InFlight], None, Some(Refused));
+        check(&[settled(Applied), settled(Refused)], Some(Refused), Some(Refused));
+        check(&[settled(Contradicts), settled(Refused)], Some(Refused), Some(Refused));
+        check(&[settled(Applied), given_up], None, None);
+        check(&[settled(Applied), Standing::NotHandedOver], Some(Applied), None);
+        check(&[Standing::NotHandedOver], Some(Kept), None);
+    }
+}

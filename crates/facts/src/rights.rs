@@ -1,0 +1,38 @@
+//! Who may state which facts. Both doors ask here: the ingester for the bearer of a token, the gate for a publisher.
+
+use domain::{Envelope, FactKind};
+use processors::{Sources, Speaker};
+
+/// Why somebody may not state a fact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denied {
+    /// Facts about money come from verified webhooks alone.
+    Money(FactKind),
+    /// It is none of the kinds that this speaker may state.
+    Kind(FactKind),
+    /// Its source is bound to somebody else, or to nobody who may be named by a platform.
+    Source(String),
+}
+
+/// Checks a fact that a platform's service states: that it is not about money, that its kind is one of those which `speaker`
+/// may state, and that its source is one which he may use.
+pub fn check(
+    envelope: &Envelope,
+    may_state: impl FnOnce(FactKind) -> bool,
+    speaker: Option<&Speaker>,
+    sources: &Sources,
+) -> Result<(), Denied> {
+    let kind = envelope.fact.kind();
+    if kind.is_money() {
+        return Err(Denied::Money(kind));
+    }
+    if !may_state(kind) {
+        return Err(Denied::Kind(kind));
+    }
+    sources.check(speaker, &envelope.cause.source).map_err(Denied::Source)
+}
+
+/// The first of these kinds that nobody can be given the right to state.
+pub fn money_among(kinds: &[FactKind]) -> Option<FactKind> {
+    kinds.iter().copied().find(|kind| kind.is_money())
+}

@@ -1,0 +1,112 @@
+//! Lots. They belong to an account or a payment that is locked.
+
+use super::{BatchState, parse_id};
+use db::{Doing, Error, Work};
+use domain::ledger::{Books, Lots, PaymentState, Rules};
+use domain::lot::{Lot, LotKind};
+use domain::{AccountId, Credits, PaymentId};
+use rust_decimal::Decimal;
+use std::collections::BTreeMap;
+use time::OffsetDateTime;
+
+/// Reads the lots that can change: those that can be burned, and those of the payments in hand.
+pub(super) async fn read(work: &mut Work, books: &mut Books, rules: &Rules) -> Result<(), Error> {
+    let accounts: Vec<&str> = books.accounts.keys().map(AccountId::as_str).collect();
+    let delivered = books.payments.values().filter(|payment| payment.state == PaymentState::Delivered);
+    let own: Vec<String> = delivered
+        .flat_map(|payment| {
+            [LotKind::Purchase, LotKind::Bonus].map(|kind| domain::ledger::payment_lot(&payment.id, kind))
+        })
+        .collect();
+    let rows = sqlx::query!(
+        r#"select lot as "lot!", account as "account!", payment, kind as "kind!", granted as "granted!",
+                  remaining as "remaining!", held as "held!", consumed as "consumed!", reversed as "reversed!",
+                  expired as "expired!", since as "since!", expires_at, grace_until
+           from lots where account = any($1::text[]) and burnable
+           union all
+           select lot, account, payment, kind, granted, remaining, held, consumed, reversed, expired, since, expires_at,
+                  grace_until
+           from lots where lot = any($2::text[]) and not burnable"#,
+        &accounts as _,
+        &own as _,
+    )
+    .fetch_all(work.connection().await?)
+    .await
+    .doing("reading lots")?;
+    let mut by_account: BTreeMap<AccountId, Vec<Lot>> = BTreeMap::new();
+    for row in rows {
+        let account: AccountId = parse_id("an account id", &row.account)?;
+        let lot = Lot {
+            lot: row.lot,
+            account: account.clone(),
+            payment: row.payment.map(|payment| parse_id("a payment id", &payment)).transpose()?,
+            kind: LotKind::parse(&row.kind).ok_or_else(|| Error::stored("a lot's kind", &row.kind))?,
+            granted: Credits::new(row.granted),
+            remaining: Credits::new(row.remaining),
+            held: Credits::new(row.held),
+            consumed: Credits::new(row.consumed),
+            reversed: Credits::new(row.reversed),
+            expired: Credits::new(row.expired),
+            since: row.since,
+            expires_at: row.expires_at,
+            grace_until: row.grace_until,
+        };
+        by_account.entry(account).or_default().push(lot);
+    }
+    for (account, lots) in by_account {
+        if let Some(account) = books.accounts.get_mut(&account) {
+            account.lots = Lots::new(lots, &rules.burn_order);
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn save(work: &mut Work, batch: &BatchState) -> Result<(), Error> {
+    let changed: Vec<&Lot> =
+        batch.books.accounts.values().flat_map(|account| account.lots.changed()).collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let amounts =
+        |of: fn(&Lot) -> Credits| -> Vec<Decimal> { changed.iter().map(|lot| of(lot).decimal()).collect() };
+    let lots: Vec<&str> = changed.iter().map(|lot| lot.lot.as_str()).collect();
+    let accounts: Vec<&str> = changed.iter().map(|lot| lot.account.as_str()).collect();
+    let payments: Vec<Option<&str>> =
+        changed.iter().map(|l| l.payment.as_ref().map(PaymentId::as_str)).collect();
+    let kinds: Vec<&str> = changed.iter().map(|lot| lot.kind.as_str()).collect();
+    let since: Vec<OffsetDateTime> = changed.iter().map(|lot| lot.since).collect();
+    let expires: Vec<Option<OffsetDateTime>> = changed.iter().map(|lot| lot.expires_at).collect();
+    let graces: Vec<Option<OffsetDateTime>> = changed.iter().map(|lot| lot.grace_until).collect();
+    sqlx::query!(
+        "insert into lots (lot, account, payment, kind, granted, remaining, held, consumed, reversed, expired, since,
+                           expires_at, grace_until, burnable)
+         select lot, account, payment, kind, granted, remaining, held, consumed, reversed, expired, since, expires_at,
+                grace_until, remaining > 0
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::numeric[], $6::numeric[], $7::numeric[],
+                     $8::numeric[], $9::numeric[], $10::numeric[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[])
+           as l (lot, account, payment, kind, granted, remaining, held, consumed, reversed, expired, since, expires_at,
+                 grace_until)
+         on conflict (lot) do update set
+           granted = excluded.granted, remaining = excluded.remaining, held = excluded.held,
+           consumed = excluded.consumed, reversed = excluded.reversed, expired = excluded.expired,
+           burnable = excluded.burnable, account = excluded.account, since = excluded.since,
+           expires_at = excluded.expires_at, grace_until = excluded.grace_until",
+        &lots as _,
+        &accounts as _,
+        &payments as _,
+        &kinds as _,
+        &amounts(|lot| lot.granted),
+        &amounts(|lot| lot.remaining),
+        &amounts(|lot| lot.held),
+        &amounts(|lot| lot.consumed),
+        &amounts(|lot| lot.reversed),
+        &amounts(|lot| lot.expired),
+        &since,
+        &expires as _,
+        &graces as _,
+    )
+    .execute(work.connection().await?)
+    .await
+    .doing("writing lots")?;
+    Ok(())
+}
