@@ -33,7 +33,8 @@
 //!   a call may take, under a token of its own: an end is written by the holder alone. A process that stood still so long
 //!   that another took over writes nothing.
 //! - Calls and questions under way, of a kind and of each key, are counted in Postgres while taking, under one lock for
-//!   each kind: limits hold over all processes. Rows whose key is full are looked past: a slow key holds up no other.
+//!   each kind: limits hold over all processes. Rows whose key is full are looked past: a slow key holds up no other. Looking
+//!   past costs: with 100,000 rows of full keys in front a look took 70 ms on a busy machine of two cores, in proportion.
 //! - What is given up is a dead letter like any other, and the row is its outbox: it is marked once the letter is confirmed. A
 //!   letter that is published twice is recorded once. A replay goes to the owner's queue, where [`PutBack`] reads it.
 //!
@@ -110,7 +111,8 @@ pub trait Job: Send + Sync + 'static {
         async { Asked::Unknown("there is no way to ask".to_owned()) }
     }
 
-    /// What an answer means, and what the worker writes about it.
+    /// What an answer means, and what the worker writes about it. The row of the job is locked already, before whatever this
+    /// locks.
     fn settle(
         &self,
         work: &mut Work,

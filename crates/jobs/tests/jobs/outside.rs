@@ -63,6 +63,8 @@ pub enum Temper {
     Moody(u64),
     /// Answers each after so long.
     Steady(fn(&str) -> Duration),
+    /// Answers calls for `slow` once so many others are answered.
+    Holding(usize),
     Always(Mood),
 }
 
@@ -179,10 +181,6 @@ impl Outside {
         (book.under_way_max.clone(), book.all_max)
     }
 
-    pub fn answered(&self) -> Vec<String> {
-        self.shared.book.lock().unwrap().answered.clone()
-    }
-
     /// The next call that comes in from now on.
     pub fn came(&self) -> Notified<'_> {
         self.shared.came.notified()
@@ -250,8 +248,10 @@ async fn call(
         book.comes(id, attempt, would)
     };
     shared.came.notify_waiters();
-    if let Temper::Steady(after) = shared.temper {
-        tokio::time::sleep(after(key)).await;
+    match shared.temper {
+        Temper::Steady(after) => tokio::time::sleep(after(key)).await,
+        Temper::Holding(others) => shared.hold(key, others).await,
+        Temper::Moody(_) | Temper::Always(_) => {}
     }
     if fate != Fate::Executed && matches!(mood, Mood::Prompt | Mood::Refuses | Mood::Twice) {
         shared.book.lock().unwrap().told.insert((id.to_owned(), attempt));
@@ -308,9 +308,19 @@ async fn ask(mut stream: TcpStream, shared: &Shared, id: &str, attempt: u32) -> 
 }
 
 impl Shared {
+    async fn hold(&self, key: &str, others: usize) {
+        loop {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let book = self.book.lock().unwrap();
+            if key != "slow" || book.answered.iter().filter(|key| *key != "slow").count() >= others {
+                return;
+            }
+        }
+    }
+
     fn mood(&self, what: &str, id: &str, attempt: u32) -> Mood {
         match (self.temper, what) {
-            (Temper::Steady(_), _) => Mood::Prompt,
+            (Temper::Steady(_) | Temper::Holding(_), _) => Mood::Prompt,
             (Temper::Always(mood), "call") => mood,
             (Temper::Always(_), _) => Mood::Prompt,
             (Temper::Moody(seed), "call") => {

@@ -2,7 +2,7 @@
 //!
 //! A process is this test binary once more, told by its environment to carry out jobs.
 
-use crate::limits::{hold, pace, patient, schedule_all};
+use crate::limits::{hold, patient, schedule_all, temper};
 use crate::outside::{Outside, Temper};
 use crate::world::{Calls, Desk, PACE, intent, limits, make_effects, schedule};
 use bus::{Broker, Namespace, Publisher};
@@ -70,12 +70,12 @@ async fn until_done(site: &Site) {
 fn limits_hold_over_four_processes() {
     run_within(Duration::from_secs(120), async |site| {
         make_effects(&site).await;
-        let outside = Outside::open(Temper::Steady(pace)).await;
+        let outside = Outside::open(temper(20)).await;
         schedule_all(&site, 20).await;
         let processes: Vec<Process> = (0..4).map(|_| start(&site, &outside, true)).collect();
         until_done(&site).await;
         drop(processes);
-        hold(&outside, 20);
+        println!("{}", hold(&outside, 20));
     });
 }
 

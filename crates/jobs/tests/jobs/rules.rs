@@ -82,7 +82,7 @@ fn an_end_that_comes_after_its_lease_writes_nothing() {
     run(async |site| {
         make_effects(&site).await;
         schedule::<0>(&site.pool, &intent("one", "a")).await;
-        let outside = Outside::open(Temper::Steady(|_| Duration::from_millis(300))).await;
+        let outside = Outside::open(Temper::Steady(|_| Duration::from_millis(3000))).await;
         // The first one takes its time; meanwhile its lease is ended by hand, as if it had stood still.
         let slow = Limits { call: Duration::from_secs(5), lease: Duration::from_secs(60), ..limits() };
         let came = outside.came();
@@ -288,7 +288,7 @@ fn whatever_a_handler_does_ends_and_is_never_called_twice_by_itself() {
 fn who_is_asked_to_stop_ends_what_is_in_hand_and_takes_nothing_more() {
     run(async |site| {
         make_effects(&site).await;
-        let outside = Outside::open(Temper::Steady(|_| Duration::from_millis(300))).await;
+        let outside = Outside::open(Temper::Steady(|_| Duration::from_millis(1500))).await;
         let patient =
             Limits { call: Duration::from_secs(5), lease: Duration::from_secs(60), of_key: 1, ..limits() };
         for id in ["one", "two"] {
@@ -303,8 +303,7 @@ fn who_is_asked_to_stop_ends_what_is_in_hand_and_takes_nothing_more() {
         assert_eq!(site.number("select count(*) from jobs where state = 'due' and attempt = 0").await, 1);
         // Who must not take that long leaves it, and it is unknown once its lease ends: never called again by itself.
         let impatient = jobs::Pace { drain: Duration::ZERO, ..PACE };
-        let short = Limits { call: Duration::from_millis(200), ..patient };
-        let kinds = Kinds::<Desk>::default().with(Calls::<0>::to(outside.address, short, None)).unwrap();
+        let kinds = Kinds::<Desk>::default().with(Calls::<0>::to(outside.address, patient, None)).unwrap();
         let (stop, came) = (CancellationToken::new(), outside.came());
         let running = tokio::spawn(jobs::run(kinds, servers(&site), impatient, stop.clone()));
         came.await;

@@ -98,8 +98,7 @@ async fn lane<const LANE: usize>(site: &Site, seeds: &Mutex<Vec<u64>>, counts: &
         let Some(seed) = next else { return };
         let outcome = AssertUnwindSafe(one::<LANE>(site, seed, counts)).catch_unwind().await;
         if let Err(panic) = outcome {
-            eprintln!("BURSAR_TEST_SEED={seed}");
-            std::panic::resume_unwind(panic);
+            panic!("BURSAR_TEST_SEED={seed}: {}", bus::panic_text(&*panic));
         }
         counts.runs.fetch_add(1, Ordering::Relaxed);
     }
