@@ -33,7 +33,8 @@
 //!   a call may take, under a token of its own: an end is written by the holder alone. A process that stood still so long
 //!   that another took over writes nothing.
 //! - Calls and questions under way, of a kind and of each key, are counted in Postgres while taking, under one lock for
-//!   each kind: limits hold over all processes. Rows whose key is full are looked past: a slow key holds up no other.
+//!   each kind: limits hold over all processes. Rows whose key is full are looked past: a slow key holds up no other. Looking
+//!   past costs: with 100,000 rows of full keys in front a look took 70 ms on a busy machine of two cores, in proportion.
 //! - What is given up is a dead letter like any other, and the row is its outbox: it is marked once the letter is confirmed. A
 //!   letter that is published twice is recorded once. A replay goes to the owner's queue, where [`PutBack`] reads it.
 //!
@@ -41,12 +42,11 @@
 //! just before it wrote). Whoever answers [`Asked::Absent`] gives it time first ([`Attempt::called_at`]), and every call
 //! carries the [`Attempt::idempotency_key`], the same however often one attempt is sent.
 //!
-//! Why not a crate (looked at 2026-11): of those on sqlx 0.9, `apalis-postgres` 1.0.0 puts the tasks of a worker without
-//! heartbeat back into the queue, `graphile_worker` 0.14.1 (MIT) does so after its recovery, or when a lock is four hours old,
-//! and `steda` 0.1 (MIT or Apache-2.0; PostgreSQL 18) runs an attempt again whose lease ended; `pgmq` is a queue with a
-//! visibility timeout, which is the same. `underway` 0.2.0, `fang` 0.11, `sqlxmq` 0.6 and `pgqrs` 0.15 are on sqlx 0.8. All
-//! take a crashed attempt for one that failed; none limits concurrency by a key over all processes and also looks past it
-//! (graphile's named queues run one job at a time).
+//! Why not a crate (read up on in 2026-11, none tried): of those on sqlx 0.9, `apalis-postgres` 1.0.0 puts the tasks of a worker
+//! without heartbeat back into the queue; `graphile_worker` 0.14.1 (MIT) leaves them locked or, with its recovery on, puts them
+//! back, unless a hook decides otherwise, and limits by named queues that run one job at a time; `steda` 0.1.3 (MIT or
+//! Apache-2.0) retries attempts and needs PostgreSQL 18; `pgmq` shows a message again after a time. A crashed attempt is an
+//! attempt that failed there. `underway` 0.2.0, `fang` 0.11.0, `sqlxmq` 0.6.0 and `pgqrs` 0.15.3 are on sqlx 0.8.
 
 mod attempt;
 mod kind;
@@ -110,7 +110,8 @@ pub trait Job: Send + Sync + 'static {
         async { Asked::Unknown("there is no way to ask".to_owned()) }
     }
 
-    /// What an answer means, and what the worker writes about it.
+    /// What an answer means, and what the worker writes about it. The row of the job is locked already, before whatever this
+    /// locks.
     fn settle(
         &self,
         work: &mut Work,

@@ -20,6 +20,8 @@ const FAILURES_MAX: u32 = 3;
 
 pub(super) struct CarriedOut<'a, J> {
     job: &'a J,
+    /// Whose job it is.
+    worker: &'static str,
     limits: Limits,
     taken: Taken,
     until: Instant,
@@ -56,8 +58,8 @@ impl Failure {
 }
 
 impl<'a, J: Job> CarriedOut<'a, J> {
-    pub fn new(job: &'a J, taken: Taken, until: Instant, servers: &'a Servers) -> Self {
-        Self { job, limits: job.limits(), taken, until, servers }
+    pub fn new(job: &'a J, worker: &'static str, taken: Taken, until: Instant, servers: &'a Servers) -> Self {
+        Self { job, worker, limits: job.limits(), taken, until, servers }
     }
 
     pub async fn run(self) {
@@ -124,7 +126,7 @@ impl<'a, J: Job> CarriedOut<'a, J> {
             Ok(Ok(said)) => Ok(said),
             Ok(Err(_)) => Err(format!("{step}: no answer within {:?}", self.limits.call)),
             Err(panic) => {
-                metrics::counter!("bursar_panics_total", "worker" => J::KIND).increment(1);
+                metrics::counter!("bursar_panics_total", "worker" => self.worker).increment(1);
                 Err(format!("{step}: it panicked: {}", panic_text(&*panic)))
             }
         }
@@ -204,7 +206,7 @@ impl<'a, J: Job> CarriedOut<'a, J> {
                 return Err(Failure { why, passes: true, is_uncertain: false });
             }
             Ok(Err(panic)) => {
-                metrics::counter!("bursar_panics_total", "worker" => J::KIND).increment(1);
+                metrics::counter!("bursar_panics_total", "worker" => self.worker).increment(1);
                 let why = format!("it panicked: {}", panic_text(&*panic));
                 return Err(Failure { why, passes: false, is_uncertain: false });
             }

@@ -36,7 +36,7 @@ impl<O: Owner> Kinds<O> {
         if self.find(J::KIND).is_some() {
             return Err(format!("expected each kind of jobs once, got {:?} twice", J::KIND));
         }
-        self.kinds.push(Arc::new(Of(job)));
+        self.kinds.push(Arc::new(Of { job, worker: O::WORKER }));
         Ok(self)
     }
 
@@ -71,7 +71,10 @@ pub(super) trait Kind: Send + Sync {
     fn describe(&self, intent: &str) -> Result<String, String>;
 }
 
-struct Of<J>(J);
+struct Of<J> {
+    job: J,
+    worker: &'static str,
+}
 
 impl<J: Job> Kind for Of<J> {
     fn name(&self) -> &'static str {
@@ -79,11 +82,11 @@ impl<J: Job> Kind for Of<J> {
     }
 
     fn limits(&self) -> Limits {
-        self.0.limits()
+        self.job.limits()
     }
 
     fn carry_out<'a>(&'a self, taken: Taken, until: Instant, servers: &'a Servers) -> BoxFuture<'a, ()> {
-        Box::pin(CarriedOut::new(&self.0, taken, until, servers).run())
+        Box::pin(CarriedOut::new(&self.job, self.worker, taken, until, servers).run())
     }
 
     fn describe(&self, intent: &str) -> Result<String, String> {

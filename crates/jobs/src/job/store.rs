@@ -304,7 +304,7 @@ pub(super) async fn handed_over(
     let all = published.iter().chain(failed);
     let (kinds, ids): (Vec<&str>, Vec<&str>) = all.copied().unzip();
     let delays: Vec<Option<f64>> =
-        (0..kinds.len()).map(|place| (place >= published.len()).then(|| again.as_secs_f64())).collect();
+        (0..kinds.len()).map(|place| (place >= published.len()).then_some(again.as_secs_f64())).collect();
     sqlx::query!(
         "update jobs j set next_at = now() + make_interval(secs => delay)
          from unnest($1::text[], $2::text[], $3::float8[]) as o (kind, id, delay)

@@ -1,0 +1,128 @@
+//! What the HTTP caller can tell of a call.
+
+use crate::outside::{Mood, Outside, Temper};
+use jobs::Called;
+use jobs::http::{Caller, CallerSettings, Endpoint, HttpAnswer};
+use processors::api::{Method, Request};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+fn request(path: &str) -> Request {
+    Request {
+        method: Method::Post,
+        path: path.to_owned(),
+        headers: vec![("content-type", "text/plain".to_owned())],
+        body: b"amount=5".to_vec(),
+        idempotency_key: Some(("idempotency-key", "k-1".to_owned())),
+    }
+}
+
+fn caller() -> Caller {
+    let whole = Duration::from_millis(300);
+    Caller::new(CallerSettings { whole, answer_bytes_max: 1000, ..CallerSettings::default() }).unwrap()
+}
+
+fn endpoint(address: impl std::fmt::Display) -> Endpoint {
+    let base = format!("http://{address}").parse().unwrap();
+    Endpoint { base, authorization: Some("Bearer secret".to_owned().into()) }
+}
+
+/// The beginning of what is known, without the words that the system chooses.
+fn told(called: Called<HttpAnswer>) -> String {
+    match called {
+        Called::Answered(answer) => format!("{} {}", answer.status, String::from_utf8(answer.body).unwrap()),
+        Called::NotSent(_) => "not sent".to_owned(),
+        Called::Unknown(why) => format!("unknown: {}", why.split(':').next().unwrap()),
+    }
+}
+
+#[test]
+fn what_was_sent_and_has_no_whole_answer_is_unknown() {
+    testkit::run_without_site(async || {
+        let check = async |mood: Mood, expect: &str| {
+            let outside = Outside::open(Temper::Always(mood)).await;
+            let called = caller().send(&endpoint(outside.address), &request("/calls/k/id/1")).await;
+            assert_eq!(told(called), expect, "{mood:?}");
+            assert_eq!(outside.calls(), 1, "{mood:?}: it is sent once");
+        };
+        check(Mood::Prompt, "200 executed").await;
+        check(Mood::Twice, "200 executed").await;
+        check(Mood::Refuses, "422 refused").await;
+        check(Mood::Confused, "500 ?").await;
+        check(Mood::Late, "unknown: no whole answer within 300ms").await;
+        check(Mood::BreaksOff, "unknown: status 200 and a broken answer").await;
+        check(Mood::Mute, "unknown: it failed").await;
+        check(Mood::Dies, "unknown: it failed").await;
+    });
+}
+
+#[test]
+fn what_never_left_is_known_to_have_failed() {
+    testkit::run_without_site(async || {
+        let check = async |to: Endpoint, path: &str| {
+            let called = caller().send(&to, &request(path)).await;
+            assert_eq!(told(called), "not sent", "{} {path}", to.base);
+        };
+        // Nobody listens where somebody just did.
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        check(endpoint(address), "/calls").await;
+        check(endpoint("no-such-host.invalid"), "/calls").await;
+        check(endpoint(address), "//elsewhere.invalid/calls").await;
+        check(endpoint(address), "http://elsewhere.invalid/calls").await;
+        // TLS is there, and what does not speak it has got nothing of the request.
+        let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("https://{}", plain.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = plain.accept().await.unwrap();
+            drop(stream.write_all(b"HTTP/1.1 400 X\r\n\r\n").await);
+        });
+        check(Endpoint { base, authorization: None }, "/calls").await;
+    });
+}
+
+/// Answers one request with these bytes, and tells what was asked.
+async fn once(answer: Vec<u8>) -> (std::net::SocketAddr, tokio::task::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"amount=5") {
+            stream.read_buf(&mut asked).await.unwrap();
+        }
+        stream.write_all(&answer).await.unwrap();
+        String::from_utf8(asked).unwrap()
+    });
+    (address, asked)
+}
+
+#[test]
+fn a_request_goes_out_as_it_was_made_and_follows_nobody() {
+    testkit::run_without_site(async || {
+        let (address, asked) = once(
+            b"HTTP/1.1 307 X\r\nlocation: http://127.0.0.1:9/\r\nrequest-id: req_1\r\ncontent-length: 0\r\n\r\n".to_vec(),
+        )
+        .await;
+        let called = caller().send(&endpoint(address), &request("/v1/refunds?x=1")).await;
+        let Called::Answered(answer) = called else { panic!("{called:?}") };
+        assert_eq!((answer.status, answer.header("request-id")), (307, Some("req_1")));
+        let asked = asked.await.unwrap();
+        assert!(asked.starts_with("POST /v1/refunds?x=1 HTTP/1.1\r\n"), "{asked}");
+        for header in ["authorization: Bearer secret", "idempotency-key: k-1", "content-type: text/plain"] {
+            assert!(asked.contains(&format!("{header}\r\n")), "{asked}");
+        }
+    });
+}
+
+#[test]
+fn an_answer_that_is_too_large_is_none() {
+    testkit::run_without_site(async || {
+        let answer = format!("HTTP/1.1 200 X\r\ncontent-length: 1001\r\n\r\n{}", "x".repeat(1001));
+        let (address, _asked) = once(answer.into_bytes()).await;
+        let called = caller().send(&endpoint(address), &request("/")).await;
+        assert_eq!(told(called), "unknown: status 200 and an answer of more than 1000 bytes");
+    });
+}

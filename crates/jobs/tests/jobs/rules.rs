@@ -1,0 +1,359 @@
+//! The rules of a job, one by one.
+
+use crate::outside::{Fate, Mood, Outside, Temper};
+use crate::world::{
+    Calls, Death, Desk, Mortal, PACE, Step, intent, limits, make_effects, schedule, servers, start,
+};
+use db::Work;
+use jobs::{
+    Attempt, Called, Job, KeptFor, Kinds, Limits, Next, Scheduled, Settled, State, Status, Verdict, code,
+};
+use serde::{Deserialize, Serialize};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use testkit::{Site, eventually, run};
+use time::OffsetDateTime;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+fn work(site: &Site) -> Work {
+    Work::new(site.pool.clone(), OffsetDateTime::now_utc())
+}
+
+async fn status(site: &Site, kind: &str, id: &str) -> Option<Status> {
+    jobs::status(&mut work(site), kind, id).await.unwrap()
+}
+
+/// Waits until a job is in a state, and tells how it stands then.
+async fn until(site: &Site, kind: &str, id: &str, state: State) -> Status {
+    eventually(&format!("{id} to be {state:?}"), async || {
+        status(site, kind, id).await.filter(|status| status.state == state)
+    })
+    .await
+}
+
+#[test]
+fn a_second_schedule_of_an_id_is_a_value_and_changes_nothing() {
+    run(async |site| {
+        make_effects(&site).await;
+        let first = intent("one", "a");
+        assert_eq!(schedule::<0>(&site.pool, &first).await, Scheduled::New);
+        let known = |is_same_intent| Scheduled::Known { state: State::Due, is_same_intent };
+        assert_eq!(schedule::<0>(&site.pool, &first).await, known(true));
+        let mut other = work(&site);
+        let scheduled = jobs::schedule::<Calls<0>>(&mut other, "one", &intent("one", "b")).await;
+        assert_eq!(scheduled.unwrap(), known(false));
+        other.commit().await.unwrap();
+        // Another kind has ids of its own; what is not committed was never scheduled.
+        assert_eq!(schedule::<1>(&site.pool, &first).await, Scheduled::New);
+        let mut abandoned = work(&site);
+        jobs::schedule::<Calls<0>>(&mut abandoned, "two", &intent("two", "a")).await.unwrap();
+        abandoned.abandon().await;
+        assert_eq!(status(&site, "calls_0", "two").await, None);
+        let outside = Outside::open(Temper::Always(Mood::Prompt)).await;
+        let _running = start(&site, Calls::<0>::to(outside.address, limits(), None));
+        until(&site, "calls_0", "one", State::Done).await;
+        assert_eq!((outside.calls(), outside.executed("one")), (1, 1));
+        assert_eq!(status(&site, "calls_1", "one").await.unwrap().state, State::Due, "it has no runner");
+    });
+}
+
+#[test]
+fn what_is_scheduled_for_later_waits_for_its_time() {
+    run(async |site| {
+        make_effects(&site).await;
+        let outside = Outside::open(Temper::Always(Mood::Prompt)).await;
+        let mut later = work(&site);
+        let at = later.now + Duration::from_secs(3600);
+        let one = intent("one", "a");
+        jobs::schedule_at::<Calls<0>>(&mut later, "one", &one, Some(at)).await.unwrap();
+        later.commit().await.unwrap();
+        schedule::<0>(&site.pool, &intent("two", "a")).await;
+        let _running = start(&site, Calls::<0>::to(outside.address, limits(), None));
+        until(&site, "calls_0", "two", State::Done).await;
+        let one = status(&site, "calls_0", "one").await.unwrap();
+        assert_eq!((one.state, one.attempt, one.next_at), (State::Due, 0, Some(at)));
+    });
+}
+
+#[test]
+fn an_end_that_comes_after_its_lease_writes_nothing() {
+    run(async |site| {
+        make_effects(&site).await;
+        schedule::<0>(&site.pool, &intent("one", "a")).await;
+        let outside = Outside::open(Temper::Steady(|_| Duration::from_millis(3000))).await;
+        // The first one takes its time; meanwhile its lease is ended by hand, as if it had stood still.
+        let slow = Limits { call: Duration::from_secs(5), lease: Duration::from_secs(60), ..limits() };
+        let came = outside.came();
+        let (stop, first) = start(&site, Calls::<0>::to(outside.address, slow, None));
+        came.await;
+        stop.cancel();
+        let ended = "update jobs set next_at = now() - interval '1 second' where state = 'calling'";
+        assert_eq!(sqlx::query(ended).execute(&site.pool).await.unwrap().rows_affected(), 1);
+        // The second one asks; what it learns is what holds.
+        let second = Mortal::start::<0>(&site, &outside, slow, None);
+        until(&site, "calls_0", "one", State::Done).await;
+        first.await.unwrap();
+        drop(second);
+        assert_eq!(outside.wrongs(), Vec::<String>::new());
+        assert_eq!((outside.calls(), site.number("select count(*) from effects").await), (1, 1));
+        assert_eq!(site.number("select asks::bigint from jobs").await, 1, "it was asked, not called again");
+    });
+}
+
+/// Says how many transactions of the site are open while it is called.
+struct Observer {
+    pool: db::Pool,
+    open: Mutex<Vec<i64>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Nothing;
+
+impl Job for Observer {
+    const KIND: &'static str = "observer";
+    type Intent = Nothing;
+    type Answer = ();
+    type Error = db::Error;
+
+    fn key(_: &Nothing) -> String {
+        "one".to_owned()
+    }
+
+    async fn call(&self, _: &Attempt<Nothing>) -> Called<()> {
+        let open = "select count(*) from pg_stat_activity
+                    where datname = current_database() and pid <> pg_backend_pid()
+                      and (xact_start is not null or state like 'idle in transaction%')
+                      and usename = current_user and query like '%jobs%'";
+        let mut seen = 0;
+        for _ in 0..20 {
+            seen += sqlx::query_scalar::<_, i64>(open).fetch_one(&self.pool).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.open.lock().unwrap().push(seen);
+        Called::Answered(())
+    }
+
+    async fn settle(&self, _: &mut Work, _: &Attempt<Nothing>, (): &()) -> Result<Settled, db::Error> {
+        Ok(Verdict::Done.into())
+    }
+}
+
+#[test]
+fn no_transaction_is_open_while_the_outside_is_called() {
+    run(async |site| {
+        let mut work = work(&site);
+        jobs::schedule::<Observer>(&mut work, "one", &Nothing).await.unwrap();
+        work.commit().await.unwrap();
+        let observer = std::sync::Arc::new(Observer { pool: site.owner.clone(), open: Mutex::default() });
+        let kinds = Kinds::<Desk>::default().with(Shared(observer.clone())).unwrap();
+        // It looks so rarely that it is at nothing else meanwhile.
+        let pace = jobs::Pace { look: Duration::from_secs(30), ..PACE };
+        tokio::spawn(jobs::run(kinds, servers(&site), pace, site.over.child_token()));
+        until(&site, "observer", "one", State::Done).await;
+        assert_eq!(*observer.open.lock().unwrap(), [0]);
+    });
+}
+
+/// A handler that a test looks into.
+struct Shared<J>(std::sync::Arc<J>);
+
+impl<J: Job> Job for Shared<J> {
+    const KIND: &'static str = J::KIND;
+    type Intent = J::Intent;
+    type Answer = J::Answer;
+    type Error = J::Error;
+
+    fn key(intent: &J::Intent) -> String {
+        J::key(intent)
+    }
+
+    fn limits(&self) -> Limits {
+        self.0.limits()
+    }
+
+    async fn call(&self, attempt: &Attempt<J::Intent>) -> Called<J::Answer> {
+        self.0.call(attempt).await
+    }
+
+    async fn settle(
+        &self,
+        work: &mut Work,
+        attempt: &Attempt<J::Intent>,
+        answer: &J::Answer,
+    ) -> Result<Settled, J::Error> {
+        self.0.settle(work, attempt, answer).await
+    }
+
+    async fn gave_up(
+        &self,
+        work: &mut Work,
+        attempt: &Attempt<J::Intent>,
+        code: &str,
+        why: &str,
+    ) -> Result<Option<bus::Announcement>, J::Error> {
+        self.0.gave_up(work, attempt, code, why).await
+    }
+}
+
+/// What it is told to do: `panic`, `hang`, `not_sent`, `again`, `unknown`, `settle_panics`, `settle_fails`.
+#[derive(Default)]
+struct Odd {
+    calls: AtomicU32,
+    gave_up: Mutex<Vec<String>>,
+}
+
+impl Job for Odd {
+    const KIND: &'static str = "odd";
+    type Intent = String;
+    type Answer = ();
+    type Error = db::Error;
+
+    fn key(intent: &String) -> String {
+        intent.clone()
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { calls_max: 3, asks_max: 2, call: Duration::from_millis(50), ..limits() }
+    }
+
+    async fn call(&self, attempt: &Attempt<String>) -> Called<()> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        match attempt.intent.as_str() {
+            "panic" => panic!("no way"),
+            "hang" => std::future::pending().await,
+            "not_sent" => Called::NotSent("nobody is there".to_owned()),
+            "unknown" => Called::Unknown("half an answer".to_owned()),
+            _ => Called::Answered(()),
+        }
+    }
+
+    async fn settle(
+        &self,
+        work: &mut Work,
+        attempt: &Attempt<String>,
+        (): &(),
+    ) -> Result<Settled, db::Error> {
+        match attempt.intent.as_str() {
+            "settle_panics" => panic!("no way to write"),
+            "settle_fails" => {
+                let failed = sqlx::query("select 1 / 0").execute(work.connection().await?).await;
+                Err(failed.map(|_| ()).map_err(|error| db::Error::stored("a number", error)).unwrap_err())
+            }
+            "again" => Ok(Verdict::Again(Next::After(Duration::ZERO), "no".to_owned()).into()),
+            _ => Ok(Verdict::Done.into()),
+        }
+    }
+
+    async fn gave_up(
+        &self,
+        _: &mut Work,
+        attempt: &Attempt<String>,
+        code: &str,
+        _why: &str,
+    ) -> Result<Option<bus::Announcement>, db::Error> {
+        self.gave_up.lock().unwrap().push(format!("{} {code}", attempt.intent));
+        Ok(None)
+    }
+}
+
+#[test]
+fn whatever_a_handler_does_ends_and_is_never_called_twice_by_itself() {
+    run(async |site| {
+        let odd = std::sync::Arc::new(Odd::default());
+        let kinds = Kinds::<Desk>::default().with(Shared(odd.clone())).unwrap();
+        tokio::spawn(jobs::run(kinds, servers(&site), PACE, site.over.child_token()));
+        let check = async |manner: &str, calls: u32, code: &str, is_unknown: bool| {
+            odd.calls.store(0, Ordering::Relaxed);
+            let mut work = work(&site);
+            jobs::schedule::<Odd>(&mut work, manner, &manner.to_owned()).await.unwrap();
+            work.commit().await.unwrap();
+            let status = until(&site, "odd", manner, State::Dead).await;
+            assert_eq!(odd.calls.load(Ordering::Relaxed), calls, "{manner}");
+            assert_eq!((status.code.as_deref(), status.is_unknown), (Some(code), is_unknown), "{manner}");
+            assert_eq!(odd.gave_up.lock().unwrap().last().unwrap(), &format!("{manner} {code}"));
+        };
+        check("panic", 1, code::UNKNOWN_END, true).await;
+        check("hang", 1, code::UNKNOWN_END, true).await;
+        check("unknown", 1, code::UNKNOWN_END, true).await;
+        check("settle_panics", 1, code::UNKNOWN_END, true).await;
+        check("settle_fails", 1, code::UNKNOWN_END, true).await;
+        check("not_sent", 3, code::ATTEMPTS, false).await;
+        check("again", 3, code::ATTEMPTS, false).await;
+    });
+}
+
+#[test]
+fn who_is_asked_to_stop_ends_what_is_in_hand_and_takes_nothing_more() {
+    run(async |site| {
+        make_effects(&site).await;
+        let outside = Outside::open(Temper::Steady(|_| Duration::from_millis(1500))).await;
+        let patient =
+            Limits { call: Duration::from_secs(5), lease: Duration::from_secs(60), of_key: 1, ..limits() };
+        for id in ["one", "two"] {
+            schedule::<0>(&site.pool, &intent(id, "a")).await;
+        }
+        let came = outside.came();
+        let (stop, running) = start(&site, Calls::<0>::to(outside.address, patient, None));
+        came.await;
+        stop.cancel();
+        running.await.unwrap();
+        assert_eq!(site.number("select count(*) from jobs where state = 'done'").await, 1);
+        assert_eq!(site.number("select count(*) from jobs where state = 'due' and attempt = 0").await, 1);
+        // Who must not take that long leaves it, and it is unknown once its lease ends: never called again by itself.
+        let impatient = jobs::Pace { drain: Duration::ZERO, ..PACE };
+        let kinds = Kinds::<Desk>::default().with(Calls::<0>::to(outside.address, patient, None)).unwrap();
+        let (stop, came) = (CancellationToken::new(), outside.came());
+        let running = tokio::spawn(jobs::run(kinds, servers(&site), impatient, stop.clone()));
+        came.await;
+        stop.cancel();
+        running.await.unwrap();
+        assert_eq!(site.number("select count(*) from jobs where state = 'calling'").await, 1);
+        sqlx::query("update jobs set next_at = now() where state = 'calling'")
+            .execute(&site.pool)
+            .await
+            .unwrap();
+        let _running = start(&site, Calls::<0>::to(outside.address, patient, None));
+        site.until("select count(*) from jobs where state = 'done'", 2).await;
+        assert_eq!((outside.calls(), outside.wrongs()), (2, Vec::new()));
+    });
+}
+
+#[test]
+fn a_crash_before_the_call_is_asked_about_and_then_called() {
+    run(async |site| {
+        make_effects(&site).await;
+        let outside = Outside::open(Temper::Always(Mood::Prompt)).await;
+        schedule::<0>(&site.pool, &intent("one", "a")).await;
+        let (come, mut came) = mpsc::unbounded_channel();
+        let death = Death { at: Step::Taken, after: Mutex::new(0), come };
+        let mortal = Mortal::start::<0>(&site, &outside, limits(), Some(death));
+        came.recv().await.unwrap();
+        drop(mortal);
+        assert_eq!(status(&site, "calls_0", "one").await.unwrap().state, State::Calling);
+        let _running = start(&site, Calls::<0>::to(outside.address, limits(), None));
+        let status = until(&site, "calls_0", "one", State::Done).await;
+        // The first attempt was asked about, and so is void: it could not be executed any more had it come late.
+        assert_eq!(status.attempt, 2);
+        assert_eq!((outside.count("one", Fate::Void), outside.executed("one")), (1, 1));
+    });
+}
+
+#[test]
+fn jobs_at_an_end_are_purged_after_their_time() {
+    run(async |site| {
+        let rows = "insert into jobs (kind, id, key, intent, state, next_at, scheduled_at, ended_at, code, reason)
+            select 'k', state || age, 'k', '{}', state, next_at, now(), now() - make_interval(days => age), code, code
+            from (values ('done', 10, null::timestamptz, null), ('done', 1, null, null), ('dead', 10, null, 'c'),
+                         ('dead', 40, null, 'c'), ('dead', 41, now(), 'c')) as r (state, age, next_at, code)";
+        sqlx::query(rows).execute(&site.pool).await.unwrap();
+        let days = |count: u64| Duration::from_secs(count * 86_400);
+        let kept_for = KeptFor { done: days(7), dead: days(30) };
+        assert_eq!(jobs::purge(&site.pool, kept_for, 1).await.unwrap(), 1);
+        assert_eq!(jobs::purge(&site.pool, kept_for, 100).await.unwrap(), 1);
+        assert_eq!(jobs::purge(&site.pool, kept_for, 100).await.unwrap(), 0);
+        let left = site.texts("select id from jobs order by id").await;
+        assert_eq!(left, ["dead10", "dead41", "done1"], "a letter that is not published keeps its job");
+    });
+}
