@@ -31,7 +31,11 @@ pub use rules::{RecordedRules, Rules};
 use crate::calendar;
 use crate::catalog::{CatalogVersion, Unknown, Worth};
 use crate::envelope::Cause;
-use crate::event::{Event, EventData, EventKind};
+use crate::event::{
+    BalanceExhausted, BalanceLow, CreditsConsumed, CreditsGranted, CreditsHeld, CreditsReleased,
+    CreditsRestored, CreditsReversed, DebtCovered, DebtIncurred, Event, EventData, PaymentDelivered,
+    PaymentUndelivered,
+};
 use crate::fact::{self, Fact, GrantKind};
 use crate::ids::{AccountId, CustomerId, PaymentId};
 use crate::journal::{Book, Entry, GENESIS, Transaction, TransactionKind};
@@ -159,18 +163,27 @@ impl<'a> Posting<'a> {
         let account = books.account(&usage.account);
         self.room(account, usage.credits)?;
         let reference = usage.reference.clone();
-        let data = EventData { credits: Some(usage.credits), reference, ..EventData::default() };
-        self.spend(account, TransactionKind::Usage, usage.credits, data);
+        self.spend(account, TransactionKind::Usage, usage.credits, reference, None);
         Ok(Outcome::Applied)
     }
 
     /// Consumes credits in burn order; what no lot covers is debt.
-    fn spend(&mut self, account: &mut Account, kind: TransactionKind, credits: Credits, data: EventData) {
+    fn spend(
+        &mut self,
+        account: &mut Account,
+        kind: TransactionKind,
+        credits: Credits,
+        reference: Option<String>,
+        reason: Option<&'static str>,
+    ) {
         let mut draft = Draft::new(kind, None);
         let short = self.burn(account, credits, &mut draft);
         self.owe(account, short, &mut draft);
         self.post(account, draft);
-        self.tell_with_debt(account, EventKind::CreditsConsumed, data, short);
+        let consumed = CreditsConsumed { reference, reason, credits, debt_incurred: None };
+        let (consumed, debt) = consumed.with_debt(short);
+        self.tell(account, consumed);
+        self.tell_debt(account, debt);
     }
 
     fn grant(&mut self, books: &mut Books, grant: &fact::Grant) -> Result<Outcome, Refusal> {
@@ -349,8 +362,7 @@ impl<'a> Posting<'a> {
         payment.account = Some(account.clone());
         payment.catalog = Some(version.clone());
         let account = books.account(&account);
-        let data = EventData { payment: Some(id.clone()), ..EventData::default() };
-        self.tell(account, EventKind::PaymentDelivered, data);
+        self.tell(account, PaymentDelivered { payment: id.clone() });
         true
     }
 
@@ -359,12 +371,12 @@ impl<'a> Posting<'a> {
         if payment.state != PaymentState::Undelivered {
             payment.state = PaymentState::Undelivered;
             self.events.push(Event {
-                kind: EventKind::PaymentUndelivered,
                 account: None,
                 sequence: None,
                 cause: self.cause.clone(),
                 time: self.at,
-                data: EventData { payment: Some(id.clone()), reason: Some(reason), ..EventData::default() },
+                data: PaymentUndelivered { payment: id.clone(), reason }.into(),
+                balances: None,
             });
         }
         false
@@ -423,16 +435,15 @@ impl<'a> Posting<'a> {
         let mut draft = Draft::new(kind, lot.payment.as_ref());
         draft.lot(&lot.lot, Book::Issued, Book::Available, lot.granted);
         account.balances.available += lot.granted;
-        let data = EventData {
+        let granted = CreditsGranted {
             payment: lot.payment.clone(),
             lot: Some(lot.lot.clone()),
-            credits: Some(lot.granted),
             reason,
-            ..EventData::default()
+            credits: lot.granted,
         };
         account.lots.insert(lot, &self.rules.burn_order);
         self.post(account, draft);
-        self.tell(account, EventKind::CreditsGranted, data);
+        self.tell(account, granted);
     }
 
     fn grant_more(&mut self, account: &mut Account, lot: &str, id: &PaymentId, credits: Credits) {
@@ -444,13 +455,8 @@ impl<'a> Posting<'a> {
         });
         account.balances.available += credits;
         self.post(account, draft);
-        let data = EventData {
-            payment: Some(id.clone()),
-            lot: Some(lot.to_owned()),
-            credits: Some(credits),
-            ..EventData::default()
-        };
-        self.tell(account, EventKind::CreditsGranted, data);
+        let (payment, lot) = (Some(id.clone()), Some(lot.to_owned()));
+        self.tell(account, CreditsGranted { payment, lot, reason: None, credits });
     }
 
     /// Credits that a payment turned out not to have granted: taken from where they do least harm first. What was
@@ -469,14 +475,15 @@ impl<'a> Posting<'a> {
         }
         self.change(account, lot, |lot| lot.granted -= credits);
         self.post(account, draft);
-        let data = EventData {
-            payment: Some(id.clone()),
+        let reversed = CreditsReversed {
+            payment: id.clone(),
+            movement: None,
             lot: Some(lot.to_owned()),
-            credits: Some(credits),
             reason: Some("grant_corrected"),
-            ..EventData::default()
+            credits,
+            debt_incurred: None,
         };
-        self.tell_with_debt(account, EventKind::CreditsReversed, data, short);
+        self.tell_reversed(account, reversed, short);
     }
 
     /// Reverses or restores until the payment's lots have reversed exactly `target`.
@@ -505,8 +512,15 @@ impl<'a> Posting<'a> {
         }
         debug_assert!(left.is_zero(), "the target is at most what was granted");
         self.post(account, draft);
-        let data = self.about(id, credits);
-        self.tell_with_debt(account, EventKind::CreditsReversed, data, short);
+        let reversed = CreditsReversed {
+            payment: id.clone(),
+            movement: self.movement.clone(),
+            lot: None,
+            reason: None,
+            credits,
+            debt_incurred: None,
+        };
+        self.tell_reversed(account, reversed, short);
     }
 
     fn restore(&mut self, account: &mut Account, id: &PaymentId, lots: &[String], credits: Credits) {
@@ -519,8 +533,8 @@ impl<'a> Posting<'a> {
             }
         }
         self.post(account, draft);
-        let data = self.about(id, credits);
-        self.tell(account, EventKind::CreditsRestored, data);
+        let (payment, movement) = (id.clone(), self.movement.clone());
+        self.tell(account, CreditsRestored { payment, movement, credits });
     }
 
     /// Credits that come, or come back, to a lot whose time is up can be spent for a while.
@@ -538,18 +552,22 @@ impl<'a> Posting<'a> {
         };
         let (held, remaining) = (sum(|lot| lot.held), sum(|lot| lot.remaining));
         let target = target.min(held + remaining);
-        let (kind, event, from, to, credits) = if held < target {
-            (TransactionKind::Hold, EventKind::CreditsHeld, Book::Available, Book::Held, target - held)
+        let (payment, movement) = (id.clone(), self.movement.clone());
+        let (kind, from, to, credits, data): (_, _, _, _, EventData) = if held < target {
+            let credits = target - held;
+            let held = CreditsHeld { payment, movement, credits };
+            (TransactionKind::Hold, Book::Available, Book::Held, credits, held.into())
         } else if held > target {
-            (TransactionKind::Release, EventKind::CreditsReleased, Book::Held, Book::Available, held - target)
+            let credits = held - target;
+            let released = CreditsReleased { payment, movement, credits };
+            (TransactionKind::Release, Book::Held, Book::Available, credits, released.into())
         } else {
             return;
         };
         let mut draft = Draft::new(kind, Some(id));
         self.take(account, &lots, from, to, credits, &mut draft);
         self.post(account, draft);
-        let data = self.about(id, credits);
-        self.tell(account, event, data);
+        self.tell(account, data);
     }
 
     /// Always last: available credits take over usage that is debt, in burn order.
@@ -564,11 +582,7 @@ impl<'a> Posting<'a> {
         draft.debt(-covered);
         account.balances.debt = left;
         self.post(account, draft);
-        self.tell(
-            account,
-            EventKind::DebtCovered,
-            EventData { credits: Some(covered), ..EventData::default() },
-        );
+        self.tell(account, DebtCovered { credits: covered });
     }
 
     /// Consumes available credits in burn order; returns what they did not cover.
@@ -672,34 +686,27 @@ impl<'a> Posting<'a> {
         self.transactions.push(transaction);
     }
 
-    fn about(&self, id: &PaymentId, credits: Credits) -> EventData {
-        EventData {
-            payment: Some(id.clone()),
-            movement: self.movement.clone(),
-            credits: Some(credits),
-            ..EventData::default()
-        }
-    }
-
-    fn tell(&mut self, account: &mut Account, kind: EventKind, data: EventData) {
+    fn tell(&mut self, account: &mut Account, data: impl Into<EventData>) {
         account.sequence += 1;
         self.events.push(Event {
-            kind,
             account: Some(account.id.clone()),
             sequence: Some(account.sequence),
             cause: self.cause.clone(),
             time: self.at,
-            data,
+            data: data.into(),
+            balances: None,
         });
     }
 
-    /// An event, and beside it `debt.incurred` where credits fell short.
-    fn tell_with_debt(&mut self, account: &mut Account, kind: EventKind, data: EventData, short: Credits) {
-        let short = Some(short).filter(|short| short.is_positive());
-        let debt = EventData { credits: short, reference: data.reference.clone(), ..data.clone() };
-        self.tell(account, kind, EventData { debt_incurred: short, ..data });
-        if short.is_some() {
-            self.tell(account, EventKind::DebtIncurred, debt);
+    fn tell_reversed(&mut self, account: &mut Account, reversed: CreditsReversed, short: Credits) {
+        let (reversed, debt) = reversed.with_debt(short);
+        self.tell(account, reversed);
+        self.tell_debt(account, debt);
+    }
+
+    fn tell_debt(&mut self, account: &mut Account, debt: Option<DebtIncurred>) {
+        if let Some(debt) = debt {
+            self.tell(account, debt);
         }
     }
 
@@ -718,11 +725,10 @@ impl<'a> Posting<'a> {
             let before = after - change;
             let crossed = |threshold: &&Credits| after < **threshold && **threshold <= before;
             if let Some(threshold) = self.rules.low.iter().filter(crossed).min() {
-                let data = EventData { threshold: Some(*threshold), ..EventData::default() };
-                self.tell(account, EventKind::BalanceLow, data);
+                self.tell(account, BalanceLow { threshold: *threshold });
             }
             if after.is_zero() {
-                self.tell(account, EventKind::BalanceExhausted, EventData::default());
+                self.tell(account, BalanceExhausted {});
             }
         }
     }
@@ -731,7 +737,7 @@ impl<'a> Posting<'a> {
     fn finish(mut self, books: &mut Books, outcome: Outcome) -> Decision {
         self.tell_of_low_balances(books);
         for event in &mut self.events {
-            event.data.balances =
+            event.balances =
                 event.account.as_ref().and_then(|id| books.accounts.get(id)).map(|account| account.balances);
         }
         let Self { foreign_currency, transactions, events, .. } = self;

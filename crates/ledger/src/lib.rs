@@ -107,11 +107,11 @@ fn stored(books: &mut Books, event: &Event, traceparent: Option<&str>) -> Stored
         source: SOURCE_LEDGER.to_owned(),
         account: event.account.as_ref().map(|account| account.as_str().to_owned()),
         sequence: event.sequence.map(|sequence| sequence as i64),
-        kind: event.kind.as_str().to_owned(),
+        kind: event.kind().as_str().to_owned(),
         time: event.time,
         cause: event.cause.to_string(),
         traceparent: traceparent.map(str::to_owned),
-        data: Json(event.data.to_json()),
+        data: Json(event.data_to_json()),
         hash: GENESIS,
     };
     match event.account.as_ref().and_then(|account| books.accounts.get_mut(account)) {

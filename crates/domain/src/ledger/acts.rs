@@ -1,13 +1,16 @@
 //! What operators and time do: adjustments, assignments, expiry.
 
 use super::{Account, Books, Draft, Posting, Refusal};
-use crate::event::{EventData, EventKind};
+use crate::event::{CreditsExpired, CreditsGranted, CreditsReversed, PaymentDelivered};
 use crate::fact::{self, AdjustmentKind, AssignmentAct};
 use crate::ids::{AccountId, PaymentId};
 use crate::journal::{Book, TransactionKind};
 use crate::lot::{Lot, LotKind};
 use crate::money::Credits;
 use crate::outcome::Outcome;
+
+/// Why credits leave one account and come to another.
+const MOVED: &str = "moved";
 
 impl Posting<'_> {
     /// What an operator takes away is spent like usage, so that every balance still adds up; what is given, and what
@@ -30,8 +33,7 @@ impl Posting<'_> {
             return Ok(Outcome::NoOp);
         }
         if credits < Credits::ZERO {
-            let data = EventData { credits: Some(-credits), reason: Some(reason), ..EventData::default() };
-            self.spend(account, kind, -credits, data);
+            self.spend(account, kind, -credits, None, Some(reason));
         } else {
             let lot = format!("{}#{}", self.cause, LotKind::Adjustment.as_str());
             let lot = Lot::issued(lot, account.id.clone(), None, LotKind::Adjustment, credits, self.at, None);
@@ -49,23 +51,18 @@ impl Posting<'_> {
             return Outcome::NoOp;
         }
         let mut draft = Draft::new(TransactionKind::Expiry, None);
-        let mut told = Vec::new();
+        let mut expired = Vec::new();
         for name in due {
             let Some(lot) = account.lots.get(&name) else { continue };
             let (payment, remaining) = (lot.payment.clone(), lot.remaining);
             let names = [name];
             self.take(account, &names, Book::Available, Book::Expired, remaining, &mut draft);
             let [name] = names;
-            told.push(EventData {
-                payment,
-                lot: Some(name),
-                credits: Some(remaining),
-                ..EventData::default()
-            });
+            expired.push(CreditsExpired { payment, lot: name, credits: remaining });
         }
         self.post(account, draft);
-        for data in told {
-            self.tell(account, EventKind::CreditsExpired, data);
+        for expired in expired {
+            self.tell(account, expired);
         }
         Outcome::Applied
     }
@@ -145,20 +142,22 @@ impl Posting<'_> {
         }
         let spendable: Credits = lots.iter().map(|lot| lot.remaining).sum();
         self.post(leaving, draft);
-        let data = EventData {
-            payment: Some(id.clone()),
-            credits: Some(spendable),
-            reason: Some("moved"),
-            ..EventData::default()
-        };
         if granted.is_positive() {
-            self.tell_with_debt(leaving, EventKind::CreditsReversed, data.clone(), short);
+            let reversed = CreditsReversed {
+                payment: id.clone(),
+                movement: None,
+                lot: None,
+                reason: Some(MOVED),
+                credits: spendable,
+                debt_incurred: None,
+            };
+            self.tell_reversed(leaving, reversed, short);
         }
-        self.receive(books.account(to), id, lots, data);
+        self.receive(books.account(to), id, lots, spendable);
         books.payment(id).account = Some(to.clone());
     }
 
-    fn receive(&mut self, account: &mut Account, id: &PaymentId, lots: Vec<Lot>, data: EventData) {
+    fn receive(&mut self, account: &mut Account, id: &PaymentId, lots: Vec<Lot>, spendable: Credits) {
         let mut draft = Draft::new(TransactionKind::Move, Some(id));
         for lot in lots {
             let parts = [
@@ -173,10 +172,10 @@ impl Posting<'_> {
             account.lots.insert(lot, &self.rules.burn_order);
         }
         self.post(account, draft);
-        let delivered = EventData { payment: Some(id.clone()), ..EventData::default() };
-        self.tell(account, EventKind::PaymentDelivered, delivered);
-        if data.credits.is_some_and(|credits| credits.is_positive()) {
-            self.tell(account, EventKind::CreditsGranted, data);
+        self.tell(account, PaymentDelivered { payment: id.clone() });
+        if spendable.is_positive() {
+            let (payment, reason) = (Some(id.clone()), Some(MOVED));
+            self.tell(account, CreditsGranted { payment, lot: None, reason, credits: spendable });
         }
     }
 }

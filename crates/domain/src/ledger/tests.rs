@@ -12,7 +12,7 @@ mod world;
 
 use super::*;
 use crate::catalog::{Catalog, Price};
-use crate::event::Balances;
+use crate::event::{Balances, EventKind};
 use crate::fact::{
     AccountLink, HoldStatus, Item, LinkProof, MovementKind, MovementStatus, PaymentStatus, Usage,
 };
@@ -336,7 +336,7 @@ fn a_payment_without_account_waits_for_its_customer_link() {
     let mut world = World::new();
     let undelivered = world.tell("1", &unknown).unwrap();
     assert_eq!(undelivered.outcome, Outcome::Waiting);
-    assert_eq!(undelivered.events[0].kind, EventKind::PaymentUndelivered);
+    assert_eq!(undelivered.events[0].kind(), EventKind::PaymentUndelivered);
     world.tell("2", &link);
     assert_eq!(world.balances("a"), ["1000", "0", "0"]);
 }
@@ -379,7 +379,7 @@ fn events_carry_the_balances_after_everything_and_have_no_gap() {
     {
         for event in world.tell(&step.to_string(), fact).unwrap().events {
             sequences.push(event.sequence.unwrap());
-            let balances = event.data.balances.unwrap();
+            let balances = event.balances.unwrap();
             assert!(balances.available.is_zero() || balances.debt.is_zero());
         }
     }
