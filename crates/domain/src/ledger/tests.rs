@@ -10,16 +10,22 @@ mod mistakes;
 mod model;
 mod world;
 
+use super::credits::part;
 use super::*;
 use crate::catalog::{Catalog, Price};
-use crate::event::{Balances, EventKind};
+use crate::event::{Balances, Event, EventData, EventKind, PaymentUndelivered};
 use crate::fact::{
-    AccountLink, HoldStatus, Item, LinkProof, MovementKind, MovementStatus, PaymentStatus, Usage,
+    self, AccountLink, GrantKind, HoldStatus, Item, LinkProof, MovementKind, MovementStatus, PaymentStatus,
+    Usage,
 };
-use crate::money::{Money, currency};
+use crate::ids::{AccountId, CustomerId};
+use crate::journal::{Book, GENESIS, Transaction, TransactionKind};
+use crate::lot::Lot;
+use crate::money::{Credits, Money, currency};
+use crate::record::Record;
 use proptest::prelude::*;
 use rust_decimal::Decimal;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use time::Duration;
 use time::macros::datetime;
 use world::World;
