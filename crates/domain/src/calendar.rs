@@ -11,11 +11,17 @@ use time::{Duration, OffsetDateTime, UtcOffset};
 pub struct OutsideCalendar;
 
 /// The same moment in UTC.
+///
+/// # Errors
+/// It is before the year 0 or after 9999.
 pub fn in_utc(at: OffsetDateTime) -> Result<OffsetDateTime, OutsideCalendar> {
     at.checked_to_offset(UtcOffset::UTC).filter(|at| (0..=9999).contains(&at.year())).ok_or(OutsideCalendar)
 }
 
 /// The moment as it is, if it can be told.
+///
+/// # Errors
+/// It is before the year 0 or after 9999.
 pub fn told(at: OffsetDateTime) -> Result<OffsetDateTime, OutsideCalendar> {
     in_utc(at).map(|_| at)
 }

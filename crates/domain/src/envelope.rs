@@ -107,6 +107,9 @@ struct Wire<'a> {
 
 impl Envelope {
     /// Reads one CloudEvent. `now` stands in where the event carries no time.
+    ///
+    /// # Errors
+    /// It is no CloudEvent, of no known type, or its data are not what the type has.
     pub fn parse(text: &str, now: OffsetDateTime) -> Result<Self, InvalidEnvelope> {
         expect_object("", text)?;
         let wire: Wire<'_> =
@@ -142,6 +145,9 @@ impl Envelope {
 
     /// Reads one CloudEvent that a platform's service states. What it calls a raw body nobody has checked, so it is left
     /// out; a refund request's own text is kept as raw, because the fact leaves out what it says of a person.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
     pub fn parse_stated(text: &str, now: OffsetDateTime) -> Result<Self, InvalidEnvelope> {
         let envelope = Self::parse(text, now)?;
         let is_request = envelope.fact.kind() == FactKind::RefundRequest;
@@ -150,6 +156,9 @@ impl Envelope {
     }
 
     /// Reads a CloudEvents batch, each event on its own: one that cannot be read does not spoil the others.
+    ///
+    /// # Errors
+    /// It is no list, is empty, or has more than [`BATCH_MAX`] elements. An element that cannot be read is an error of its own.
     pub fn parse_batch(
         text: &str,
         now: OffsetDateTime,
@@ -158,6 +167,9 @@ impl Envelope {
     }
 
     /// As [`Self::parse_batch`], of events that a platform's service states.
+    ///
+    /// # Errors
+    /// As [`Self::parse_batch`].
     pub fn parse_stated_batch(
         text: &str,
         now: OffsetDateTime,
@@ -183,6 +195,7 @@ impl Envelope {
             .collect())
     }
 
+    /// The CloudEvent as it is sent.
     pub fn to_json(&self) -> String {
         serde_json::to_string(&self.wire()).expect("an envelope holds only strings, times and JSON")
     }

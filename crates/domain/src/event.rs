@@ -1,106 +1,106 @@
 //! Events: what Bursar tells the world, as past-tense verbs, in sequence per account.
+//!
+//! Adding an event: its data in `event/data.rs`, its line in `events!` below, and where it is told.
+
+mod data;
+
+pub use data::{
+    BalanceExhausted, BalanceLow, CreditsConsumed, CreditsExpired, CreditsGranted, CreditsHeld,
+    CreditsReleased, CreditsRestored, CreditsReversed, DebtCovered, DebtIncurred, PaymentDelivered,
+    PaymentUndelivered,
+};
 
 use crate::envelope::Cause;
-use crate::ids::{AccountId, PaymentId};
+use crate::ids::AccountId;
 use crate::money::Credits;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
-/// Its text is the CloudEvents type and the routing key. Public names: see the contract before changing one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum EventKind {
-    CreditsGranted,
-    CreditsConsumed,
-    CreditsHeld,
-    CreditsReleased,
-    CreditsReversed,
-    CreditsRestored,
-    CreditsExpired,
-    DebtIncurred,
-    DebtCovered,
-    BalanceLow,
-    BalanceExhausted,
-    PaymentUndelivered,
-    PaymentDelivered,
-    /// To operators, as [`EventKind::AlertCleared`]: of no account.
-    AlertRaised,
-    AlertCleared,
+/// Makes of the list of events the enum of their kinds and that of their data. Alerts have no data here: what they say is for
+/// whoever raises them.
+macro_rules! events {
+    (
+        with_data { $($(#[$doc:meta])* $name:ident $text:literal,)* }
+        of_alerts { $($(#[$other_doc:meta])* $other:ident $other_text:literal,)* }
+    ) => {
+        /// Its text is the CloudEvents type and the routing key. Public names: see the contract before changing one.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum EventKind {
+            $($(#[$doc])* $name,)*
+            $($(#[$other_doc])* $other,)*
+        }
+
+        impl EventKind {
+            pub const ALL: [EventKind; [$($text,)* $($other_text,)*].len()] =
+                [$(EventKind::$name,)* $(EventKind::$other,)*];
+
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(EventKind::$name => $text,)*
+                    $(EventKind::$other => $other_text,)*
+                }
+            }
+        }
+
+        /// What changed, by the kind of the event.
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+        #[serde(untagged)]
+        pub enum EventData {
+            $($name($name),)*
+        }
+
+        impl EventData {
+            pub fn kind(&self) -> EventKind {
+                match self {
+                    $(EventData::$name(_) => EventKind::$name,)*
+                }
+            }
+        }
+
+        $(
+            impl From<$name> for EventData {
+                fn from(data: $name) -> EventData {
+                    EventData::$name(data)
+                }
+            }
+        )*
+    };
 }
 
-impl EventKind {
-    pub const ALL: [EventKind; 15] = [
-        EventKind::CreditsGranted,
-        EventKind::CreditsConsumed,
-        EventKind::CreditsHeld,
-        EventKind::CreditsReleased,
-        EventKind::CreditsReversed,
-        EventKind::CreditsRestored,
-        EventKind::CreditsExpired,
-        EventKind::DebtIncurred,
-        EventKind::DebtCovered,
-        EventKind::BalanceLow,
-        EventKind::BalanceExhausted,
-        EventKind::PaymentUndelivered,
-        EventKind::PaymentDelivered,
-        EventKind::AlertRaised,
-        EventKind::AlertCleared,
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            EventKind::CreditsGranted => "credits.granted",
-            EventKind::CreditsConsumed => "credits.consumed",
-            EventKind::CreditsHeld => "credits.held",
-            EventKind::CreditsReleased => "credits.released",
-            EventKind::CreditsReversed => "credits.reversed",
-            EventKind::CreditsRestored => "credits.restored",
-            EventKind::CreditsExpired => "credits.expired",
-            EventKind::DebtIncurred => "debt.incurred",
-            EventKind::DebtCovered => "debt.covered",
-            EventKind::BalanceLow => "balance.low",
-            EventKind::BalanceExhausted => "balance.exhausted",
-            EventKind::PaymentUndelivered => "payment.undelivered",
-            EventKind::PaymentDelivered => "payment.delivered",
-            EventKind::AlertRaised => "alert.raised",
-            EventKind::AlertCleared => "alert.cleared",
-        }
+events! {
+    with_data {
+        CreditsGranted "credits.granted",
+        CreditsConsumed "credits.consumed",
+        CreditsHeld "credits.held",
+        CreditsReleased "credits.released",
+        CreditsReversed "credits.reversed",
+        CreditsRestored "credits.restored",
+        CreditsExpired "credits.expired",
+        DebtIncurred "debt.incurred",
+        DebtCovered "debt.covered",
+        BalanceLow "balance.low",
+        BalanceExhausted "balance.exhausted",
+        PaymentUndelivered "payment.undelivered",
+        PaymentDelivered "payment.delivered",
+    }
+    of_alerts {
+        /// To operators, as [`EventKind::AlertCleared`]: of no account.
+        AlertRaised "alert.raised",
+        AlertCleared "alert.cleared",
     }
 }
 
 /// One event. Those of an account carry its sequence; an unassigned payment's carry none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    pub kind: EventKind,
     pub account: Option<AccountId>,
     /// Per account, from 1, without gaps.
     pub sequence: Option<u64>,
     pub cause: Cause,
     pub time: OffsetDateTime,
     pub data: EventData,
-}
-
-/// What changed, then the account's balances after everything that the cause brought about.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub struct EventData {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub payment: Option<PaymentId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub movement: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lot: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reference: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub credits: Option<Credits>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub debt_incurred: Option<Credits>,
-    /// What `available` fell below.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub threshold: Option<Credits>,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    /// The account's, after everything that the cause brought about.
     pub balances: Option<Balances>,
 }
 
@@ -117,8 +117,21 @@ pub const SOURCE_LEDGER: &str = "bursar/ledger";
 /// The `source` of alerts about dead letters.
 pub const SOURCE_DEAD_LETTERS: &str = "bursar/dead-letters";
 
-impl EventData {
-    pub fn to_json(&self) -> Box<RawValue> {
-        serde_json::value::to_raw_value(self).expect("what an event tells is text alone")
+impl Event {
+    pub fn kind(&self) -> EventKind {
+        self.data.kind()
+    }
+
+    /// The event's `data` as it is stored, hashed and published: what changed, then the balances.
+    pub fn data_to_json(&self) -> Box<RawValue> {
+        #[derive(Serialize)]
+        struct Spelled<'a> {
+            #[serde(flatten)]
+            data: &'a EventData,
+            #[serde(flatten)]
+            balances: Option<Balances>,
+        }
+        serde_json::value::to_raw_value(&Spelled { data: &self.data, balances: self.balances })
+            .expect("what an event says is text alone")
     }
 }

@@ -67,6 +67,7 @@ macro_rules! facts {
         }
 
         impl Fact {
+            /// What it is about.
             pub fn kind(&self) -> FactKind {
                 match self {
                     $(Fact::$name(_) => FactKind::$name,)*
@@ -122,6 +123,7 @@ facts! { $
 }
 
 impl FactKind {
+    /// Its CloudEvents type and routing key.
     pub fn as_str(self) -> &'static str {
         of_type!(self, Data => Data::NAME)
     }
@@ -131,6 +133,7 @@ impl FactKind {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
+    /// Who may state it besides the fleet.
     pub fn stated_by(self) -> StatedBy {
         of_type!(self, Data => Data::STATED_BY)
     }

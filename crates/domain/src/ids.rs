@@ -37,6 +37,10 @@ macro_rules! text_id {
         pub struct $name(String);
 
         impl $name {
+            /// Checks a text.
+            ///
+            /// # Errors
+            /// It is empty, too long, or has a character that no id has.
             pub fn new(text: impl Into<String>) -> Result<Self, InvalidId> {
                 let text = text.into();
                 check($what, &text)?;
@@ -95,6 +99,10 @@ macro_rules! qualified_id {
         pub struct $name(String);
 
         impl $name {
+            /// The id as it is written: with its processor before a colon.
+            ///
+            /// # Errors
+            /// A part is empty, it is too long, or it has a character that no id has.
             pub fn new(processor: &str, id: &str) -> Result<Self, InvalidId> {
                 format!("{processor}:{id}").parse()
             }
@@ -103,6 +111,7 @@ macro_rules! qualified_id {
                 &self.0
             }
 
+            /// Whose id it is.
             pub fn processor(&self) -> &str {
                 self.0.split_once(':').map_or("", |(processor, _)| processor)
             }
@@ -181,6 +190,7 @@ impl CustomerId {
         if !address.contains('@') { None } else { Self::new(EMAIL, address).ok() }
     }
 
+    /// Whether it stands for an e-mail address.
     pub fn is_email(&self) -> bool {
         self.processor() == EMAIL
     }

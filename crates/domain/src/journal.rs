@@ -40,6 +40,7 @@ impl Book {
         Book::Overdrawn,
     ];
 
+    /// As it is stored and published.
     pub fn as_str(self) -> &'static str {
         match self {
             Book::Issued => "issued",
@@ -53,6 +54,7 @@ impl Book {
         }
     }
 
+    /// The one of this text; nothing where there is none.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|book| book.as_str() == text)
     }
@@ -96,6 +98,7 @@ impl TransactionKind {
         TransactionKind::Move,
     ];
 
+    /// As it is stored and published.
     pub fn as_str(self) -> &'static str {
         match self {
             TransactionKind::Grant => "grant",
@@ -113,6 +116,7 @@ impl TransactionKind {
         }
     }
 
+    /// The one of this text; nothing where there is none.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
@@ -161,10 +165,12 @@ pub struct Transaction {
 }
 
 impl Transaction {
+    /// As they are stored.
     pub fn entries_to_json(&self) -> String {
         serde_json::to_string(&self.entries).expect("entries hold only text")
     }
 
+    /// Whether its entries sum to zero.
     pub fn balances(&self) -> bool {
         self.entries.iter().map(|entry| entry.amount).sum::<Credits>().is_zero()
     }

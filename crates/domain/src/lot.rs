@@ -20,6 +20,7 @@ impl LotKind {
     pub const ALL: [LotKind; 5] =
         [LotKind::Purchase, LotKind::Bonus, LotKind::Promotional, LotKind::Goodwill, LotKind::Adjustment];
 
+    /// As it is stored and published.
     pub fn as_str(self) -> &'static str {
         match self {
             LotKind::Purchase => "purchase",
@@ -30,6 +31,7 @@ impl LotKind {
         }
     }
 
+    /// The one of this text; nothing where there is none.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
@@ -106,6 +108,7 @@ impl Lot {
         }
     }
 
+    /// Whether what was granted is what is in its parts, none of which is less than zero.
     pub fn adds_up(&self) -> bool {
         let parts = [self.remaining, self.held, self.consumed, self.reversed, self.expired];
         parts.iter().all(|part| *part >= Credits::ZERO) && parts.into_iter().sum::<Credits>() == self.granted

@@ -8,47 +8,20 @@ use std::iter::Sum;
 use std::ops::{Add, AddAssign, Neg, Sub, SubAssign};
 
 mod currency;
+mod invalid;
 mod shares;
 
 pub use currency::{Currency, currency, exponent};
+pub use invalid::{CREDITS_DIGITS_MAX, InvalidAmount};
 pub use shares::Share;
+
+use invalid::shorten;
 
 /// Credits may be given with at most this many decimal places; a deployment's own scale is at most this.
 pub const SCALE_MAX: u32 = 12;
 
-/// A single amount of credits is at most 10^15 - 1: with twelve places it still fits a 96-bit decimal, and so does
-/// the sum of ten million such amounts at the default scale.
-pub const CREDITS_DIGITS_MAX: u32 = 15;
-
 /// An amount of money is at most 10^18 minor units, so that a product of two of them fits 128 bits.
 pub const MINOR_UNITS_MAX: i128 = 1_000_000_000_000_000_000;
-
-/// Why a text or number is not an amount.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidAmount {
-    #[error("expected an ISO 4217 currency code such as USD, got {0:?}")]
-    Currency(String),
-    #[error("expected an amount in minor units as an integer, for example 1000 for 10.00 USD, got {0:?}")]
-    NotMinorUnits(String),
-    #[error("expected a decimal number as a string, for example \"12.5\", got {0:?}")]
-    NotDecimal(String),
-    #[error("expected at most 10^18 minor units, got {0}")]
-    TooLarge(String),
-    #[error("expected an amount of zero or more, got {0}")]
-    Negative(String),
-    #[error("expected more than zero credits, got {0}")]
-    NotPositive(String),
-    #[error("expected fewer than 10^{CREDITS_DIGITS_MAX} credits, got {0}")]
-    TooManyCredits(String),
-    #[error("expected at most {scale} decimal places, got {got}")]
-    TooPrecise { scale: u32, got: String },
-    #[error("expected {currency} with {exponent} decimal places at most, got {got}")]
-    Places { currency: String, exponent: u32, got: String },
-}
-
-fn shorten(text: &str) -> String {
-    text.chars().take(40).collect()
-}
 
 /// An amount of money in the currency's main unit, never negative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +32,9 @@ pub struct Money {
 
 impl Money {
     /// `minor` units of a currency whose main unit has `exponent` decimal places at this processor.
+    ///
+    /// # Errors
+    /// It is less than zero, or more than [`MINOR_UNITS_MAX`].
     pub fn from_minor(minor: i128, exponent: u32, currency: Currency) -> Result<Self, InvalidAmount> {
         if minor < 0 {
             return Err(InvalidAmount::Negative(minor.to_string()));
@@ -70,6 +46,9 @@ impl Money {
     }
 
     /// An amount in the main unit, for example `12.50`.
+    ///
+    /// # Errors
+    /// It is less than zero, too large, or has more decimal places than the currency.
     pub fn new(amount: Decimal, currency: Currency) -> Result<Self, InvalidAmount> {
         if amount.is_sign_negative() && !amount.is_zero() {
             return Err(InvalidAmount::Negative(amount.to_string()));
@@ -174,11 +153,15 @@ impl Credits {
         Self(amount.normalize())
     }
 
+    /// So many whole credits.
     pub fn whole(amount: i64) -> Self {
         Self::new(Decimal::from(amount))
     }
 
     /// A positive amount from outside, with at most `scale` decimal places.
+    ///
+    /// # Errors
+    /// It is no decimal number, not more than zero, too large, or has more than `scale` decimal places.
     pub fn parse_positive(text: &str, scale: u32) -> Result<Self, InvalidAmount> {
         let amount = plain_decimal(text)?;
         if amount <= Decimal::ZERO {
@@ -188,6 +171,9 @@ impl Credits {
     }
 
     /// Checks an amount against a deployment's scale and the greatest amount there is.
+    ///
+    /// # Errors
+    /// It is too large, or has more than `scale` decimal places.
     pub fn within(self, scale: u32) -> Result<Self, InvalidAmount> {
         if self.0.scale() > scale {
             return Err(InvalidAmount::TooPrecise { scale, got: self.to_string() });

@@ -19,6 +19,9 @@ use time::format_description::well_known::Rfc3339;
 pub struct Contradiction(pub Vec<String>);
 
 /// What two renderings say together. The union of a fact with itself is the fact, its lists in their one order.
+///
+/// # Errors
+/// The paths of the fields in which they contradict each other.
 pub fn union(a: &Fact, b: &Fact) -> Result<Fact, Contradiction> {
     if a.kind() != b.kind() {
         return Err(Contradiction(vec!["type".to_owned()]));

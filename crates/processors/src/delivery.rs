@@ -1,9 +1,10 @@
 //! A delivery on its way to becoming facts: who says it, which event, when; and the envelopes that come of it.
 
-use crate::Malformed;
 use crate::fields::Field;
 use crate::json::{Document, Kind, Unreadable};
-use domain::fact::{Unrecognised, UnrecognisedWhy};
+use crate::refused::Malformed;
+use crate::set_aside::SetAside;
+use domain::fact::Unrecognised;
 use domain::{Cause, Envelope, Fact, RawDelivery};
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -24,37 +25,6 @@ pub struct Delivery<'a> {
     pub occurred_at: Option<OffsetDateTime>,
     pub received_at: OffsetDateTime,
     pub body: &'a [u8],
-}
-
-/// Why an event gives no facts to act on. It becomes one `unrecognised` fact.
-#[derive(Debug, PartialEq, Eq)]
-pub struct SetAside {
-    pub why: UnrecognisedWhy,
-    pub detail: Option<String>,
-}
-
-impl SetAside {
-    /// Known, and moves no money and links nobody.
-    pub fn no_effect(detail: &str) -> Self {
-        Self { why: UnrecognisedWhy::NoEffect, detail: Some(detail.to_owned()) }
-    }
-
-    pub fn event_type() -> Self {
-        Self { why: UnrecognisedWhy::EventType, detail: None }
-    }
-
-    pub fn mode(detail: &str) -> Self {
-        Self { why: UnrecognisedWhy::Mode, detail: Some(detail.to_owned()) }
-    }
-
-    /// About another account of the processor's than the platform's.
-    pub fn foreign_account(detail: &str) -> Self {
-        Self { why: UnrecognisedWhy::ForeignAccount, detail: Some(detail.to_owned()) }
-    }
-
-    pub fn malformed(detail: impl Into<String>) -> Self {
-        Self { why: UnrecognisedWhy::Malformed, detail: Some(detail.into()) }
-    }
 }
 
 impl Delivery<'_> {
@@ -125,6 +95,9 @@ pub fn further_id(event_id: &str, fact: &Fact) -> String {
 }
 
 /// Reads the outermost object of an event, whatever its members are.
+///
+/// # Errors
+/// The body is no JSON, or no object.
 pub fn read_object(body: &[u8]) -> Result<Document<'_>, Malformed> {
     let document = Document::parse(body).map_err(|Unreadable { line, column }| {
         Malformed(format!("body: expected a JSON object, got an error at line {line} column {column}"))
@@ -136,6 +109,9 @@ pub fn read_object(body: &[u8]) -> Result<Document<'_>, Malformed> {
 }
 
 /// Reads what identifies an event; without it there is nothing to keep the event under.
+///
+/// # Errors
+/// It is missing, too long, or not printable.
 pub fn read_event_id(field: Field<'_>) -> Result<String, Malformed> {
     read_text(field)
         .filter(|id| id.len() <= EVENT_ID_LENGTH_MAX && !id.chars().any(char::is_control))
@@ -146,6 +122,10 @@ pub fn read_event_id(field: Field<'_>) -> Result<String, Malformed> {
         })
 }
 
+/// Reads what kind of event it is.
+///
+/// # Errors
+/// It is missing or empty.
 pub fn read_event_type(field: Field<'_>) -> Result<String, Malformed> {
     read_text(field).ok_or_else(|| Malformed(format!("{field}: expected the event's type, got none")))
 }

@@ -5,8 +5,8 @@
 //! versions of their interfaces and send what their own libraries refuse. A field that is read and given twice is
 //! garbled; one that nobody reads may be given as often as it likes.
 
-use crate::delivery::SetAside;
 use crate::json::{Document, Kind, Member, Value};
+use crate::set_aside::SetAside;
 use domain::fact::UnrecognisedWhy;
 use domain::money::{Currency, InvalidAmount, currency};
 use domain::{CustomerId, Money, PaymentId};
@@ -60,10 +60,12 @@ impl fmt::Display for Field<'_> {
 }
 
 impl<'a> Field<'a> {
+    /// The document itself.
     pub fn root(document: &'a Document<'a>) -> Self {
         Self { path: Path { names: [""; DEPTH_MAX], depth: 0 }, place: Member::One(document.root()) }
     }
 
+    /// A member of it.
     pub fn get(self, name: &'static str) -> Field<'a> {
         Self { path: self.path.then(name), place: self.member(name) }
     }
@@ -88,6 +90,7 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// Whether it is missing or null.
     pub fn is_absent(self) -> bool {
         match self.place {
             Member::Absent => true,
@@ -106,6 +109,9 @@ impl<'a> Field<'a> {
     }
 
     /// What is in the list; nothing where the list is absent.
+    ///
+    /// # Errors
+    /// It is there, and no list.
     pub fn elements(self) -> Result<impl Iterator<Item = Field<'a>>, SetAside> {
         let elements = self.value().and_then(Value::elements);
         if elements.is_none() && !self.is_absent() {
@@ -146,25 +152,43 @@ impl<'a> Field<'a> {
         })
     }
 
+    /// A text that must be there.
+    ///
+    /// # Errors
+    /// It is missing, or no text.
     pub fn required_text(self, expected: &str) -> Result<Cow<'a, str>, SetAside> {
         self.text().ok_or_else(|| self.malformed(expected))
     }
 
+    /// A text that may be missing.
+    ///
+    /// # Errors
+    /// It is there, and no text.
     pub fn optional_text(self, expected: &str) -> Result<Option<Cow<'a, str>>, SetAside> {
         if self.is_absent() { Ok(None) } else { self.required_text(expected).map(Some) }
     }
 
     /// An id of the processor's.
+    ///
+    /// # Errors
+    /// It is missing, or no id.
     pub fn id(self) -> Result<String, SetAside> {
         self.printable().ok_or_else(|| self.malformed("an id"))
     }
 
+    /// An id that may be missing.
+    ///
+    /// # Errors
+    /// It is there, and no id.
     pub fn optional_id(self) -> Result<Option<String>, SetAside> {
         if self.is_absent() { Ok(None) } else { self.id().map(Some) }
     }
 
     /// An object's id, or the object itself with its id inside: Stripe sends either
     /// (<https://docs.stripe.com/api/expanding_objects>).
+    ///
+    /// # Errors
+    /// It is there, and neither an id nor an object that has one.
     pub fn expandable_id(self) -> Result<Option<String>, SetAside> {
         match self.value().map(Value::kind) {
             Some(Kind::Object) => self.get("id").id().map(Some),
@@ -172,14 +196,26 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// The id of one of this processor's payments.
+    ///
+    /// # Errors
+    /// It is missing, or no id.
     pub fn payment_id(self, processor: &str) -> Result<PaymentId, SetAside> {
         PaymentId::new(processor, &self.id()?).map_err(|_| self.malformed("an id that is short enough"))
     }
 
+    /// The id of one of this processor's customers.
+    ///
+    /// # Errors
+    /// It is missing, or no id.
     pub fn customer_id(self, processor: &str) -> Result<CustomerId, SetAside> {
         CustomerId::new(processor, &self.id()?).map_err(|_| self.malformed("an id that is short enough"))
     }
 
+    /// A currency by its code.
+    ///
+    /// # Errors
+    /// It is missing, or no currency has this code.
     pub fn currency(self) -> Result<Currency, SetAside> {
         self.text()
             .and_then(|code| currency(&code).ok())
@@ -187,6 +223,9 @@ impl<'a> Field<'a> {
     }
 
     /// Minor units as Paddle writes them, a text of digits. A point would mean main units: never guessed.
+    ///
+    /// # Errors
+    /// It is missing, or no integer.
     pub fn minor_units_text(self) -> Result<i128, SetAside> {
         self.text()
             .filter(|text| {
@@ -198,18 +237,27 @@ impl<'a> Field<'a> {
     }
 
     /// Minor units as Stripe writes them, a JSON integer.
+    ///
+    /// # Errors
+    /// It is missing, or no integer.
     pub fn minor_units_number(self) -> Result<i128, SetAside> {
         let number = self.value().and_then(Value::number);
         number.ok_or_else(|| self.malformed("minor units as a whole number"))
     }
 
     /// Minor units of a currency with so many places.
+    ///
+    /// # Errors
+    /// It is less than zero, or too large.
     pub fn money(self, minor_units: i128, places: u32, currency: Currency) -> Result<Money, SetAside> {
         let money = Money::from_minor(minor_units, places, currency);
         money.map_err(|error: InvalidAmount| SetAside::malformed(format!("{}: {error}", self.path)))
     }
 
     /// A part of a whole, a text such as `0.5`: from 0 to 1.
+    ///
+    /// # Errors
+    /// It is missing, or no number from 0 to 1.
     pub fn share(self) -> Result<Decimal, SetAside> {
         let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
         self.text()

@@ -72,6 +72,10 @@ pub enum Kind {
 }
 
 impl<'a> Document<'a> {
+    /// Reads a text of JSON; of each value only when it is asked for.
+    ///
+    /// # Errors
+    /// The line and column at which it is no JSON.
     pub fn parse(text: &'a [u8]) -> Result<Self, Unreadable> {
         let mut scan = Scan::of(text);
         scan.run().map_err(|at| unreadable(text, at))?;

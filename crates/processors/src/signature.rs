@@ -2,7 +2,7 @@
 //!
 //! Every secret is tried against every signature of the header, without stopping at the first match: both sides rotate.
 
-use crate::{Refused, TOLERANCE};
+use crate::refused::{Refused, TOLERANCE};
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
@@ -35,15 +35,26 @@ pub fn any_matches(keys: &[impl AsRef<[u8]>], signed: &[&[u8]], signatures: &[Di
 }
 
 /// The configured secrets that are any: a blank one would let everybody sign.
+///
+/// # Errors
+/// [`Refused::NoSecret`]: none is configured, or each is blank.
 pub fn usable(secrets: &[SecretString]) -> Result<Vec<&str>, Refused> {
     let usable: Vec<&str> = secrets.iter().filter_map(|secret| usable_one(secret).ok()).collect();
     if usable.is_empty() { Err(Refused::NoSecret) } else { Ok(usable) }
 }
 
+/// A secret that is not blank.
+///
+/// # Errors
+/// [`Refused::NoSecret`]: it is blank.
 pub fn usable_one(secret: &SecretString) -> Result<&str, Refused> {
     Some(secret.expose_secret()).filter(|secret| !secret.trim().is_empty()).ok_or(Refused::NoSecret)
 }
 
+/// Reads a header that must be there.
+///
+/// # Errors
+/// It is missing, or longer than a header may be.
 pub fn read_header(
     headers: &dyn Fn(&str) -> Option<String>,
     header: &'static str,
@@ -56,6 +67,9 @@ pub fn read_header(
 }
 
 /// Unix seconds in plain digits.
+///
+/// # Errors
+/// [`Refused::MalformedHeader`]: it is no time in unix seconds.
 pub fn read_timestamp(header: &'static str, text: &str) -> Result<OffsetDateTime, Refused> {
     let wrong = || malformed(header, "a time in unix seconds", "something else");
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -66,6 +80,9 @@ pub fn read_timestamp(header: &'static str, text: &str) -> Result<OffsetDateTime
 }
 
 /// Too old would be a replay; too new is one as well, prepared by whoever could set the sender's clock.
+///
+/// # Errors
+/// [`Refused::Stale`].
 pub fn check_window(signed_at: OffsetDateTime, received_at: OffsetDateTime) -> Result<(), Refused> {
     let age = received_at - signed_at;
     if age.abs() > TOLERANCE { Err(Refused::Stale { age_s: age.whole_seconds() }) } else { Ok(()) }
@@ -89,6 +106,9 @@ pub struct TimestampedHex {
 
 impl TimestampedHex {
     /// Form and time alone; the body may still be on its way.
+    ///
+    /// # Errors
+    /// Whatever `verify` would refuse without the body.
     pub fn check_headers(
         &self,
         headers: &dyn Fn(&str) -> Option<String>,
@@ -100,6 +120,10 @@ impl TimestampedHex {
         self.read(&text, received_at).map(|_| ())
     }
 
+    /// Whether one of the secrets signed this body at the time that the header tells.
+    ///
+    /// # Errors
+    /// Why it is not taken for genuine: see [`Refused`].
     pub fn verify(
         &self,
         headers: &dyn Fn(&str) -> Option<String>,
@@ -141,6 +165,10 @@ impl TimestampedHex {
         Ok((timestamp, signatures.filter_map(|(_, value)| read_hex(value)).collect()))
     }
 
+    /// The header that the processor would send with this body.
+    ///
+    /// # Errors
+    /// [`Refused::NoSecret`].
     pub fn sign(
         &self,
         secret: &SecretString,

@@ -18,7 +18,7 @@ pub fn is_reserved_source(source: &str) -> bool {
     let normal = normal(source);
     let first = normal.split('/').next().unwrap_or("");
     // Nothing that can be read is left of it: it names nobody.
-    first.is_empty() || OWN.contains(&first) || crate::find(first).is_some()
+    first.is_empty() || OWN.contains(&first) || crate::list::find(first).is_some()
 }
 
 /// Who states facts that no processor's signature vouches for.
@@ -126,6 +126,9 @@ impl Sources {
 
     /// Refuses sources that are bound to two by patterns that differ: who wrote one of them did not think of the other. The same
     /// pattern may stand at several, such as a service's user and its token, or a token and the one that replaces it.
+    ///
+    /// # Errors
+    /// The first two patterns that overlap, and whose they are.
     pub fn check_bindings(&self) -> Result<(), Overlap> {
         let all: Vec<_> =
             self.0.iter().flat_map(|(who, own)| own.iter().map(move |pattern| (who, pattern))).collect();
@@ -141,6 +144,9 @@ impl Sources {
     }
 
     /// Whether somebody may use a source; without a name, somebody whom nobody knows. Says why not, and which rule it is.
+    ///
+    /// # Errors
+    /// Why the source is not this speaker's to use.
     pub fn check(&self, speaker: Option<&Speaker>, source: &str) -> Result<(), String> {
         if is_reserved_source(source) {
             return Err(format!(

@@ -1,9 +1,11 @@
 //! What operators and time do: adjustments, assignments, expiry.
 
-use super::{Account, Books, Draft, Posting, Refusal};
-use crate::event::{EventData, EventKind};
+use super::books::Books;
+use super::decision::Refusal;
+use super::posting::{Draft, Posting};
+use crate::event::CreditsExpired;
 use crate::fact::{self, AdjustmentKind, AssignmentAct};
-use crate::ids::{AccountId, PaymentId};
+use crate::ids::PaymentId;
 use crate::journal::{Book, TransactionKind};
 use crate::lot::{Lot, LotKind};
 use crate::money::Credits;
@@ -30,8 +32,7 @@ impl Posting<'_> {
             return Ok(Outcome::NoOp);
         }
         if credits < Credits::ZERO {
-            let data = EventData { credits: Some(-credits), reason: Some(reason), ..EventData::default() };
-            self.spend(account, kind, -credits, data);
+            self.spend(account, kind, -credits, None, Some(reason));
         } else {
             let lot = format!("{}#{}", self.cause, LotKind::Adjustment.as_str());
             let lot = Lot::issued(lot, account.id.clone(), None, LotKind::Adjustment, credits, self.at, None);
@@ -49,23 +50,18 @@ impl Posting<'_> {
             return Outcome::NoOp;
         }
         let mut draft = Draft::new(TransactionKind::Expiry, None);
-        let mut told = Vec::new();
+        let mut expired = Vec::new();
         for name in due {
             let Some(lot) = account.lots.get(&name) else { continue };
             let (payment, remaining) = (lot.payment.clone(), lot.remaining);
             let names = [name];
             self.take(account, &names, Book::Available, Book::Expired, remaining, &mut draft);
             let [name] = names;
-            told.push(EventData {
-                payment,
-                lot: Some(name),
-                credits: Some(remaining),
-                ..EventData::default()
-            });
+            expired.push(CreditsExpired { payment, lot: name, credits: remaining });
         }
         self.post(account, draft);
-        for data in told {
-            self.tell(account, EventKind::CreditsExpired, data);
+        for expired in expired {
+            self.tell(account, expired);
         }
         Outcome::Applied
     }
@@ -96,87 +92,5 @@ impl Posting<'_> {
             }
         }
         Ok(self.recorded(books, id, |record| record.note_assignment(&cause.id, assignment)))
-    }
-
-    /// Moves a delivered payment to where an operator's last word says. That word may have waited in a shell that turned
-    /// out to be this payment; where the credits do not fit it stays, and contradicts.
-    pub(super) fn follow_move(&mut self, books: &mut Books, id: &PaymentId) {
-        let payment = &books.payments[id];
-        let (Some(holder), Some(owner)) = (payment.account.clone(), payment.record.moved_to()) else {
-            return;
-        };
-        if holder != owner && self.room_to_move(books, id, &holder, &owner).is_ok() {
-            self.relocate(books, id, &holder, &owner);
-        }
-    }
-
-    fn room_to_move(
-        &self,
-        books: &mut Books,
-        id: &PaymentId,
-        from: &AccountId,
-        to: &AccountId,
-    ) -> Result<(), Refusal> {
-        let granted = books.account(from).lots.granted_by(id).total();
-        [from, to].into_iter().try_for_each(|account| self.room(books.account(account), granted))
-    }
-
-    /// Takes a payment's lots out of one account and brings them to another, with what of them was reversed and has
-    /// expired. Usage that they carried stays where it happened.
-    fn relocate(&mut self, books: &mut Books, id: &PaymentId, from: &AccountId, to: &AccountId) {
-        let granted = books.account(from).lots.granted_by(id).total();
-        let leaving = books.account(from);
-        let names = leaving.lots.of_payment(id);
-        let mut lots: Vec<Lot> = names.iter().filter_map(|name| leaving.lots.get(name)).cloned().collect();
-        let mut draft = Draft::new(TransactionKind::Move, Some(id));
-        let mut short = Credits::ZERO;
-        for book in [Book::Available, Book::Held, Book::Reversed, Book::Expired, Book::Consumed] {
-            let taken = self.take(leaving, &names, book, Book::Issued, granted, &mut draft);
-            if book == Book::Consumed {
-                short = self.displace(leaving, taken, &mut draft);
-            }
-        }
-        leaving.lots.remove(&names);
-        for lot in &mut lots {
-            lot.account = to.clone();
-            lot.remaining = lot.granted - lot.reversed - lot.expired;
-            (lot.held, lot.consumed) = (Credits::ZERO, Credits::ZERO);
-            self.give_grace(lot);
-        }
-        let spendable: Credits = lots.iter().map(|lot| lot.remaining).sum();
-        self.post(leaving, draft);
-        let data = EventData {
-            payment: Some(id.clone()),
-            credits: Some(spendable),
-            reason: Some("moved"),
-            ..EventData::default()
-        };
-        if granted.is_positive() {
-            self.tell_with_debt(leaving, EventKind::CreditsReversed, data.clone(), short);
-        }
-        self.receive(books.account(to), id, lots, data);
-        books.payment(id).account = Some(to.clone());
-    }
-
-    fn receive(&mut self, account: &mut Account, id: &PaymentId, lots: Vec<Lot>, data: EventData) {
-        let mut draft = Draft::new(TransactionKind::Move, Some(id));
-        for lot in lots {
-            let parts = [
-                (Book::Available, lot.remaining),
-                (Book::Reversed, lot.reversed),
-                (Book::Expired, lot.expired),
-            ];
-            for (book, credits) in parts.into_iter().filter(|(_, credits)| credits.is_positive()) {
-                draft.lot(&lot.lot, Book::Issued, book, credits);
-            }
-            account.balances.available += lot.remaining;
-            account.lots.insert(lot, &self.rules.burn_order);
-        }
-        self.post(account, draft);
-        let delivered = EventData { payment: Some(id.clone()), ..EventData::default() };
-        self.tell(account, EventKind::PaymentDelivered, delivered);
-        if data.credits.is_some_and(|credits| credits.is_positive()) {
-            self.tell(account, EventKind::CreditsGranted, data);
-        }
     }
 }

@@ -57,6 +57,7 @@ pub struct RecordedRules {
 }
 
 impl RecordedRules {
+    /// What is kept of these rules.
     pub fn of(rules: &Rules) -> Self {
         Self {
             scale: rules.scale,

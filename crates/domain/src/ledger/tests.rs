@@ -10,16 +10,22 @@ mod mistakes;
 mod model;
 mod world;
 
+use super::credits::part;
 use super::*;
 use crate::catalog::{Catalog, Price};
-use crate::event::Balances;
+use crate::event::{Balances, Event, EventData, EventKind, PaymentUndelivered};
 use crate::fact::{
-    AccountLink, HoldStatus, Item, LinkProof, MovementKind, MovementStatus, PaymentStatus, Usage,
+    self, AccountLink, GrantKind, HoldStatus, Item, LinkProof, MovementKind, MovementStatus, PaymentStatus,
+    Usage,
 };
-use crate::money::{Money, currency};
+use crate::ids::{AccountId, CustomerId};
+use crate::journal::{Book, GENESIS, Transaction, TransactionKind};
+use crate::lot::Lot;
+use crate::money::{Credits, Money, currency};
+use crate::record::Record;
 use proptest::prelude::*;
 use rust_decimal::Decimal;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use time::Duration;
 use time::macros::datetime;
 use world::World;
@@ -336,7 +342,7 @@ fn a_payment_without_account_waits_for_its_customer_link() {
     let mut world = World::new();
     let undelivered = world.tell("1", &unknown).unwrap();
     assert_eq!(undelivered.outcome, Outcome::Waiting);
-    assert_eq!(undelivered.events[0].kind, EventKind::PaymentUndelivered);
+    assert_eq!(undelivered.events[0].kind(), EventKind::PaymentUndelivered);
     world.tell("2", &link);
     assert_eq!(world.balances("a"), ["1000", "0", "0"]);
 }
@@ -379,7 +385,7 @@ fn events_carry_the_balances_after_everything_and_have_no_gap() {
     {
         for event in world.tell(&step.to_string(), fact).unwrap().events {
             sequences.push(event.sequence.unwrap());
-            let balances = event.data.balances.unwrap();
+            let balances = event.balances.unwrap();
             assert!(balances.available.is_zero() || balances.debt.is_zero());
         }
     }

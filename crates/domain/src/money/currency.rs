@@ -1,7 +1,7 @@
 //! Every currency that money may be in: what ISO 4217 lists, and what processors still list although the standard has
 //! withdrawn it. A code that was known stays known: it may stand in a stored fact.
 
-use super::{InvalidAmount, shorten};
+use super::invalid::{InvalidAmount, shorten};
 use std::fmt;
 
 macro_rules! currencies {
@@ -66,6 +66,9 @@ impl fmt::Debug for Currency {
 }
 
 /// Reads a currency code in either case, as processors write it.
+///
+/// # Errors
+/// No currency has this code.
 pub fn currency(code: &str) -> Result<Currency, InvalidAmount> {
     Currency::from_code(&code.to_ascii_uppercase()).ok_or_else(|| InvalidAmount::Currency(shorten(code)))
 }

@@ -14,7 +14,10 @@
 //!   named chargebacks in proportion. So what nets to zero as a whole nets to zero on every line.
 //! - What names none falls on the lines in proportion to what is left of each.
 
-use super::{Movement, Reading, Record, Stated, Terms};
+use super::Record;
+use super::reading::Reading;
+use super::statement::{Movement, Stated};
+use super::terms::Terms;
 use crate::fact::{HoldStatus, Item, MovementKind, MovementStatus};
 use crate::money::{Credits, Money, Share};
 use num_bigint::BigUint;

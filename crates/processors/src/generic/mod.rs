@@ -4,9 +4,8 @@
 mod translate;
 mod verify;
 
-use crate::Processor;
-
-const NAME: &str = "generic";
+use crate::processor::Processor;
+use translate::NAME;
 
 pub const PROCESSOR: Processor = Processor {
     name: NAME,

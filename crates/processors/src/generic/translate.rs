@@ -3,14 +3,21 @@
 //! It may tell of payments, movements, disputes and customers, and only of its own: no fact may name another processor.
 //! Unlike the others it is refused where it says what it may not, since its sender can be mended.
 
-use super::NAME;
-use crate::{Malformed, Settings};
+use crate::refused::Malformed;
+use crate::settings::Settings;
 use domain::envelope::InvalidEnvelope;
 use domain::{Envelope, Fact, FactKind, RawDelivery};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
+/// As it stands in routes, ids and routing keys.
+pub(super) const NAME: &str = "generic";
+
+/// See [`Processor::translate`](crate::Processor::translate).
+///
+/// # Errors
+/// It cannot be read, or says what an adapter may not say.
 pub fn translate(
     settings: &Settings,
     body: &[u8],

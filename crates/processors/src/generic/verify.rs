@@ -6,7 +6,7 @@
 //! libraries do, and as the bytes it is written with, like everybody expects of a password; to sign, the first of these
 //! that can be read is used.
 
-use crate::Refused;
+use crate::refused::Refused;
 use crate::signature::{
     Digest, any_matches, check_window, hmac_sha256, malformed, read_header, read_timestamp, usable,
     usable_one,
@@ -29,6 +29,10 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+/// See [`Processor::check_headers`](crate::Processor::check_headers).
+///
+/// # Errors
+/// Whatever [`verify`] would refuse without the body.
 pub fn check_headers(
     headers: &dyn Fn(&str) -> Option<String>,
     secrets: &[SecretString],
@@ -38,6 +42,10 @@ pub fn check_headers(
     Head::read(headers, received_at).map(|_| ())
 }
 
+/// See [`Processor::verify`](crate::Processor::verify).
+///
+/// # Errors
+/// Why it is not taken for genuine: see [`Refused`].
 pub fn verify(
     headers: &dyn Fn(&str) -> Option<String>,
     body: &[u8],
@@ -73,6 +81,9 @@ impl Head {
 
 /// The message's id is the event's, a batch's that of its first event, with a `_` for what an id may not contain. What has
 /// none is named by its bytes: a sender may sign whatever it likes, and the front door says what it thinks of it.
+///
+/// # Errors
+/// [`Refused::NoSecret`].
 pub fn sign(
     secret: &SecretString,
     body: &[u8],

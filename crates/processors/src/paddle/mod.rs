@@ -1,12 +1,12 @@
 //! Paddle Billing: <https://developer.paddle.com/webhooks/about/overview>.
 
 mod currencies;
+mod entities;
 mod translate;
 mod verify;
 
-use crate::Processor;
-
-const NAME: &str = "paddle";
+use crate::processor::Processor;
+use entities::NAME;
 
 pub const PROCESSOR: Processor = Processor {
     name: NAME,

@@ -8,19 +8,25 @@
 mod adjustments;
 mod transactions;
 
-use super::{NAME, currencies};
-use crate::delivery::{Delivery, SetAside, read_event_id, read_event_type, read_object};
+use super::entities::{NAME, account};
+use crate::delivery::{Delivery, read_event_id, read_event_type, read_object};
 use crate::fields::{Field, read_rfc3339};
-use crate::{Malformed, Mode, Settings, account_link};
+use crate::refused::Malformed;
+use crate::set_aside::SetAside;
+use crate::settings::{Mode, Settings};
 use adjustments::adjustment;
-use domain::fact::{AccountLink, Customer};
-use domain::{CustomerId, Envelope, Fact, Money};
+use domain::fact::Customer;
+use domain::{CustomerId, Envelope, Fact};
 use time::OffsetDateTime;
 use transactions::payment;
 
 /// Events that Paddle's simulator makes up; nothing else in a payload tells live from test.
 const SIMULATED: &str = "ntfsimevt_";
 
+/// See [`Processor::translate`](crate::Processor::translate).
+///
+/// # Errors
+/// Nothing tells which event it is. Whatever else is wrong makes an `unrecognised` fact.
 pub fn translate(
     settings: &Settings,
     body: &[u8],
@@ -75,17 +81,4 @@ fn customer(
         account: account(settings, data),
         occurred_at,
     })])
-}
-
-/// Custom data can be set in the buyer's browser.
-fn account(settings: &Settings, data: Field<'_>) -> Option<AccountLink> {
-    let text = data.get("custom_data").under(&settings.custom_data_key).account_text()?;
-    account_link::from_browser(settings.link_secret.as_ref(), &text)
-}
-
-/// Amounts come in the lowest denomination of the entity's currency. Payout totals may be in another currency and are
-/// never read.
-fn money(data: Field<'_>, field: Field<'_>, minor_units: i128) -> Result<Money, SetAside> {
-    let currency = data.get("currency_code").currency()?;
-    field.money(minor_units, currencies::exponent(currency), currency)
 }

@@ -4,7 +4,7 @@
 //! Paddle's libraries differ where a header carries several signatures or a scheme they do not know; here each `h1` is
 //! tried and the rest skipped, which is what their tests together ask for.
 
-use crate::Refused;
+use crate::refused::Refused;
 use crate::signature::TimestampedHex;
 use secrecy::SecretString;
 use time::OffsetDateTime;
@@ -18,6 +18,10 @@ pub const SCHEME: TimestampedHex = TimestampedHex {
     joint: ":",
 };
 
+/// See [`Processor::check_headers`](crate::Processor::check_headers).
+///
+/// # Errors
+/// Whatever [`verify`] would refuse without the body.
 pub fn check_headers(
     headers: &dyn Fn(&str) -> Option<String>,
     secrets: &[SecretString],
@@ -26,6 +30,10 @@ pub fn check_headers(
     SCHEME.check_headers(headers, secrets, received_at)
 }
 
+/// See [`Processor::verify`](crate::Processor::verify).
+///
+/// # Errors
+/// Why it is not taken for genuine: see [`Refused`].
 pub fn verify(
     headers: &dyn Fn(&str) -> Option<String>,
     body: &[u8],
@@ -35,6 +43,10 @@ pub fn verify(
     SCHEME.verify(headers, body, secrets, received_at)
 }
 
+/// See [`Processor::sign`](crate::Processor::sign).
+///
+/// # Errors
+/// [`Refused::NoSecret`].
 pub fn sign(
     secret: &SecretString,
     body: &[u8],

@@ -2,12 +2,12 @@
 
 pub mod api;
 mod currencies;
+mod objects;
 mod translate;
 mod verify;
 
-use crate::Processor;
-
-const NAME: &str = "stripe";
+use crate::processor::Processor;
+use objects::NAME;
 
 pub const PROCESSOR: Processor = Processor {
     name: NAME,

@@ -12,13 +12,15 @@ mod refunds;
 mod sessions;
 mod sold;
 
-use super::{NAME, currencies};
-use crate::delivery::{Delivery, SetAside, read_event_id, read_event_type, read_object};
+use super::objects::{Context, NAME, account};
+use crate::delivery::{Delivery, read_event_id, read_event_type, read_object};
 use crate::fields::{Field, read_unix_seconds};
-use crate::{Malformed, Mode, Settings, account_link};
+use crate::refused::Malformed;
+use crate::set_aside::SetAside;
+use crate::settings::{Mode, Settings};
 use disputes::{dispute, early_fraud_warning};
-use domain::fact::{AccountLink, Customer};
-use domain::{CustomerId, Envelope, Fact, Money, PaymentId};
+use domain::fact::Customer;
+use domain::{CustomerId, Envelope, Fact};
 use payments::{charge, payment_intent};
 use refunds::refund;
 use sessions::session;
@@ -27,15 +29,10 @@ use time::OffsetDateTime;
 /// Events that tell only of an id, to be fetched: <https://docs.stripe.com/event-destinations>.
 const THIN_EVENT: &str = "v2.core.event";
 
-/// What every translation of an object needs besides the object.
-struct Context<'a> {
-    settings: &'a Settings,
-    event_type: &'a str,
-    /// That of the endpoint: a date, and since 2024-09 a name after it.
-    api_version: Option<&'a str>,
-    occurred_at: OffsetDateTime,
-}
-
+/// See [`Processor::translate`](crate::Processor::translate).
+///
+/// # Errors
+/// Nothing tells which event it is. Whatever else is wrong makes an `unrecognised` fact.
 pub fn translate(
     settings: &Settings,
     body: &[u8],
@@ -147,45 +144,4 @@ fn customer(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAs
         account: account(context.settings, object),
         occurred_at: context.occurred_at,
     })])
-}
-
-/// Metadata is set with the secret key: the platform's server states it.
-fn account(settings: &Settings, object: Field<'_>) -> Option<AccountLink> {
-    let text = object.get("metadata").under(&settings.custom_data_key).account_text()?;
-    account_link::from_server(settings.link_secret.as_ref(), &text)
-}
-
-/// The payment that a refund, dispute or warning is about: by its intent, else by its charge.
-fn payment_of(object: Field<'_>) -> Result<(PaymentId, Vec<PaymentId>), SetAside> {
-    let charge = expandable_payment(object.get("charge"))?;
-    let intent = expandable_payment(object.get("payment_intent"))?;
-    let payment = intent
-        .or_else(|| charge.clone())
-        .ok_or_else(|| object.get("payment_intent").malformed("an id, here or in charge"))?;
-    let aliases = others(&payment, [charge]);
-    Ok((payment, aliases))
-}
-
-fn expandable_payment(field: Field<'_>) -> Result<Option<PaymentId>, SetAside> {
-    let id = field.expandable_id()?;
-    id.map(|id| PaymentId::new(NAME, &id).map_err(|_| field.malformed("an id that is short enough")))
-        .transpose()
-}
-
-fn others<const N: usize>(payment: &PaymentId, ids: [Option<PaymentId>; N]) -> Vec<PaymentId> {
-    ids.into_iter().flatten().filter(|id| id != payment).collect()
-}
-
-fn money(object: Field<'_>, name: &'static str) -> Result<Money, SetAside> {
-    let field = object.get(name);
-    in_currency(object, field, field.minor_units_number()?)
-}
-
-fn optional_money(object: Field<'_>, name: &'static str) -> Result<Option<Money>, SetAside> {
-    if object.get(name).is_absent() { Ok(None) } else { money(object, name).map(Some) }
-}
-
-fn in_currency(object: Field<'_>, field: Field<'_>, minor_units: i128) -> Result<Money, SetAside> {
-    let currency = object.get("currency").currency()?;
-    field.money(minor_units, currencies::exponent(currency), currency)
 }

@@ -3,7 +3,7 @@
 //!
 //! `v0` is a scheme for tests that anybody can make: a header with nothing else is refused.
 
-use crate::Refused;
+use crate::refused::Refused;
 use crate::signature::TimestampedHex;
 use secrecy::SecretString;
 use time::OffsetDateTime;
@@ -17,6 +17,10 @@ pub const SCHEME: TimestampedHex = TimestampedHex {
     joint: ".",
 };
 
+/// See [`Processor::check_headers`](crate::Processor::check_headers).
+///
+/// # Errors
+/// Whatever [`verify`] would refuse without the body.
 pub fn check_headers(
     headers: &dyn Fn(&str) -> Option<String>,
     secrets: &[SecretString],
@@ -25,6 +29,10 @@ pub fn check_headers(
     SCHEME.check_headers(headers, secrets, received_at)
 }
 
+/// See [`Processor::verify`](crate::Processor::verify).
+///
+/// # Errors
+/// Why it is not taken for genuine: see [`Refused`].
 pub fn verify(
     headers: &dyn Fn(&str) -> Option<String>,
     body: &[u8],
@@ -34,6 +42,10 @@ pub fn verify(
     SCHEME.verify(headers, body, secrets, received_at)
 }
 
+/// See [`Processor::sign`](crate::Processor::sign).
+///
+/// # Errors
+/// [`Refused::NoSecret`].
 pub fn sign(
     secret: &SecretString,
     body: &[u8],

@@ -41,7 +41,7 @@ fn expiring(account: &str, credits: i64, days: i64) -> Fact {
 }
 
 fn kinds(decision: &Decision) -> Vec<&'static str> {
-    decision.events.iter().map(|event| event.kind.as_str()).collect()
+    decision.events.iter().map(|event| event.kind().as_str()).collect()
 }
 
 #[test]

@@ -30,8 +30,8 @@ impl Listener {
         for event in decision.events {
             let account = event.account.as_ref().map_or("-", AccountId::as_str);
             let sequence = event.sequence.map_or("-".to_owned(), |sequence| sequence.to_string());
-            let kind = event.kind.as_str();
-            writeln!(self.said, "{account} {sequence} {kind} {}", event.data.to_json()).unwrap();
+            let kind = event.kind().as_str();
+            writeln!(self.said, "{account} {sequence} {kind} {}", event.data_to_json()).unwrap();
         }
     }
 }

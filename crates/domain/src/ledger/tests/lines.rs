@@ -202,7 +202,7 @@ fn what_sells_nothing_is_delivered_with_nothing_and_alarms_nobody() {
     let payment = fact::Payment { items: vec![nothing], ..payment };
     let known = World::new().tell("1", &Fact::Payment(payment.clone())).unwrap();
     assert_eq!(
-        known.events.iter().map(|event| event.kind).collect::<Vec<_>>(),
+        known.events.iter().map(|event| event.kind()).collect::<Vec<_>>(),
         [EventKind::PaymentDelivered]
     );
     assert!(known.transactions.is_empty());
@@ -219,6 +219,13 @@ fn stripe(object: &str, precedence: u8, status: PaymentStatus) -> fact::Payment 
 fn account(name: &str, by_reference: bool) -> Option<AccountLink> {
     let account = AccountId::new(name).unwrap();
     Some(AccountLink { account, proof: LinkProof::Stated, by_reference })
+}
+
+fn undelivered_because(event: &Event) -> Option<&'static str> {
+    match &event.data {
+        EventData::PaymentUndelivered(undelivered) => Some(undelivered.reason),
+        _ => None,
+    }
 }
 
 /// Tells the facts in both orders; expects the state, the holder and why it was not delivered at last.
@@ -238,7 +245,7 @@ fn check_both_orders(
         let mut reason = None;
         for at in order {
             let decision = world.tell(&at.to_string(), &Fact::Payment(facts[at].clone())).unwrap();
-            reason = decision.events.iter().find_map(|event| event.data.reason).or(reason);
+            reason = decision.events.iter().find_map(undelivered_because).or(reason);
         }
         let payment = &world.books.payments[&txn("t1")];
         let holder = payment.account.as_ref().map(AccountId::as_str);

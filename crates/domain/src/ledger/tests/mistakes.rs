@@ -10,7 +10,7 @@ fn full(fact: Fact) -> Fact {
 }
 
 fn events(decision: &Decision) -> Vec<&'static str> {
-    decision.events.iter().map(|event| event.kind.as_str()).collect()
+    decision.events.iter().map(|event| event.kind().as_str()).collect()
 }
 
 /// Nothing listened to refunds and disputes: top up, charge back, keep the credits (elizaOS/eliza#10920).
@@ -221,7 +221,8 @@ fn an_undelivered_payment_raises_an_alarm_by_itself() {
     ] {
         let decision = World::new().tell("1", &payment).unwrap();
         assert_eq!(events(&decision), ["payment.undelivered"]);
-        assert_eq!(decision.events[0].data.reason, Some(reason));
+        let payment = txn("t1");
+        assert_eq!(decision.events[0].data, PaymentUndelivered { payment, reason }.into());
     }
 }
 

@@ -145,7 +145,7 @@ impl World {
             *last += 1;
             holds!(event.sequence == Some(*last), "sequences have no gap: {event:?}");
             let after = Some(self.books.accounts[account].balances);
-            holds!(event.data.balances == after, "events carry the balances after everything: {event:?}");
+            holds!(event.balances == after, "events carry the balances after everything: {event:?}");
         }
         Ok(())
     }

@@ -1,10 +1,9 @@
 //! Money going back to the buyer, and coming back from there.
 
-use super::money;
-use crate::Settings;
-use crate::delivery::SetAside;
 use crate::fields::Field;
-use crate::paddle::NAME;
+use crate::paddle::entities::{NAME, money};
+use crate::set_aside::SetAside;
+use crate::settings::Settings;
 use domain::fact::{Dispute, DisputeStatus, MovedLine, Movement, MovementKind, MovementStatus};
 use domain::{Fact, Money};
 use rust_decimal::Decimal;
@@ -14,6 +13,9 @@ use time::OffsetDateTime;
 const ACTIONS: &str = "refund, credit, chargeback, chargeback_warning or a reverse of them";
 
 /// The direction of the money is the action's, never the sign of an amount.
+///
+/// # Errors
+/// Why it gives no facts to act on.
 pub fn adjustment(_: &Settings, occurred_at: OffsetDateTime, data: Field<'_>) -> Result<Vec<Fact>, SetAside> {
     let action = data.get("action");
     let kind = match &*action.required_text(ACTIONS)? {

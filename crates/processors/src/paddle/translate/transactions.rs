@@ -1,10 +1,9 @@
 //! What was paid, and what was sold for it.
 
-use super::{account, money};
-use crate::Settings;
-use crate::delivery::SetAside;
 use crate::fields::{Field, read_rfc3339};
-use crate::paddle::NAME;
+use crate::paddle::entities::{NAME, account, money};
+use crate::set_aside::SetAside;
+use crate::settings::Settings;
 use domain::fact::{Item, Payment, PaymentStatus, Purpose};
 use domain::{Fact, Money};
 use rust_decimal::Decimal;
@@ -38,6 +37,9 @@ impl Origin {
 
 /// `paid` says that the money came, `completed` that Paddle has finished its books: whichever comes first counts, and
 /// both describe the same object.
+///
+/// # Errors
+/// Why it gives no facts to act on.
 pub fn payment(
     settings: &Settings,
     occurred_at: OffsetDateTime,

@@ -1,11 +1,15 @@
 //! Disputes: a case about people, and a movement of the disputed money under the same id. Warnings are a case alone.
 
-use super::{Context, money, payment_of};
-use crate::delivery::SetAside;
 use crate::fields::{Field, read_unix_seconds};
+use crate::set_aside::SetAside;
+use crate::stripe::objects::{Context, money, payment_of};
 use domain::Fact;
 use domain::fact::{Dispute, DisputeStatus, Movement, MovementKind, MovementStatus};
 
+/// A dispute as it looks now, and what it moves.
+///
+/// # Errors
+/// Why it gives no facts to act on.
 pub fn dispute(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAside> {
     let (payment, aliases) = payment_of(object)?;
     let (status, movement_status) = dispute_status(context.event_type, object)?;
@@ -103,6 +107,9 @@ fn if_withdrawn(dispute: Field<'_>, otherwise: MovementStatus) -> Result<Movemen
 }
 
 /// An issuer's suspicion: no money moves, and none may follow (<https://docs.stripe.com/api/radar/early_fraud_warnings>).
+///
+/// # Errors
+/// Why it gives no facts to act on.
 pub fn early_fraud_warning(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAside> {
     let (payment, aliases) = payment_of(object)?;
     Ok(vec![Fact::Dispute(Dispute {

@@ -2,13 +2,16 @@
 
 use super::refunds::refunds_of;
 use super::sold::describe;
-use super::{Context, expandable_payment, money, others};
-use crate::delivery::SetAside;
 use crate::fields::Field;
-use crate::stripe::NAME;
+use crate::set_aside::SetAside;
+use crate::stripe::objects::{Context, NAME, expandable_payment, is_captured, money, others};
 use domain::Fact;
 use domain::fact::{Payment, PaymentStatus};
 
+/// A payment intent as it looks now.
+///
+/// # Errors
+/// Why it gives no facts to act on.
 pub fn payment_intent(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAside> {
     const EXPECTED: &str = "succeeded or requires_capture";
     let status = object.get("status");
@@ -36,6 +39,9 @@ pub fn payment_intent(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fa
 
 /// With its refunds, where the charge lists them: up to API version 2022-11-15 it carries the latest ones, later ones
 /// send `refund.*` for each. What the charge counts itself, `amount_refunded`, is cumulative and belongs to no refund.
+///
+/// # Errors
+/// Why it gives no facts to act on.
 pub fn charge(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAside> {
     const EXPECTED: &str = "succeeded, pending or failed";
     let status = object.get("status");
@@ -72,8 +78,4 @@ fn capture(charge: Field<'_>) -> (PaymentStatus, &'static str) {
     } else {
         (PaymentStatus::Pending, "amount")
     }
-}
-
-pub fn is_captured(charge: Field<'_>) -> bool {
-    charge.get("captured").boolean() == Some(true)
 }

@@ -6,10 +6,9 @@
 //! Such a release has a balance transaction, a status and an amount like any refund; the charge alone gives it away. It
 //! becomes a movement that is void, and stays void when an event of its own, which cannot tell, calls it succeeded.
 
-use super::payments::is_captured;
-use super::{Context, money, payment_of};
-use crate::delivery::SetAside;
 use crate::fields::Field;
+use crate::set_aside::SetAside;
+use crate::stripe::objects::{Context, is_captured, money, payment_of};
 use domain::fact::{Movement, MovementKind, MovementStatus};
 use domain::{Fact, PaymentId};
 
@@ -23,6 +22,9 @@ const EXPIRED: &str = "expired_uncaptured_charge";
 const RELEASES_UNTIL: &str = "2025-03-31";
 
 /// What a charge tells of its refunds.
+///
+/// # Errors
+/// Why it gives no facts to act on.
 pub fn refunds_of(
     context: &Context<'_>,
     charge: Field<'_>,
@@ -68,6 +70,10 @@ fn release_in(charge: Field<'_>, refunds: &[Field<'_>]) -> Result<Option<usize>,
     Ok(first.map(|(_, position)| position))
 }
 
+/// A refund as it looks now.
+///
+/// # Errors
+/// Why it gives no facts to act on.
 pub fn refund(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAside> {
     let (payment, aliases) = payment_of(object)?;
     let charge = object.get("charge");

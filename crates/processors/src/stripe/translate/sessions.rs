@@ -1,17 +1,21 @@
 //! Checkout sessions: what was bought, by whom, and whether its money is there.
 
 use super::sold::{describe, items};
-use super::{Context, account, expandable_payment, in_currency, money, optional_money, others};
 use crate::account_link;
-use crate::delivery::SetAside;
 use crate::fields::Field;
-use crate::stripe::NAME;
+use crate::set_aside::SetAside;
+use crate::stripe::objects::{
+    Context, NAME, account, expandable_payment, in_currency, money, optional_money, others,
+};
 use domain::fact::{AccountLink, Payment, PaymentStatus, Purpose};
 use domain::{Fact, Money};
 
 /// A session completes before the money of slow payment methods is there, and before an authorised one is captured:
 /// `payment_status` decides (<https://docs.stripe.com/checkout/fulfillment>). What it names is known from then on, since
 /// no event of the session follows a capture.
+///
+/// # Errors
+/// Why it gives no facts to act on.
 pub fn session(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAside> {
     let intent = expandable_payment(object.get("payment_intent"))?;
     let mode = object.get("mode");

@@ -3,15 +3,17 @@
 //! Metadata is set with the secret key. It may name a price of the catalog and how many of it; webhooks carry no lines of
 //! a cart unless somebody expanded them.
 
-use super::{Context, account, in_currency};
-use crate::delivery::SetAside;
 use crate::fields::Field;
-use crate::stripe::NAME;
+use crate::set_aside::SetAside;
+use crate::stripe::objects::{Context, NAME, account, in_currency};
 use domain::fact::{Item, Payment, PaymentStatus, Purpose};
 use domain::{CustomerId, Money, PaymentId};
 use rust_decimal::Decimal;
 
 /// A description of a purchase, paid unless its caller knows better.
+///
+/// # Errors
+/// Why it gives no facts to act on.
 pub fn describe(
     context: &Context<'_>,
     object: Field<'_>,
@@ -53,6 +55,9 @@ fn purpose(object: Field<'_>, names_a_purchase: bool) -> Purpose {
 }
 
 /// The price that metadata names, else the lines of the cart where they are told whole.
+///
+/// # Errors
+/// Why it gives no facts to act on.
 pub fn items(
     context: &Context<'_>,
     object: Field<'_>,
