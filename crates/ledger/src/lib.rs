@@ -219,10 +219,10 @@ fn settlement(envelope: &Envelope, outcome: Outcome, payment: Option<PaymentId>)
 fn new_event(event: &Event, envelope: &Envelope) -> NewEvent {
     NewEvent {
         account: event.account.clone(),
-        kind: event.kind.as_str(),
+        kind: event.kind().as_str(),
         time: event.time,
         cause: event.cause.clone(),
         traceparent: envelope.traceparent.clone(),
-        data: event.data.to_json(),
+        data: event.data_to_json(),
     }
 }

@@ -3,7 +3,7 @@
 use super::{Part, Pending, Plan, Planner, Replayed, Verdict, plan};
 use crate::config::{CatalogEntry, Config, Masked};
 use crate::session::Session;
-use bus::{Decoded, Incoming, Settled, Worker, exchange, header, queue};
+use bus::{Decoded, Incoming, Settled, Topology, Worker, exchange, header, queue};
 use db::{Doing, Work};
 use dead_letters::DeadLetters;
 use dead_letters::read::Filter;
@@ -274,6 +274,46 @@ fn a_fact_that_is_known_and_was_given_up_on_is_not_called_applied() {
         assert!(
             text.contains(&format!("ledger gave up on it (too_many_credits): see letter {letter}")),
             "{text}"
+        );
+    });
+}
+
+/// The topology with a second reader of grants.
+fn with_counter(site: &Site) -> Topology {
+    let mut topology = site.topology.clone();
+    let mut queue = topology.queues.iter().find(|queue| queue.reader == Some("ledger")).unwrap().clone();
+    (queue.name, queue.reader) = (site.namespace.name("counter"), Some("counter"));
+    let mut binding =
+        topology.bindings.iter().find(|binding| binding.routing_key == "fact.grant").unwrap().clone();
+    binding.queue = queue.name.clone();
+    topology.queues.push(queue);
+    topology.bindings.push(binding);
+    topology
+}
+
+/// The ledger has applied all three; the other reader one of them.
+#[test]
+fn what_one_of_two_readers_has_not_applied_is_not_applied() {
+    run(async |site| {
+        let session = session(&site);
+        let facts = ["one", "two", "three"].map(|id| given(id, "acct_1", 5));
+        settle(&site, &session, facts.to_vec()).await;
+        let of_counter = "insert into readers values ('counter', 'fact.grant', '-infinity');
+            insert into outcomes (source, id, reader, kind, outcome, settled_at) values
+                ('desk', 'one', 'counter', 'fact.grant', 'ignored', now()),
+                ('desk', 'two', 'counter', 'fact.grant', 'refused', now())";
+        sqlx::raw_sql(of_counter).execute(&site.pool).await.unwrap();
+        let planner = Planner::new(site.pool.clone(), with_counter(&site), site.namespace.clone());
+        let floor = session.idle_floor("plan").unwrap();
+        let again = facts.map(|fact| letter(queue::GATE, &fact));
+        let plan = planner.plan(|| super::consumers(&session, &floor), &again).await.unwrap();
+        assert_eq!(
+            told(&plan),
+            [
+                "already_applied desk/one: gate repeated",
+                "known_not_applied desk/two: gate repeated",
+                "known_not_applied desk/three: gate repeated",
+            ]
         );
     });
 }

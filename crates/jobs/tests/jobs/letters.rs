@@ -26,8 +26,13 @@ async fn open(site: &Site) -> (Running, Running) {
     channel.queue_declare(queue.as_str().into(), options, FieldTable::default()).await.unwrap();
     drop(channel.close(200, "done".into()).await);
     let (namespace, pool) = (site.namespace.clone(), site.pool.clone());
-    tokio::spawn(replay::carry_out(namespace, pool, site.publisher.clone(), site.over.child_token()));
-    (site.start(DeadLetters::new(processors::Settings::default()), 1), site.start(put_back(), 1))
+    let stop = site.over.child_token();
+    tokio::spawn(replay::put_back(namespace, pool.clone(), site.publisher.clone()).run(stop.clone()));
+    tokio::spawn(replay::follow(pool, site.readers()).run(stop));
+    (
+        site.start(DeadLetters::new(processors::Settings::default(), &fleet::workers::NAMES), 1),
+        site.start(put_back(), 1),
+    )
 }
 
 fn put_back() -> PutBack<Desk> {
@@ -204,7 +209,7 @@ fn what_comes_back_twice_or_changed_calls_nothing() {
         let returned = bus::Returned {
             first_failed_at: OffsetDateTime::now_utc(),
             attempts: Vec::new(),
-            replayed: Some(bus::Replayed { replay: replayed.0, letter: replayed.1 }),
+            replayed: Some(bus::ReplayedLetter { replay: replayed.0, letter: replayed.1 }),
         };
         let message = Incoming {
             message_id: Some("calls_0/one".to_owned()),

@@ -192,7 +192,7 @@ impl<J: Job> Job for Shared<J> {
         attempt: &Attempt<J::Intent>,
         code: &str,
         why: &str,
-    ) -> Result<Option<bus::Announcement>, J::Error> {
+    ) -> Result<Option<bus::EmittedEvents>, J::Error> {
         self.0.gave_up(work, attempt, code, why).await
     }
 }
@@ -252,7 +252,7 @@ impl Job for Odd {
         attempt: &Attempt<String>,
         code: &str,
         _why: &str,
-    ) -> Result<Option<bus::Announcement>, db::Error> {
+    ) -> Result<Option<bus::EmittedEvents>, db::Error> {
         self.gave_up.lock().unwrap().push(format!("{} {code}", attempt.intent));
         Ok(None)
     }

@@ -82,7 +82,8 @@ async fn every_job_that_was_given_up_is_a_letter(site: &Site) {
     let kinds = world::all_kinds(limits());
     let stop = site.over.child_token();
     tokio::spawn(jobs::run(kinds, world::servers(site), world::PACE, stop));
-    let keeper = site.start(dead_letters::DeadLetters::new(processors::Settings::default()), 1);
+    let keeper = site
+        .start(dead_letters::DeadLetters::new(processors::Settings::default(), &fleet::workers::NAMES), 1);
     let expect = site.number("select count(*) from jobs where state = 'dead'").await;
     site.until("select count(*) from jobs where state = 'dead' and next_at is null", expect).await;
     site.until("select count(*) from dead_letters where queue = 'ledger.jobs'", expect).await;
