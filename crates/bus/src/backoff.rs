@@ -15,6 +15,7 @@ pub struct Delays {
 }
 
 impl Delays {
+    /// From `first` to `greatest`.
     pub fn new(first: Duration, greatest: Duration) -> Self {
         let generator = ExponentialBackoffBuilder::new()
             .with_initial_interval(first)
@@ -32,10 +33,12 @@ impl Delays {
         Self::new(Duration::from_millis(50), Duration::from_secs(2))
     }
 
+    /// How long to wait now.
     pub fn next_delay(&mut self) -> Duration {
         self.generator.next_backoff().unwrap_or(self.greatest)
     }
 
+    /// It worked: the next delay is the first again.
     pub fn reset(&mut self) {
         self.generator.reset();
     }

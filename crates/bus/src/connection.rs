@@ -1,4 +1,4 @@
-//! A connection that is there when it is needed, shared by the channels of one purpose.
+//! A connection that is made when it is first needed, shared by the channels of one purpose.
 
 use crate::connections;
 pub use crate::error::BrokerError;
@@ -40,7 +40,7 @@ pub struct QueueDepth {
 
 impl Broker {
     /// `name` shows in the broker's list of connections. Of several hosts that the URL names the first that lets us in is taken;
-    /// one that failed is asked last.
+    /// a host that failed is asked last.
     pub fn new(url: SecretString, name: &str) -> Self {
         Self::to(BrokerHosts::parse(url.expose_secret()), name.to_owned())
     }
@@ -56,6 +56,10 @@ impl Broker {
         Self::to(self.hosts.clone(), format!("{} {purpose}", self.name))
     }
 
+    /// A new channel, on a connection that is made anew where it is lost.
+    ///
+    /// # Errors
+    /// Where no host lets us in, or gives no channel in time.
     pub async fn channel(&self) -> Result<Channel, BrokerError> {
         let connection = self.connected().await?;
         let opened = tokio::time::timeout(CHANNEL_TIMEOUT, connection.create_channel()).await;
@@ -98,11 +102,15 @@ impl Broker {
         }
     }
 
+    /// Whether there is a connection just now.
     pub async fn is_connected(&self) -> bool {
         self.connection.lock().await.as_ref().is_some_and(|connection| connection.status().connected())
     }
 
     /// How many messages wait in a queue, by its whole name.
+    ///
+    /// # Errors
+    /// Where RabbitMQ does not answer, or has no such queue.
     pub async fn depth(&self, queue: &str) -> Result<QueueDepth, BrokerError> {
         let channel = self.channel().await?;
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
@@ -116,6 +124,7 @@ impl Broker {
         drop(tokio::time::timeout(CLOSE_TIMEOUT, channel.close(200, "done".into())).await);
     }
 
+    /// Closes the connection in order, and waits no longer than 2 s for that.
     pub async fn close(&self) {
         if let Some(connection) = self.connection.lock().await.take() {
             drop(tokio::time::timeout(CLOSE_TIMEOUT, connection.close(200, "done".into())).await);

@@ -17,9 +17,13 @@
 //! | unknown | split until the culprit stands alone; it rests on the retry ladder, climbs it with nobody beside it, and is dead-lettered at its end |
 //! | the end of the process | see [`suspect`]: what came back too often is settled alone, and each try is counted before it |
 //!
-//! A message of which the client cannot read everything is a dead letter, like one that its worker cannot: see
-//! [`wire`](crate::wire). Should one kill the connection nevertheless, it does so to its own queue alone: a lane that loses its
-//! consumer over and over goes on by a connection of its worker's.
+//! A message with properties that the client cannot read becomes a dead letter, like one that its worker cannot read: see
+//! [`wire`](crate::wire). Should a message end the connection nevertheless, only the worker of its queue suffers: a lane that
+//! loses its consumer over and over goes on by a connection of its worker alone.
+//!
+//! A batch's way: `intake` takes messages from the `source` and reads them (`reading`), `decide` has them decided in
+//! transactions (`attempt`), `settlement` sorts what became of each item, `handover` publishes what failed, and `lane`
+//! acknowledges. Each of these knows only what stands further down.
 
 mod attempt;
 mod batch;

@@ -11,8 +11,8 @@ pub enum BrokerError {
     #[error("the URL of RabbitMQ: {0}")]
     Url(String),
     /// None of several hosts let us in; whether that passes at any of them.
-    #[error("RabbitMQ at none of its hosts: {told}")]
-    Nowhere { told: String, passes: bool },
+    #[error("RabbitMQ at none of its hosts: {reasons}")]
+    Nowhere { reasons: String, passes: bool },
 }
 
 impl BrokerError {

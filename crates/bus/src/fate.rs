@@ -12,8 +12,8 @@ pub enum Fate {
     Poison(&'static str),
     /// It took too long: as [`Fate::Unknown`] where the database answers, else as [`Fate::Transient`].
     Hung,
-    /// Nobody foresaw it (a panic among them): the batch is split, each part tried again, until the culprit stands alone,
-    /// which then is a dead letter.
+    /// Nobody foresaw it (a panic among them): the batch is split and each part tried again, until the culprit stands alone.
+    /// It rests on the retry ladder, and is a dead letter at its end.
     Unknown,
 }
 

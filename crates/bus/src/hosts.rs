@@ -12,7 +12,7 @@ use std::time::Duration;
 /// A broker that does not answer within this is away.
 const ALONE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Of several, each has so long.
+/// Of several hosts each has so long.
 const HOST_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The server's default of 60 s would notice a broken line too late.
@@ -28,6 +28,9 @@ pub struct BrokerHosts {
 
 impl BrokerHosts {
     /// Reads `amqp://user:password@first:5672,second:5672/vhost`, or whole URLs separated by commas.
+    ///
+    /// # Errors
+    /// What was expected, without a piece of the URL.
     pub fn parse(url: &str) -> Result<Self, String> {
         let urls = ServerUrl::all(url).map_err(|why| format!("{why}; expected {FORM}"))?;
         let uris: Result<Arc<[_]>, _> = urls.iter().map(uri).collect();
@@ -58,12 +61,13 @@ impl BrokerHosts {
             }
         }
         let passes = refusals.iter().any(|(_, error)| error.is_transient());
-        let told = refusals.iter().map(|(number, error)| format!("{}: {error}", place(&self.uris[*number])));
-        Err(BrokerError::Nowhere { told: told.collect::<Vec<_>>().join("; "), passes })
+        let reasons =
+            refusals.iter().map(|(number, error)| format!("{}: {error}", place(&self.uris[*number])));
+        Err(BrokerError::Nowhere { reasons: reasons.collect::<Vec<_>>().join("; "), passes })
     }
 
-    /// This host failed: it is asked last from now on. Whoever loses the same host too moves nobody a second time, else the dead
-    /// one were the first again.
+    /// This host failed: it is asked last from now on. A second connection that loses the same host changes nothing, else the
+    /// dead host would be the first again.
     pub(crate) fn pass_over(&self, failed: usize) {
         let next = (failed + 1) % self.uris.len();
         // Unchanged where another has passed it over, or has found one that serves.

@@ -79,7 +79,7 @@ fn returns(is_redelivered: bool, properties: &BasicProperties) -> u64 {
     ["x-delivery-count", "x-acquired-count"].into_iter().filter_map(count).max().unwrap_or(0)
 }
 
-/// Where and why the broker gave up on a message last, and how it had come there, under names of its own: the broker tells it
+/// Where and why the broker gave up on a message last, and how it had come there, under names of its own: the broker says so
 /// in a list, the latest first.
 fn latest_death(table: &FieldTable) -> BTreeMap<String, String> {
     let Some(AMQPValue::FieldArray(deaths)) = table.inner().get("x-death") else { return BTreeMap::new() };
@@ -89,13 +89,13 @@ fn latest_death(table: &FieldTable) -> BTreeMap<String, String> {
         Some(AMQPValue::FieldArray(keys)) => keys.as_slice().first().and_then(readable_value),
         _ => None,
     };
-    let told = [
+    let values = [
         (header::DEATH_QUEUE, value("queue")),
         (header::DEATH_REASON, value("reason")),
         (header::DEATH_EXCHANGE, value("exchange")),
         (header::DEATH_ROUTING_KEY, routing_key),
     ];
-    told.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
 fn readable(table: &FieldTable) -> BTreeMap<String, String> {

@@ -30,6 +30,7 @@ impl Destination {
         Self { exchange: String::new(), routing_key: namespace.name(queue) }
     }
 
+    /// The exchange of dead letters, from this worker.
     pub fn dead_letters(namespace: &Namespace, worker: &str) -> Self {
         Self { exchange: namespace.name(exchange::DEAD), routing_key: worker.to_owned() }
     }

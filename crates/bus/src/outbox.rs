@@ -57,7 +57,7 @@ enum SweepError {
 }
 
 impl SweepError {
-    /// Whether every other row would meet it just now.
+    /// Whether every other row would fail by it just now.
     fn is_everyones(&self) -> bool {
         match self {
             SweepError::Database(error) => error.is_transient(),
@@ -71,38 +71,10 @@ impl SweepError {
 
 /// Publishes what others left behind, until the token is cancelled. Any number of them may run.
 pub async fn sweep(namespace: Namespace, pool: db::Pool, publisher: Publisher, stop: CancellationToken) {
-    let mut delays = Delays::for_servers();
-    let mut passed_over = Vec::new();
-    let mut again_at = Instant::now();
+    let (delays, passed_over) = (Delays::for_servers(), PassedOver::default());
+    let mut sweeper = Sweeper { namespace, pool, publisher, delays, passed_over };
     loop {
-        if Instant::now() >= again_at {
-            passed_over.clear();
-        }
-        let swept = sweep_one(&namespace, &pool, &publisher, &passed_over);
-        let limited = tokio::time::timeout(TIME_LIMIT, swept).await;
-        let silent = db::Error::Silent { doing: "sweeping the outbox", limit: TIME_LIMIT };
-        let pause = match limited.unwrap_or_else(|_| Err(silent.into())) {
-            Ok(Swept::Published) => {
-                delays.reset();
-                continue;
-            }
-            Ok(Swept::Nothing) => IDLE,
-            Ok(Swept::Unpublishable(row, error)) => {
-                tracing::error!(outbox = %row, %error, "events cannot be published and stay in the outbox; others go on");
-                if passed_over.is_empty() {
-                    again_at = Instant::now() + AGAIN;
-                }
-                passed_over.push(row);
-                match passed_over.len() < PASSED_OVER_MAX {
-                    true => Duration::ZERO,
-                    false => again_at - Instant::now(),
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the outbox sweeper pauses");
-                delays.next_delay()
-            }
-        };
+        let Some(pause) = sweeper.sweep_once().await else { continue };
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
@@ -111,36 +83,94 @@ pub async fn sweep(namespace: Namespace, pool: db::Pool, publisher: Publisher, s
     }
 }
 
-/// Publishes the events of one row that is not to be passed over.
-async fn sweep_one(
-    namespace: &Namespace,
-    pool: &db::Pool,
-    publisher: &Publisher,
-    passed_over: &[Uuid],
-) -> Result<Swept, SweepError> {
-    let mut transaction = pool.begin().await.doing("beginning a sweep")?;
-    let before = OffsetDateTime::now_utc() - GRACE;
-    let Some(row) = db::outbox::claim(&mut transaction, before, passed_over).await? else {
-        return Ok(Swept::Nothing);
-    };
-    match publish(namespace, &mut transaction, publisher, &row).await {
-        Ok(()) => {}
-        Err(error) if error.is_everyones() => return Err(error),
-        Err(error) => return Ok(Swept::Unpublishable(row.id, error)),
-    }
-    db::outbox::settled(&mut transaction, row.id).await?;
-    transaction.commit().await.doing("committing a sweep")?;
-    tracing::info!(outbox = %row.id, events = row.events.len(), "published what was left in the outbox");
-    Ok(Swept::Published)
+struct Sweeper {
+    namespace: Namespace,
+    pool: db::Pool,
+    publisher: Publisher,
+    delays: Delays,
+    passed_over: PassedOver,
 }
 
-async fn publish(
-    namespace: &Namespace,
-    connection: &mut db::PgConnection,
-    publisher: &Publisher,
-    row: &db::outbox::OutboxRow,
-) -> Result<(), SweepError> {
-    let events = db::outbox::events(connection, row).await?;
-    let messages = events.iter().map(|event| message(namespace, event)).collect();
-    Ok(publisher.publish_all(messages).await?)
+impl Sweeper {
+    /// Publishes one row; returns how long to pause before the next, nothing where one was published.
+    async fn sweep_once(&mut self) -> Option<Duration> {
+        self.passed_over.forget_in_time();
+        let limited = tokio::time::timeout(TIME_LIMIT, self.publish_row()).await;
+        let silent = db::Error::Silent { doing: "sweeping the outbox", limit: TIME_LIMIT };
+        match limited.unwrap_or_else(|_| Err(silent.into())) {
+            Ok(Swept::Published) => {
+                self.delays.reset();
+                None
+            }
+            Ok(Swept::Nothing) => Some(IDLE),
+            Ok(Swept::Unpublishable(row, error)) => {
+                tracing::error!(outbox = %row, %error, "events cannot be published and stay in the outbox; others go on");
+                Some(self.passed_over.add(row))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the outbox sweeper pauses");
+                Some(self.delays.next_delay())
+            }
+        }
+    }
+
+    /// Publishes the events of the oldest row that is not passed over.
+    async fn publish_row(&self) -> Result<Swept, SweepError> {
+        let mut transaction = self.pool.begin().await.doing("beginning a sweep")?;
+        let before = OffsetDateTime::now_utc() - GRACE;
+        let Some(row) = db::outbox::claim(&mut transaction, before, &self.passed_over.rows).await? else {
+            return Ok(Swept::Nothing);
+        };
+        match self.publish(&mut transaction, &row).await {
+            Ok(()) => {}
+            Err(error) if error.is_everyones() => return Err(error),
+            Err(error) => return Ok(Swept::Unpublishable(row.id, error)),
+        }
+        db::outbox::settled(&mut transaction, row.id).await?;
+        transaction.commit().await.doing("committing a sweep")?;
+        tracing::info!(outbox = %row.id, events = row.events.len(), "published what was left in the outbox");
+        Ok(Swept::Published)
+    }
+
+    async fn publish(
+        &self,
+        connection: &mut db::PgConnection,
+        row: &db::outbox::OutboxRow,
+    ) -> Result<(), SweepError> {
+        let events = db::outbox::events(connection, row).await?;
+        let messages = events.iter().map(|event| message(&self.namespace, event)).collect();
+        Ok(self.publisher.publish_all(messages).await?)
+    }
+}
+
+/// Rows that cannot be published: those behind them go first, until it is time to try again.
+struct PassedOver {
+    rows: Vec<Uuid>,
+    again_at: Instant,
+}
+
+impl Default for PassedOver {
+    fn default() -> Self {
+        Self { rows: Vec::new(), again_at: Instant::now() }
+    }
+}
+
+impl PassedOver {
+    fn forget_in_time(&mut self) {
+        if Instant::now() >= self.again_at {
+            self.rows.clear();
+        }
+    }
+
+    /// Returns how long to pause: not at all while few rows are passed over.
+    fn add(&mut self, row: Uuid) -> Duration {
+        if self.rows.is_empty() {
+            self.again_at = Instant::now() + AGAIN;
+        }
+        self.rows.push(row);
+        match self.rows.len() < PASSED_OVER_MAX {
+            true => Duration::ZERO,
+            false => self.again_at - Instant::now(),
+        }
+    }
 }

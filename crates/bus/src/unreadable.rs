@@ -1,4 +1,4 @@
-//! What of a message the client cannot read, as it came.
+//! The properties of a message that the client cannot read, as they came.
 //!
 //! It travels before the message's own body, and a header says how long it is: from the screen to whoever receives the
 //! message, and from there to the dead letters.

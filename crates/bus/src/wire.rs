@@ -61,7 +61,7 @@ impl ScreenedStream {
         Self { stream, screen, chunk: vec![0; CHUNK], ready: Vec::new(), read: 0 }
     }
 
-    /// Reads until something is ready; tells whether there is anything to come at all.
+    /// Reads until something is ready; false once the line has ended.
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<bool>> {
         while self.read == self.ready.len() {
             self.ready.clear();

@@ -10,10 +10,10 @@ pub enum Error {
         "the database URL: {0}; expected postgres://user:password@host:port/database, several hosts separated by commas"
     )]
     Url(String),
-    /// No connection, or no transaction on it: nothing was done, whatever the reason.
-    #[error("the database is not to be had: {0}")]
+    /// There is no connection, or no transaction could begin on it: nothing was done, whatever the reason.
+    #[error("no connection to the database: {0}")]
     Away(#[source] sqlx::Error),
-    /// None of its hosts, or not where it just was.
+    /// None of its hosts serves, or it moved to another host meanwhile.
     #[error("the database: {0}")]
     Nowhere(String),
     #[error("the database takes no changes: it is a standby, or default_transaction_read_only is on")]
@@ -24,20 +24,20 @@ pub enum Error {
     Pooled,
     #[error("the database, while {doing}: {source}")]
     Sql { doing: &'static str, source: sqlx::Error },
-    /// Nothing came back, not even an error: the answer is lost, and whether it was done is not known.
+    /// Postgres sent no answer, not even an error: nobody knows whether it did what it was asked.
     #[error("the database did not answer within {limit:?}, while {doing}")]
     Silent { doing: &'static str, limit: Duration },
     #[error("the migrations: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error("the role {role:?}: {why}")]
     Role { role: String, why: &'static str },
-    /// Migrations are missing, and they are another role's to run.
+    /// Migrations are missing, and another role has to run them.
     #[error(
         "the database's tables are not as this version needs them, or not granted to this role, and this role may not change them. \
          Run `bursar migrate` as the role that owns them (BURSAR_MIGRATE_URL)"
     )]
     NotOwner,
-    /// Who works on the tables while they change loses what it writes, or cannot write any more.
+    /// A fleet that works on the tables while they change loses what it writes, or cannot write any more.
     #[error(
         "there are migrations to run, and a fleet is at work on this database: {0}. Stop its workers first, then migrate, then start those of this version"
     )]
@@ -52,6 +52,7 @@ pub enum Error {
 }
 
 impl Error {
+    /// Something that is stored, and that this version cannot read.
     pub fn stored(what: &'static str, why: impl ToString) -> Self {
         Error::Stored { what, why: why.to_string() }
     }
@@ -74,7 +75,7 @@ impl Error {
         }
     }
 
-    /// A function, a table or a column is not there: migrations are missing.
+    /// Whether a function, a table or a column does not exist: migrations are missing.
     pub fn is_unmigrated(&self) -> bool {
         match self {
             Error::Sql { source: sqlx::Error::Database(error), .. } => {
@@ -96,7 +97,7 @@ impl Error {
         }
     }
 
-    /// A statement took longer than `statement_timeout`. It may pass, and it may be what the statement was to do.
+    /// Whether a statement took longer than `statement_timeout`. That may pass, or it may lie in what the statement was to do.
     pub fn is_hung(&self) -> bool {
         let Error::Sql { source: sqlx::Error::Database(error), .. } = self else { return false };
         error.code().is_some_and(|code| means(&code) == Some(Means::Hung))
@@ -105,6 +106,8 @@ impl Error {
 
 /// Says what was being done when a statement failed.
 pub trait Doing<T> {
+    /// # Errors
+    /// [`Error::Sql`] with what was being done. Where every connection would meet the same error, all are made anew.
     fn doing(self, doing: &'static str) -> Result<T, Error>;
 }
 

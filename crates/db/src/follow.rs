@@ -4,7 +4,7 @@
 //! be written, and turns the pool to another where it cannot.
 
 use crate::error::Error;
-use crate::hosts::{HOST_PATIENCE, Hosts, place, told};
+use crate::hosts::{HOST_PATIENCE, Hosts, place, reasons};
 use crate::pool::Pool;
 use crate::renewal;
 use crate::writable::takes_changes;
@@ -26,7 +26,7 @@ pub(crate) async fn follow(pool: Pool, hosts: Hosts) {
 }
 
 async fn follow_always(pool: &Pool, hosts: &Hosts) {
-    // Nobody's work is done over these connections.
+    // These connections only look, under a name of their own.
     let watched = hosts.named("bursar watch");
     let mut current = 0;
     let mut watch = None;
@@ -41,7 +41,7 @@ async fn follow_always(pool: &Pool, hosts: &Hosts) {
                     (current, watch) = (found, Some(connection));
                 }
                 Err(refusals) => {
-                    tracing::warn!(hosts = told(&refusals), "no host of the database can be written");
+                    tracing::warn!(hosts = reasons(&refusals), "no host of the database can be written");
                     tokio::time::sleep(SEARCH_AGAIN).await;
                     continue;
                 }
@@ -63,10 +63,13 @@ fn turn(pool: &Pool, host: &PgConnectOptions) {
     renewal::renew();
 }
 
-/// How often it is looked whether the database moved under something that is under way.
+/// How often work that is under way looks whether the database moved.
 const MOVED_EVERY: Duration = Duration::from_millis(250);
 
-/// Carries something out unless the pool turns to another host meanwhile: an answer of the one before may never come.
+/// Carries something out unless the pool turns to another host meanwhile: the host before may never answer.
+///
+/// # Errors
+/// [`Error::Nowhere`] where the pool turned.
 pub async fn unless_moved<F: Future>(pool: &Pool, work: F) -> Result<F::Output, Error> {
     let before = pool.connect_options();
     let moved = async {

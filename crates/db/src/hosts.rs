@@ -15,13 +15,13 @@ use sqlx::{ConnectOptions, PgConnection};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// A host that has not let us in by then is away: one that hangs must not hold up the others.
+/// A host that has not let us in by then is away: a host that hangs must not hold up the others.
 pub(crate) const HOST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long each host is asked before the next one is asked as well.
 const HEAD_START: Duration = Duration::from_millis(100);
 
-/// One host has all the time that who connects to it has.
+/// How long a single host is waited for: whoever connects to it has limits of his own.
 const ALONE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where a database is.
@@ -29,7 +29,10 @@ const ALONE_PATIENCE: Duration = Duration::from_secs(60);
 pub struct Hosts(Vec<PgConnectOptions>);
 
 impl Hosts {
-    /// `name` shows in the server's list of connections.
+    /// Reads a URL. `name` shows in the server's list of connections.
+    ///
+    /// # Errors
+    /// [`Error::Url`] where the URL cannot be read, or sets what is set here.
     pub fn read(url: &SecretString, name: &str) -> Result<Self, Error> {
         let urls = ServerUrl::all(url.expose_secret()).map_err(Error::Url)?;
         urls.iter().try_for_each(|url| refuse(url, urls.len()))?;
@@ -48,11 +51,14 @@ impl Hosts {
     }
 
     /// A connection outside of any pool: to the one host, or of several to the first that can be written.
+    ///
+    /// # Errors
+    /// [`Error::Away`] where the one host does not let us in, [`Error::Nowhere`] where none of several does and can be written.
     pub async fn connect(&self) -> Result<PgConnection, Error> {
         match self.search(0).await {
             Ok((_, connection)) => Ok(connection),
             Err(mut refusals) if refusals.len() == 1 => Err(refusals.remove(0)),
-            Err(refusals) => Err(Error::Nowhere(told(&refusals))),
+            Err(refusals) => Err(Error::Nowhere(reasons(&refusals))),
         }
     }
 
@@ -98,7 +104,7 @@ impl Hosts {
 }
 
 /// Each reason once.
-pub(crate) fn told(refusals: &[Error]) -> String {
+pub(crate) fn reasons(refusals: &[Error]) -> String {
     refusals.iter().map(Error::to_string).collect::<Vec<_>>().join("; ")
 }
 

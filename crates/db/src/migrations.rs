@@ -9,7 +9,11 @@ use crate::{processes, roles};
 /// Every table of the fleet. Migrations only go forward.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
-/// Brings the tables to what this version needs. The pool is of a role that may. While workers are connected nothing is changed.
+/// Brings the tables to what this version needs. Changes nothing while workers are connected.
+///
+/// # Errors
+/// [`Error::NotOwner`] where the pool's role may not, [`Error::AtWork`] while workers are connected, [`Error::OtherTables`] where
+/// the tables are of another version, [`Error::Migrate`] where a migration fails.
 pub async fn migrate(pool: &Pool) -> Result<(), Error> {
     if !roles::may_migrate(pool).await? {
         return Err(Error::NotOwner);
@@ -17,15 +21,18 @@ pub async fn migrate(pool: &Pool) -> Result<(), Error> {
     // In this order: workers that another process started meanwhile have found the tables as they should be.
     let workers = processes::workers(pool).await?;
     if !workers.is_empty() && !is_ready(pool).await? {
-        let told =
+        let names =
             workers.iter().map(|(name, connections)| format!("{connections} connections named {name:?}"));
-        return Err(Error::AtWork(told.collect::<Vec<_>>().join(", ")));
+        return Err(Error::AtWork(names.collect::<Vec<_>>().join(", ")));
     }
     Ok(MIGRATIONS.run(pool).await?)
 }
 
-/// Whether the database has every migration that this binary knows. Others than those are an error, and so is a database that
-/// takes no changes.
+/// Whether the database has every migration that this binary knows.
+///
+/// # Errors
+/// [`Error::ReadOnly`] where the database takes no changes, [`Error::OtherTables`] where it has migrations that this binary
+/// does not know.
 pub async fn is_ready(pool: &Pool) -> Result<bool, Error> {
     let mut connection = pool.acquire().await.map_err(Error::Away)?;
     if !takes_changes(&mut connection).await.doing("asking whether it takes changes")? {

@@ -1,4 +1,4 @@
-//! The outbox: an event is committed with the state it tells of, and published afterwards.
+//! The outbox: an event is committed with the change it reports, and published afterwards.
 //!
 //! One row stands for a batch of events that are not yet known to be published. Whoever committed them publishes them
 //! at once and deletes the row; what a crash left, [`claim`] finds. An event may so be published twice, never not at all.
@@ -14,11 +14,24 @@ use uuid::Uuid;
 pub use crate::event::StoredEvent;
 
 /// Stores events and the outbox row that stands for them; returns the row's id, or nothing where there are no events.
+///
+/// # Errors
+/// Where a statement fails: then nothing of the transaction may be committed.
 pub async fn put(work: &mut Work, events: &[StoredEvent]) -> Result<Option<Uuid>, Error> {
     if events.is_empty() {
         return Ok(None);
     }
     let ids: Vec<Uuid> = events.iter().map(|event| event.id).collect();
+    store(work, &ids, events).await?;
+    let id = Uuid::now_v7();
+    sqlx::query!("insert into outbox (id, created_at, events) values ($1, $2, $3)", id, work.now, &ids)
+        .execute(work.connection().await?)
+        .await
+        .doing("storing an outbox row")?;
+    Ok(Some(id))
+}
+
+async fn store(work: &mut Work, ids: &[Uuid], events: &[StoredEvent]) -> Result<(), Error> {
     let accounts: Vec<Option<&str>> = events.iter().map(|event| event.account.as_deref()).collect();
     let sequences: Vec<Option<i64>> = events.iter().map(|event| event.sequence).collect();
     let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
@@ -34,7 +47,7 @@ pub async fn put(work: &mut Work, events: &[StoredEvent]) -> Result<Option<Uuid>
          from unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::timestamptz[], $6::text[], $7::text[],
                      $8::text[], $9::text[], $10::bytea[])
            as e (id, account, sequence, type, time, source, cause, traceparent, data, hash)",
-        &ids,
+        ids,
         &accounts as _,
         &sequences as _,
         &kinds as _,
@@ -48,12 +61,7 @@ pub async fn put(work: &mut Work, events: &[StoredEvent]) -> Result<Option<Uuid>
     .execute(work.connection().await?)
     .await
     .doing("storing events")?;
-    let id = Uuid::now_v7();
-    sqlx::query!("insert into outbox (id, created_at, events) values ($1, $2, $3)", id, work.now, &ids)
-        .execute(work.connection().await?)
-        .await
-        .doing("storing an outbox row")?;
-    Ok(Some(id))
+    Ok(())
 }
 
 /// A batch of events that are committed and not known to be published.
@@ -63,7 +71,10 @@ pub struct OutboxRow {
     pub events: Vec<Uuid>,
 }
 
-/// The events of that outbox row are published and confirmed. Safe to repeat.
+/// Deletes an outbox row: its events are published and confirmed. Safe to repeat.
+///
+/// # Errors
+/// Where the statement fails; then the sweeper publishes the events again.
 pub async fn settled(connection: &mut PgConnection, row: Uuid) -> Result<(), Error> {
     // Not worth waiting for the disk: a row that a crash brings back is published once more, and that is allowed.
     sqlx::query!(
@@ -79,6 +90,9 @@ pub async fn settled(connection: &mut PgConnection, row: Uuid) -> Result<(), Err
 
 /// The oldest row that was made before `before`, that nobody else has claimed, and that is none of `others`. It stays locked
 /// until the transaction ends.
+///
+/// # Errors
+/// Where the statement fails.
 pub async fn claim(
     connection: &mut PgConnection,
     before: OffsetDateTime,
@@ -96,7 +110,10 @@ pub async fn claim(
     .doing("claiming an outbox row")
 }
 
-/// A row's events in the order they were emitted.
+/// A row's events in the order in which they were emitted.
+///
+/// # Errors
+/// [`Error::Stored`] where an event of the row is missing: the row must stay then.
 pub async fn events(connection: &mut PgConnection, row: &OutboxRow) -> Result<Vec<StoredEvent>, Error> {
     // Ids of one batch were made in one moment and lie together: their range is what the block-range index finds.
     let events = sqlx::query_as!(
@@ -112,7 +129,7 @@ pub async fn events(connection: &mut PgConnection, row: &OutboxRow) -> Result<Ve
     .fetch_all(connection)
     .await
     .doing("reading the events of an outbox row")?;
-    // The row must not go while one of them was not told.
+    // The row stays until every one of them is published.
     if events.len() != row.events.len() {
         let why = format!("expected {} events of row {}, found {}", row.events.len(), row.id, events.len());
         return Err(Error::Stored { what: "the outbox", why });
@@ -121,6 +138,9 @@ pub async fn events(connection: &mut PgConnection, row: &OutboxRow) -> Result<Ve
 }
 
 /// How many events are committed and not known to be published.
+///
+/// # Errors
+/// Where the statement fails.
 pub async fn unpublished(connection: &mut PgConnection) -> Result<i64, Error> {
     sqlx::query_scalar!(r#"select coalesce(sum(cardinality(events)), 0) as "count!" from outbox"#)
         .fetch_one(connection)

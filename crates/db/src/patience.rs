@@ -5,9 +5,12 @@ use crate::pool::Pool;
 use crate::suspects;
 use std::time::Duration;
 
-/// Waits for the database no longer than `limit`. The driver has no limit of its own and sqlx knows no TCP keepalive: an
-/// answer that is lost on the way (a firewall that forgot the connection, a failover) would be awaited for ever. What was
-/// being asked is dropped, and its connection is closed unless it answers soon.
+/// Waits for the database no longer than `limit`. The driver has no limit of its own and sqlx knows no TCP keepalive: it would
+/// wait for ever for an answer that is lost on the way (a firewall that forgot the connection, a failover). After the limit
+/// the question is dropped, and the pool closes its connection unless that answers soon.
+///
+/// # Errors
+/// [`Error::Silent`] after the limit, else whatever `asked` fails with.
 pub async fn within<T>(
     limit: Duration,
     doing: &'static str,
@@ -16,7 +19,7 @@ pub async fn within<T>(
     tokio::time::timeout(limit, asked).await.unwrap_or(Err(Error::Silent { doing, limit }))
 }
 
-/// Whether the database takes a change within `patience`, until it is on disk: one whose disk does not answer still reads.
+/// Whether the database makes a change durable within `patience`: one whose disk does not answer still reads.
 pub async fn answers(pool: &Pool, patience: Duration) -> bool {
     matches!(tokio::time::timeout(patience, change(pool)).await, Ok(Ok(())))
 }

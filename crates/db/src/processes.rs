@@ -11,6 +11,9 @@ pub const DOORS: &str = "bursar doors ";
 
 /// The names of the pools that are connected to this database now and whose names begin so, each once. Every role sees
 /// the names of all.
+///
+/// # Errors
+/// Where Postgres does not answer.
 pub async fn connected(pool: &Pool, beginning: &str) -> Result<Vec<String>, Error> {
     sqlx::query_scalar!(
         r#"select distinct application_name as "name!" from pg_stat_activity

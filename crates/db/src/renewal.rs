@@ -20,7 +20,7 @@ pub(crate) fn is_current(age: Duration) -> bool {
     renewed.is_none_or(|at| age <= at.elapsed())
 }
 
-/// Looks at an error of the database: where all connections would meet it again they are given up, and it is said.
+/// Looks at an error of the database: where all connections would meet it again, gives them up and logs why.
 pub(crate) fn notice(error: &sqlx::Error, doing: &'static str) {
     let sqlx::Error::Database(error) = error else { return };
     let Some(code) = error.code() else { return };

@@ -1,7 +1,7 @@
 //! Two roles: one owns the tables and migrates, one runs the fleet and may do to each table what the fleet does, no more.
 //!
-//! Whoever owns a table may do anything to it, so a revoke means something to a role that does not. With one role for all
-//! everything works, and nothing is refused.
+//! The owner of a table may do anything to it: rights can only be taken from a role that does not own it. With one role for
+//! both everything works, and Postgres refuses nothing.
 
 mod grant;
 mod rights;
@@ -16,6 +16,9 @@ use crate::pool::Pool;
 use sqlx::PgConnection;
 
 /// Whether the role of a pool can bring the tables to what a version needs.
+///
+/// # Errors
+/// Where Postgres does not answer.
 pub async fn may_migrate(pool: &Pool) -> Result<bool, Error> {
     sqlx::query_scalar(
         "select coalesce(has_schema_privilege(current_schema(), 'create'), false)
@@ -28,6 +31,9 @@ pub async fn may_migrate(pool: &Pool) -> Result<bool, Error> {
 }
 
 /// Whether a login may make roles.
+///
+/// # Errors
+/// Where Postgres does not answer.
 pub async fn may_create_roles(connection: &mut PgConnection) -> Result<bool, Error> {
     sqlx::query_scalar("select rolsuper or rolcreaterole from pg_roles where rolname = current_user")
         .fetch_one(connection)
@@ -36,6 +42,9 @@ pub async fn may_create_roles(connection: &mut PgConnection) -> Result<bool, Err
 }
 
 /// Whether the role of a pool may make a schema: a rebuild happens in one.
+///
+/// # Errors
+/// Where Postgres does not answer.
 pub async fn may_rebuild(pool: &Pool) -> Result<bool, Error> {
     sqlx::query_scalar("select has_database_privilege(current_database(), 'create')")
         .fetch_one(pool)

@@ -5,7 +5,10 @@ use crate::hosts::{HOST_PATIENCE, Hosts};
 use sqlx::{Connection, PgConnection};
 
 /// A pooler that gives statements of one session to several backends mixes up prepared statements, settings and locks. Two
-/// sessions that are open at once never have the same backend, and one never changes it.
+/// sessions that are open at once never have the same backend, and a session never changes it.
+///
+/// # Errors
+/// [`Error::Pooled`] where a pooler mixes up sessions; else why that cannot be asked.
 pub async fn expect_sessions(hosts: &Hosts) -> Result<(), Error> {
     let mut first = hosts.connect().await?;
     let before = backend(&mut first).await?;

@@ -1,4 +1,4 @@
-//! The front door's second leg: messages that RabbitMQ could not take, kept until it can.
+//! The spool: messages that RabbitMQ does not take now, stored until it does. Its table is called `kept_messages`.
 
 use crate::error::{Doing, Error};
 use sqlx::PgConnection;
@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+/// A message to be published later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpooledMessage {
     pub id: Uuid,
@@ -18,7 +19,10 @@ pub struct SpooledMessage {
     pub body: Vec<u8>,
 }
 
-/// Keeps messages. They are durable once the caller's transaction, or this statement alone, has committed.
+/// Stores messages. They are durable once the caller's transaction, or this statement alone, has committed.
+///
+/// # Errors
+/// Where the statement fails: none is stored.
 pub async fn put(
     connection: &mut PgConnection,
     now: OffsetDateTime,
@@ -52,7 +56,10 @@ pub async fn put(
     Ok(())
 }
 
-/// Up to `limit` of the oldest kept messages that nobody else has claimed; locked until the transaction ends.
+/// Up to `limit` of the oldest messages that nobody else has claimed; locked until the transaction ends.
+///
+/// # Errors
+/// Where the statement fails.
 pub async fn claim(connection: &mut PgConnection, limit: i64) -> Result<Vec<SpooledMessage>, Error> {
     let rows = sqlx::query!(
         r#"select id, exchange, routing_key, message_id, content_type,
@@ -77,7 +84,10 @@ pub async fn claim(connection: &mut PgConnection, limit: i64) -> Result<Vec<Spoo
         .collect())
 }
 
-/// They are published and confirmed.
+/// Deletes messages that are published and confirmed.
+///
+/// # Errors
+/// Where the statement fails; then they are published again.
 pub async fn published(connection: &mut PgConnection, ids: &[Uuid]) -> Result<(), Error> {
     sqlx::query!("delete from kept_messages where id = any($1)", ids)
         .execute(connection)
@@ -86,7 +96,10 @@ pub async fn published(connection: &mut PgConnection, ids: &[Uuid]) -> Result<()
     Ok(())
 }
 
-/// The broker answered and would not take them: they stand aside for others.
+/// RabbitMQ answered and did not take them: from now on others are claimed before them.
+///
+/// # Errors
+/// Where the statement fails.
 pub async fn refused(connection: &mut PgConnection, ids: &[Uuid]) -> Result<(), Error> {
     sqlx::query!("update kept_messages set refusals = refusals + 1 where id = any($1)", ids)
         .execute(connection)
@@ -95,6 +108,10 @@ pub async fn refused(connection: &mut PgConnection, ids: &[Uuid]) -> Result<(), 
     Ok(())
 }
 
+/// How many messages are not known to be published.
+///
+/// # Errors
+/// Where the statement fails.
 pub async fn count(connection: &mut PgConnection) -> Result<i64, Error> {
     sqlx::query_scalar!(r#"select count(*) as "count!" from kept_messages"#)
         .fetch_one(connection)

@@ -1,6 +1,6 @@
-//! What an error of Postgres means for the work that met it, told by its SQLSTATE (Appendix A of the Postgres manual).
+//! What an error of Postgres means for the work that met it, by its SQLSTATE (Appendix A of the Postgres manual).
 //!
-//! What is in no row is nobody's known fault: the loop tries it a few times and gives up on it. A row of five letters goes
+//! Of a code without a row nobody knows the cause: the loop tries the work a few times and gives up on it. A row of five letters goes
 //! before the row of its class.
 
 /// Whether the same work can succeed later.
@@ -8,8 +8,8 @@
 pub(crate) enum Means {
     /// It passes, or is mended by somebody: the work waits, and no message is at fault.
     Waits,
-    /// As [`Means::Waits`], and every connection that was open then would meet it again: they are made anew, and it is said
-    /// loudly what to look for.
+    /// As [`Means::Waits`], and every connection that was open then would meet it again: the pool makes them anew, and the log
+    /// says what to look for.
     WaitsOnNewConnections(&'static str),
     /// The statement took too long. It may pass, and it may be what the statement was to do.
     Hung,
@@ -51,7 +51,7 @@ const TABLE: [(&str, Means, &str); 30] = [
     ("55000", Waits, "not in the state for it"),
     ("55006", Waits, "in use"),
     ("55P02", Waits, "a setting that cannot be changed now"),
-    ("55P03", Waits, "a lock that was not to be had in time"),
+    ("55P03", Waits, "another transaction held a lock for too long"),
     ("57", Waits, "an operator's doing: shut down, crashed, starting, dropped"),
     ("57014", Hung, "the statement was cancelled, over its time"),
     ("57P05", Waits, "ended for idling"),

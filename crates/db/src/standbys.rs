@@ -19,6 +19,9 @@ pub enum Standbys {
 }
 
 /// Asks the primary. `synchronous_commit` decides too: with `local` or `off` a commit waits for no standby.
+///
+/// # Errors
+/// Where Postgres does not answer.
 pub async fn of(pool: &Pool) -> Result<Standbys, Error> {
     let row: (String, String, Vec<String>, Vec<String>, bool) = sqlx::query_as(
         "select current_setting('synchronous_standby_names'), current_setting('synchronous_commit'),

@@ -1,9 +1,12 @@
-//! Messages that the fleet settles with care, because the process may end by them: how often each was tried.
+//! How often each message was tried that may be what ends the process.
 
 use crate::error::{Doing, Error};
 use sqlx::PgConnection;
 
-/// Counts a try before it is made; durable when this returns. Returns how many there were, this one included.
+/// Counts a try before it is made; durable when this returns. Returns how many there were, with this one.
+///
+/// # Errors
+/// Where the statement fails: it may have counted nevertheless.
 pub async fn tried(connection: &mut PgConnection, key: &[u8; 32], worker: &str) -> Result<i32, Error> {
     sqlx::query_scalar!(
         "insert into suspects (key, worker, tries, since) values ($1, $2, 1, now())
@@ -17,7 +20,10 @@ pub async fn tried(connection: &mut PgConnection, key: &[u8; 32], worker: &str) 
     .doing("counting a try")
 }
 
-/// The try was none: one less.
+/// Takes a counted try back: it was not made.
+///
+/// # Errors
+/// Where the statement fails; then the count stays too high.
 pub async fn taken_back(connection: &mut PgConnection, key: &[u8; 32]) -> Result<(), Error> {
     sqlx::query!(
         "with last as (delete from suspects where key = $1 and tries = 1)
@@ -30,7 +36,10 @@ pub async fn taken_back(connection: &mut PgConnection, key: &[u8; 32]) -> Result
     Ok(())
 }
 
-/// The try has ended, and the process has not.
+/// Deletes the count: the try has ended, and the process goes on.
+///
+/// # Errors
+/// Where the statement fails; then the count stays.
 pub async fn survived(connection: &mut PgConnection, key: &[u8; 32]) -> Result<(), Error> {
     sqlx::query!("delete from suspects where key = $1", key.as_slice())
         .execute(connection)

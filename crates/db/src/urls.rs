@@ -23,6 +23,9 @@ pub struct ServerUrl {
 
 impl ServerUrl {
     /// Every host that a text names, in its order; at least one.
+    ///
+    /// # Errors
+    /// What was expected, without a piece of the text.
     pub fn all(text: &str) -> Result<Vec<Self>, String> {
         let mut all = Vec::new();
         for url in whole_urls(text.trim()) {
@@ -48,6 +51,7 @@ impl ServerUrl {
         self.host.trim_matches(['[', ']'])
     }
 
+    /// Whether the host is an IPv6 address.
     pub fn is_ipv6(&self) -> bool {
         self.host.starts_with('[')
     }
@@ -57,6 +61,7 @@ impl ServerUrl {
         Self { path: format!("/{path}"), ..self.clone() }
     }
 
+    /// `postgres`, `amqps`.
     pub fn scheme(&self) -> &str {
         self.head.split_once("://").map_or("", |(scheme, _)| scheme)
     }

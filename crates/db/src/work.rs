@@ -21,23 +21,27 @@ pub struct Work {
 }
 
 impl Work {
+    /// Work in a transaction of its own.
     pub fn new(pool: Pool, now: OffsetDateTime) -> Self {
         let now = now.replace_nanosecond(now.microsecond() * 1000).unwrap_or(now);
         Self { pool, transaction: None, statements: 0, gives_way: false, now }
     }
 
-    /// Works in a transaction that has begun.
+    /// Work in a transaction that has begun.
     pub fn within(pool: Pool, transaction: Transaction<'static, Postgres>, now: OffsetDateTime) -> Self {
         Self { transaction: Some(transaction), ..Self::new(pool, now) }
     }
 
-    /// Gives way to whoever else works: a row that somebody else holds is an error that passes, after a moment. For work
-    /// that is abandoned in the end, and for what must not be met in the middle of a wait.
+    /// Work that gives way to others: where another transaction holds a row it fails after a moment, by an error that passes.
+    /// For work that is rolled back in the end, and for a suspect: the process must not be ended while that waits.
     pub fn giving_way(pool: Pool, now: OffsetDateTime) -> Self {
         Self { gives_way: true, ..Self::new(pool, now) }
     }
 
     /// The connection for one statement; the first call begins the transaction.
+    ///
+    /// # Errors
+    /// [`Error::Away`] where no transaction could begin.
     pub async fn connection(&mut self) -> Result<&mut PgConnection, Error> {
         self.statements += 1;
         if self.transaction.is_none() {
@@ -52,16 +56,25 @@ impl Work {
     }
 
     /// Marks the place that [`Work::roll_back_to_savepoint`] leads back to. There is one at a time.
+    ///
+    /// # Errors
+    /// Where the statement fails.
     pub async fn savepoint(&mut self) -> Result<(), Error> {
         self.execute("savepoint part", "setting a savepoint").await
     }
 
     /// What was done since the savepoint stays part of the transaction.
+    ///
+    /// # Errors
+    /// Where the statement fails.
     pub async fn release_savepoint(&mut self) -> Result<(), Error> {
         self.execute("release savepoint part", "releasing a savepoint").await
     }
 
     /// What was done since the savepoint is undone; also a statement that failed, and would fail all that come after it.
+    ///
+    /// # Errors
+    /// Where the statement fails: the transaction is of no use any more.
     pub async fn roll_back_to_savepoint(&mut self) -> Result<(), Error> {
         self.execute("rollback to savepoint part; release savepoint part", "going back to a savepoint").await
     }
@@ -76,6 +89,10 @@ impl Work {
         self.statements
     }
 
+    /// Commits; nothing to do where no statement was made.
+    ///
+    /// # Errors
+    /// Where Postgres does not say that it committed: it may have done so.
     pub async fn commit(self) -> Result<(), Error> {
         match self.transaction {
             Some(transaction) => transaction.commit().await.doing("committing"),

@@ -29,6 +29,7 @@ pub(super) struct Batch<I> {
 }
 
 impl<I> Batch<I> {
+    /// Without any message.
     pub fn begin(busy: BusyGuard) -> Self {
         Self {
             messages: Vec::new(),

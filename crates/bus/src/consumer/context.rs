@@ -41,6 +41,7 @@ pub(super) struct LaneContext<W> {
 }
 
 impl<W: Worker> LaneContext<W> {
+    /// Of the lane with this number.
     pub fn new(worker: Arc<W>, context: Context, number: usize, shards: Shards) -> Self {
         let name = format!("{}.{number}", worker.queue());
         Self { worker, context, name, shards }

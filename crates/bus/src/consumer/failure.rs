@@ -39,6 +39,7 @@ impl BatchFailure {
         }
     }
 
+    /// The worker panicked, which is counted.
     pub fn panic<W: Worker>(panic: &(dyn Any + Send)) -> Self {
         metrics::counter!("bursar_panics_total", "worker" => W::NAME).increment(1);
         let why = format!("it panicked: {}", panic_text(panic));
@@ -51,10 +52,12 @@ impl BatchFailure {
         Self { fate: Fate::Transient, code: code::UNKNOWN, why: error.to_string() }
     }
 
+    /// Its worker gave it up.
     pub fn poison(code: &'static str, why: String) -> Self {
         Self { fate: Fate::Poison(code), code, why }
     }
 
+    /// Nobody foresaw why.
     pub fn unknown(why: String) -> Self {
         Self { fate: Fate::Unknown, code: code::UNKNOWN, why }
     }

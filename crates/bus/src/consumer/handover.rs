@@ -126,9 +126,9 @@ impl Unconfirmed {
 
 /// The limit that the broker names where a message is beyond it: only its words say so.
 fn size_max(why: &str) -> Option<usize> {
-    let (_, told) = why.split_once("max size ")?;
-    let digits = told.find(|c: char| !c.is_ascii_digit()).unwrap_or(told.len());
-    told[..digits].parse().ok().filter(|size| *size > 0)
+    let (_, size) = why.split_once("max size ")?;
+    let digits = size.find(|c: char| !c.is_ascii_digit()).unwrap_or(size.len());
+    size[..digits].parse().ok().filter(|size| *size > 0)
 }
 
 #[cfg(test)]

@@ -17,17 +17,17 @@ struct LaneHealth {
     /// When its latest consumers were lost, since it last settled a batch.
     losses: Vec<Instant>,
     /// Batches and steps that are not over.
-    in_hand: BTreeMap<u64, Doing>,
+    in_hand: BTreeMap<u64, Busy>,
     begun: u64,
 }
 
-struct Doing {
+struct Busy {
     since: Instant,
     /// Of a step: what it takes at most. A batch has none, for it waits as long as a server is away.
     limit: Option<Duration>,
 }
 
-/// Something that a lane has in hand until this is dropped.
+/// Says that a lane is busy with a batch or a step, until it is dropped.
 pub(super) struct BusyGuard {
     health: Health,
     lane: String,
@@ -78,7 +78,7 @@ impl Health {
         let mut lanes = self.lanes();
         let lane = lanes.entry(name.to_owned()).or_default();
         lane.begun += 1;
-        lane.in_hand.insert(lane.begun, Doing { since: Instant::now(), limit });
+        lane.in_hand.insert(lane.begun, Busy { since: Instant::now(), limit });
         BusyGuard { health: self.clone(), lane: name.to_owned(), number: lane.begun }
     }
 
@@ -98,9 +98,9 @@ impl Health {
         self.which(|lane| lane.losses.iter().filter(lately).count() >= LOSSES_MAX)
     }
 
-    /// The lanes that stand still though nothing is away: a step of theirs takes far longer than all its limits allow.
+    /// The lanes that stand still though all servers answer: a step of theirs takes far longer than all its limits allow.
     pub fn stuck(&self) -> Vec<String> {
-        let is_over = |doing: &Doing| doing.limit.is_some_and(|limit| doing.since.elapsed() > limit);
+        let is_over = |doing: &Busy| doing.limit.is_some_and(|limit| doing.since.elapsed() > limit);
         self.which(|lane| lane.in_hand.values().any(is_over))
     }
 

@@ -28,6 +28,7 @@ pub(super) struct Lane<W> {
 }
 
 impl<W: Worker> Lane<W> {
+    /// A lane that does nothing yet.
     pub fn new(worker: Arc<W>, context: Context, number: usize, shards: Shards, apart: Broker) -> Self {
         Self { lane: LaneContext::new(worker, context, number, shards), apart }
     }

@@ -15,6 +15,7 @@ pub(super) const LOSSES_WITHIN: Duration = Duration::from_secs(30);
 pub(super) struct Losses(Vec<Instant>);
 
 impl Losses {
+    /// A consumer was lost just now.
     pub fn note(&mut self) {
         if !self.are_many() {
             self.0.retain(|lost| lost.elapsed() < LOSSES_WITHIN);

@@ -23,6 +23,7 @@ pub(super) struct Prefetch {
 }
 
 impl Prefetch {
+    /// What a lane begins with.
     pub fn of<W: Worker>() -> Self {
         Self { messages: W::PREFETCH.min(FIRST), most: W::PREFETCH, grows_at: Instant::now() }
     }

@@ -1,4 +1,4 @@
-//! What became of messages that a replay put back, as the keeper of dead letters is told.
+//! What became of messages that a replay put back, in a message to the worker that keeps dead letters.
 
 use crate::incoming::Incoming;
 use crate::message::Message;
@@ -35,6 +35,7 @@ impl ReplayOutcome {
 pub(super) struct ReplayOutcomes(BTreeMap<usize, BTreeSet<Outcome>>);
 
 impl ReplayOutcomes {
+    /// An item of that message has this outcome.
     pub fn add(&mut self, origin: usize, outcome: Outcome) {
         self.0.entry(origin).or_default().insert(outcome);
     }

@@ -16,10 +16,12 @@ pub(super) struct ShardPart {
 }
 
 impl Shards {
+    /// As many as the worker has lanes.
     pub fn new(count: usize) -> Self {
         Self((0..count).map(|_| Mutex::default()).collect())
     }
 
+    /// How many there are.
     pub fn count(&self) -> usize {
         self.0.len()
     }

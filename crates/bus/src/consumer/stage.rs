@@ -9,10 +9,12 @@ pub(super) struct Stage {
 }
 
 impl Stage {
+    /// The first stage begins.
     pub fn start<W: Worker>() -> Self {
         Self { worker: W::NAME, since: Instant::now() }
     }
 
+    /// One stage ends, and the next begins.
     pub fn ends(&mut self, name: &'static str) {
         let now = Instant::now();
         metrics::histogram!("bursar_stage_seconds", "worker" => self.worker, "stage" => name)

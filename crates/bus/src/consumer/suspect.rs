@@ -40,6 +40,7 @@ pub(super) struct Suspect {
     worker: &'static str,
 }
 
+/// Whether a message that the broker took back so often is a suspect.
 pub(super) fn came_back_often(returns: u64) -> bool {
     returns >= RETURNS_MAX
 }
@@ -48,13 +49,13 @@ pub(super) fn came_back_often(returns: u64) -> bool {
 /// after. It is written down; nobody else in the process is tried meanwhile.
 pub(super) struct Tried {
     suspect: Suspect,
-    counted: Mutex<Counted>,
+    counted: Mutex<TryCount>,
     alone: std::sync::Mutex<Option<MutexGuard<'static, ()>>>,
 }
 
 /// Whether a try is written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Counted {
+enum TryCount {
     No,
     Yes(i32),
     /// The database may have taken it and not said so in time.
@@ -64,9 +65,9 @@ enum Counted {
 /// What is to be done with a suspect.
 pub(super) enum Begun {
     Tried(Tried),
-    /// It was tried too often. It may be read, to see whether it holds several items; this is the count of that.
+    /// It was tried too often. It may still be read, to see whether it holds several items; this counts the readings.
     Accused(Tried),
-    /// That it is read is what ends the process.
+    /// Reading it ends the process.
     Unreadable,
 }
 
@@ -74,13 +75,14 @@ pub(super) fn accusation() -> String {
     format!("the process ended {TRIES_MAX} times while it settled this message and no other")
 }
 
-impl Counted {
+impl TryCount {
     fn exceeds(self, tries_max: i32) -> bool {
-        matches!(self, Counted::Yes(tries) if tries > tries_max)
+        matches!(self, TryCount::Yes(tries) if tries > tries_max)
     }
 }
 
 impl Suspect {
+    /// Nothing where the message came back seldom.
     pub fn of(worker: &'static str, message: &Incoming) -> Option<Self> {
         if !came_back_often(message.returns) {
             return None;
@@ -118,18 +120,21 @@ impl Suspect {
     }
 
     /// Writes a try down.
-    async fn count(&self, pool: &db::Pool) -> Counted {
+    async fn count(&self, pool: &db::Pool) -> TryCount {
         let deadline = Instant::now() + COUNT_PATIENCE;
         let Ok(Ok(mut connection)) = timeout_at(deadline, pool.acquire()).await else {
-            tracing::warn!(worker = self.worker, "a message that came back often is tried uncounted");
-            return Counted::No;
+            tracing::warn!(
+                worker = self.worker,
+                "Postgres does not answer: a message that came back often is tried without being counted"
+            );
+            return TryCount::No;
         };
         let tried = db::suspects::tried(&mut connection, &self.key, self.worker);
         match timeout_at(deadline, tried).await {
-            Ok(Ok(tries)) => Counted::Yes(tries),
+            Ok(Ok(tries)) => TryCount::Yes(tries),
             Ok(Err(_)) | Err(_) => {
-                tracing::warn!(worker = self.worker, "whether a try was counted is not known");
-                Counted::Perhaps
+                tracing::warn!(worker = self.worker, "Postgres did not say whether it counted a try");
+                TryCount::Perhaps
             }
         }
     }
@@ -150,7 +155,10 @@ impl Suspect {
         };
         match timeout_at(Instant::now() + COUNT_PATIENCE, forgotten).await {
             Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => tracing::warn!(worker = self.worker, "a try is left counted"),
+            Ok(Err(_)) | Err(_) => tracing::warn!(
+                worker = self.worker,
+                "Postgres did not say whether it deleted the count of a try"
+            ),
         }
     }
 }
@@ -165,24 +173,25 @@ async fn turn(stop: &CancellationToken) -> Result<MutexGuard<'static, ()>, Stop>
 }
 
 impl Tried {
-    fn new(suspect: Suspect, counted: Counted, alone: MutexGuard<'static, ()>) -> Self {
+    fn new(suspect: Suspect, counted: TryCount, alone: MutexGuard<'static, ()>) -> Self {
         Self { suspect, counted: counted.into(), alone: Some(alone).into() }
     }
 
-    /// What it waits for may take long, and the process may be ended meanwhile for any reason: nothing is tried then, others
-    /// may be, and what was is no try. Where the database does not answer the count stays, so that an outage adds nothing.
+    /// Waits may be long, and the process may be ended meanwhile for any reason. So during a wait this message is not tried, others
+    /// may be, and what was counted is taken back. Where the database does not answer the count stays, and is not added to later.
     pub async fn pause(&self, pool: &db::Pool) {
         self.hold(None);
         let mut counted = self.counted.lock().await;
-        if matches!(*counted, Counted::Yes(_)) && self.suspect.take_back(pool).await {
-            *counted = Counted::No;
+        if matches!(*counted, TryCount::Yes(_)) && self.suspect.take_back(pool).await {
+            *counted = TryCount::No;
         }
     }
 
+    /// Waits for its turn again, and counts the try again.
     pub async fn resume(&self, pool: &db::Pool, stop: &CancellationToken) -> Result<(), Stop> {
         self.hold(Some(turn(stop).await?));
         let mut counted = self.counted.lock().await;
-        if *counted == Counted::No {
+        if *counted == TryCount::No {
             *counted = self.suspect.count(pool).await;
         }
         Ok(())
@@ -194,7 +203,7 @@ impl Tried {
 
     /// The process has survived it.
     pub async fn end(self, pool: &db::Pool) {
-        if self.counted.into_inner() != Counted::No {
+        if self.counted.into_inner() != TryCount::No {
             self.suspect.forget(pool).await;
         }
     }

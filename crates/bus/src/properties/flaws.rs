@@ -6,7 +6,7 @@ use std::str;
 /// Of a message of many flaws so many are named.
 const FLAWS_MAX: usize = 8;
 
-/// Of a text that is none so many bytes are shown: an id of 16 bytes is told as it came.
+/// Of bytes that are no text so many are shown: all of an id of 16 bytes.
 const SHOWN_MAX: usize = 64;
 
 /// What the client cannot read, for people.

@@ -69,7 +69,7 @@ pub(super) enum Piece<'a> {
         bytes: &'a [u8],
         flaw: Option<Flaw>,
     },
-    /// Where one begins and ends cannot be told any more.
+    /// Nobody can say where a piece begins or ends in these bytes.
     Rest(&'a [u8]),
 }
 

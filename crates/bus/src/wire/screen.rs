@@ -146,8 +146,8 @@ impl Screen {
     /// The client's limit, by the rule of the client.
     fn tune(&mut self, content: &[u8]) {
         let Some(limit) = content.get(6..10).and_then(|bytes| bytes.first_chunk::<4>()) else { return };
-        let told = usize::try_from(u32::from_be_bytes(*limit)).unwrap_or(usize::MAX);
-        let limits = [self.asked, told].into_iter().filter(|limit| *limit > 0);
+        let offered = usize::try_from(u32::from_be_bytes(*limit)).unwrap_or(usize::MAX);
+        let limits = [self.asked, offered].into_iter().filter(|limit| *limit > 0);
         self.frame_max = limits.min().unwrap_or(HELD_MAX).clamp(FRAME_MIN, HELD_MAX);
     }
 

@@ -8,6 +8,9 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 /// Gives a role what it needs to run the fleet, and takes from it what it had more of the tables. Safe to repeat; to be repeated
 /// after each migration. The pool is the owner's.
+///
+/// # Errors
+/// [`Error::Role`] where there is no such role, or it may do everything anyway.
 pub async fn grant(owner: &Pool, role: &str) -> Result<(), Error> {
     let mut transaction = owner.begin().await.map_err(Error::Away)?;
     let (schema, is_above): (String, bool) = sqlx::query_as(
@@ -18,7 +21,7 @@ pub async fn grant(owner: &Pool, role: &str) -> Result<(), Error> {
     .fetch_optional(&mut *transaction)
     .await
     .doing("looking for the role")?
-    .ok_or_else(|| Error::Role { role: role.to_owned(), why: "there is no such role: create it, with `login` and a password" })?;
+    .ok_or_else(|| missing(role))?;
     if is_above {
         let why = "it may do everything to the tables anyway: it owns them, is a member of who does (inheriting or not), or is a superuser";
         return Err(Error::Role { role: role.to_owned(), why });
@@ -29,6 +32,11 @@ pub async fn grant(owner: &Pool, role: &str) -> Result<(), Error> {
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *transaction).await.doing("granting rights")?;
     }
     transaction.commit().await.doing("granting rights")
+}
+
+fn missing(role: &str) -> Error {
+    let why = "there is no such role: create it, with `login` and a password";
+    Error::Role { role: role.to_owned(), why }
 }
 
 /// What is taken from the role besides the tables. Of functions those of the owner: what the schema holds of others' is not ours

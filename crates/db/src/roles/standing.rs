@@ -96,34 +96,43 @@ fn compare(right: &Right, held: &HeldRight, too_much: &mut Vec<String>, too_litt
     ];
     for (what, is_needed) in needed {
         let says = format!("{what} on {}", right.table);
-        match (is_needed, held.may.iter().any(|may| may == what)) {
+        match (is_needed, held.may(what)) {
             (true, false) => too_little.push(says),
             (false, true) => too_much.push(says),
             (true, true) | (false, false) => {}
         }
     }
-    let wanted = match right.update {
+    let updates = match right.update {
         Nothing => &[],
         Columns(columns) => columns,
-        // Told above.
+        // Compared above, for the whole table.
         Anything => return,
     };
-    let lacking: Vec<&str> =
-        wanted.iter().filter(|column| !held.updates.iter().any(|may| may == *column)).copied().collect();
-    if !lacking.is_empty() {
-        too_little.push(format!("UPDATE ({}) on {}", lacking.join(", "), right.table));
-    }
-    // With the right to the whole table, told above, come all of its columns.
-    let mut beyond = |what: &str, may: &[String], wanted: &[&str]| {
-        let more: Vec<&str> =
-            may.iter().map(String::as_str).filter(|column| !wanted.contains(column)).collect();
-        if !more.is_empty() && !held.may.iter().any(|may| may == what) {
-            too_much.push(format!("{what} ({}) on {}", more.join(", "), right.table));
-        }
-    };
-    beyond("UPDATE", &held.updates, wanted);
+    too_little.extend(held.lacking_updates(updates));
+    too_much.extend(held.beyond("UPDATE", &held.updates, updates));
     if !right.insert {
-        beyond("INSERT", &held.inserts, &[]);
+        too_much.extend(held.beyond("INSERT", &held.inserts, &[]));
+    }
+}
+
+impl HeldRight {
+    /// To the whole table.
+    fn may(&self, what: &str) -> bool {
+        self.may.iter().any(|may| may == what)
+    }
+
+    fn lacking_updates(&self, wanted: &[&str]) -> Option<String> {
+        let is_held = |column: &&str| self.updates.iter().any(|may| may == column);
+        let lacking: Vec<&str> = wanted.iter().copied().filter(|column| !is_held(column)).collect();
+        (!lacking.is_empty()).then(|| format!("UPDATE ({}) on {}", lacking.join(", "), self.table))
+    }
+
+    /// Columns that it may change and need not. The right to the whole table, compared above, is that to all its columns.
+    fn beyond(&self, what: &str, columns: &[String], wanted: &[&str]) -> Option<String> {
+        let more: Vec<&str> =
+            columns.iter().map(String::as_str).filter(|column| !wanted.contains(column)).collect();
+        let is_beyond = !more.is_empty() && !self.may(what);
+        is_beyond.then(|| format!("{what} ({}) on {}", more.join(", "), self.table))
     }
 }
 
