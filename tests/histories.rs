@@ -168,7 +168,7 @@ async fn at_rest(site: &Site, workers: Vec<Running>) {
     sqlx::query(age).execute(&site.owner).await.unwrap();
     let over = CancellationToken::new();
     let (namespace, pool, publisher) = (site.namespace.clone(), site.pool.clone(), site.publisher.clone());
-    let sweeper = tokio::spawn(bus::outbox::sweep(namespace, pool, publisher, over.clone()));
+    let sweeper = tokio::spawn(crate::publish_left(namespace, pool, publisher, over.clone()));
     site.until("select count(*) from outbox", 0).await;
     over.cancel();
     sweeper.await.unwrap();

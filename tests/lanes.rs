@@ -296,7 +296,7 @@ fn events_that_cannot_be_published_hold_up_no_others() {
         let events = site.subscribe().await;
         let (namespace, pool, publisher) =
             (site.namespace.clone(), site.pool.clone(), site.publisher.sibling());
-        tokio::spawn(bus::outbox::sweep(namespace, pool, publisher, site.over.clone()));
+        tokio::spawn(crate::publish_left(namespace, pool, publisher, site.over.clone()));
         let told = events.until(1).await;
         assert_eq!(told[0].data, serde_json::json!({ "name": "two" }));
         site.until("select count(*) from outbox", 1).await;

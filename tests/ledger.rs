@@ -624,7 +624,7 @@ fn what_a_crash_left_in_the_outbox_the_sweeper_publishes() {
         let sweepers = [(); 2].map(|()| {
             let (namespace, pool, publisher) =
                 (site.namespace.clone(), site.pool.clone(), site.publisher.clone());
-            tokio::spawn(bus::outbox::sweep(namespace, pool, publisher, stop.clone()))
+            tokio::spawn(crate::publish_left(namespace, pool, publisher, stop.clone()))
         });
         let mut told: Vec<_> = events.until(6).await.iter().map(|event| event.sequence.unwrap()).collect();
         site.until(OUTBOX, 0).await;

@@ -43,3 +43,21 @@ mod runbook;
 mod stated;
 mod tidy;
 mod unrecognised;
+
+/// Publishes what is left in the outbox, as every process of a worker that commits events does.
+async fn publish_left(
+    namespace: ::bus::Namespace,
+    pool: db::Pool,
+    publisher: ::bus::Publisher,
+    stop: tokio_util::sync::CancellationToken,
+) {
+    let mut sweeper = ::bus::outbox::Sweeper::new(namespace, pool, publisher);
+    while !stop.is_cancelled() {
+        let is_more = sweeper.sweep_once().await.unwrap_or(false);
+        let pause = std::time::Duration::from_millis(if is_more { 0 } else { 50 });
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}

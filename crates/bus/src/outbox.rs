@@ -3,7 +3,6 @@
 //! Whoever commits events publishes them right away. What a crash left in between, or a broker that was away, the
 //! sweeper publishes: so every event goes out at least once, possibly again, never not at all.
 
-use crate::backoff::Delays;
 use crate::message::Message;
 use crate::publisher::{PublishError, Publisher};
 use crate::topology::{Namespace, exchange};
@@ -12,14 +11,10 @@ use db::outbox::StoredEvent;
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Rows younger than this are still in the hands of whoever committed them.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// How often the sweeper looks while there is nothing to sweep.
-const IDLE: Duration = Duration::from_secs(2);
 
 /// CloudEvents 1.0, structured JSON mode.
 const CONTENT_TYPE: &str = "application/cloudevents+json";
@@ -37,9 +32,6 @@ const AGAIN: Duration = Duration::from_secs(10);
 /// So many that cannot be published are passed over for those behind them.
 const PASSED_OVER_MAX: usize = 100;
 
-/// A sweep that takes longer hangs. Its row is one batch's.
-const TIME_LIMIT: Duration = Duration::from_secs(60);
-
 /// What one look found.
 enum Swept {
     Published,
@@ -48,8 +40,9 @@ enum Swept {
     Unpublishable(Uuid, SweepError),
 }
 
+/// Why a sweep did not succeed.
 #[derive(Debug, thiserror::Error)]
-enum SweepError {
+pub enum SweepError {
     #[error(transparent)]
     Database(#[from] db::Error),
     #[error(transparent)]
@@ -69,47 +62,32 @@ impl SweepError {
     }
 }
 
-/// Publishes what others left behind, until the token is cancelled. Any number of them may run.
-pub async fn sweep(namespace: Namespace, pool: db::Pool, publisher: Publisher, stop: CancellationToken) {
-    let (delays, passed_over) = (Delays::for_servers(), PassedOver::default());
-    let mut sweeper = Sweeper { namespace, pool, publisher, delays, passed_over };
-    loop {
-        let Some(pause) = sweeper.sweep_once().await else { continue };
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
-        }
-    }
-}
-
-struct Sweeper {
+/// Publishes what others left behind, a row at a time. Any number of them may.
+pub struct Sweeper {
     namespace: Namespace,
     pool: db::Pool,
     publisher: Publisher,
-    delays: Delays,
     passed_over: PassedOver,
 }
 
 impl Sweeper {
-    /// Publishes one row; returns how long to pause before the next, nothing where one was published.
-    async fn sweep_once(&mut self) -> Option<Duration> {
+    /// The publisher is one of its own: what a row meets must not close the channel under what is published right away.
+    pub fn new(namespace: Namespace, pool: db::Pool, publisher: Publisher) -> Self {
+        Self { namespace, pool, publisher, passed_over: PassedOver::default() }
+    }
+
+    /// Publishes one row; tells whether there may be more to do at once.
+    ///
+    /// # Errors
+    /// Those of the servers that every other row would meet too.
+    pub async fn sweep_once(&mut self) -> Result<bool, SweepError> {
         self.passed_over.forget_in_time();
-        let limited = tokio::time::timeout(TIME_LIMIT, self.publish_row()).await;
-        let silent = db::Error::Silent { doing: "sweeping the outbox", limit: TIME_LIMIT };
-        match limited.unwrap_or_else(|_| Err(silent.into())) {
-            Ok(Swept::Published) => {
-                self.delays.reset();
-                None
-            }
-            Ok(Swept::Nothing) => Some(IDLE),
-            Ok(Swept::Unpublishable(row, error)) => {
+        match self.publish_row().await? {
+            Swept::Published => Ok(true),
+            Swept::Nothing => Ok(false),
+            Swept::Unpublishable(row, error) => {
                 tracing::error!(outbox = %row, %error, "events cannot be published and stay in the outbox; others go on");
-                Some(self.passed_over.add(row))
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the outbox sweeper pauses");
-                Some(self.delays.next_delay())
+                Ok(self.passed_over.add(row))
             }
         }
     }
@@ -162,15 +140,12 @@ impl PassedOver {
         }
     }
 
-    /// Returns how long to pause: not at all while few rows are passed over.
-    fn add(&mut self, row: Uuid) -> Duration {
+    /// Tells whether there is room for more of them: else those wait that come behind.
+    fn add(&mut self, row: Uuid) -> bool {
         if self.rows.is_empty() {
             self.again_at = Instant::now() + AGAIN;
         }
         self.rows.push(row);
-        match self.rows.len() < PASSED_OVER_MAX {
-            true => Duration::ZERO,
-            false => self.again_at - Instant::now(),
-        }
+        self.rows.len() < PASSED_OVER_MAX
     }
 }

@@ -119,6 +119,7 @@ async fn measure_database(admin: &Admin) -> Result<(), db::Error> {
     for measure in workers::ALL.into_iter().filter_map(|worker| worker.spec.gauges) {
         gauges.extend(measure(&mut connection).await?);
     }
+    gauges.iter().for_each(|gauge: &Gauge| metrics::describe_gauge!(gauge.name, gauge.help));
     admin.measured.set(by_labels(gauges));
     Ok(())
 }
@@ -173,8 +174,9 @@ mod tests {
 
     #[test]
     fn only_the_fleets_own_workers_are_labels() {
-        let gauge =
-            |worker: &str, code: &str| Gauge::new("open", 2.0).with("worker", worker).with("code", code);
+        let gauge = |worker: &str, code: &str| {
+            Gauge::new("open", "open letters", 2.0).with("worker", worker).with("code", code)
+        };
         let open = vec![
             gauge("gate", "forbidden"),
             gauge("gate", "jane"),

@@ -7,13 +7,15 @@ use crate::session::{CONFIRM_TIMEOUT, Session};
 use crate::workers::Worker;
 use anyhow::{Context, Result, anyhow};
 use bus::{Broker, Delays, Health, Publisher, Topology};
+use db::Doing;
 use ingester::{Access, Intake, Limits};
-use jobs::{Floor, Needs};
+use jobs::{Floor, Member, Needs};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use time::OffsetDateTime;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -234,15 +236,9 @@ fn run_members(
         }
     }
     if emits {
-        running.spawn(sweep(context));
+        running.spawn(Member::publish_left(context).run(context.stop.clone()));
     }
     Ok(())
-}
-
-/// Publishes what is left in the outbox. Every process of a worker that commits events does.
-fn sweep(context: &bus::Context) -> impl Future<Output = ()> + use<> {
-    let publisher = context.publisher.sibling();
-    bus::outbox::sweep(context.namespace.clone(), context.pool.clone(), publisher, context.stop.clone())
 }
 
 /// Starts each worker once what it needs is there, however long that takes: some need the broker's queues alone, so that
@@ -269,6 +265,12 @@ async fn start_all(
         run_members(&without, session, &context, &floor, running)
     };
     tokio::try_join!(topology, prepare_database(session, migrate))?;
+    // Their queues are bound: what is admitted from now on reaches them, and the rest can be handed over.
+    let known = || async {
+        let mut connection = floor.whole.acquire().await.doing("taking a connection")?;
+        facts::readers_known(&mut connection, &floor.readers, OffsetDateTime::now_utc()).await.map(|()| true)
+    };
+    keep_trying("writing down who reads which facts", known, db::Error::is_transient).await?;
     run_members(&with_database, session, context, floor, running)
 }
 

@@ -132,15 +132,17 @@ fn describe() {
     describe_gauge!("bursar_queue_messages", "Messages ready in a queue");
     describe_gauge!("bursar_unpublished_events", "Events committed and not known to be published");
     describe_gauge!("bursar_kept_messages", "Messages kept in Postgres and not yet published");
-    describe_gauge!("bursar_undelivered_payments", "Payments that were paid and gave no credits");
-    describe_gauge!("bursar_undelivered_oldest_seconds", Unit::Seconds, "Age of the oldest of them");
-    describe_gauge!("bursar_shell_payments", "Payments known only by what was said of them in passing");
-    describe_gauge!(
-        "bursar_dead_letters_open",
-        "Dead letters that are open or being replayed, by worker and code"
+    describe_histogram!(
+        "bursar_pass_seconds",
+        Unit::Seconds,
+        "A step of what a worker does on a schedule, by pass and result: nothing, more, failed, panicked, hung"
     );
-    describe_gauge!("bursar_dead_letters_oldest_seconds", Unit::Seconds, "Age of the oldest of them");
-    describe_gauge!("bursar_dead_letters_at_stake", "Money and credits that hang on them, by unit");
-    describe_gauge!("bursar_dead_letters_kinds", "Kinds of failures that were ever seen");
+    describe_counter!(
+        "bursar_job_attempts_total",
+        "Attempts at calls to the outside, by kind and end: done, again, unknown, gave_up, crashed, late"
+    );
+    describe_histogram!("bursar_job_seconds", Unit::Seconds, "How long calls to the outside took, by kind");
+    describe_gauge!("bursar_jobs_due", "Calls to the outside whose time has come, by kind");
+    describe_gauge!("bursar_jobs_running", "Calls to the outside that are under way, by kind");
     describe_gauge!("bursar_alerts", "For how many things an alert is raised, by alert");
 }

@@ -68,21 +68,36 @@ fn purge_closed(pool: db::Pool, retention: Retention) -> Pass {
     })
 }
 
+const OPEN_HELP: &str = "Dead letters that are open or being replayed, by worker and code";
+
 fn gauges(connection: &mut PgConnection) -> BoxFuture<'_, Result<Vec<Gauge>, db::Error>> {
     async {
         let (open, at_stake) = read::gauges(connection).await?;
-        let mut gauges = vec![Gauge::new("bursar_dead_letters_oldest_seconds", oldest_seconds(&open))];
+        let mut gauges = vec![Gauge::new(
+            "bursar_dead_letters_oldest_seconds",
+            "Age of the oldest open dead letter",
+            oldest_seconds(&open),
+        )];
         gauges.extend(open.into_iter().map(|letters| {
-            Gauge::new("bursar_dead_letters_open", letters.open as f64)
+            Gauge::new("bursar_dead_letters_open", OPEN_HELP, letters.open as f64)
                 .with("worker", letters.worker)
                 .with("code", letters.code)
         }));
         gauges.extend(at_stake.into_iter().map(|(unit, sum)| {
             // What a dashboard shows; the exact sum is in the database.
-            Gauge::new("bursar_dead_letters_at_stake", sum.to_f64().unwrap_or(f64::MAX)).with("unit", unit)
+            Gauge::new(
+                "bursar_dead_letters_at_stake",
+                "Money and credits that hang on them, by unit",
+                sum.to_f64().unwrap_or(f64::MAX),
+            )
+            .with("unit", unit)
         }));
         let kinds = alerts::kinds(connection).await?;
-        gauges.push(Gauge::new("bursar_dead_letters_kinds", kinds as f64));
+        gauges.push(Gauge::new(
+            "bursar_dead_letters_kinds",
+            "Kinds of failures that were ever seen",
+            kinds as f64,
+        ));
         Ok(gauges)
     }
     .boxed()

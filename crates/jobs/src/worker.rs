@@ -6,8 +6,9 @@
 
 use crate::consumer::{Consumer, Consumes, PostedBy};
 use crate::job::{Kinds, Owner, Pace, Servers};
-use crate::pass::Pass;
+use crate::pass::{Found, Pass};
 use crate::watch::{Watch, Watcher};
+use bus::outbox::Sweeper;
 use bus::{Broker, Context, Namespace, Publisher, QueueSpec};
 use db::PgConnection;
 use facts::conservation::Culprit;
@@ -57,11 +58,13 @@ pub struct Gauge {
     /// Words of our own alone. A gauge that had labels and is not measured any more is 0.
     pub labels: Vec<(&'static str, String)>,
     pub value: f64,
+    /// What it is, for whoever reads it.
+    pub help: &'static str,
 }
 
 impl Gauge {
-    pub fn new(name: &'static str, value: f64) -> Self {
-        Self { name, labels: Vec::new(), value }
+    pub fn new(name: &'static str, help: &'static str, value: f64) -> Self {
+        Self { name, labels: Vec::new(), value, help }
     }
 
     #[must_use]
@@ -123,6 +126,12 @@ pub const WATCH_EVERY: Duration = Duration::from_secs(10);
 /// A look at alerts that takes longer hangs.
 const WATCH_LIMIT: Duration = Duration::from_secs(60);
 
+/// How often to look into the outbox while there is nothing.
+const OUTBOX_EVERY: Duration = Duration::from_secs(2);
+
+/// Publishing a row of the outbox that takes longer hangs. It is one batch's.
+const OUTBOX_LIMIT: Duration = Duration::from_secs(60);
+
 /// A worker as it is configured.
 #[derive(Default)]
 pub struct Member {
@@ -177,7 +186,7 @@ impl Member {
                 let watcher = watcher.clone();
                 async move {
                     watcher.lock().await.look(OffsetDateTime::now_utc()).await?;
-                    Ok::<_, db::Error>(crate::pass::Found::Nothing)
+                    Ok::<_, db::Error>(Found::Nothing)
                 }
             })
         }));
@@ -191,6 +200,18 @@ impl Member {
         self.emits = true;
         self.jobs.push(Box::new(move |servers, stop| crate::job::run(kinds, servers, pace, stop).boxed()));
         self
+    }
+
+    /// What a process runs besides, where one of its workers commits events: it publishes what a crash, or a broker that was
+    /// away, left in the outbox.
+    pub fn publish_left(context: &Context) -> Pass {
+        let publisher = context.publisher.sibling();
+        let sweeper = Sweeper::new(context.namespace.clone(), context.pool.clone(), publisher);
+        let sweeper = Arc::new(Mutex::new(sweeper));
+        Pass::new("outbox", OUTBOX_EVERY, OUTBOX_LIMIT, move || {
+            let sweeper = sweeper.clone();
+            async move { sweeper.lock().await.sweep_once().await.map(Found::more_if) }
+        })
     }
 
     /// Everything that a process runs for it, each until the context's token is cancelled. `whole`: the pool whose statements

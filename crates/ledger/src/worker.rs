@@ -83,9 +83,17 @@ fn gauges(connection: &mut PgConnection) -> BoxFuture<'_, Result<Vec<Gauge>, db:
         let waiting =
             open.undelivered_since.map_or(0.0, |since| (OffsetDateTime::now_utc() - since).as_seconds_f64());
         Ok(vec![
-            Gauge::new("bursar_undelivered_payments", open.undelivered as f64),
-            Gauge::new("bursar_undelivered_oldest_seconds", waiting),
-            Gauge::new("bursar_shell_payments", open.shells as f64),
+            Gauge::new(
+                "bursar_undelivered_payments",
+                "Payments that were paid and gave no credits",
+                open.undelivered as f64,
+            ),
+            Gauge::new("bursar_undelivered_oldest_seconds", "Age of the oldest of them", waiting),
+            Gauge::new(
+                "bursar_shell_payments",
+                "Payments known only by what was said of them in passing",
+                open.shells as f64,
+            ),
         ])
     }
     .boxed()
