@@ -72,6 +72,11 @@ pub const RIGHTS: &[Right] = &[
     passing("replays", Anything),
     passing("replay_letters", Anything),
     passing("alerts", Anything),
+    changed(
+        "hand_overs",
+        Columns(&["state", "ended_at", "facts", "place", "handed_over", "left_out", "unreadable"]),
+    ),
+    passing("hand_over_facts", Nothing),
     read("entries"),
     read("facts_given_up"),
     // Texts are erased by `erase_texts` alone.

@@ -17,6 +17,7 @@ mod doctor;
 mod events;
 mod fact;
 mod grant;
+mod hand_over;
 mod payment;
 mod payment_acts;
 mod rebuild;
@@ -96,6 +97,9 @@ enum Command {
     /// Facts: what was stated, what became of it, and what it caused
     #[command(subcommand)]
     Fact(fact::FactCommand),
+    /// Facts for their readers: hand over what was admitted before a worker read them
+    #[command(subcommand)]
+    Facts(hand_over::FactsCommand),
     /// Events as they go out
     #[command(subcommand)]
     Events(events::EventsCommand),
@@ -150,6 +154,7 @@ impl Command {
             | Command::Payment(_)
             | Command::Grant(_)
             | Command::Fact(_)
+            | Command::Facts(_)
             | Command::Ledger(_)
             | Command::Delivery(_)
             | Command::Unrecognised(_)
@@ -183,6 +188,7 @@ async fn carry_out(session: Session, command: Command) -> Result<ExitCode> {
         Command::Payment(command) => payment::run(&session, command).await,
         Command::Grant(arguments) => grant::grant(&session, arguments).await,
         Command::Fact(command) => fact::run(&session, command).await,
+        Command::Facts(command) => hand_over::run(&session, command).await,
         Command::Events(command) => events::run(&session, command).await,
         Command::Ledger(command) => verify::run(&session, command).await,
         Command::Delivery(command) => delivery::run(&session, command).await,
