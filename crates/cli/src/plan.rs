@@ -173,6 +173,9 @@ pub struct Part {
     pub events: Vec<Event>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub publications: Vec<Publication>,
+    /// What would follow from it, in words: calls to the outside, which a plan does not make.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub foreseen: Vec<String>,
 }
 
 /// What would become of a message.
@@ -455,6 +458,7 @@ impl Parts {
                 part.failure.get_or_insert(Failure { worker, code, reason });
             }
         }
+        part.foreseen.extend(taken.foreseen);
         part.transactions.extend(taken.posted.transactions);
         part.note_balances(taken.posted.balances);
         for message in taken.publish {
@@ -481,6 +485,7 @@ impl Parts {
                 balances: Vec::new(),
                 events: Vec::new(),
                 publications: Vec::new(),
+                foreseen: Vec::new(),
             });
             self.0.len() - 1
         })

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use anyhow::{Context, Result};
 use bus::{QueueSpec, exchange};
-use jobs::{Floor, Member, WorkerSpec};
+use jobs::{CheckSpec, Floor, Member, WorkerSpec};
 use std::str::FromStr;
 
 /// Makes a worker as it is configured.
@@ -97,6 +97,11 @@ pub fn has_facts(queue: &str) -> bool {
     let of_facts = [exchange::VERIFIED, exchange::INBOUND, exchange::FACTS];
     let is_bound = |spec: &QueueSpec| spec.bindings.iter().any(|(from, _)| of_facts.contains(from));
     queues().iter().any(|spec| spec.name == queue && is_bound(spec))
+}
+
+/// What workers prove of their own tables.
+pub fn checks() -> Vec<CheckSpec> {
+    ALL.iter().flat_map(|worker| worker.spec.checks).copied().collect()
 }
 
 /// The alerts that workers may raise.

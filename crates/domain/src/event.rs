@@ -1,4 +1,4 @@
-//! Events: what Bursar tells the world, as past-tense verbs, in sequence per account.
+//! Events: what Bursar tells the world, as past-tense verbs.
 //!
 //! Adding an event: its data in `event/data.rs`, its line in `events!` below, and where it is told.
 
@@ -91,12 +91,11 @@ events! {
     }
 }
 
-/// One event. Those of an account carry its sequence; an unassigned payment's carry none.
+/// One event as it is decided. Whoever emits it gives it its number in the sequence of its account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
+    /// Nothing for what an unassigned payment brings about.
     pub account: Option<AccountId>,
-    /// Per account, from 1, without gaps.
-    pub sequence: Option<u64>,
     pub cause: Cause,
     pub time: OffsetDateTime,
     pub data: EventData,

@@ -68,16 +68,25 @@ pub type PostedBy = for<'a> fn(
     OffsetDateTime,
 ) -> BoxFuture<'a, Result<Posted, db::Error>>;
 
+/// What would follow from an item once it is settled, in words, asked before the worker settles it.
+pub type ForeseenBy<W> = for<'a> fn(
+    &'a W,
+    &'a mut Work,
+    &'a <W as Worker>::Item,
+) -> BoxFuture<'a, Result<Option<String>, db::Error>>;
+
 /// A worker as a consumer.
-pub struct Consumes<W> {
+pub struct Consumes<W: Worker> {
     pub worker: Arc<W>,
     /// Of the worker that writes the journal.
     pub posted: Option<PostedBy>,
+    /// Of what leads to calls to the outside, which a plan does not make.
+    pub foreseen: Option<ForeseenBy<W>>,
 }
 
-impl<W> Consumes<W> {
+impl<W: Worker> Consumes<W> {
     pub fn new(worker: W) -> Self {
-        Self { worker: Arc::new(worker), posted: None }
+        Self { worker: Arc::new(worker), posted: None, foreseen: None }
     }
 }
 
@@ -91,6 +100,8 @@ pub struct Taken {
     /// Messages for the world.
     pub publish: Vec<Message>,
     pub posted: Posted,
+    /// What would follow from it, in words.
+    pub foreseen: Option<String>,
 }
 
 /// A fact, and what it is called.
@@ -115,6 +126,7 @@ impl Taken {
             forward: Vec::new(),
             publish: Vec::new(),
             posted: Posted::default(),
+            foreseen: None,
         }
     }
 }
@@ -171,12 +183,17 @@ impl<W: Worker> Consumes<W> {
         };
         // A moment of its own, as each batch has: by it what the item posted is told from what was posted before.
         work.now += Duration::from_micros(1);
+        let foreseen = match self.foreseen {
+            Some(foreseen_by) => foreseen_by(&self.worker, work, item).await?,
+            None => None,
+        };
         work.savepoint().await?;
         let handled = tokio::time::timeout(ITEM_TIME_LIMIT, self.worker.handle(work, slice::from_ref(item)));
         let (code, reason) = match AssertUnwindSafe(handled).catch_unwind().await {
             Ok(Ok(Ok(settled))) if settled.verdicts.len() == 1 => {
                 work.release_savepoint().await?;
-                return self.decided(work, fact, settled).await;
+                let taken = self.decided(work, fact, settled).await?;
+                return Ok(Taken { foreseen, ..taken });
             }
             Ok(Ok(Ok(_))) => (code::UNKNOWN, "it did not give one verdict for each item".to_owned()),
             Ok(Ok(Err(error))) => match error.fate() {
@@ -217,6 +234,7 @@ impl<W: Worker> Consumes<W> {
             forward: settled.forward,
             publish,
             posted,
+            foreseen: None,
         })
     }
 }

@@ -13,7 +13,7 @@ pub mod pass;
 pub mod watch;
 mod worker;
 
-pub use consumer::{Consumer, Consumes, Named, PostedBy, Taken, Trouble};
+pub use consumer::{Consumer, Consumes, ForeseenBy, Named, PostedBy, Taken, Trouble};
 pub use effects::{BalanceChange, EntryView, Posted, TransactionView};
 pub use facts::conservation::Culprit;
 pub use job::{

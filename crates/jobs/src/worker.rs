@@ -4,8 +4,8 @@
 //! commands read. [`Member`] is the worker as it is configured: what a process runs, and what a plan asks. Whoever adds a
 //! worker writes both in the worker's own crate, and one line in the list.
 
-use crate::consumer::{Consumer, Consumes, PostedBy};
-use crate::job::{Kinds, Owner, Pace, Servers};
+use crate::consumer::{Consumer, Consumes, ForeseenBy, PostedBy};
+use crate::job::{KeptFor, Kinds, Owner, Pace, PutBack, Servers, purge};
 use crate::pass::{Found, Pass};
 use crate::watch::{Watch, Watcher};
 use bus::outbox::Sweeper;
@@ -141,6 +141,7 @@ pub struct Member {
     pub emits: bool,
     watches: Vec<Watches>,
     jobs: Vec<Carries>,
+    forgets_jobs: bool,
 }
 
 impl Member {
@@ -158,7 +159,7 @@ impl Member {
     /// It reads a queue and writes the journal: plans show what it posts.
     #[must_use]
     pub fn posts<W: bus::Worker>(mut self, worker: W, posted: PostedBy) -> Self {
-        self.consumers.push(Arc::new(Consumes { worker: Arc::new(worker), posted: Some(posted) }));
+        self.consumers.push(Arc::new(Consumes { posted: Some(posted), ..Consumes::new(worker) }));
         self
     }
 
@@ -196,7 +197,11 @@ impl Member {
     /// It calls the outside. What comes back of these jobs as replayed letters it reads, too.
     #[must_use]
     pub fn carries_out<O: Owner>(mut self, kinds: Kinds<O>, pace: Pace) -> Self {
-        self.consumers.push(Arc::new(Consumes::new(kinds.put_back())));
+        self.forgets_jobs = true;
+        let foreseen: ForeseenBy<PutBack<O>> = |put_back, work, item| {
+            async move { Ok(put_back.foresee(work, item).await?.in_words()) }.boxed()
+        };
+        self.consumers.push(Arc::new(Consumes { foreseen: Some(foreseen), ..Consumes::new(kinds.put_back()) }));
         self.emits = true;
         self.jobs.push(Box::new(move |servers, stop| crate::job::run(kinds, servers, pace, stop).boxed()));
         self
@@ -226,6 +231,9 @@ impl Member {
             let context = Context { publisher, pool: whole.clone(), ..context.clone() };
             running.push(watch(context).run(stop()).boxed());
         }
+        if self.forgets_jobs {
+            running.push(forget_jobs(context.pool.clone()).run(stop()).boxed());
+        }
         for carry_out in self.jobs {
             let publisher = context.publisher.sibling();
             let servers =
@@ -234,4 +242,27 @@ impl Member {
         }
         running
     }
+}
+
+/// How long jobs are kept that are at an end: those that went well for as long as somebody may ask, those that were given up
+/// for as long as their letters may be replayed.
+const JOBS_KEPT: KeptFor =
+    KeptFor { done: Duration::from_secs(30 * 86_400), dead: Duration::from_secs(180 * 86_400) };
+
+/// Jobs deleted in one go.
+const JOBS_AT_ONCE: u32 = 5_000;
+
+/// How often jobs are looked for that were kept for long enough, and how long deleting a portion of them may take.
+const FORGET_EVERY: Duration = Duration::from_secs(600);
+const FORGET_LIMIT: Duration = Duration::from_secs(120);
+
+/// Deletes jobs that are at an end for long.
+fn forget_jobs(pool: db::Pool) -> Pass {
+    Pass::new("forget_jobs", FORGET_EVERY, FORGET_LIMIT, move || {
+        let pool = pool.clone();
+        async move {
+            let jobs = purge(&pool, JOBS_KEPT, JOBS_AT_ONCE).await?;
+            Ok::<_, db::Error>(Found::more_if(jobs == u64::from(JOBS_AT_ONCE)))
+        }
+    })
 }

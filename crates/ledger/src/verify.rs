@@ -19,6 +19,7 @@ use domain::AccountId;
 pub use facts::conservation::Culprit;
 use facts::conservation::ReaderCounts;
 use facts::{Readers, conservation};
+use jobs::{CheckSpec, Checked};
 use serde::Serialize;
 pub use set::Conservation;
 use set::Size;
@@ -79,6 +80,21 @@ pub async fn verify(
     readers: &Readers,
     watcher: Watcher<'_>,
 ) -> Result<Report, Error> {
+    verify_with(pool, scale, scope, readers, &[], watcher).await
+}
+
+/// As [`verify`], and the rules of other workers' tables, in the same moment; these only with all accounts.
+///
+/// # Errors
+/// Those of the database.
+pub async fn verify_with(
+    pool: &Pool,
+    scale: u32,
+    scope: Option<&AccountId>,
+    readers: &Readers,
+    of_workers: &[CheckSpec],
+    watcher: Watcher<'_>,
+) -> Result<Report, Error> {
     let mut snapshot = read::snapshot(pool).await?;
     set::take_time(&mut snapshot).await?;
     let scope = scope.map(AccountId::as_str);
@@ -92,6 +108,7 @@ pub async fn verify(
     if scope.is_none() {
         audit.rules().await?;
         audit.facts(readers).await?;
+        audit.of_workers(of_workers).await?;
     }
     Ok(audit.report())
 }
@@ -257,6 +274,16 @@ impl Audit<'_> {
         let of = self.size.usages_and_grants;
         let found = set::facts_posted(self.begin("facts_posted", of, says)).await?;
         self.conclude(found);
+        Ok(())
+    }
+
+    async fn of_workers(&mut self, checks: &[CheckSpec]) -> Result<(), Error> {
+        for check in checks {
+            let connection = self.begin(check.name, 0, check.rule);
+            let Checked { checked, failed } = (check.run)(connection, set::LIMIT).await?;
+            self.rule.of = checked;
+            self.conclude(failed);
+        }
         Ok(())
     }
 

@@ -6,13 +6,14 @@ use crate::output::table::{Column, Style, Table};
 use crate::output::{say, say_json};
 use crate::session::{CONFIRM_TIMEOUT, Session};
 use crate::visible::on_a_line;
+use crate::workers;
 use anyhow::Result;
 use clap::Subcommand;
 use domain::AccountId;
 use facts::conservation::ReaderCounts;
 use ledger::expiry::pass_once;
 use ledger::read::ActFilter;
-use ledger::verify::{Check, Conservation, Progress, Report, verify};
+use ledger::verify::{Check, Conservation, Progress, Report, verify_with};
 use std::process::ExitCode;
 use time::OffsetDateTime;
 
@@ -90,7 +91,8 @@ pub async fn prove(session: &Session, account: Option<&AccountId>) -> Result<Exi
     let scale = session.config.credits.scale;
     let readers = session.readers()?;
     let mut show = |at: Progress| line.show(at.rule, at.checked, at.of);
-    let report = verify(&session.pool, scale, account, &readers, &mut show).await;
+    let report =
+        verify_with(&session.pool, scale, account, &readers, &workers::checks(), &mut show).await;
     line.clear();
     let report = report?;
     if session.json {

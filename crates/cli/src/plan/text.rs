@@ -144,6 +144,7 @@ fn part_text(part: &Part) -> String {
     parts.extend(
         part.pending.as_ref().map(|pending| format!("  {}", Style::Bad.paint(&on_a_line(&pending.text())))),
     );
+    parts.extend(part.foreseen.iter().map(|what| format!("  {}", on_a_line(what))));
     parts.extend(whole("Journal", journal(&part.transactions)));
     parts.extend(whole("Balances", balances(&part.balances)));
     parts.extend(whole("Events", events(&part.events)));

@@ -21,19 +21,15 @@ pub struct Books {
     pub emails: HashMap<CustomerId, (OffsetDateTime, CustomerId)>,
 }
 
-/// An account's balances, the ends of its chains, and those of its lots that can change.
+/// An account's balances, the end of its journal, and those of its lots that can change.
 #[derive(Debug, Clone)]
 pub struct Account {
     pub id: AccountId,
     pub balances: Balances,
-    /// Number of the last event.
-    pub sequence: u64,
     /// Number of the last transaction.
     pub transactions: u64,
     /// Hash of the last transaction.
     pub head: Hash,
-    /// Hash of the last event. Whoever stores events keeps it; nothing is decided by it.
-    pub events_head: Hash,
     pub lots: Lots,
 }
 
@@ -145,10 +141,8 @@ impl Account {
         Self {
             id,
             balances: Balances::default(),
-            sequence: 0,
             transactions: 0,
             head: GENESIS,
-            events_head: GENESIS,
             lots: Lots::default(),
         }
     }

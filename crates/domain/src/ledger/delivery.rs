@@ -97,7 +97,6 @@ impl Posting<'_> {
             payment.state = PaymentState::Undelivered;
             self.events.push(Event {
                 account: None,
-                sequence: None,
                 cause: self.cause.clone(),
                 time: self.at,
                 data: PaymentUndelivered { payment: id.clone(), reason }.into(),

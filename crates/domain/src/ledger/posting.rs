@@ -91,11 +91,9 @@ impl<'a> Posting<'a> {
         self.transactions.push(transaction);
     }
 
-    pub(super) fn tell(&mut self, account: &mut Account, data: impl Into<EventData>) {
-        account.sequence += 1;
+    pub(super) fn tell(&mut self, account: &Account, data: impl Into<EventData>) {
         self.events.push(Event {
             account: Some(account.id.clone()),
-            sequence: Some(account.sequence),
             cause: self.cause.clone(),
             time: self.at,
             data: data.into(),

@@ -371,9 +371,8 @@ fn a_later_description_of_unknown_worth_keeps_the_credits_and_refunds_still_reve
 }
 
 #[test]
-fn events_carry_the_balances_after_everything_and_have_no_gap() {
+fn events_carry_the_balances_after_everything() {
     let mut world = World::new();
-    let mut sequences = Vec::new();
     for (step, fact) in [
         buy("t1", "a", "pri_1000", "10.00"),
         usage("a", 600),
@@ -384,10 +383,8 @@ fn events_carry_the_balances_after_everything_and_have_no_gap() {
     .enumerate()
     {
         for event in world.tell(&step.to_string(), fact).unwrap().events {
-            sequences.push(event.sequence.unwrap());
             let balances = event.balances.unwrap();
             assert!(balances.available.is_zero() || balances.debt.is_zero());
         }
     }
-    assert_eq!(sequences, (1..=sequences.len() as u64).collect::<Vec<_>>());
 }

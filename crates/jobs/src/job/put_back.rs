@@ -39,6 +39,19 @@ pub enum Foreseen {
     Refused(&'static str),
 }
 
+impl Foreseen {
+    /// What would follow; nothing where nothing would.
+    pub fn in_words(&self) -> Option<String> {
+        match self {
+            Foreseen::Called(what, attempt) => Some(format!("attempt {attempt} would call {what}")),
+            Foreseen::Asked(what, attempt) => {
+                Some(format!("what became of attempt {attempt} would be asked: {what}"))
+            }
+            Foreseen::Nothing(_) | Foreseen::Refused(_) => None,
+        }
+    }
+}
+
 impl<O: Owner> PutBack<O> {
     pub(super) fn new(kinds: Kinds<O>) -> Self {
         Self { kinds }

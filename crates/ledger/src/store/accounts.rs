@@ -56,10 +56,8 @@ pub(super) async fn lock(work: &mut Work, books: &mut Books, envelopes: &[Envelo
                 held: Credits::new(row.held),
                 debt: Credits::new(row.debt),
             },
-            sequence: row.sequence as u64,
             transactions: row.transactions as u64,
             head: hash(row.head)?,
-            events_head,
             lots: Lots::default(),
         };
         heads.push((id.clone(), Head { sequence: row.sequence, hash: events_head }));

@@ -29,9 +29,8 @@ impl Listener {
         let decision = self.world.tell(&self.number.to_string(), fact).unwrap();
         for event in decision.events {
             let account = event.account.as_ref().map_or("-", AccountId::as_str);
-            let sequence = event.sequence.map_or("-".to_owned(), |sequence| sequence.to_string());
             let kind = event.kind().as_str();
-            writeln!(self.said, "{account} {sequence} {kind} {}", event.data_to_json()).unwrap();
+            writeln!(self.said, "{account} {kind} {}", event.data_to_json()).unwrap();
         }
     }
 }
