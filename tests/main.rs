@@ -25,6 +25,7 @@ mod faults;
 mod fixtures;
 mod foretold;
 mod gate;
+mod hand_over;
 mod histories;
 mod hosts;
 mod ladder;

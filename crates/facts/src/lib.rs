@@ -6,6 +6,7 @@
 pub mod conservation;
 pub mod emit;
 mod envelopes;
+pub mod hand_over;
 pub mod outcomes;
 mod readers;
 pub mod rights;

@@ -5,7 +5,8 @@
 //! API): what a later one adds is admitted as a fact of its own, which says all that is known of it. Where values contradict
 //! each other the later one is a dead letter that names their fields: the inbox has what was admitted, the letter's body what
 //! came.
-//! Facts that no worker reads are kept in the inbox and passed to nobody: a worker added later finds them there.
+//! Facts that no worker reads are kept in the inbox and passed to nobody: a worker added later is given them from there, by
+//! `bursar facts hand-over` (`facts::hand_over`).
 //! What was admitted as `fact.unrecognised` and is understood now is no repeat and no conflict: it is admitted anew, as what
 //! it was recognised as. Never the other way round.
 //!

@@ -166,6 +166,13 @@ impl Bursar {
         ended.expect("it drains and exits on SIGTERM").expect("its status")
     }
 
+    /// Begins a command of the binary, for a test that ends it.
+    pub fn spawn(site: &Site, settings: &Settings, arguments: &[&str]) -> Child {
+        let mut command = command(site, settings, arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+        command.spawn().expect("the binary can be started")
+    }
+
     /// Runs a command of the binary to its end.
     pub async fn run(site: &Site, settings: &Settings, arguments: &[&str]) -> Output {
         command(site, settings, arguments).output().await.expect("the binary can be started")

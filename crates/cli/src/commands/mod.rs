@@ -16,6 +16,7 @@ mod doctor;
 mod events;
 mod fact;
 mod grant;
+mod hand_over;
 mod manual;
 mod moment;
 mod payment;
@@ -97,6 +98,9 @@ enum Command {
     /// Facts: what was stated, what became of it, and what it caused
     #[command(subcommand)]
     Fact(fact::FactCommand),
+    /// Facts for their readers: hand over what was admitted before a worker read them
+    #[command(subcommand)]
+    Facts(hand_over::FactsCommand),
     /// Events as they go out
     #[command(subcommand)]
     Events(events::EventsCommand),
@@ -159,6 +163,7 @@ impl Command {
             | Command::Payment(_)
             | Command::Grant(_)
             | Command::Fact(_)
+            | Command::Facts(_)
             | Command::Ledger(_)
             | Command::Delivery(_)
             | Command::Unrecognised(_)
@@ -194,6 +199,7 @@ async fn carry_out(session: Session, command: Command) -> Result<ExitCode> {
         Command::Payment(command) => payment::run(&session, command).await,
         Command::Grant(arguments) => grant::grant(&session, arguments).await,
         Command::Fact(command) => fact::run(&session, command).await,
+        Command::Facts(command) => hand_over::run(&session, command).await,
         Command::Events(command) => events::run(&session, command).await,
         Command::Ledger(command) => verify::run(&session, command).await,
         Command::Delivery(command) => delivery::run(&session, command).await,

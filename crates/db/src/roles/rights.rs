@@ -52,6 +52,11 @@ pub const RIGHTS: &[Right] = &[
     passing("outcomes", Nothing),
     // What was admitted before a reader existed is its own once all of it was handed over.
     changed("readers", Columns(&["since"])),
+    changed(
+        "hand_overs",
+        Columns(&["state", "ended_at", "facts", "place", "handed_over", "left_out", "unreadable"]),
+    ),
+    passing("hand_over_facts", Nothing),
     changed("payment_ids", Columns(&["payment"])),
     changed("customers", Columns(&["account", "email", "email_at"])),
     changed("payments", Anything),

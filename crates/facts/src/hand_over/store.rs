@@ -1,0 +1,259 @@
+//! Hand-overs in Postgres: one row for each, and its list of facts while it runs.
+
+use super::{Done, HandOver, Order};
+use db::{Doing, Error, PgConnection, Pool};
+use domain::Cause;
+use serde::Serialize;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// How a hand-over stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    Running,
+    Finished,
+}
+
+impl State {
+    fn read(text: &str) -> Result<Self, Error> {
+        match text {
+            "running" => Ok(State::Running),
+            "finished" => Ok(State::Finished),
+            _ => Err(Error::stored("the state of a hand-over", format!("{text:?}"))),
+        }
+    }
+}
+
+/// A fact of a hand-over's list, as it is stored.
+pub struct Listed {
+    pub cause: Cause,
+    pub kind: String,
+    pub fact: String,
+    pub time: OffsetDateTime,
+    /// The reader has settled it, or a dead letter stands for it there: or it is of another kind by now, and came anew.
+    pub is_over: bool,
+}
+
+struct Row {
+    hand_over: Uuid,
+    kind: String,
+    reader: String,
+    state: String,
+    began_at: OffsetDateTime,
+    by: String,
+    facts: i64,
+    handed_over: i64,
+    left_out: i64,
+    unreadable: i64,
+}
+
+impl Row {
+    fn read(self) -> Result<HandOver, Error> {
+        let Self { hand_over, kind, reader, began_at, by, facts, handed_over, left_out, unreadable, .. } =
+            self;
+        let state = State::read(&self.state)?;
+        Ok(HandOver {
+            hand_over,
+            kind,
+            reader,
+            state,
+            began_at,
+            by,
+            facts,
+            handed_over,
+            left_out,
+            unreadable,
+        })
+    }
+}
+
+/// Those of these readers of a kind that do not have all of it: they began to read it later than the gate to admit it.
+pub async fn waiting_readers(pool: &Pool, kind: &str, readers: &[&str]) -> Result<Vec<String>, Error> {
+    sqlx::query_scalar!(
+        "select reader from readers where kind = $1 and reader = any($2) and since > '-infinity' order by reader",
+        kind,
+        readers as _,
+    )
+    .fetch_all(pool)
+    .await
+    .doing("looking for readers that came later")
+}
+
+/// Begins a hand-over with its list, or finds the one that runs; nothing where the reader has not begun to read the kind:
+/// what is admitted until then would be missed. Of several who begin one at once the others wait for the first.
+pub async fn begin(pool: &Pool, order: &Order<'_>, now: OffsetDateTime) -> Result<Option<HandOver>, Error> {
+    let mut transaction = pool.begin().await.doing("beginning a hand-over")?;
+    let connection = &mut *transaction;
+    // The whole inbox is read, and who comes second waits for as long.
+    sqlx::query!("select set_config('statement_timeout', '0', true) as statements, set_config('lock_timeout', '0', true) as locks")
+        .fetch_one(&mut *connection)
+        .await
+        .doing("beginning a hand-over")?;
+    let (hand_over, kind) = (Uuid::now_v7(), order.kind.as_str());
+    let begun = sqlx::query!(
+        "insert into hand_overs (hand_over, kind, reader, began_at, by)
+         select $1, kind, reader, $4, $5 from readers where kind = $2 and reader = $3
+         on conflict (kind, reader) where state = 'running' do nothing",
+        hand_over,
+        kind,
+        order.reader,
+        now,
+        order.by,
+    )
+    .execute(&mut *connection)
+    .await
+    .doing("beginning a hand-over")?;
+    if begun.rows_affected() > 0 {
+        list(connection, hand_over, order).await?;
+    }
+    let running = running(connection, kind, order.reader).await?;
+    transaction.commit().await.doing("beginning a hand-over")?;
+    Ok(running)
+}
+
+/// Lists what the reader has not settled, in order of time.
+async fn list(connection: &mut PgConnection, hand_over: Uuid, order: &Order<'_>) -> Result<(), Error> {
+    sqlx::query!(
+        "with listed as (
+             insert into hand_over_facts (hand_over, place, source, id)
+             select $1, row_number() over (order by i.time, i.source, i.id), i.source, i.id
+             from inbox i
+             where i.kind = $2
+               and not exists (select from outcomes o where o.source = i.source and o.id = i.id and o.reader = $3)
+             returning 1
+         )
+         update hand_overs set facts = (select count(*) from listed) where hand_over = $1",
+        hand_over,
+        order.kind.as_str(),
+        order.reader,
+    )
+    .execute(connection)
+    .await
+    .doing("listing the facts of a hand-over")?;
+    Ok(())
+}
+
+async fn running(connection: &mut PgConnection, kind: &str, reader: &str) -> Result<Option<HandOver>, Error> {
+    sqlx::query_as!(
+        Row,
+        "select hand_over, kind, reader, state, began_at, by, facts, handed_over, left_out, unreadable
+         from hand_overs where kind = $1 and reader = $2 and state = 'running'",
+        kind,
+        reader,
+    )
+    .fetch_optional(connection)
+    .await
+    .doing("looking for a hand-over")?
+    .map(Row::read)
+    .transpose()
+}
+
+/// Takes a hand-over in hand until the transaction ends; nothing where somebody else has it. What follows looks rows up by
+/// their keys: of a list that was just made Postgres knows no statistics, and would read the whole inbox for each step.
+pub async fn claim(connection: &mut PgConnection, hand_over: Uuid) -> Result<Option<HandOver>, Error> {
+    sqlx::query!(
+        "select set_config('enable_seqscan', 'off', true) as scans, set_config('enable_hashjoin', 'off', true) as hashes,
+                set_config('enable_mergejoin', 'off', true) as merges"
+    )
+    .fetch_one(&mut *connection)
+    .await
+    .doing("taking a hand-over in hand")?;
+    sqlx::query_as!(
+        Row,
+        "select hand_over, kind, reader, state, began_at, by, facts, handed_over, left_out, unreadable
+         from hand_overs where hand_over = $1 for update skip locked",
+        hand_over,
+    )
+    .fetch_optional(connection)
+    .await
+    .doing("taking a hand-over in hand")?
+    .map(Row::read)
+    .transpose()
+}
+
+/// The next facts of its list. What became of each is looked up one by one: an `exists` Postgres may answer by reading all that
+/// ever became of any fact.
+pub async fn next(
+    connection: &mut PgConnection,
+    hand_over: &HandOver,
+    limit: i64,
+) -> Result<Vec<Listed>, Error> {
+    let rows = sqlx::query!(
+        r#"select i.source, i.id, i.kind, i.fact, i.time,
+                  (i.kind <> h.kind
+                   or (select true from outcomes o where o.source = i.source and o.id = i.id and o.reader = h.reader limit 1)
+                      is not null
+                   or (select true from facts_given_up g
+                       where g.worker = h.reader and g.source = i.source and g.id = i.id limit 1) is not null
+                  ) as "is_over!"
+           from hand_over_facts l
+           join hand_overs h on h.hand_over = l.hand_over
+           join inbox i on i.source = l.source and i.id = l.id
+           where l.hand_over = $1 and l.place > $2 and l.place <= $2 + $3
+           order by l.place"#,
+        hand_over.hand_over,
+        hand_over.place(),
+        limit,
+    )
+    .fetch_all(connection)
+    .await
+    .doing("reading the facts of a hand-over")?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Listed {
+            cause: Cause { source: row.source, id: row.id },
+            kind: row.kind,
+            fact: row.fact,
+            time: row.time,
+            is_over: row.is_over,
+        })
+        .collect())
+}
+
+/// Notes what became of the next facts of the list.
+pub async fn advance(connection: &mut PgConnection, hand_over: Uuid, done: Done) -> Result<HandOver, Error> {
+    sqlx::query_as!(
+        Row,
+        "update hand_overs set place = place + $2 + $3 + $4, handed_over = handed_over + $2, left_out = left_out + $3,
+                               unreadable = unreadable + $4
+         where hand_over = $1
+         returning hand_over, kind, reader, state, began_at, by, facts, handed_over, left_out, unreadable",
+        hand_over,
+        done.handed_over,
+        done.left_out,
+        done.unreadable,
+    )
+    .fetch_one(connection)
+    .await
+    .doing("noting what was handed over")?
+    .read()
+}
+
+/// Its list is through, and goes.
+pub async fn finish(
+    connection: &mut PgConnection,
+    hand_over: Uuid,
+    now: OffsetDateTime,
+) -> Result<HandOver, Error> {
+    // As many rows as there were facts.
+    sqlx::query!("select set_config('statement_timeout', '0', true)")
+        .fetch_one(&mut *connection)
+        .await
+        .doing("finishing a hand-over")?;
+    sqlx::query!("delete from hand_over_facts where hand_over = $1", hand_over)
+        .execute(&mut *connection)
+        .await
+        .doing("finishing a hand-over")?;
+    sqlx::query_as!(
+        Row,
+        "update hand_overs set state = 'finished', ended_at = greatest(began_at, $2) where hand_over = $1
+         returning hand_over, kind, reader, state, began_at, by, facts, handed_over, left_out, unreadable",
+        hand_over,
+        now,
+    )
+    .fetch_one(connection)
+    .await
+    .doing("finishing a hand-over")?
+    .read()
+}
