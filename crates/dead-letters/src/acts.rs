@@ -1,14 +1,18 @@
 //! What operators do with letters. Each act is one transaction, is in the audit, and takes the letters as they are when it
 //! happens: who comes second finds them in other hands, and is told.
 
+mod edit;
+mod erase;
+mod replays;
 mod store;
 
-pub use store::{cancel, discard, edit, erase, note, pause, record, release, resume, start_replay, undo};
+pub use edit::{Edit, edit};
+pub use erase::{Erased, Whose, erase};
+pub use replays::{Pace, cancel, pause, release, resume, start_replay};
+pub use store::{discard, note, record, undo};
 
 use crate::read::{Filter, State};
-use domain::{AccountId, Cause};
-use serde_json::{Value, json};
-use time::OffsetDateTime;
+use serde_json::Value;
 use uuid::Uuid;
 
 #[derive(Debug, thiserror::Error)]
@@ -48,77 +52,6 @@ pub struct Order {
     pub expected: Option<i64>,
     /// At most so many, the oldest.
     pub max: Option<i64>,
-}
-
-/// How a replay goes about it.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Pace {
-    pub canary: Option<i32>,
-    /// Messages a second.
-    pub rate: Option<f64>,
-}
-
-/// A letter that is to say something else.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Edit {
-    pub letter: Uuid,
-    pub by: String,
-    /// The second operator, who agrees to what is otherwise locked.
-    pub agreed_by: Option<String>,
-    pub reason: String,
-    pub body: Vec<u8>,
-    /// What it changes; goes with the letter.
-    pub diff: Value,
-    /// The same as the audit keeps it for good: without what may name a person.
-    pub audited: Value,
-}
-
-/// Whose letters are to be erased.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Whose {
-    /// Those about one fact.
-    Cause(Cause),
-    /// Those that name an account, as far as they died before a moment, and those about facts of the account.
-    Account { account: AccountId, before: Option<OffsetDateTime>, causes: Vec<Cause> },
-}
-
-impl Whose {
-    fn causes(&self) -> &[Cause] {
-        match self {
-            Whose::Cause(cause) => std::slice::from_ref(cause),
-            Whose::Account { causes, .. } => causes,
-        }
-    }
-
-    fn account(&self) -> Option<&str> {
-        match self {
-            Whose::Cause(_) => None,
-            Whose::Account { account, .. } => Some(account.as_str()),
-        }
-    }
-
-    fn before(&self) -> Option<OffsetDateTime> {
-        match self {
-            Whose::Cause(_) => None,
-            Whose::Account { before, .. } => *before,
-        }
-    }
-
-    fn audited(&self) -> Value {
-        match self {
-            Whose::Cause(cause) => json!({ "event": cause.to_string() }),
-            Whose::Account { account, .. } => json!({ "account": account.as_str() }),
-        }
-    }
-}
-
-/// What became of letters whose bodies were to be erased.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Erased {
-    /// Emptied now.
-    pub emptied: Vec<Uuid>,
-    /// Not closed: their bodies are still needed, and are left.
-    pub left: Vec<Uuid>,
 }
 
 /// Something done that changed no letter: an export, what was drained, deliveries that were admitted again. What may be

@@ -1,12 +1,19 @@
 //! What operators see: letters, their kinds, one letter with everything known of it, replays, what was done.
 
-mod store;
+mod audit;
+mod group;
+mod letter;
+mod message;
+mod open;
+mod replay;
 
-pub(crate) use store::at_stake;
-pub use store::{
-    AuditFilter, AuditLine, Gauge, GivenUp, LetterLine, LetterView, ReplayLine, StoredMessage, Try, audit,
-    copies, count, count_groups, gauges, given_up, groups, letter, letters, replays, stored, stored_after,
-};
+pub use audit::{AuditFilter, AuditLine, audit};
+pub use group::{Group, count_groups, groups};
+pub use letter::{GivenUp, LetterLine, LetterView, Try, copies, count, given_up, letter, letters};
+pub use message::{StoredMessage, stored, stored_after};
+pub(crate) use open::at_stake;
+pub use open::{Gauge, gauges};
+pub use replay::{ReplayLine, replays};
 
 use domain::Money;
 use rust_decimal::Decimal;
@@ -16,7 +23,7 @@ use std::str::FromStr;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Where a letter stands.
+/// What has become of a letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -133,29 +140,6 @@ impl Filter {
     }
 }
 
-/// `bursar dlq groups --json`: one kind of failures.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Group {
-    pub fingerprint: String,
-    pub worker: String,
-    #[serde(rename = "type")]
-    pub fact_type: Option<String>,
-    pub code: String,
-    /// The reason without what differs from message to message.
-    pub reason: String,
-    pub count: i64,
-    #[serde(with = "time::serde::rfc3339")]
-    pub first: OffsetDateTime,
-    #[serde(with = "time::serde::rfc3339")]
-    pub last: OffsetDateTime,
-    /// Distinct ones.
-    pub accounts: i64,
-    /// By currency.
-    pub money: Vec<Amount>,
-    pub credits: String,
-    pub notes: i64,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amount {
     /// With the currency's own number of places.
@@ -175,4 +159,9 @@ impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.amount, self.currency)
     }
+}
+
+/// A decimal without the zeros at its end.
+fn plain(decimal: Decimal) -> String {
+    decimal.normalize().to_string()
 }

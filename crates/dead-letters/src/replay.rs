@@ -8,17 +8,17 @@
 mod store;
 
 use bus::{Message, Namespace, PublishError, Publisher};
-use db::{Doing, Pool};
+use db::{Doing, PgConnection, Pool};
 use facts::Readers;
 use jobs::{Found, Pass};
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Claimed, Counts, Followed};
-
-pub(crate) use store::{end, release};
+use store::{Claimed, Counts, Followed, Waiting};
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
 use uuid::Uuid;
+
+pub(crate) use store::{end, release};
 
 /// How often to look for what is due, and for outcomes while nothing may be published without them.
 const WATCH: Duration = Duration::from_millis(100);
@@ -108,57 +108,87 @@ async fn step(
     let Some(claimed) = store::claim(connection, replay, now).await? else { return Ok(false) };
     let canary = claimed.canary.map_or(0, i64::from);
     let enough = (STEP, canary.max(IN_HAND_MAX) + 1, canary.saturating_add(1));
-    let counts = store::counts(connection, claimed.replay, enough).await?;
+    let counts = store::counts(connection, replay, enough).await?;
     match next(&claimed, counts) {
         Next::Publish(count, pause) => {
-            let letters = store::waiting(connection, claimed.replay, count).await?;
-            let messages: Vec<Message> =
-                letters.iter().map(|letter| letter.message.replay(namespace, &letter.queue)).collect();
-            let (mut published, mut nowhere, mut away) = (Vec::new(), Vec::new(), None);
-            for (letter, outcome) in letters.iter().zip(publisher.publish(messages).await) {
-                match outcome {
-                    Ok(()) => published.push(letter),
-                    Err(PublishError::Unroutable { .. }) => nowhere.push(letter.letter),
-                    Err(
-                        error @ (PublishError::Unavailable(_)
-                        | PublishError::Objected(_)
-                        | PublishError::Refused),
-                    ) => away = Some(error),
-                }
-            }
-            // What a late step missed the next ones make up for, but not more than a second of it. The replay's row is the
-            // first to be locked, as whoever cancels it does: then its letters.
+            let letters = store::waiting(connection, replay, count).await?;
+            let sent = Sent::of(namespace, publisher, &letters).await;
+            // What a late step missed the next ones make up for, but not more than a second of it.
             let due = claimed.next_at.max(now - Duration::from_secs(1)) + pause;
-            store::due_at(connection, claimed.replay, due).await?;
-            store::published(connection, claimed.replay, &published).await?;
-            release(connection, claimed.replay, Some(&nowhere), "its queue is not there", now).await?;
+            note_sent(connection, replay, &sent, due, now).await?;
             transaction.commit().await.doing("committing a step of a replay")?;
-            match away {
-                Some(error) => Err(error.into()),
-                None => Ok(true),
-            }
+            sent.failure.map_or(Ok(true), |error| Err(error.into()))
         }
         Next::Wait => Ok(false),
         // Cancelled meanwhile.
         Next::Stop | Next::Finish if !store::is_running(connection, replay).await? => Ok(false),
         Next::Stop => {
-            let why = "a canary failed again";
-            release(connection, claimed.replay, None, why, now).await?;
-            end(connection, claimed.replay, "stopped", Some(why), now).await?;
+            stop(connection, replay, now).await?;
             transaction.commit().await.doing("stopping a replay")?;
             metrics::counter!("bursar_replays_total", "result" => "stopped").increment(1);
-            tracing::error!(replay = %claimed.replay, "a replay was stopped: its canary failed again");
+            tracing::error!(%replay, "a replay was stopped: its canary failed again");
             Ok(true)
         }
         Next::Finish => {
-            end(connection, claimed.replay, "finished", None, now).await?;
+            end(connection, replay, "finished", None, now).await?;
             transaction.commit().await.doing("finishing a replay")?;
             let result = if counts.dead_again > 0 { "failed_again" } else { "resolved" };
             metrics::counter!("bursar_replays_total", "result" => result).increment(1);
-            tracing::info!(replay = %claimed.replay, "replayed");
+            tracing::info!(%replay, "replayed");
             Ok(true)
         }
     }
+}
+
+/// What became of the messages of one step.
+#[derive(Default)]
+struct Sent<'a> {
+    published: Vec<&'a Waiting>,
+    /// Their queue is not there.
+    unroutable: Vec<Uuid>,
+    /// Why some of them may not have gone out: they wait for the next step.
+    failure: Option<PublishError>,
+}
+
+impl<'a> Sent<'a> {
+    /// Publishes the messages of these letters, and waits until the broker has confirmed them.
+    async fn of(namespace: &Namespace, publisher: &Publisher, letters: &'a [Waiting]) -> Self {
+        let messages: Vec<Message> =
+            letters.iter().map(|letter| letter.message.replay(namespace, &letter.queue)).collect();
+        let mut sent = Self::default();
+        for (letter, outcome) in letters.iter().zip(publisher.publish(messages).await) {
+            match outcome {
+                Ok(()) => sent.published.push(letter),
+                Err(PublishError::Unroutable { .. }) => sent.unroutable.push(letter.letter),
+                Err(
+                    error
+                    @ (PublishError::Unavailable(_) | PublishError::Objected(_) | PublishError::Refused),
+                ) => sent.failure = Some(error),
+            }
+        }
+        sent
+    }
+}
+
+/// The replay's row is the first to be locked, as whoever cancels it does: then its letters.
+async fn note_sent(
+    connection: &mut PgConnection,
+    replay: Uuid,
+    sent: &Sent<'_>,
+    due: OffsetDateTime,
+    now: OffsetDateTime,
+) -> Result<(), db::Error> {
+    store::due_at(connection, replay, due).await?;
+    store::published(connection, replay, &sent.published).await?;
+    release(connection, replay, Some(&sent.unroutable), "its queue is not there", now).await?;
+    Ok(())
+}
+
+/// Gives back what has not gone out, and ends the replay.
+async fn stop(connection: &mut PgConnection, replay: Uuid, now: OffsetDateTime) -> Result<(), db::Error> {
+    let why = "a canary failed again";
+    release(connection, replay, None, why, now).await?;
+    end(connection, replay, "stopped", Some(why), now).await
 }
 
 fn next(replay: &Claimed, counts: Counts) -> Next {

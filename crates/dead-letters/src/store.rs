@@ -1,94 +1,20 @@
 //! SQL of the worker: letters as they come, and how replays went.
 
-use crate::Letter;
-use crate::letter::AsItCame;
-use bus::{Attempt, ReplayOutcome};
+mod columns;
+
+pub(crate) use columns::Distinct;
+
+use bus::ReplayOutcome;
+use columns::{Deaths, Kinds, LastWords, Origins, Properties, Subjects};
 use db::{Doing, Error, Work};
-use rust_decimal::Decimal;
-use sqlx::types::Json;
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use time::OffsetDateTime;
 use uuid::Uuid;
-
-/// The letters of a batch, each once.
-pub(crate) struct Distinct<'a>(BTreeMap<[u8; 32], Counted<'a>>);
-
-struct Counted<'a> {
-    letter: &'a Letter,
-    copies: i32,
-}
-
-impl<'a> Distinct<'a> {
-    pub fn of(letters: &[&'a Letter]) -> Self {
-        let mut distinct: BTreeMap<[u8; 32], Counted<'a>> = BTreeMap::new();
-        for letter in letters {
-            distinct
-                .entry(letter.key())
-                .and_modify(|counted| counted.copies += 1)
-                .or_insert(Counted { letter, copies: 1 });
-        }
-        Self(distinct)
-    }
-
-    fn column<T>(&self, value: impl Fn(&'a Letter) -> T) -> Vec<T> {
-        self.0.values().map(|counted| value(counted.letter)).collect()
-    }
-}
-
-/// What Postgres can hold as text.
-fn text(text: &str) -> Cow<'_, str> {
-    match text.contains('\0') {
-        true => Cow::Owned(text.replace('\0', "\u{fffd}")),
-        false => Cow::Borrowed(text),
-    }
-}
-
-fn text_of(value: Option<&String>) -> Option<Cow<'_, str>> {
-    value.map(|value| text(value))
-}
-
-fn headers_of(letter: &Letter) -> BTreeMap<Cow<'_, str>, Cow<'_, str>> {
-    letter.message.headers.iter().map(|(name, value)| (text(name), text(value))).collect()
-}
-
-fn attempts_of(letter: &Letter) -> Vec<Attempt> {
-    letter.attempts.iter().map(|made| Attempt { at: made.at, why: text(&made.why).into_owned() }).collect()
-}
-
-/// What a death says that may be another the next time, by column.
-struct Deaths<'a> {
-    keys: Vec<&'a [u8]>,
-    dead: Vec<OffsetDateTime>,
-    codes: Vec<Cow<'a, str>>,
-    reasons: Vec<Cow<'a, str>>,
-    fingerprints: Vec<String>,
-    attempts: Vec<Json<Vec<Attempt>>>,
-    headers: Vec<Json<BTreeMap<Cow<'a, str>, Cow<'a, str>>>>,
-    bodies: Vec<&'a [u8]>,
-}
-
-impl<'a> Deaths<'a> {
-    fn of(letters: &'a Distinct<'a>) -> Self {
-        Self {
-            keys: letters.0.keys().map(<[u8; 32]>::as_slice).collect(),
-            dead: letters.column(|letter| letter.dead_at),
-            codes: letters.column(|letter| text(&letter.code)),
-            reasons: letters.column(|letter| text(&letter.reason)),
-            fingerprints: letters.column(Letter::fingerprint),
-            attempts: letters.column(|letter| Json(attempts_of(letter))),
-            headers: letters.column(|letter| Json(headers_of(letter))),
-            bodies: letters.column(|letter| letter.message.body.as_slice()),
-        }
-    }
-}
 
 /// Opens letters again that were closed and have died since, whatever for this time: those that were resolved, and those
 /// that went on as other letters, and those as others, of which none is left to be dealt with. What was discarded stays so: it
 /// says nothing new. Nor does a copy of a death that is known: it is of the same moment. Another is another death, also an
 /// earlier one: which of two machines' clocks is ahead nobody knows, and rather one letter too many than a death unseen.
 pub(crate) async fn reopen(work: &mut Work, letters: &Distinct<'_>) -> Result<(), Error> {
-    if letters.0.is_empty() {
+    if letters.is_empty() {
         return Ok(());
     }
     let Deaths { keys, dead, codes, reasons, fingerprints, attempts, headers, bodies } = Deaths::of(letters);
@@ -122,41 +48,30 @@ pub(crate) async fn reopen(work: &mut Work, letters: &Distinct<'_>) -> Result<()
     Ok(())
 }
 
-/// Records letters. One that is there already counts.
+/// Records letters. One that is there already counts once more.
 pub(crate) async fn record(work: &mut Work, letters: &Distinct<'_>) -> Result<(), Error> {
-    if letters.0.is_empty() {
+    if letters.is_empty() {
         return Ok(());
     }
-    record_fingerprints(work, letters).await?;
+    record_kinds(work, &Kinds::of(letters)).await?;
+    insert(
+        work,
+        &Deaths::of(letters),
+        &Origins::of(letters),
+        &Properties::of(letters),
+        &Subjects::of(letters),
+    )
+    .await
+}
+
+async fn insert(
+    work: &mut Work,
+    deaths: &Deaths<'_>,
+    origins: &Origins<'_>,
+    properties: &Properties<'_>,
+    subjects: &Subjects<'_>,
+) -> Result<(), Error> {
     let now = work.now;
-    // Sorted by key, as every batch is: two that meet do not wait for each other in a circle.
-    let Deaths { keys, dead, codes, reasons, fingerprints, attempts, headers, bodies } = Deaths::of(letters);
-    let copies: Vec<i32> = letters.0.values().map(|counted| counted.copies).collect();
-    let ids = letters.column(|_| Uuid::now_v7());
-    let workers = letters.column(|letter| text(&letter.worker));
-    let queues = letters.column(|letter| text(&letter.queue));
-    let first_failed = letters.column(|letter| letter.first_failed_at);
-    let exchanges = letters.column(|letter| text(&letter.message.exchange));
-    let routing_keys = letters.column(|letter| text(&letter.message.routing_key));
-    let message_ids = letters.column(|letter| text(letter.message.message_id.as_deref().unwrap_or("")));
-    let content_types = letters.column(|letter| text_of(letter.message.content_type.as_ref()));
-    let users = letters.column(|letter| text_of(letter.message.user_id.as_ref()));
-    let traces = letters.column(|letter| letter.subject.traceparent.as_deref());
-    let types = letters.column(|letter| text_of(letter.subject.fact_type.as_ref()));
-    let sources = letters.column(|letter| letter.subject.cause.as_ref().map(|cause| text(&cause.source)));
-    let fact_ids = letters.column(|letter| letter.subject.cause.as_ref().map(|cause| text(&cause.id)));
-    let accounts = letters.column(|letter| text_of(letter.subject.account.as_ref()));
-    let payments = letters.column(|letter| text_of(letter.subject.payment.as_ref()));
-    let amounts: Vec<Option<Decimal>> =
-        letters.column(|letter| letter.subject.money.map(|money| money.amount()));
-    let currencies = letters.column(|letter| letter.subject.money.map(|money| money.currency().code()));
-    let credits: Vec<Option<Decimal>> =
-        letters.column(|letter| letter.subject.credits.map(|credits| credits.decimal()));
-    let previous = letters.column(|letter| letter.replayed.map(|replayed| replayed.letter));
-    let replays = letters.column(|letter| letter.replayed.map(|replayed| replayed.replay));
-    let unreadable =
-        letters.column(|letter| letter.message.unreadable.as_ref().map(|bytes| Json(bytes.into())));
-    let unreadable: Vec<Option<Json<AsItCame>>> = unreadable;
     sqlx::query!(
         "insert into dead_letters (letter, key, state, worker, queue, code, reason, fingerprint, attempts, first_failed_at,
              dead_at, recorded_at, copies, exchange, routing_key, message_id, content_type, user_id, headers, body,
@@ -174,37 +89,37 @@ pub(crate) async fn record(work: &mut Work, letters: &Distinct<'_>) -> Result<()
          on conflict (key) do update set
              copies = dead_letters.copies + excluded.copies, told_at = clock_timestamp(),
              dead_at = greatest(dead_letters.dead_at, excluded.dead_at)",
-        &ids,
-        &keys as _,
-        &workers as _,
-        &queues as _,
-        &codes as _,
-        &reasons as _,
-        &fingerprints,
-        &attempts as _,
-        &first_failed,
-        &dead,
-        &copies,
-        &exchanges as _,
-        &routing_keys as _,
-        &message_ids as _,
-        &content_types as _,
-        &users as _,
-        &headers as _,
-        &bodies as _,
-        &traces as _,
-        &types as _,
-        &sources as _,
-        &fact_ids as _,
-        &accounts as _,
-        &payments as _,
-        &amounts as _,
-        &currencies as _,
-        &credits as _,
+        &origins.ids,
+        &deaths.keys as _,
+        &origins.workers as _,
+        &origins.queues as _,
+        &deaths.codes as _,
+        &deaths.reasons as _,
+        &deaths.fingerprints,
+        &deaths.attempts as _,
+        &origins.first_failed,
+        &deaths.dead,
+        &origins.copies,
+        &properties.exchanges as _,
+        &properties.routing_keys as _,
+        &properties.message_ids as _,
+        &properties.content_types as _,
+        &properties.users as _,
+        &deaths.headers as _,
+        &deaths.bodies as _,
+        &subjects.traces as _,
+        &subjects.types as _,
+        &subjects.sources as _,
+        &subjects.fact_ids as _,
+        &subjects.accounts as _,
+        &subjects.payments as _,
+        &subjects.amounts as _,
+        &subjects.currencies as _,
+        &subjects.credits as _,
         now,
-        &previous as _,
-        &replays as _,
-        &unreadable as _,
+        &origins.previous as _,
+        &origins.replays as _,
+        &properties.unreadable as _,
     )
     .execute(work.connection().await?)
     .await
@@ -212,14 +127,9 @@ pub(crate) async fn record(work: &mut Work, letters: &Distinct<'_>) -> Result<()
     Ok(())
 }
 
-/// Kinds of failures that were never seen before are remembered, and told by the watcher of alerts.
-async fn record_fingerprints(work: &mut Work, letters: &Distinct<'_>) -> Result<(), Error> {
+/// Remembers kinds of failures that were never seen before; the watcher of alerts raises an alert for each.
+async fn record_kinds(work: &mut Work, kinds: &Kinds<'_>) -> Result<(), Error> {
     let now = work.now;
-    let fingerprints = letters.column(Letter::fingerprint);
-    let workers = letters.column(|letter| text(&letter.worker));
-    let types = letters.column(Letter::fact_kind);
-    let codes = letters.column(|letter| text(&letter.code));
-    let reasons = letters.column(|letter| text(&crate::fingerprint::masked(&letter.reason)).into_owned());
     sqlx::query!(
         "insert into fingerprints (fingerprint, worker, fact_type, code, reason, first_seen)
          select distinct on (fingerprint) fingerprint, worker, fact_type, code, reason, $6
@@ -227,11 +137,11 @@ async fn record_fingerprints(work: &mut Work, letters: &Distinct<'_>) -> Result<
            as f (fingerprint, worker, fact_type, code, reason)
          order by fingerprint
          on conflict do nothing",
-        &fingerprints,
-        &workers as _,
-        &types as _,
-        &codes as _,
-        &reasons,
+        &kinds.fingerprints,
+        &kinds.workers as _,
+        &kinds.types as _,
+        &kinds.codes as _,
+        &kinds.reasons,
         now,
     )
     .execute(work.connection().await?)
@@ -249,25 +159,10 @@ pub(crate) async fn settle_replays(
     let (passed_on, last_words): (Vec<&ReplayOutcome>, Vec<&ReplayOutcome>) =
         outcomes.iter().partition(|outcome| !outcome.is_last_word());
     note_passed_on(work, &passed_on).await?;
-    let mut settled: BTreeMap<(Uuid, Uuid), (&str, String, OffsetDateTime)> = BTreeMap::new();
-    for outcome in last_words {
-        let key = (outcome.replayed.letter, outcome.replayed.replay);
-        settled.insert(key, ("resolved", text(&outcome.outcome).into_owned(), outcome.at));
-    }
-    for Counted { letter, .. } in letters.0.values() {
-        if let Some(replayed) = letter.replayed {
-            let why = text(&letter.code).into_owned();
-            settled.insert((replayed.letter, replayed.replay), ("dead_again", why, letter.dead_at));
-        }
-    }
-    if settled.is_empty() {
+    let words = LastWords::of(letters, &last_words);
+    if words.letters.is_empty() {
         return Ok(());
     }
-    let letters: Vec<Uuid> = settled.keys().map(|(letter, _)| *letter).collect();
-    let replays: Vec<Uuid> = settled.keys().map(|(_, replay)| *replay).collect();
-    let states: Vec<&str> = settled.values().map(|(state, ..)| *state).collect();
-    let results: Vec<&str> = settled.values().map(|(_, outcome, _)| outcome.as_str()).collect();
-    let times: Vec<OffsetDateTime> = settled.values().map(|(.., at)| *at).collect();
     sqlx::query!(
         "with settled as (
              select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[])
@@ -283,11 +178,11 @@ pub(crate) async fn settle_replays(
          from settled s
          where r.letter = s.letter and r.replay = s.replay
            and (r.state in ('waiting', 'published', 'released') or s.state = 'dead_again')",
-        &letters,
-        &replays,
-        &states as _,
-        &results as _,
-        &times,
+        &words.letters,
+        &words.replays,
+        &words.states as _,
+        &words.outcomes,
+        &words.times,
     )
     .execute(work.connection().await?)
     .await

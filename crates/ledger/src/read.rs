@@ -7,6 +7,7 @@ mod account;
 mod acts;
 mod expiry;
 mod fact;
+mod lot;
 mod payment;
 mod posted;
 mod restatable;
@@ -16,12 +17,12 @@ mod texts;
 mod undelivered;
 
 pub use account::{
-    AccountLine, AccountView, LotView, Restriction, Standing, Standings, account, account_as_of, accounts,
-    accounts_of,
+    AccountLine, AccountView, Restriction, Standing, Standings, account, account_as_of, accounts, accounts_of,
 };
 pub use acts::{ActFilter, ActLine, OPERATOR, acts};
 pub use expiry::{SOURCE as EXPIRY_SOURCE, due};
 pub use fact::{AdmittedFact, FactView, Settlement, admitted, fact};
+pub use lot::LotView;
 pub use payment::{
     FactLine, PaymentFilter, PaymentLine, PaymentView, WhyUndelivered, payment, payments, why_undelivered,
 };

@@ -236,13 +236,27 @@ impl Audit<'_> {
     async fn facts(&mut self, readers: &Readers) -> Result<(), Error> {
         let readers_counts = conservation::counts(self.connection, readers).await?;
         let counts = set::conservation(self.connection, readers_counts).await?;
+        let (admitted, settled) = (counts.admitted, counts.settled());
+        self.facts_settled(readers, counts).await?;
+        let says = "every stored fact is what was admitted";
+        let found = set::facts_intact(self.begin("facts_intact", admitted, says)).await?;
+        self.conclude(found);
+        let says = "what was said of a payment is kept in one";
+        let found = set::payments_known(self.begin("payments_known", settled, says)).await?;
+        self.conclude(found);
+        let says = "every usage, grant and adjustment that was applied is posted once, with its amount";
+        let of = self.size.usages_and_grants;
+        let found = set::facts_posted(self.begin("facts_posted", of, says)).await?;
+        self.conclude(found);
+        Ok(())
+    }
+
+    /// What became of every fact at every reader of its kind.
+    async fn facts_settled(&mut self, readers: &Readers, counts: Conservation) -> Result<(), Error> {
         let of_readers = counts.of_all();
         let sum = |count: fn(&ReaderCounts) -> i64| of_readers.iter().map(count).sum::<i64>();
-        let (expected, refused, settled) = (
-            sum(|counts| counts.admitted - counts.not_handed_over),
-            sum(|counts| counts.refused),
-            sum(ReaderCounts::settled),
-        );
+        let expected = sum(|counts| counts.admitted - counts.not_handed_over);
+        let (refused, settled) = (sum(|counts| counts.refused), sum(ReaderCounts::settled));
         let says = match counts.others.is_empty() {
             true => {
                 "every admitted fact that the ledger reads has an outcome, or a dead letter to be dealt with"
@@ -253,7 +267,6 @@ impl Audit<'_> {
         };
         let found =
             conservation::unsettled(self.begin("facts_settled", expected, says), readers, set::LIMIT).await?;
-        let (admitted, settled_by_ledger) = (counts.admitted, counts.settled());
         self.conclude(found).counts = Some(counts);
         let says = "every fact that was refused is a dead letter";
         let found =
@@ -263,16 +276,6 @@ impl Audit<'_> {
         let found =
             conservation::outcomes_admitted(self.begin("outcomes_admitted", settled, says), set::LIMIT)
                 .await?;
-        self.conclude(found);
-        let says = "every stored fact is what was admitted";
-        let found = set::facts_intact(self.begin("facts_intact", admitted, says)).await?;
-        self.conclude(found);
-        let says = "what was said of a payment is kept in one";
-        let found = set::payments_known(self.begin("payments_known", settled_by_ledger, says)).await?;
-        self.conclude(found);
-        let says = "every usage, grant and adjustment that was applied is posted once, with its amount";
-        let of = self.size.usages_and_grants;
-        let found = set::facts_posted(self.begin("facts_posted", of, says)).await?;
         self.conclude(found);
         Ok(())
     }

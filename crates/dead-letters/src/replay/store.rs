@@ -4,7 +4,7 @@ use crate::letter::Stored;
 use bus::{Incoming, ReplayedLetter, queue};
 use db::{Doing, Error, PgConnection, Pool};
 use facts::Readers;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::types::Json;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -134,7 +134,8 @@ pub(super) async fn waiting(
     replay: Uuid,
     count: i64,
 ) -> Result<Vec<Waiting>, Error> {
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        WaitingRow,
         r#"with next as (
                select letter, place from replay_letters where replay = $1 and state = 'waiting'
                order by place limit $2
@@ -154,24 +155,43 @@ pub(super) async fn waiting(
     .fetch_all(connection)
     .await
     .doing("reading a replay's next letters")?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Waiting {
-            letter: row.letter,
-            place: row.place,
-            queue: row.queue,
-            message: Stored {
-                exchange: row.exchange,
-                routing_key: row.routing_key,
-                message_id: row.message_id,
-                content_type: row.content_type,
-                user_id: row.user_id,
-                headers: row.headers.0,
-                body: row.body,
-            }
-            .message(row.first_failed_at, Some(ReplayedLetter { replay, letter: row.letter })),
-        })
-        .collect())
+    Ok(rows.into_iter().map(|row| row.waiting(replay)).collect())
+}
+
+/// A letter's row, as far as it goes out.
+struct WaitingRow {
+    letter: Uuid,
+    place: i32,
+    queue: String,
+    first_failed_at: OffsetDateTime,
+    exchange: String,
+    routing_key: String,
+    message_id: String,
+    content_type: Option<String>,
+    user_id: Option<String>,
+    headers: Json<BTreeMap<String, String>>,
+    body: Vec<u8>,
+}
+
+impl WaitingRow {
+    fn waiting(self, replay: Uuid) -> Waiting {
+        let stored = Stored {
+            exchange: self.exchange,
+            routing_key: self.routing_key,
+            message_id: self.message_id,
+            content_type: self.content_type,
+            user_id: self.user_id,
+            headers: self.headers.0,
+            body: self.body,
+        };
+        let replayed = ReplayedLetter { replay, letter: self.letter };
+        Waiting {
+            letter: self.letter,
+            place: self.place,
+            queue: self.queue,
+            message: stored.message(self.first_failed_at, Some(replayed)),
+        }
+    }
 }
 
 /// Notes what went out, as of the beginning of the transaction: what comes of it was told later. A letter whose outcome has
@@ -264,6 +284,27 @@ pub(crate) async fn end(
         .execute(&mut *connection)
         .await
         .doing("ending a replay")?;
+    let result = result(connection, replay, state, why).await?;
+    sqlx::query!(
+        "insert into dead_letter_audit (at, by, action, replay, letters, result)
+         select $2, by, 'replay_ended', replay, total, $3 from replays where replay = $1",
+        replay,
+        now,
+        result,
+    )
+    .execute(connection)
+    .await
+    .doing("recording a replay's end")?;
+    Ok(())
+}
+
+/// How a replay went, as the audit keeps it.
+async fn result(
+    connection: &mut PgConnection,
+    replay: Uuid,
+    state: &str,
+    why: Option<&str>,
+) -> Result<Value, Error> {
     let counts = sqlx::query!(
         r#"select count(*) filter (where state = 'waiting') as "waiting!",
                   count(*) filter (where state = 'published') as "published!",
@@ -276,23 +317,12 @@ pub(crate) async fn end(
            from replay_letters where replay = $1"#,
         replay,
     )
-    .fetch_one(&mut *connection)
+    .fetch_one(connection)
     .await
     .doing("counting a replay's letters")?;
-    let result = json!({ "state": state, "why": why, "waiting": counts.waiting, "published": counts.published,
-                         "resolved": counts.resolved, "dead_again": counts.dead_again, "released": counts.released,
-                         "released_why": counts.released_why });
-    sqlx::query!(
-        "insert into dead_letter_audit (at, by, action, replay, letters, result)
-         select $2, by, 'replay_ended', replay, total, $3 from replays where replay = $1",
-        replay,
-        now,
-        result,
-    )
-    .execute(connection)
-    .await
-    .doing("recording a replay's end")?;
-    Ok(())
+    Ok(json!({ "state": state, "why": why, "waiting": counts.waiting, "published": counts.published,
+               "resolved": counts.resolved, "dead_again": counts.dead_again, "released": counts.released,
+               "released_why": counts.released_why }))
 }
 
 /// Queues of workers that pass on what they settle; the first passes it on to the others.

@@ -2,16 +2,39 @@
 
 use super::Retention;
 use crate::alerts::Alert;
-use db::{Doing, Error, Pool};
+use db::{Doing, Error, PgConnection, Pool};
 use time::OffsetDateTime;
 
 /// Deletes up to `limit` letters whose retention is over, and says so in the audit; returns how many. With them goes what was
 /// kept of them elsewhere: their replays, their kinds, and alerts of either. One that went on as
 /// another letter stays until that is gone too: the chain of what was tried is not cut. A fact that nothing more is to come of
 /// is remembered, so that it is not missed when its letter is gone.
+///
+/// # Errors
+/// Those of the database. What was deleted before one of them stays deleted.
 pub async fn purge(pool: &Pool, retention: Retention, now: OffsetDateTime, limit: i64) -> Result<u64, Error> {
     let mut transaction = pool.begin().await.doing("beginning a purge")?;
-    let deleted = sqlx::query_scalar!(
+    let deleted = delete(&mut transaction, retention, now, limit).await?;
+    if deleted > 0 {
+        record_purge(&mut transaction, deleted, now).await?;
+    }
+    sqlx::query!("delete from suspects where since < $1", now - time::Duration::days(7))
+        .execute(&mut *transaction)
+        .await
+        .doing("purging suspects")?;
+    transaction.commit().await.doing("committing a purge")?;
+    forget_replays(pool, now - retention.resolved, limit).await?;
+    forget_kinds(pool, now - retention.resolved, limit).await?;
+    Ok(deleted as u64)
+}
+
+async fn delete(
+    connection: &mut PgConnection,
+    retention: Retention,
+    now: OffsetDateTime,
+    limit: i64,
+) -> Result<i64, Error> {
+    sqlx::query_scalar!(
         r#"with deleted as (
                delete from dead_letters where letter in (
                    select letter from dead_letters l
@@ -33,27 +56,21 @@ pub async fn purge(pool: &Pool, retention: Retention, now: OffsetDateTime, limit
         now - retention.resolved,
         limit,
     )
-    .fetch_one(&mut *transaction)
+    .fetch_one(connection)
     .await
-    .doing("purging dead letters")?;
-    if deleted > 0 {
-        sqlx::query!(
-            "insert into dead_letter_audit (at, by, action, letters) values ($1, 'retention', 'purge', $2)",
-            now,
-            deleted as i32,
-        )
-        .execute(&mut *transaction)
-        .await
-        .doing("recording a purge")?;
-    }
-    sqlx::query!("delete from suspects where since < $1", now - time::Duration::days(7))
-        .execute(&mut *transaction)
-        .await
-        .doing("purging suspects")?;
-    transaction.commit().await.doing("committing a purge")?;
-    forget_replays(pool, now - retention.resolved, limit).await?;
-    forget_kinds(pool, now - retention.resolved, limit).await?;
-    Ok(deleted as u64)
+    .doing("purging dead letters")
+}
+
+async fn record_purge(connection: &mut PgConnection, deleted: i64, now: OffsetDateTime) -> Result<(), Error> {
+    sqlx::query!(
+        "insert into dead_letter_audit (at, by, action, letters) values ($1, 'retention', 'purge', $2)",
+        now,
+        deleted as i32,
+    )
+    .execute(connection)
+    .await
+    .doing("recording a purge")?;
+    Ok(())
 }
 
 /// Replays of which no letter is left, and what was told of them. The audit tells for good that they were.

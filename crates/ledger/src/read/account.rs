@@ -1,15 +1,15 @@
 //! An account: its balances, standing, lots and payments, now or at a moment in the past.
 
+use super::lot::{LotRow, LotView, lots_as_of, lots_of_account};
 use super::payment::{PaymentLine, payments_of_account};
 use super::snapshot;
-use db::{Doing, Error, PgConnection, Pool};
+use super::statement::last_number;
+use db::{Doing, Error, Pool};
 use domain::{AccountId, Credits, CustomerId};
-use rust_decimal::Decimal;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-/// An account may have more lots and payments than anybody reads: those with credits first, then the newest.
-const LOTS_MAX: i64 = 200;
+/// An account may have more payments than anybody reads: the newest come first.
 const PAYMENTS_MAX: i64 = 200;
 
 /// `bursar account show --json`.
@@ -65,57 +65,6 @@ impl Standings {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LotView {
-    pub lot: String,
-    pub kind: String,
-    pub payment: Option<String>,
-    pub granted: Credits,
-    pub remaining: Credits,
-    pub held: Credits,
-    pub consumed: Credits,
-    pub reversed: Credits,
-    pub expired: Credits,
-    #[serde(with = "time::serde::rfc3339")]
-    pub since: OffsetDateTime,
-    #[serde(with = "time::serde::rfc3339::option")]
-    pub expires_at: Option<OffsetDateTime>,
-}
-
-/// A row of the statements that read lots; `total` counts those beyond the limit too.
-pub(super) struct LotRow {
-    pub lot: String,
-    pub kind: String,
-    pub payment: Option<String>,
-    pub granted: Decimal,
-    pub remaining: Decimal,
-    pub held: Decimal,
-    pub consumed: Decimal,
-    pub reversed: Decimal,
-    pub expired: Decimal,
-    pub since: OffsetDateTime,
-    pub expires_at: Option<OffsetDateTime>,
-    pub total: i64,
-}
-
-impl From<LotRow> for LotView {
-    fn from(row: LotRow) -> Self {
-        Self {
-            lot: row.lot,
-            kind: row.kind,
-            payment: row.payment,
-            granted: Credits::new(row.granted),
-            remaining: Credits::new(row.remaining),
-            held: Credits::new(row.held),
-            consumed: Credits::new(row.consumed),
-            reversed: Credits::new(row.reversed),
-            expired: Credits::new(row.expired),
-            since: row.since,
-            expires_at: row.expires_at,
-        }
-    }
-}
-
 impl AccountView {
     /// An account that nobody has spoken of.
     pub fn unknown(account: AccountId) -> Self {
@@ -159,22 +108,7 @@ pub async fn account(pool: &Pool, id: &AccountId) -> Result<Option<AccountView>,
         payments: Some(payments_of_account(connection, id, PAYMENTS_MAX).await?),
         ..AccountView::unknown(id.clone())
     };
-    Ok(Some(view.with_lots(lots(connection, id).await?)))
-}
-
-async fn lots(connection: &mut PgConnection, id: &AccountId) -> Result<Vec<LotRow>, Error> {
-    sqlx::query_as!(
-        LotRow,
-        r#"select lot, kind, payment, granted, remaining, held, consumed, reversed, expired, since, expires_at,
-                  count(*) over () as "total!"
-           from lots where account = $1
-           order by (remaining + held > 0) desc, since desc, lot limit $2"#,
-        id.as_str(),
-        LOTS_MAX,
-    )
-    .fetch_all(connection)
-    .await
-    .doing("reading an account's lots")
+    Ok(Some(view.with_lots(lots_of_account(connection, id).await?)))
 }
 
 /// The account as it was at a moment, computed from its journal; nothing where nobody has spoken of it until today.
@@ -215,50 +149,6 @@ pub async fn account_as_of(
         ..AccountView::unknown(id.clone())
     };
     Ok(Some(view.with_lots(lots_as_of(connection, id, last).await?)))
-}
-
-async fn lots_as_of(connection: &mut PgConnection, id: &AccountId, last: i64) -> Result<Vec<LotRow>, Error> {
-    sqlx::query_as!(
-        LotRow,
-        r#"select lot as "lot!", kind as "kind!", payment, coalesce(-issued, 0) as "granted!",
-                  coalesce(available, 0) as "remaining!", coalesce(e.held, 0) as "held!",
-                  coalesce(e.consumed, 0) as "consumed!", coalesce(e.reversed, 0) as "reversed!",
-                  coalesce(e.expired, 0) as "expired!", since as "since!", expires_at, count(*) over () as "total!"
-           from (select lot,
-                        sum(amount) filter (where book = 'issued') as issued,
-                        sum(amount) filter (where book = 'available') as available,
-                        sum(amount) filter (where book = 'held') as held,
-                        sum(amount) filter (where book = 'consumed') as consumed,
-                        sum(amount) filter (where book = 'reversed') as reversed,
-                        sum(amount) filter (where book = 'expired') as expired
-                 from entries where account = $1 and number <= $2 and lot is not null group by lot) e
-           join lots using (lot)
-           order by (coalesce(available, 0) + coalesce(e.held, 0) > 0) desc, since desc, lot limit $3"#,
-        id.as_str(),
-        last,
-        LOTS_MAX,
-    )
-    .fetch_all(connection)
-    .await
-    .doing("computing an account's lots")
-}
-
-/// The number of the account's last transaction at a moment. Clocks of several workers may differ by a little, and a
-/// transaction by all before it: the journal up to this number is a state that the account was in.
-pub(super) async fn last_number(
-    connection: &mut PgConnection,
-    id: &AccountId,
-    moment: OffsetDateTime,
-) -> Result<i64, Error> {
-    let last = sqlx::query_scalar!(
-        "select number from transactions where account = $1 and at <= $2 order by number desc limit 1",
-        id.as_str(),
-        moment,
-    )
-    .fetch_optional(connection)
-    .await
-    .doing("finding an account's last transaction")?;
-    Ok(last.unwrap_or(0))
 }
 
 /// The accounts that a customer, or whoever has an e-mail address, is linked to: by itself or by its address.

@@ -4,7 +4,7 @@ use super::fact::read_fact;
 use super::snapshot;
 use crate::Ledger;
 use bus::Worker;
-use db::{Doing, Error, Pool};
+use db::{Doing, Error, PgConnection, Pool};
 use domain::{AccountId, Cause, Outcome};
 use facts::Readers;
 use facts::outcomes::{self, FactState};
@@ -45,10 +45,59 @@ pub struct ActFilter {
 
 /// The latest acts first.
 ///
-/// The sources are found one by one, by leaps through the inbox's key: there are few of them, and very many facts.
+/// # Errors
+/// Those of the database, and where a stored fact cannot be read.
 pub async fn acts(pool: &Pool, readers: &Readers, filter: &ActFilter) -> Result<Vec<ActLine>, Error> {
     let connection = &mut *snapshot(pool).await?;
-    let rows = sqlx::query!(
+    let rows = stated(connection, filter).await?;
+    let causes: Vec<Cause> = rows.iter().map(ActRow::cause).collect();
+    let states = outcomes::states(connection, readers, &causes).await?;
+    let states: HashMap<Cause, FactState> =
+        states.into_iter().map(|state| (state.cause.clone(), state)).collect();
+    rows.into_iter().map(|row| row.line(&states)).collect()
+}
+
+/// The fact of an act, with the payment that it was found to be about and the account that has it now.
+struct ActRow {
+    source: String,
+    id: String,
+    kind: String,
+    fact: String,
+    admitted_at: OffsetDateTime,
+    repeats: i32,
+    payment: Option<String>,
+    holder: Option<String>,
+}
+
+impl ActRow {
+    fn cause(&self) -> Cause {
+        Cause { source: self.source.clone(), id: self.id.clone() }
+    }
+
+    fn line(self, states: &HashMap<Cause, FactState>) -> Result<ActLine, Error> {
+        let cause = self.cause();
+        let fact = read_fact(&self.kind, &self.fact)?;
+        let named = fact.account().map(|account| account.as_str().to_owned());
+        let about = fact.payment_ids().first().map(|payment| payment.as_str().to_owned());
+        Ok(ActLine {
+            fact: cause.to_string(),
+            at: self.admitted_at,
+            by: cause.source.strip_prefix(OPERATOR).unwrap_or(&cause.source).to_owned(),
+            kind: self.kind,
+            what: fact.act(),
+            account: named.or(self.holder),
+            payment: self.payment.or(about),
+            reason: fact.reason().map(str::to_owned),
+            outcome: states.get(&cause).and_then(FactState::outcome),
+            repeats: self.repeats,
+        })
+    }
+}
+
+/// The sources are found one by one, by leaps through the inbox's key: there are few of them, and very many facts.
+async fn stated(connection: &mut PgConnection, filter: &ActFilter) -> Result<Vec<ActRow>, Error> {
+    sqlx::query_as!(
+        ActRow,
         r#"with recursive sources as (
                (select source from inbox order by source limit 1)
                union all
@@ -71,34 +120,9 @@ pub async fn acts(pool: &Pool, readers: &Readers, filter: &ActFilter) -> Result<
         filter.limit,
         Ledger::NAME,
     )
-    .fetch_all(&mut *connection)
+    .fetch_all(connection)
     .await
-    .doing("listing operators' acts")?;
-    let causes: Vec<Cause> =
-        rows.iter().map(|row| Cause { source: row.source.clone(), id: row.id.clone() }).collect();
-    let states = outcomes::states(connection, readers, &causes).await?;
-    let states: HashMap<Cause, FactState> =
-        states.into_iter().map(|state| (state.cause.clone(), state)).collect();
-    rows.into_iter()
-        .map(|row| {
-            let fact = read_fact(&row.kind, &row.fact)?;
-            let cause = Cause { source: row.source, id: row.id };
-            let named = fact.account().map(|account| account.as_str().to_owned());
-            let about = fact.payment_ids().first().map(|payment| payment.as_str().to_owned());
-            Ok(ActLine {
-                fact: cause.to_string(),
-                at: row.admitted_at,
-                by: cause.source.strip_prefix(OPERATOR).unwrap_or(&cause.source).to_owned(),
-                kind: row.kind,
-                what: fact.act(),
-                account: named.or(row.holder),
-                payment: row.payment.or(about),
-                reason: fact.reason().map(str::to_owned),
-                outcome: states.get(&cause).and_then(FactState::outcome),
-                repeats: row.repeats,
-            })
-        })
-        .collect()
+    .doing("listing operators' acts")
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! A payment: what its facts say of it, what it granted, and what became of that.
 
-use super::account::{LotRow, LotView};
+use super::lot::{LotView, lots_of_payment};
 use super::statement::{TransactionView, transactions_of_payment};
 use super::{money_text, snapshot};
 use db::{Doing, Error, PgConnection, Pool};
 use domain::catalog::Unknown;
 use domain::ledger::{PaymentState, Rules};
-use domain::lot::LotKind;
 use domain::record::{Reading, Record as PaymentRecord, Stated};
 use domain::{AccountId, Credits, PaymentId};
 use rust_decimal::Decimal;
@@ -161,7 +160,7 @@ pub async fn payment(pool: &Pool, id: &PaymentId, today: &Rules) -> Result<Optio
         catalog: stored.catalog,
         why_undelivered,
         record: in_utc(stored.record),
-        lots: lots(connection, &name).await?,
+        lots: lots_of_payment(connection, &name).await?,
         facts: facts(connection, &names).await?,
         transactions: transactions_of_payment(connection, &names, HISTORY_MAX).await?,
     }))
@@ -267,21 +266,6 @@ async fn is_linked(connection: &mut PgConnection, record: &PaymentRecord) -> Res
     .fetch_one(connection)
     .await
     .doing("asking whether a customer is linked")
-}
-
-async fn lots(connection: &mut PgConnection, name: &str) -> Result<Vec<LotView>, Error> {
-    let names = [LotKind::Purchase, LotKind::Bonus].map(|kind| format!("{name}#{}", kind.as_str()));
-    let rows = sqlx::query_as!(
-        LotRow,
-        r#"select lot, kind, payment, granted, remaining, held, consumed, reversed, expired, since, expires_at,
-                  count(*) over () as "total!"
-           from lots where lot = any($1) order by kind desc"#,
-        &names,
-    )
-    .fetch_all(connection)
-    .await
-    .doing("reading a payment's lots")?;
-    Ok(rows.into_iter().map(LotView::from).collect())
 }
 
 async fn facts(connection: &mut PgConnection, names: &[String]) -> Result<Vec<FactLine>, Error> {

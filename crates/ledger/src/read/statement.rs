@@ -1,6 +1,5 @@
 //! The journal as people read it: an account's statement, and what was posted for a payment.
 
-use super::account::last_number;
 use super::snapshot;
 use db::{Doing, Error, PgConnection, Pool};
 use domain::event::Balances;
@@ -54,6 +53,24 @@ pub async fn statement(pool: &Pool, id: &AccountId, range: &StatementRange) -> R
 
 /// Later than any transaction.
 const END_OF_TIME: OffsetDateTime = time::macros::datetime!(9999-12-31 00:00:00 UTC);
+
+/// The number of the account's last transaction at a moment. Clocks of several workers may differ by a little, and a
+/// transaction by all before it: the journal up to this number is a state that the account was in.
+pub(super) async fn last_number(
+    connection: &mut PgConnection,
+    id: &AccountId,
+    moment: OffsetDateTime,
+) -> Result<i64, Error> {
+    let last = sqlx::query_scalar!(
+        "select number from transactions where account = $1 and at <= $2 order by number desc limit 1",
+        id.as_str(),
+        moment,
+    )
+    .fetch_optional(connection)
+    .await
+    .doing("finding an account's last transaction")?;
+    Ok(last.unwrap_or(0))
+}
 
 async fn is_known(connection: &mut PgConnection, id: &AccountId) -> Result<bool, Error> {
     sqlx::query_scalar!(r#"select exists (select from accounts where account = $1) as "known!""#, id.as_str())

@@ -32,7 +32,8 @@ pub async fn undelivered(
     limit: i64,
     today: &Rules,
 ) -> Result<Vec<Undelivered>, Error> {
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        UndeliveredRow,
         r#"select payment, record as "record: Json<PaymentRecord>", created_at,
                   exists (select from customers c where c.customer = any(p.customers) and c.account is not null) as "linked!"
            from payments p
@@ -45,28 +46,36 @@ pub async fn undelivered(
     .fetch_all(connection)
     .await
     .doing("listing undelivered payments")?;
-    rows.into_iter()
-        .map(|row| {
-            let payment: PaymentId =
-                row.payment.parse().map_err(|error| Error::stored("a payment id", format!("{error}")))?;
-            let record = row.record.0;
-            let why = why_undelivered(&payment, &record, row.linked, today);
-            let terms = record.terms(today.reading);
-            let catalog = &today.catalogs[&today.current];
-            let worth =
-                terms.as_ref().and_then(|terms| terms.worth(payment.processor(), catalog, today.scale).ok());
-            Ok(Undelivered {
-                why,
-                prices: terms.iter().flat_map(|terms| &terms.items).map(|item| item.price.clone()).collect(),
-                money: terms.as_ref().map(|terms| terms.total),
-                since: row.created_at,
-                grants_today: worth
-                    .filter(|_| why == WhyUndelivered::PriceUnknown)
-                    .map(|worth| worth.total()),
-                payment,
-            })
+    rows.into_iter().map(|row| row.payment(today)).collect()
+}
+
+struct UndeliveredRow {
+    payment: String,
+    record: Json<PaymentRecord>,
+    created_at: OffsetDateTime,
+    /// Its customer stands for an account.
+    linked: bool,
+}
+
+impl UndeliveredRow {
+    fn payment(self, today: &Rules) -> Result<Undelivered, Error> {
+        let payment: PaymentId =
+            self.payment.parse().map_err(|error| Error::stored("a payment id", format!("{error}")))?;
+        let record = self.record.0;
+        let why = why_undelivered(&payment, &record, self.linked, today);
+        let terms = record.terms(today.reading);
+        let catalog = &today.catalogs[&today.current];
+        let worth =
+            terms.as_ref().and_then(|terms| terms.worth(payment.processor(), catalog, today.scale).ok());
+        Ok(Undelivered {
+            why,
+            prices: terms.iter().flat_map(|terms| &terms.items).map(|item| item.price.clone()).collect(),
+            money: terms.as_ref().map(|terms| terms.total),
+            since: self.created_at,
+            grants_today: worth.filter(|_| why == WhyUndelivered::PriceUnknown).map(|worth| worth.total()),
+            payment,
         })
-        .collect()
+    }
 }
 
 /// Those of the payments that are delivered now.

@@ -13,6 +13,32 @@ use std::collections::BTreeSet;
 /// Makes the accounts that nobody has spoken of before, for a row that does not exist locks nothing; then locks every
 /// account that may change. In this order: who makes a row while it holds others may wait for one who waits for those.
 pub(super) async fn lock(work: &mut Work, books: &mut Books, envelopes: &[Envelope]) -> Result<Heads, Error> {
+    let wanted = wanted(books, envelopes);
+    let mut heads = Vec::new();
+    if wanted.is_empty() {
+        return Ok(Heads::held(SOURCE_LEDGER, heads));
+    }
+    let names: Vec<&str> = wanted.iter().map(AccountId::as_str).collect();
+    open(work, &names).await?;
+    let rows = sqlx::query_as!(
+        AccountRow,
+        "select account, available, held, debt, sequence, transactions, head, events_head
+         from accounts where account = any($1::text[]) order by account for update",
+        &names as _,
+    )
+    .fetch_all(work.connection().await?)
+    .await
+    .doing("locking accounts")?;
+    for row in rows {
+        let (account, head) = row.account()?;
+        heads.push((account.id.clone(), head));
+        books.accounts.insert(account.id.clone(), account);
+    }
+    Ok(Heads::held(SOURCE_LEDGER, heads))
+}
+
+/// Every account that may change: those that facts name, those of customers, and those that payments belong or may come to.
+fn wanted(books: &Books, envelopes: &[Envelope]) -> BTreeSet<AccountId> {
     let mut wanted: BTreeSet<AccountId> =
         envelopes.iter().filter_map(|envelope| envelope.fact.account().cloned()).collect();
     wanted.extend(books.customers.values().cloned());
@@ -23,63 +49,60 @@ pub(super) async fn lock(work: &mut Work, books: &mut Books, envelopes: &[Envelo
         let words = payment.record.assignments.values();
         wanted.extend(words.filter_map(|stated| stated.what.account.clone()));
     }
-    let mut heads = Vec::new();
-    if wanted.is_empty() {
-        return Ok(Heads::held(SOURCE_LEDGER, heads));
-    }
-    let names: Vec<&str> = wanted.iter().map(AccountId::as_str).collect();
+    wanted
+}
+
+async fn open(work: &mut Work, accounts: &[&str]) -> Result<(), Error> {
     sqlx::query!(
         "insert into accounts (account)
          select account from unnest($1::text[]) as n (account)
          where not exists (select from accounts a where a.account = n.account) order by account
          on conflict do nothing",
-        &names as _,
+        accounts as _,
     )
     .execute(work.connection().await?)
     .await
     .doing("opening accounts")?;
-    let rows = sqlx::query!(
-        "select account, available, held, debt, sequence, transactions, head, events_head
-         from accounts where account = any($1::text[]) order by account for update",
-        &names as _,
-    )
-    .fetch_all(work.connection().await?)
-    .await
-    .doing("locking accounts")?;
-    for row in rows {
-        let id: AccountId = parse_id("an account id", &row.account)?;
-        let events_head = hash(row.events_head)?;
+    Ok(())
+}
+
+struct AccountRow {
+    account: String,
+    available: Decimal,
+    held: Decimal,
+    debt: Decimal,
+    sequence: i64,
+    transactions: i64,
+    head: Vec<u8>,
+    events_head: Vec<u8>,
+}
+
+impl AccountRow {
+    /// The account, without its lots, and the head of its chain of events.
+    fn account(self) -> Result<(Account, Head), Error> {
+        let head = Head { sequence: self.sequence, hash: hash(self.events_head)? };
         let account = Account {
-            id: id.clone(),
+            id: parse_id("an account id", &self.account)?,
             balances: Balances {
-                available: Credits::new(row.available),
-                held: Credits::new(row.held),
-                debt: Credits::new(row.debt),
+                available: Credits::new(self.available),
+                held: Credits::new(self.held),
+                debt: Credits::new(self.debt),
             },
-            transactions: row.transactions as u64,
-            head: hash(row.head)?,
+            transactions: self.transactions as u64,
+            head: hash(self.head)?,
             lots: Lots::default(),
         };
-        heads.push((id.clone(), Head { sequence: row.sequence, hash: events_head }));
-        books.accounts.insert(id, account);
+        Ok((account, head))
     }
-    Ok(Heads::held(SOURCE_LEDGER, heads))
 }
 
 fn hash(stored: Vec<u8>) -> Result<Hash, Error> {
     stored.try_into().map_err(|_| Error::stored("a hash", "expected 32 bytes"))
 }
 
+/// Writes the accounts that the batch posted to or emitted events of.
 pub(super) async fn save(work: &mut Work, batch: &BatchState) -> Result<(), Error> {
-    let moved: BTreeSet<&AccountId> = batch.journal.iter().map(|transaction| &transaction.account).collect();
-    let told: BTreeSet<&AccountId> = batch.heads.moved().iter().collect();
-    let mut changed: Vec<(&Account, &Head)> = Vec::new();
-    for id in moved.union(&told) {
-        let Some(head) = batch.heads.get(id) else {
-            return Err(Error::stored("an account", format!("{id} was to be written without its lock")));
-        };
-        changed.extend(batch.books.accounts.get(*id).map(|account| (account, head)));
-    }
+    let changed = changed(batch)?;
     if changed.is_empty() {
         return Ok(());
     }
@@ -111,4 +134,18 @@ pub(super) async fn save(work: &mut Work, batch: &BatchState) -> Result<(), Erro
     .await
     .doing("writing accounts")?;
     Ok(())
+}
+
+/// The accounts that the batch changed; an error where one of them was not locked.
+fn changed(batch: &BatchState) -> Result<Vec<(&Account, &Head)>, Error> {
+    let posted: BTreeSet<&AccountId> = batch.journal.iter().map(|transaction| &transaction.account).collect();
+    let emitted: BTreeSet<&AccountId> = batch.heads.moved().iter().collect();
+    let mut changed: Vec<(&Account, &Head)> = Vec::new();
+    for id in posted.union(&emitted) {
+        let Some(head) = batch.heads.get(id) else {
+            return Err(Error::stored("an account", format!("{id} was to be written without its lock")));
+        };
+        changed.extend(batch.books.accounts.get(*id).map(|account| (account, head)));
+    }
+    Ok(changed)
 }

@@ -11,6 +11,20 @@ use time::OffsetDateTime;
 
 /// Reads the lots that can change: those that can be burned, and those of the payments in hand.
 pub(super) async fn read(work: &mut Work, books: &mut Books, rules: &Rules) -> Result<(), Error> {
+    let mut by_account: BTreeMap<AccountId, Vec<Lot>> = BTreeMap::new();
+    for row in changeable(work, books).await? {
+        let lot = row.lot()?;
+        by_account.entry(lot.account.clone()).or_default().push(lot);
+    }
+    for (account, lots) in by_account {
+        if let Some(account) = books.accounts.get_mut(&account) {
+            account.lots = Lots::new(lots, &rules.burn_order);
+        }
+    }
+    Ok(())
+}
+
+async fn changeable(work: &mut Work, books: &Books) -> Result<Vec<StoredLot>, Error> {
     let accounts: Vec<&str> = books.accounts.keys().map(AccountId::as_str).collect();
     let delivered = books.payments.values().filter(|payment| payment.state == PaymentState::Delivered);
     let own: Vec<String> = delivered
@@ -18,7 +32,8 @@ pub(super) async fn read(work: &mut Work, books: &mut Books, rules: &Rules) -> R
             [LotKind::Purchase, LotKind::Bonus].map(|kind| domain::ledger::payment_lot(&payment.id, kind))
         })
         .collect();
-    let rows = sqlx::query!(
+    sqlx::query_as!(
+        StoredLot,
         r#"select lot as "lot!", account as "account!", payment, kind as "kind!", granted as "granted!",
                   remaining as "remaining!", held as "held!", consumed as "consumed!", reversed as "reversed!",
                   expired as "expired!", since as "since!", expires_at, grace_until
@@ -32,35 +47,46 @@ pub(super) async fn read(work: &mut Work, books: &mut Books, rules: &Rules) -> R
     )
     .fetch_all(work.connection().await?)
     .await
-    .doing("reading lots")?;
-    let mut by_account: BTreeMap<AccountId, Vec<Lot>> = BTreeMap::new();
-    for row in rows {
-        let account: AccountId = parse_id("an account id", &row.account)?;
-        let lot = Lot {
-            lot: row.lot,
-            account: account.clone(),
-            payment: row.payment.map(|payment| parse_id("a payment id", &payment)).transpose()?,
-            kind: LotKind::parse(&row.kind).ok_or_else(|| Error::stored("a lot's kind", &row.kind))?,
-            granted: Credits::new(row.granted),
-            remaining: Credits::new(row.remaining),
-            held: Credits::new(row.held),
-            consumed: Credits::new(row.consumed),
-            reversed: Credits::new(row.reversed),
-            expired: Credits::new(row.expired),
-            since: row.since,
-            expires_at: row.expires_at,
-            grace_until: row.grace_until,
-        };
-        by_account.entry(account).or_default().push(lot);
-    }
-    for (account, lots) in by_account {
-        if let Some(account) = books.accounts.get_mut(&account) {
-            account.lots = Lots::new(lots, &rules.burn_order);
-        }
-    }
-    Ok(())
+    .doing("reading lots")
 }
 
+struct StoredLot {
+    lot: String,
+    account: String,
+    payment: Option<String>,
+    kind: String,
+    granted: Decimal,
+    remaining: Decimal,
+    held: Decimal,
+    consumed: Decimal,
+    reversed: Decimal,
+    expired: Decimal,
+    since: OffsetDateTime,
+    expires_at: Option<OffsetDateTime>,
+    grace_until: Option<OffsetDateTime>,
+}
+
+impl StoredLot {
+    fn lot(self) -> Result<Lot, Error> {
+        Ok(Lot {
+            account: parse_id("an account id", &self.account)?,
+            payment: self.payment.map(|payment| parse_id("a payment id", &payment)).transpose()?,
+            kind: LotKind::parse(&self.kind).ok_or_else(|| Error::stored("a lot's kind", &self.kind))?,
+            lot: self.lot,
+            granted: Credits::new(self.granted),
+            remaining: Credits::new(self.remaining),
+            held: Credits::new(self.held),
+            consumed: Credits::new(self.consumed),
+            reversed: Credits::new(self.reversed),
+            expired: Credits::new(self.expired),
+            since: self.since,
+            expires_at: self.expires_at,
+            grace_until: self.grace_until,
+        })
+    }
+}
+
+/// Writes the lots that the batch changed.
 pub(super) async fn save(work: &mut Work, batch: &BatchState) -> Result<(), Error> {
     let changed: Vec<&Lot> =
         batch.books.accounts.values().flat_map(|account| account.lots.changed()).collect();
@@ -69,14 +95,7 @@ pub(super) async fn save(work: &mut Work, batch: &BatchState) -> Result<(), Erro
     }
     let amounts =
         |of: fn(&Lot) -> Credits| -> Vec<Decimal> { changed.iter().map(|lot| of(lot).decimal()).collect() };
-    let lots: Vec<&str> = changed.iter().map(|lot| lot.lot.as_str()).collect();
-    let accounts: Vec<&str> = changed.iter().map(|lot| lot.account.as_str()).collect();
-    let payments: Vec<Option<&str>> =
-        changed.iter().map(|l| l.payment.as_ref().map(PaymentId::as_str)).collect();
-    let kinds: Vec<&str> = changed.iter().map(|lot| lot.kind.as_str()).collect();
-    let since: Vec<OffsetDateTime> = changed.iter().map(|lot| lot.since).collect();
-    let expires: Vec<Option<OffsetDateTime>> = changed.iter().map(|lot| lot.expires_at).collect();
-    let graces: Vec<Option<OffsetDateTime>> = changed.iter().map(|lot| lot.grace_until).collect();
+    let lots = LotColumns::of(&changed);
     sqlx::query!(
         "insert into lots (lot, account, payment, kind, granted, remaining, held, consumed, reversed, expired, since,
                            expires_at, grace_until, burnable)
@@ -91,22 +110,48 @@ pub(super) async fn save(work: &mut Work, batch: &BatchState) -> Result<(), Erro
            consumed = excluded.consumed, reversed = excluded.reversed, expired = excluded.expired,
            burnable = excluded.burnable, account = excluded.account, since = excluded.since,
            expires_at = excluded.expires_at, grace_until = excluded.grace_until",
-        &lots as _,
-        &accounts as _,
-        &payments as _,
-        &kinds as _,
+        &lots.ids as _,
+        &lots.accounts as _,
+        &lots.payments as _,
+        &lots.kinds as _,
         &amounts(|lot| lot.granted),
         &amounts(|lot| lot.remaining),
         &amounts(|lot| lot.held),
         &amounts(|lot| lot.consumed),
         &amounts(|lot| lot.reversed),
         &amounts(|lot| lot.expired),
-        &since,
-        &expires as _,
-        &graces as _,
+        &lots.since,
+        &lots.expires as _,
+        &lots.graces as _,
     )
     .execute(work.connection().await?)
     .await
     .doing("writing lots")?;
     Ok(())
+}
+
+/// Lots as columns, as the statement takes them, but for their amounts.
+struct LotColumns<'a> {
+    ids: Vec<&'a str>,
+    accounts: Vec<&'a str>,
+    payments: Vec<Option<&'a str>>,
+    kinds: Vec<&'static str>,
+    since: Vec<OffsetDateTime>,
+    expires: Vec<Option<OffsetDateTime>>,
+    graces: Vec<Option<OffsetDateTime>>,
+}
+
+impl<'a> LotColumns<'a> {
+    fn of(lots: &[&'a Lot]) -> Self {
+        let all = || lots.iter().copied();
+        Self {
+            ids: all().map(|lot| lot.lot.as_str()).collect(),
+            accounts: all().map(|lot| lot.account.as_str()).collect(),
+            payments: all().map(|lot| lot.payment.as_ref().map(PaymentId::as_str)).collect(),
+            kinds: all().map(|lot| lot.kind.as_str()).collect(),
+            since: all().map(|lot| lot.since).collect(),
+            expires: all().map(|lot| lot.expires_at).collect(),
+            graces: all().map(|lot| lot.grace_until).collect(),
+        }
+    }
 }

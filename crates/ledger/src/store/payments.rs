@@ -42,7 +42,8 @@ pub(super) async fn lock(
 ) -> Result<(), Error> {
     while !wanted.is_empty() {
         let names: Vec<&str> = wanted.iter().map(PaymentId::as_str).collect();
-        let rows = sqlx::query!(
+        let rows = sqlx::query_as!(
+            LockedPayment,
             r#"select payment, state, account, catalog, merged_into, reading, record as "record: Json<PaymentRecord>"
                from payments where payment = any($1::text[]) order by payment for update"#,
             &names as _,
@@ -52,29 +53,42 @@ pub(super) async fn lock(
         .doing("locking payments")?;
         let mut merged = BTreeSet::new();
         for row in rows {
-            let id: PaymentId = parse_id("a payment id", &row.payment)?;
-            let account = row.account.map(|account| parse_id("an account id", &account)).transpose()?;
-            let merged_into: Option<PaymentId> =
-                row.merged_into.map(|payment| parse_id("a payment id", &payment)).transpose()?;
-            merged.extend(merged_into.clone());
-            let payment = Payment {
-                id: id.clone(),
-                record: row.record.0,
-                state: PaymentState::parse(&row.state)
-                    .ok_or_else(|| Error::stored("a payment's state", &row.state))?,
-                account,
-                catalog: row.catalog.map(CatalogVersion),
-                merged_into,
-                reading: reading(row.reading)?,
-                changed: false,
-            };
-            books.payments.insert(id, payment);
+            let payment = row.payment()?;
+            merged.extend(payment.merged_into.clone());
+            books.payments.insert(payment.id.clone(), payment);
         }
         wanted = merged.into_iter().filter(|id| !books.payments.contains_key(id)).collect();
     }
     Ok(())
 }
 
+struct LockedPayment {
+    payment: String,
+    state: String,
+    account: Option<String>,
+    catalog: Option<String>,
+    merged_into: Option<String>,
+    reading: i16,
+    record: Json<PaymentRecord>,
+}
+
+impl LockedPayment {
+    fn payment(self) -> Result<Payment, Error> {
+        Ok(Payment {
+            id: parse_id("a payment id", &self.payment)?,
+            record: self.record.0,
+            state: PaymentState::parse(&self.state)
+                .ok_or_else(|| Error::stored("a payment's state", &self.state))?,
+            account: self.account.map(|account| parse_id("an account id", &account)).transpose()?,
+            catalog: self.catalog.map(CatalogVersion),
+            merged_into: self.merged_into.map(|payment| parse_id("a payment id", &payment)).transpose()?,
+            reading: reading(self.reading)?,
+            changed: false,
+        })
+    }
+}
+
+/// Writes the payments that the batch changed, sorted by their ids.
 pub(super) async fn save(work: &mut Work, batch: &BatchState) -> Result<(), Error> {
     let mut changed: Vec<&Payment> =
         batch.books.payments.values().filter(|payment| payment.changed).collect();
@@ -83,22 +97,8 @@ pub(super) async fn save(work: &mut Work, batch: &BatchState) -> Result<(), Erro
     }
     changed.sort_by(|a, b| a.id.cmp(&b.id));
     let now = work.now;
-    let ids: Vec<&str> = changed.iter().map(|p| p.id.as_str()).collect();
-    let states: Vec<&str> = changed.iter().map(|p| p.state.as_str()).collect();
-    let accounts: Vec<Option<&str>> =
-        changed.iter().map(|p| p.account.as_ref().map(AccountId::as_str)).collect();
-    let catalogs: Vec<Option<&str>> =
-        changed.iter().map(|p| p.catalog.as_ref().map(|c| c.0.as_str())).collect();
-    let merged: Vec<Option<&str>> =
-        changed.iter().map(|p| p.merged_into.as_ref().map(PaymentId::as_str)).collect();
-    let records: Vec<String> = changed.iter().map(|p| p.record.to_json()).collect();
-    let summaries: Vec<Summary> = changed.iter().map(|p| Summary::of(p)).collect();
-    let customers: Vec<String> = summaries.iter().map(|s| s.customers.join(" ")).collect();
-    let amounts: Vec<Option<Decimal>> = summaries.iter().map(|s| s.amount).collect();
-    let currencies: Vec<Option<&str>> = summaries.iter().map(|s| s.currency).collect();
-    let reversed: Vec<Decimal> = summaries.iter().map(|s| s.reversed).collect();
-    let held: Vec<Decimal> = summaries.iter().map(|s| s.held).collect();
-    let readings: Vec<i16> = changed.iter().map(|p| i16::from(p.reading)).collect();
+    let rows = PaymentColumns::of(&changed);
+    let lists = SummaryColumns::of(&changed);
     sqlx::query!(
         "insert into payments (payment, state, account, catalog, merged_into, record, customers, amount, currency,
                                reversed_amount, held_amount, reading, created_at, updated_at)
@@ -112,24 +112,74 @@ pub(super) async fn save(work: &mut Work, batch: &BatchState) -> Result<(), Erro
            merged_into = excluded.merged_into, record = excluded.record, customers = excluded.customers,
            amount = excluded.amount, currency = excluded.currency, reversed_amount = excluded.reversed_amount,
            held_amount = excluded.held_amount, reading = excluded.reading, updated_at = excluded.updated_at",
-        &ids as _,
-        &states as _,
-        &accounts as _,
-        &catalogs as _,
-        &merged as _,
-        &records,
-        &customers,
-        &amounts as _,
-        &currencies as _,
-        &reversed,
-        &held,
-        &readings,
+        &rows.ids as _,
+        &rows.states as _,
+        &rows.accounts as _,
+        &rows.catalogs as _,
+        &rows.merged as _,
+        &rows.records,
+        &lists.customers,
+        &lists.amounts as _,
+        &lists.currencies as _,
+        &lists.reversed,
+        &lists.held,
+        &rows.readings,
         now,
     )
     .execute(work.connection().await?)
     .await
     .doing("writing payments")?;
     Ok(())
+}
+
+/// Payments as columns, as the statement takes them.
+struct PaymentColumns<'a> {
+    ids: Vec<&'a str>,
+    states: Vec<&'static str>,
+    accounts: Vec<Option<&'a str>>,
+    catalogs: Vec<Option<&'a str>>,
+    merged: Vec<Option<&'a str>>,
+    records: Vec<String>,
+    readings: Vec<i16>,
+}
+
+impl<'a> PaymentColumns<'a> {
+    fn of(payments: &[&'a Payment]) -> Self {
+        let all = || payments.iter().copied();
+        Self {
+            ids: all().map(|p| p.id.as_str()).collect(),
+            states: all().map(|p| p.state.as_str()).collect(),
+            accounts: all().map(|p| p.account.as_ref().map(AccountId::as_str)).collect(),
+            catalogs: all().map(|p| p.catalog.as_ref().map(|version| version.0.as_str())).collect(),
+            merged: all().map(|p| p.merged_into.as_ref().map(PaymentId::as_str)).collect(),
+            records: all().map(|p| p.record.to_json()).collect(),
+            readings: all().map(|p| i16::from(p.reading)).collect(),
+        }
+    }
+}
+
+/// What lists show of payments, as columns.
+#[derive(Default)]
+struct SummaryColumns {
+    customers: Vec<String>,
+    amounts: Vec<Option<Decimal>>,
+    currencies: Vec<Option<&'static str>>,
+    reversed: Vec<Decimal>,
+    held: Vec<Decimal>,
+}
+
+impl SummaryColumns {
+    fn of(payments: &[&Payment]) -> Self {
+        let mut columns = Self::default();
+        for summary in payments.iter().map(|payment| Summary::of(payment)) {
+            columns.customers.push(summary.customers.join(" "));
+            columns.amounts.push(summary.amount);
+            columns.currencies.push(summary.currency);
+            columns.reversed.push(summary.reversed);
+            columns.held.push(summary.held);
+        }
+        columns
+    }
 }
 
 /// What lists show of a payment, derived from its record.

@@ -113,7 +113,8 @@ pub(crate) async fn delivered(
     scope: Option<&str>,
     after: &str,
 ) -> Result<Vec<Row>, Error> {
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        StoredPayment,
         r#"select payment, catalog, reading, record as "record: Json<PaymentRecord>", reversed_amount, held_amount,
                   l.purchase as "purchase!", l.bonus as "bonus!", l.remaining as "remaining!", l.held as "held!",
                   l.reversed as "reversed!"
@@ -133,25 +134,42 @@ pub(crate) async fn delivered(
     .fetch_all(connection)
     .await
     .doing("reading delivered payments")?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(Row {
-                payment: row.payment,
-                catalog: row.catalog,
-                reading: reading(row.reading)?,
-                record: row.record.0,
-                remaining: Credits::new(row.remaining),
-                state: State {
-                    purchase: Credits::new(row.purchase),
-                    bonus: Credits::new(row.bonus),
-                    reversed: Credits::new(row.reversed),
-                    held: Credits::new(row.held),
-                    reversed_amount: row.reversed_amount,
-                    held_amount: row.held_amount,
-                },
-            })
+    rows.into_iter().map(StoredPayment::row).collect()
+}
+
+/// A payment's row, with the sums of its lots.
+struct StoredPayment {
+    payment: String,
+    catalog: Option<String>,
+    reading: i16,
+    record: Json<PaymentRecord>,
+    reversed_amount: Decimal,
+    held_amount: Decimal,
+    purchase: Decimal,
+    bonus: Decimal,
+    remaining: Decimal,
+    held: Decimal,
+    reversed: Decimal,
+}
+
+impl StoredPayment {
+    fn row(self) -> Result<Row, Error> {
+        Ok(Row {
+            payment: self.payment,
+            catalog: self.catalog,
+            reading: reading(self.reading)?,
+            record: self.record.0,
+            remaining: Credits::new(self.remaining),
+            state: State {
+                purchase: Credits::new(self.purchase),
+                bonus: Credits::new(self.bonus),
+                reversed: Credits::new(self.reversed),
+                held: Credits::new(self.held),
+                reversed_amount: self.reversed_amount,
+                held_amount: self.held_amount,
+            },
         })
-        .collect()
+    }
 }
 
 #[cfg(test)]
