@@ -4,7 +4,8 @@
 //! not locked out. Who guesses too much is told to wait, and loses the connection with each further try.
 
 use crate::door::{Caller, Why, count};
-use crate::http::{problem, problem_later, single};
+use crate::headers::single;
+use crate::problem::{problem, problem_later};
 use crate::tokens::{Scope, Token, Tokens};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;

@@ -2,7 +2,7 @@
 //! room of another kind until it is durable, so that those who send slowly take nothing from what is in work.
 
 use crate::door::{BODY_MAX, Caller, Limits, Why, count};
-use crate::http::problem;
+use crate::problem::problem;
 use axum::body::{Body, HttpBody};
 use axum::http::StatusCode;
 use axum::response::Response;

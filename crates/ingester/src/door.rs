@@ -7,13 +7,15 @@
 mod caller;
 mod connection;
 mod limits;
+mod proxies;
 mod refused;
 mod request;
 mod visit;
 mod visitors;
 
-pub use caller::{Caller, Proxies, ProxyHeader};
+pub use caller::Caller;
 pub use limits::{BODY_MAX, Limits};
+pub use proxies::{Proxies, ProxyHeader};
 pub use refused::{Why, count};
 
 use axum::Router;

@@ -3,11 +3,13 @@
 use crate::access::Access;
 use crate::body::Room;
 use crate::door::{Caller, Limits, Why, count};
+use crate::headers::{single, text};
 use crate::intake::{Intake, Rejected};
+use crate::problem::problem;
 use crate::tokens::Scope;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Extension, Router};
@@ -15,11 +17,6 @@ use serde_json::json;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
-
-pub(crate) const PROBLEM: &str = "application/problem+json";
-
-/// When to come again, where nothing better is known.
-pub(crate) const RETRY_AFTER_S: u64 = 5;
 
 /// The door of what comes to none of ours.
 const OTHER: &str = "other";
@@ -121,23 +118,6 @@ pub fn path_text(path: Result<Path<String>, PathRejection>) -> Result<String, Re
     path.map(|Path(text)| text).map_err(refused)
 }
 
-fn text(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name)?.to_str().ok().map(str::to_owned)
-}
-
-/// A header that decides who is let in. Which of two counts would be a matter of who reads it, the proxy in front or this.
-#[expect(clippy::result_large_err, reason = "the error is the answer, and goes straight out")]
-pub(crate) fn single(headers: &HeaderMap, name: &str) -> Result<Option<String>, Response> {
-    if headers.get_all(name).iter().nth(1).is_some() {
-        count("http", Why::Ambiguous);
-        return Err(problem(
-            StatusCode::BAD_REQUEST,
-            format!("expected the header {name} once, got several"),
-        ));
-    }
-    Ok(text(headers, name))
-}
-
 fn refusal(rejected: Rejected) -> Response {
     let status = match rejected {
         Rejected::Malformed(_) => StatusCode::BAD_REQUEST,
@@ -146,51 +126,6 @@ fn refusal(rejected: Rejected) -> Response {
         Rejected::NowhereDurable(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     problem(status, rejected.to_string())
-}
-
-/// A problem document. The detail says what was expected, what came and what to do; of the body no more than a fact's id and
-/// source. Where it is worth to come again it says when.
-pub fn problem(status: StatusCode, detail: String) -> Response {
-    match status {
-        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-            problem_later(status, detail, Duration::from_secs(RETRY_AFTER_S))
-        }
-        _ => document(Problem { status, detail }),
-    }
-}
-
-pub(crate) fn problem_later(status: StatusCode, detail: String, wait: Duration) -> Response {
-    let mut answer = document(Problem { status, detail });
-    let seconds = HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
-    answer.headers_mut().insert(header::RETRY_AFTER, seconds);
-    answer
-}
-
-fn document(problem: Problem) -> Response {
-    let kind = [(header::CONTENT_TYPE, PROBLEM)];
-    let mut answer = (problem.status, kind, problem.text(None)).into_response();
-    answer.extensions_mut().insert(problem);
-    answer
-}
-
-/// What is wrong. An answer carries it, so that its door can write the request's id into the document.
-#[derive(Debug, Clone)]
-pub(crate) struct Problem {
-    pub status: StatusCode,
-    pub detail: String,
-}
-
-impl Problem {
-    pub fn text(&self, request_id: Option<&str>) -> String {
-        let title = self.status.canonical_reason().unwrap_or("Error");
-        let mut document = json!({
-            "type": "about:blank", "title": title, "status": self.status.as_u16(), "detail": self.detail
-        });
-        if let Some(id) = request_id {
-            document["request_id"] = id.into();
-        }
-        document.to_string()
-    }
 }
 
 fn answered(door: &'static str, answer: Result<usize, Response>) -> Response {

@@ -53,11 +53,13 @@ mod kind;
 mod letter;
 mod put_back;
 mod runner;
+mod servers;
 mod store;
 
 pub use kind::Kinds;
 pub use put_back::{Foreseen, PutBack, Returning};
-pub use runner::{Pace, Servers, run};
+pub use runner::{Pace, run};
+pub use servers::Servers;
 pub use store::{KeptFor, Scheduled, State, Status, declare_failed, measure, purge, status};
 
 use bus::{EmittedEvents, Fated};

@@ -138,13 +138,7 @@ impl Books {
 
 impl Account {
     pub fn new(id: AccountId) -> Self {
-        Self {
-            id,
-            balances: Balances::default(),
-            transactions: 0,
-            head: GENESIS,
-            lots: Lots::default(),
-        }
+        Self { id, balances: Balances::default(), transactions: 0, head: GENESIS, lots: Lots::default() }
     }
 }
 

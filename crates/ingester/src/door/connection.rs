@@ -8,7 +8,7 @@ use super::limits::BODY_MAX;
 use super::refused::{Turned, Why};
 use super::visit::{LEAVE_TIMEOUT, Visit};
 use super::visitors::Guest;
-use crate::http::problem;
+use crate::problem::problem;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};

@@ -1,6 +1,6 @@
 //! What a door allows.
 
-use super::caller::Proxies;
+use super::proxies::Proxies;
 use std::time::Duration;
 
 /// Larger bodies are refused. Paddle's and Stripe's largest are some tens of kilobytes.

@@ -1,6 +1,6 @@
 //! Why the door sent somebody away, and how it says so before there is a request to answer.
 
-use crate::http::{self, Problem, RETRY_AFTER_S};
+use crate::problem::{PROBLEM, Problem, RETRY_AFTER_S};
 use axum::http::StatusCode;
 use tokio::net::TcpStream;
 
@@ -98,7 +98,7 @@ impl Turned {
         let text = format!(
             "HTTP/1.1 {}\r\ncontent-type: {}\r\ncontent-length: {}\r\nretry-after: {RETRY_AFTER_S}\r\nconnection: close\r\n\r\n{body}",
             self.status,
-            http::PROBLEM,
+            PROBLEM,
             body.len(),
         );
         drop(stream.try_write(text.as_bytes()));

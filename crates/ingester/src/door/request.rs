@@ -5,7 +5,7 @@
 //! its own and a peer who is slow is told apart from a handler that hangs ([`super::visit`]). Its limit of a body knows a
 //! number of bytes, while [`crate::body`] gives room to all bodies together and has whoever holds some for longest make way.
 
-use crate::http::{Problem, problem};
+use crate::problem::{Problem, problem};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;

@@ -1,7 +1,7 @@
 //! Everybody who is in: how many, from where, and who has to make way.
 
-use super::caller::network_of;
 use super::limits::Limits;
+use super::proxies::network_of;
 use super::refused::{self, Why};
 use super::visit::Visit;
 use std::collections::HashMap;

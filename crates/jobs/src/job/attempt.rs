@@ -1,6 +1,6 @@
 //! One attempt: the call or the question, and the transaction that commits its end.
 
-use super::runner::Servers;
+use super::servers::Servers;
 use super::store::{self, End, State, Taken};
 use super::{Asked, Attempt, Called, Job, Limits, Next, Verdict, code};
 use bus::{Delays, EmittedEvents, Fate, Fated, panic_text};

@@ -1,8 +1,7 @@
 //! The kinds of jobs that one worker owns.
 
 use super::attempt::CarriedOut;
-use super::put_back::PutBack;
-use super::runner::Servers;
+use super::servers::Servers;
 use super::store::Taken;
 use super::{Job, Limits, Owner};
 use futures_util::future::BoxFuture;
@@ -38,11 +37,6 @@ impl<O: Owner> Kinds<O> {
         }
         self.kinds.push(Arc::new(Of { job, worker: O::WORKER }));
         Ok(self)
-    }
-
-    /// The worker that reads what comes back to the owner's queue.
-    pub fn put_back(&self) -> PutBack<O> {
-        PutBack::new(self.clone())
     }
 
     pub fn names(&self) -> Vec<&'static str> {

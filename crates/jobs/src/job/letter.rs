@@ -4,7 +4,7 @@
 //! again, the same to the last byte, and it is recorded once.
 
 use super::Owner;
-use super::runner::Servers;
+use super::servers::Servers;
 use super::store::{self, Given};
 use bus::{Death, Incoming, Message, Namespace, PublishError, ReplayedLetter, Returned};
 use db::{Doing, Error};

@@ -52,11 +52,14 @@ impl Foreseen {
     }
 }
 
-impl<O: Owner> PutBack<O> {
-    pub(super) fn new(kinds: Kinds<O>) -> Self {
-        Self { kinds }
+impl<O: Owner> Kinds<O> {
+    /// The worker that reads what comes back to the owner's queue.
+    pub fn put_back(&self) -> PutBack<O> {
+        PutBack { kinds: self.clone() }
     }
+}
 
+impl<O: Owner> PutBack<O> {
     /// What [`handle`](bus::Worker::handle) would do with one, and what comes of it.
     ///
     /// # Errors

@@ -1,49 +1,20 @@
 //! Takes what is due and carries it out, until it is asked to stop.
 
 use super::kind::{Kind, Kinds};
+use super::servers::Servers;
 use super::{Owner, letter, store};
-use bus::{Delays, EmittedEvents, Namespace, Publisher};
-use db::{Doing, Pool};
+use bus::Delays;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 /// Taking, or publishing letters, that takes longer hangs.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// How often gauges are set.
 const MEASURE: Duration = Duration::from_secs(10);
-
-/// What jobs are carried out with.
-#[derive(Clone)]
-pub struct Servers {
-    pub namespace: Namespace,
-    pub pool: Pool,
-    pub publisher: Publisher,
-}
-
-impl Servers {
-    /// Publishes committed events. What fails here stays in the outbox, and its sweeper publishes it.
-    pub(super) async fn publish_emitted(&self, emitted: EmittedEvents) {
-        let EmittedEvents { row, messages } = emitted;
-        if let Err(error) = self.publisher.publish_all(messages).await {
-            tracing::warn!(%error, outbox = %row, "left to the outbox sweeper");
-            return;
-        }
-        let settled = db::within(TIME_LIMIT, "deleting an outbox row", settle_outbox(&self.pool, row));
-        if let Err(error) = settled.await {
-            tracing::warn!(%error, outbox = %row, "left to the outbox sweeper");
-        }
-    }
-}
-
-async fn settle_outbox(pool: &Pool, row: Uuid) -> Result<(), db::Error> {
-    let mut connection = pool.acquire().await.doing("taking a connection")?;
-    db::outbox::settled(&mut connection, row).await
-}
 
 /// How one process goes about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
