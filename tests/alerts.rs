@@ -9,7 +9,7 @@ use dead_letters::read::Filter;
 use dead_letters::{DeadLetters, replay};
 use domain::Fact;
 use domain::ledger::Rules;
-use jobs::watch::Watcher;
+use jobs::watch::AlertWatcher;
 use ledger::verify::verify;
 use rust_decimal::Decimal;
 use serde_json::json;
@@ -31,9 +31,9 @@ fn high() -> Thresholds {
     }
 }
 
-fn watcher(site: &Site, thresholds: Thresholds) -> Watcher<LetterWatch> {
+fn watcher(site: &Site, thresholds: Thresholds) -> AlertWatcher<LetterWatch> {
     let watch = LetterWatch::new(thresholds, site.namespace.clone(), site.broker.clone());
-    Watcher::new(site.context(), "dead-letters", watch)
+    AlertWatcher::new(site.context(), "dead-letters", watch)
 }
 
 fn keeper(site: &Site) -> Running {
@@ -72,7 +72,7 @@ const OPEN: &str = "select count(*) from dead_letters where state = 'open'";
 /// Two watchers, and a subscriber to whom they tell.
 struct Watch {
     site: Site,
-    watchers: [Watcher<LetterWatch>; 2],
+    watchers: [AlertWatcher<LetterWatch>; 2],
     events: Events,
 }
 

@@ -63,12 +63,12 @@ impl HttpAnswer {
 
 /// Clones are the same.
 #[derive(Debug, Clone)]
-pub struct Caller {
+pub struct HttpCaller {
     client: reqwest::Client,
     settings: CallerSettings,
 }
 
-impl Caller {
+impl HttpCaller {
     /// # Errors
     /// A proxy that cannot be one, or certificates that this machine does not give.
     pub fn new(settings: CallerSettings) -> Result<Self, reqwest::Error> {

@@ -57,14 +57,14 @@ pub trait Watch: Send + Sync {
 }
 
 /// Looks for a worker, and emits what changed.
-pub struct Watcher<W> {
+pub struct AlertWatcher<W> {
     context: Context,
     /// The source of the events: `bursar/<worker>`.
     source: String,
     watch: W,
 }
 
-impl<W: Watch> Watcher<W> {
+impl<W: Watch> AlertWatcher<W> {
     /// The context's pool must be one whose statements may read whole tables.
     pub fn new(context: Context, worker: &str, watch: W) -> Self {
         Self { context, source: format!("bursar/{worker}"), watch }

@@ -5,9 +5,9 @@
 //! worker writes both in the worker's own crate, and one line in the list.
 
 use crate::consumer::{Consumer, Consumes, ForeseenBy, PostedBy};
-use crate::job::{KeptFor, Kinds, Owner, Pace, PutBack, Servers, purge};
+use crate::job::{JobServers, KeptFor, Kinds, Owner, PutBack, RunnerPace, purge};
 use crate::pass::{Found, Pass};
-use crate::watch::{Watch, Watcher};
+use crate::watch::{AlertWatcher, Watch};
 use bus::outbox::Sweeper;
 use bus::{Broker, Context, Namespace, Publisher, QueueSpec};
 use db::PgConnection;
@@ -115,7 +115,7 @@ pub struct Floor {
 }
 
 /// Carries out a worker's jobs until the token is cancelled.
-type Carries = Box<dyn FnOnce(Servers, CancellationToken) -> BoxFuture<'static, ()> + Send>;
+type Carries = Box<dyn FnOnce(JobServers, CancellationToken) -> BoxFuture<'static, ()> + Send>;
 
 /// Makes the pass of a watcher once it is known what it works with.
 type Watches = Box<dyn FnOnce(Context) -> Pass + Send>;
@@ -182,7 +182,7 @@ impl Member {
     pub fn watches<W: Watch + 'static>(mut self, worker: &'static str, watch: W) -> Self {
         self.emits = true;
         self.watches.push(Box::new(move |context| {
-            let watcher = Arc::new(Mutex::new(Watcher::new(context, worker, watch)));
+            let watcher = Arc::new(Mutex::new(AlertWatcher::new(context, worker, watch)));
             Pass::new("alerts", WATCH_EVERY, WATCH_LIMIT, move || {
                 let watcher = watcher.clone();
                 async move {
@@ -196,7 +196,7 @@ impl Member {
 
     /// It calls the outside. What comes back of these jobs as replayed letters it reads, too.
     #[must_use]
-    pub fn carries_out<O: Owner>(mut self, kinds: Kinds<O>, pace: Pace) -> Self {
+    pub fn carries_out<O: Owner>(mut self, kinds: Kinds<O>, pace: RunnerPace) -> Self {
         self.forgets_jobs = true;
         let foreseen: ForeseenBy<PutBack<O>> =
             |put_back, work, item| async move { Ok(put_back.foresee(work, item).await?.in_words()) }.boxed();
@@ -237,7 +237,7 @@ impl Member {
         for carry_out in self.jobs {
             let publisher = context.publisher.sibling();
             let servers =
-                Servers { namespace: context.namespace.clone(), pool: context.pool.clone(), publisher };
+                JobServers { namespace: context.namespace.clone(), pool: context.pool.clone(), publisher };
             running.push(carry_out(servers, stop()));
         }
         running

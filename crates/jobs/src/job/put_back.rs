@@ -2,7 +2,7 @@
 
 use super::kind::Kinds;
 use super::letter::read_message_id;
-use super::store::{self, Met, State};
+use super::store::{self, JobState, Met};
 use super::{Owner, code};
 use bus::{Decoded, Incoming, ReplayedLetter, Settled, Verdict};
 use db::{Error, Work};
@@ -34,7 +34,7 @@ pub enum Foreseen {
     /// It would be asked what became of this attempt of this call; a call follows only where it is known to have failed.
     Asked(String, u32),
     /// It is at work or done already.
-    Nothing(State),
+    Nothing(JobState),
     /// It would be a dead letter again, with this code.
     Refused(&'static str),
 }
@@ -118,7 +118,7 @@ fn judge(met: &Met, item: &Returning) -> Judged {
     let is_repeat = item.replayed.is_some_and(|replayed| met.replay == Some(replayed.replay));
     match (met.is_same_intent, met.state) {
         (false, _) => Judged::Refused(code::CHANGED_INTENT),
-        (true, State::Dead) if !is_repeat => Judged::PutBack,
+        (true, JobState::Dead) if !is_repeat => Judged::PutBack,
         (true, _) => Judged::Nothing,
     }
 }

@@ -1,7 +1,7 @@
 //! Takes what is due and carries it out, until it is asked to stop.
 
-use super::kind::{Kind, Kinds};
-use super::servers::Servers;
+use super::kind::{JobKind, Kinds};
+use super::servers::JobServers;
 use super::{Owner, letter, store};
 use bus::Delays;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ const MEASURE: Duration = Duration::from_secs(10);
 
 /// How one process goes about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
+pub struct RunnerPace {
     /// Calls and questions under way in this process.
     pub calls_max: u32,
     /// How often to look while nothing is due.
@@ -27,15 +27,15 @@ pub struct Pace {
     pub drain: Duration,
 }
 
-impl Default for Pace {
+impl Default for RunnerPace {
     fn default() -> Self {
         Self { calls_max: 64, look: Duration::from_secs(1), drain: Duration::from_secs(30) }
     }
 }
 
-/// Carries out the jobs of these kinds until the token is cancelled and the calls in hand have ended, or [`Pace::drain`] has.
+/// Carries out the jobs of these kinds until the token is cancelled and the calls in hand have ended, or [`RunnerPace::drain`] has.
 /// Any number of processes may do so. It never fails: while a server is away it pauses.
-pub async fn run<O: Owner>(kinds: Kinds<O>, servers: Servers, pace: Pace, stop: CancellationToken) {
+pub async fn run<O: Owner>(kinds: Kinds<O>, servers: JobServers, pace: RunnerPace, stop: CancellationToken) {
     for kind in kinds.names() {
         for end in ["done", "again", "unknown", "gave_up", "crashed", "late"] {
             metrics::counter!("bursar_job_attempts_total", "kind" => kind, "end" => end).increment(0);
@@ -48,7 +48,12 @@ pub async fn run<O: Owner>(kinds: Kinds<O>, servers: Servers, pace: Pace, stop: 
     );
 }
 
-async fn carry_out<O: Owner>(kinds: &Kinds<O>, servers: &Servers, pace: Pace, stop: &CancellationToken) {
+async fn carry_out<O: Owner>(
+    kinds: &Kinds<O>,
+    servers: &JobServers,
+    pace: RunnerPace,
+    stop: &CancellationToken,
+) {
     let servers = Arc::new(servers.clone());
     let mut in_hand = JoinSet::new();
     let mut delays = Delays::for_servers();
@@ -88,8 +93,8 @@ async fn carry_out<O: Owner>(kinds: &Kinds<O>, servers: &Servers, pace: Pace, st
 /// Takes what is due of each kind, the kinds in turn; tells whether there may be more at once.
 async fn take_round<O: Owner>(
     kinds: &Kinds<O>,
-    servers: &Arc<Servers>,
-    pace: Pace,
+    servers: &Arc<JobServers>,
+    pace: RunnerPace,
     first: usize,
     in_hand: &mut JoinSet<()>,
 ) -> Result<bool, db::Error> {
@@ -106,8 +111,8 @@ async fn take_round<O: Owner>(
 }
 
 async fn take(
-    kind: &Arc<dyn Kind>,
-    servers: &Arc<Servers>,
+    kind: &Arc<dyn JobKind>,
+    servers: &Arc<JobServers>,
     room: u32,
     in_hand: &mut JoinSet<()>,
 ) -> Result<usize, db::Error> {
@@ -133,8 +138,8 @@ fn log_panic(ended: Result<(), tokio::task::JoinError>) {
 
 async fn publish_letters<O: Owner>(
     kinds: &Kinds<O>,
-    servers: &Servers,
-    pace: Pace,
+    servers: &JobServers,
+    pace: RunnerPace,
     stop: &CancellationToken,
 ) {
     let mut delays = Delays::for_servers();
@@ -158,7 +163,7 @@ async fn publish_letters<O: Owner>(
     }
 }
 
-async fn set_gauges<O: Owner>(kinds: &Kinds<O>, servers: &Servers, stop: &CancellationToken) {
+async fn set_gauges<O: Owner>(kinds: &Kinds<O>, servers: &JobServers, stop: &CancellationToken) {
     while !stop.is_cancelled() {
         let names = kinds.names();
         let measured = store::measure(&servers.pool, &names);

@@ -10,13 +10,13 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// What jobs are carried out with.
 #[derive(Clone)]
-pub struct Servers {
+pub struct JobServers {
     pub namespace: Namespace,
     pub pool: Pool,
     pub publisher: Publisher,
 }
 
-impl Servers {
+impl JobServers {
     /// Publishes committed events. What fails here stays in the outbox, and its sweeper publishes it.
     pub(super) async fn publish_emitted(&self, emitted: EmittedEvents) {
         let EmittedEvents { row, messages } = emitted;
