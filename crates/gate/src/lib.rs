@@ -24,7 +24,7 @@ mod worker;
 
 pub use door::{Door, Publishers};
 pub use store::{
-    Place, RawBody, UnrecognisedFilter, erase, purge, raw_body, still_unrecognised, unrecognised,
+    RawBody, UnrecognisedFilter, UnrecognisedPlace, erase, purge, raw_body, still_unrecognised, unrecognised,
 };
 pub use unrecognised::{Today, UnrecognisedDelivery};
 pub use worker::{Settings, WORKER, member};
@@ -159,7 +159,7 @@ impl bus::Worker for Gate {
             .into_iter()
             .map(|read| match read {
                 Ok(envelope) => Decoded::Item(Candidate::new(envelope)),
-                Err(door::Refused { code, what }) => what.given_up(code),
+                Err(door::RefusedPart { code, what }) => what.given_up(code),
             })
             .collect()
     }

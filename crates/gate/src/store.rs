@@ -282,12 +282,12 @@ pub struct UnrecognisedFilter {
 
 /// How far a list of unrecognised deliveries has been read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct UnrecognisedPlace {
     admitted_at: OffsetDateTime,
     cause: Cause,
 }
 
-impl Place {
+impl UnrecognisedPlace {
     /// Before the oldest of them.
     pub fn beginning() -> Self {
         let cause = Cause { source: String::new(), id: String::new() };
@@ -304,7 +304,7 @@ impl Place {
 pub async fn unrecognised(
     connection: &mut PgConnection,
     filter: &UnrecognisedFilter,
-    place: &Place,
+    place: &UnrecognisedPlace,
     limit: i64,
 ) -> Result<Vec<UnrecognisedDelivery>, Error> {
     let ids: Option<&[String]> = Some(filter.ids.as_slice()).filter(|ids| !ids.is_empty());

@@ -69,10 +69,10 @@ impl Access {
 /// What each address tried in vain within its minute.
 struct Failures {
     max: u32,
-    seen: Mutex<HashMap<IpAddr, Failed>>,
+    seen: Mutex<HashMap<IpAddr, FailedTokens>>,
 }
 
-struct Failed {
+struct FailedTokens {
     since: Instant,
     times: u32,
 }
@@ -86,9 +86,9 @@ impl Failures {
         }
         let is_full = seen.len() >= ADDRESSES_MAX && !seen.contains_key(&address);
         let address = if is_full { Ipv6Addr::UNSPECIFIED.into() } else { address };
-        let failed = seen.entry(address).or_insert(Failed { since: now, times: 0 });
+        let failed = seen.entry(address).or_insert(FailedTokens { since: now, times: 0 });
         if now >= failed.since + WINDOW {
-            *failed = Failed { since: now, times: 0 };
+            *failed = FailedTokens { since: now, times: 0 };
         }
         failed.times = failed.times.saturating_add(1);
         if failed.times == self.max.saturating_add(1) {

@@ -1,7 +1,7 @@
 //! Bodies, and the room they take. A body takes room as it comes, and only as much as is there; one that is genuine takes
 //! room of another kind until it is durable, so that those who send slowly take nothing from what is in work.
 
-use crate::door::{BODY_MAX, Caller, Limits, Why, count};
+use crate::door::{BODY_MAX, Caller, DoorLimits, Why, count};
 use crate::problem::problem;
 use axum::body::{Body, HttpBody};
 use axum::http::StatusCode;
@@ -40,7 +40,7 @@ pub struct Received {
 }
 
 impl Room {
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &DoorLimits) -> Self {
         let semaphore = |bytes: usize| Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)));
         Self {
             bodies: semaphore(limits.bodies_bytes),

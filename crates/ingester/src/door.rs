@@ -14,7 +14,7 @@ mod visit;
 mod visitors;
 
 pub use caller::Caller;
-pub use limits::{BODY_MAX, Limits};
+pub use limits::{BODY_MAX, DoorLimits};
 pub use proxies::{Proxies, ProxyHeader};
 pub use refused::{Why, count};
 
@@ -59,13 +59,13 @@ pub async fn serve(
     name: &'static str,
     listener: TcpListener,
     routes: Router,
-    limits: Limits,
+    limits: DoorLimits,
     stop: CancellationToken,
 ) {
     metrics::counter!("bursar_door_panics_total", "door" => name).increment(0);
     let crowded = request::with_request_ids(name, connection::crowded());
     let routes = request::with_request_ids(name, routes);
-    let door = Door { routes, crowded, visitors: Visitors::new(name, limits), stop: stop.clone() };
+    let door = OpenDoor { routes, crowded, visitors: Visitors::new(name, limits), stop: stop.clone() };
     let mut connections = JoinSet::new();
     let mut told: Option<Instant> = None;
     loop {
@@ -104,7 +104,7 @@ fn note_panic(door: &'static str, ended: Result<(), JoinError>) {
     }
 }
 
-struct Door {
+struct OpenDoor {
     routes: Router,
     /// Answers whoever has too many requests in hand.
     crowded: Router,
@@ -112,7 +112,7 @@ struct Door {
     stop: CancellationToken,
 }
 
-impl Door {
+impl OpenDoor {
     fn receive(&self, stream: TcpStream, peer: SocketAddr, connections: &mut JoinSet<()>) {
         match self.visitors.admit(peer.ip()) {
             Ok(guest) => {

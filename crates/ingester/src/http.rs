@@ -2,7 +2,7 @@
 
 use crate::access::Access;
 use crate::body::Room;
-use crate::door::{Caller, Limits, Why, count};
+use crate::door::{Caller, DoorLimits, Why, count};
 use crate::headers::{single, text};
 use crate::intake::{Intake, Rejected};
 use crate::problem::problem;
@@ -31,7 +31,7 @@ struct Routes {
 }
 
 /// `POST /webhooks/{processor}` and `POST /v1/facts`.
-pub fn routes(intake: Intake, access: Arc<Access>, limits: &Limits) -> Router {
+pub fn routes(intake: Intake, access: Arc<Access>, limits: &DoorLimits) -> Router {
     Router::new()
         .route("/webhooks/{processor}", post(webhook))
         .route("/v1/facts", post(facts))

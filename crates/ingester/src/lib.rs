@@ -18,7 +18,7 @@ mod tokens;
 mod worker;
 
 pub use access::Access;
-pub use door::{Caller, Limits, Proxies, ProxyHeader, listen, serve};
+pub use door::{Caller, DoorLimits, Proxies, ProxyHeader, listen, serve};
 pub use http::{path_text, routes};
 pub use intake::{Intake, Rejected, Secrets};
 pub use problem::problem;

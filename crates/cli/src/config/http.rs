@@ -2,7 +2,7 @@
 
 use super::duration;
 use anyhow::{Context, Result, anyhow, bail};
-use ingester::{Limits, Proxies, ProxyHeader};
+use ingester::{DoorLimits, Proxies, ProxyHeader};
 use serde::{Deserialize, Serialize};
 
 const MEBIBYTE: usize = 1024 * 1024;
@@ -36,7 +36,7 @@ pub struct HttpConfig {
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        let limits = Limits::default();
+        let limits = DoorLimits::default();
         let text = |duration| humantime::format_duration(duration).to_string();
         Self {
             connections: limits.connections,
@@ -56,7 +56,7 @@ impl Default for HttpConfig {
 }
 
 impl HttpConfig {
-    pub fn limits(&self) -> Result<Limits> {
+    pub fn limits(&self) -> Result<DoorLimits> {
         for (name, count) in [
             ("connections", self.connections),
             ("connections_per_address", self.connections_per_address),
@@ -75,7 +75,7 @@ impl HttpConfig {
             let time = duration(text).with_context(|| format!("http.{name}"))?;
             if time.is_zero() { Err(anyhow!("http.{name}: expected more than no time")) } else { Ok(time) }
         };
-        Ok(Limits {
+        Ok(DoorLimits {
             connections: self.connections,
             connections_per_address: self.connections_per_address,
             head_timeout: time("head_timeout", &self.head_timeout)?,

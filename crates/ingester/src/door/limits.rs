@@ -8,7 +8,7 @@ pub const BODY_MAX: usize = 1024 * 1024;
 
 /// What a door allows those who come.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct DoorLimits {
     /// Open at once.
     pub connections: usize,
     /// Of these from one address: connections, or where a proxy stands in front requests in hand.
@@ -31,7 +31,7 @@ pub struct Limits {
     pub proxies: Proxies,
 }
 
-impl Default for Limits {
+impl Default for DoorLimits {
     fn default() -> Self {
         Self {
             connections: 2048,
@@ -50,7 +50,7 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
+impl DoorLimits {
     /// Those of the admin door: few connections, from whomever.
     pub fn of_admin() -> Self {
         Self { connections: 64, connections_per_address: 64, ..Self::default() }

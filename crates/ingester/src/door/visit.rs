@@ -3,7 +3,7 @@
 //! Everything that changes it happens while its connection is polled, so that the connection looks at [`Visit::deadline`]
 //! after each poll and need not be told.
 
-use super::limits::Limits;
+use super::limits::DoorLimits;
 use super::refused::Why;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub enum Phase {
     Leaving,
 }
 
-struct State {
+struct VisitState {
     phase: Phase,
     since: Instant,
     until: Option<Instant>,
@@ -52,7 +52,7 @@ struct State {
 }
 
 pub struct Visit {
-    state: Mutex<State>,
+    state: Mutex<VisitState>,
     head: Duration,
     idle: Duration,
     body: Duration,
@@ -62,9 +62,9 @@ pub struct Visit {
 }
 
 impl Visit {
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &DoorLimits) -> Self {
         let now = Instant::now();
-        let state = State {
+        let state = VisitState {
             phase: Phase::Idle,
             since: now,
             until: Some(now + limits.head_timeout),
@@ -84,7 +84,7 @@ impl Visit {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, VisitState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,6 +1,6 @@
 //! Everybody who is in: how many, from where, and who has to make way.
 
-use super::limits::Limits;
+use super::limits::DoorLimits;
 use super::proxies::network_of;
 use super::refused::{self, Why};
 use super::visit::Visit;
@@ -18,19 +18,19 @@ const OLD_AT_ONCE: usize = 32;
 
 pub struct Visitors {
     pub door: &'static str,
-    pub limits: Limits,
+    pub limits: DoorLimits,
     open: Mutex<Open>,
 }
 
 #[derive(Default)]
 struct Open {
     last_id: u64,
-    visits: HashMap<u64, Entry>,
+    visits: HashMap<u64, OpenVisit>,
     /// Connections of an address, or requests in hand of one behind a proxy.
     of_address: HashMap<IpAddr, usize>,
 }
 
-struct Entry {
+struct OpenVisit {
     visit: Arc<Visit>,
     /// None for a proxy, who may have as many connections as there are.
     address: Option<IpAddr>,
@@ -41,7 +41,7 @@ impl Open {
     fn longest(
         &self,
         since: impl Fn(&Visit) -> Option<Instant>,
-        counts: impl Fn(u64, &Entry) -> bool,
+        counts: impl Fn(u64, &OpenVisit) -> bool,
     ) -> Option<u64> {
         let waiting = self.visits.iter().filter(|(id, entry)| counts(**id, entry));
         let waiting = waiting.filter_map(|(id, entry)| Some((since(&entry.visit)?, *id)));
@@ -71,7 +71,7 @@ impl Open {
 }
 
 impl Visitors {
-    pub fn new(door: &'static str, limits: Limits) -> Arc<Self> {
+    pub fn new(door: &'static str, limits: DoorLimits) -> Arc<Self> {
         Arc::new(Self { door, limits, open: Mutex::default() })
     }
 
@@ -100,7 +100,7 @@ impl Visitors {
         }
         open.last_id += 1;
         let (id, visit) = (open.last_id, Arc::new(Visit::new(&self.limits)));
-        open.visits.insert(id, Entry { visit: visit.clone(), address });
+        open.visits.insert(id, OpenVisit { visit: visit.clone(), address });
         if let Some(address) = address {
             *open.of_address.entry(address).or_default() += 1;
         }
@@ -192,7 +192,10 @@ mod tests {
     fn visitors(connections: usize, connections_per_address: usize, proxies: &[&str]) -> Arc<Visitors> {
         let proxies: Vec<String> = proxies.iter().map(|text| (*text).to_owned()).collect();
         let proxies = super::super::Proxies::parse(&proxies, Default::default()).unwrap();
-        Visitors::new("test", Limits { connections, connections_per_address, proxies, ..Limits::default() })
+        Visitors::new(
+            "test",
+            DoorLimits { connections, connections_per_address, proxies, ..DoorLimits::default() },
+        )
     }
 
     fn comes(visitors: &Arc<Visitors>, peer: [u8; 4]) -> Guest {
