@@ -13,7 +13,7 @@ use domain::ledger::Rules;
 use domain::{Cause, Envelope, Fact, Outcome};
 use facts::Readers;
 use facts::emit::NewEvent;
-use facts::outcomes::{self, FactState, Settlement, Standing};
+use facts::outcomes::{self, FactState, ReaderStanding, Settlement};
 use gate::{Door, Gate};
 use ledger::verify::Report;
 use serde_json::json;
@@ -339,7 +339,7 @@ fn facts_from_before_a_reader_came_are_not_expected_from_it() {
         let readers = with_counter(&site).await;
         let early = state(&site, &readers, "early").await;
         assert_eq!(early.outcome(), Some(Outcome::Applied));
-        assert!(early.readers.contains(&("counter".to_owned(), Standing::NotHandedOver)), "{early:?}");
+        assert!(early.readers.contains(&("counter".to_owned(), ReaderStanding::NotHandedOver)), "{early:?}");
         site.state_each(exchange::VERIFIED, vec![stated("desk/late", grant("acct_1", 1))]).await;
         site.until(OUTCOMES, 2).await;
         assert_eq!(counted(&verified(&site, &readers).await), [0, 0, 0, 0, 1, 1]);

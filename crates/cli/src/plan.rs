@@ -25,7 +25,7 @@ use db::Work;
 use dead_letters::read::GivenUp;
 use domain::{Cause, Envelope, Meaning, Outcome, envelope};
 use facts::Readers;
-use facts::outcomes::{self, Standing};
+use facts::outcomes::{self, ReaderStanding};
 use gate::Gate;
 use jobs::{BalanceChange, Consumer, Floor, TakenItem, TransactionView, Trouble};
 use serde::Serialize;
@@ -527,10 +527,10 @@ impl Part {
     ) -> Result<Option<Pending>, Trouble> {
         let Some(cause) = &self.cause else { return Ok(None) };
         let states = outcomes::states(work.connection().await?, readers, [cause]).await?;
-        let is_applied = |standing: &Standing| match standing {
-            Standing::Settled { outcome, .. } => outcome.meaning() != Meaning::Refused,
-            Standing::NotHandedOver => true,
-            Standing::GivenUp { .. } | Standing::InFlight => false,
+        let is_applied = |standing: &ReaderStanding| match standing {
+            ReaderStanding::Settled { outcome, .. } => outcome.meaning() != Meaning::Refused,
+            ReaderStanding::NotHandedOver => true,
+            ReaderStanding::GivenUp { .. } | ReaderStanding::InFlight => false,
         };
         let standings = || states.iter().flat_map(|state| &state.readers);
         if standings().all(|(_, standing)| is_applied(standing)) {

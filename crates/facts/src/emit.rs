@@ -32,15 +32,15 @@ pub struct NewEvent {
 
 /// Where the chain of an account's events ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Head {
+pub struct AccountHead {
     /// The number of the last event; 0 before the first.
     pub sequence: i64,
     pub hash: EventHash,
 }
 
-impl Head {
+impl AccountHead {
     /// Before an account's first event.
-    pub const BEGINNING: Head = Head { sequence: 0, hash: GENESIS };
+    pub const BEGINNING: AccountHead = AccountHead { sequence: 0, hash: GENESIS };
 }
 
 /// The heads of accounts whose rows this transaction holds, while it emits events.
@@ -48,7 +48,7 @@ impl Head {
 pub struct Heads {
     /// The worker that emits: `bursar/ledger`.
     source: &'static str,
-    heads: BTreeMap<AccountId, Head>,
+    heads: BTreeMap<AccountId, AccountHead>,
     moved: BTreeSet<AccountId>,
 }
 
@@ -65,11 +65,11 @@ impl Heads {
     }
 
     /// Of accounts whose rows the caller has locked, and will write, by statements of its own.
-    pub fn held(source: &'static str, heads: impl IntoIterator<Item = (AccountId, Head)>) -> Self {
+    pub fn held(source: &'static str, heads: impl IntoIterator<Item = (AccountId, AccountHead)>) -> Self {
         Self { source, heads: heads.into_iter().collect(), moved: BTreeSet::new() }
     }
 
-    pub fn get(&self, account: &AccountId) -> Option<&Head> {
+    pub fn get(&self, account: &AccountId) -> Option<&AccountHead> {
         self.heads.get(account)
     }
 
@@ -166,14 +166,14 @@ mod tests {
     #[test]
     fn events_of_an_account_are_numbered_and_chained_in_the_order_in_which_they_are_emitted() {
         let account = AccountId::new("acct_1").unwrap();
-        let began = Head { sequence: 7, hash: [1; 32] };
+        let began = AccountHead { sequence: 7, hash: [1; 32] };
         let mut heads = Heads::held("bursar/test", [(account.clone(), began)]);
         let first = heads.emit(event(Some("acct_1"))).unwrap();
         let second = heads.emit(event(Some("acct_1"))).unwrap();
         assert_eq!((first.sequence, second.sequence), (Some(8), Some(9)));
         assert_eq!(first.hash, first.chained_hash(&[1; 32]));
         assert_eq!(second.hash, second.chained_hash(&first.hash));
-        assert_eq!(heads.get(&account), Some(&Head { sequence: 9, hash: second.hash }));
+        assert_eq!(heads.get(&account), Some(&AccountHead { sequence: 9, hash: second.hash }));
         let of_nobody = heads.emit(event(None)).unwrap();
         assert_eq!((of_nobody.sequence, of_nobody.hash), (None, of_nobody.chained_hash(&GENESIS)));
         assert!(heads.emit(event(Some("acct_2"))).is_err(), "an account that is not held");

@@ -23,7 +23,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-pub use store::{State, waiting_readers};
+pub use store::{HandOverState, waiting_readers};
 
 /// Facts of one step: as many as one message carries.
 pub const STEP: usize = domain::envelope::BATCH_MAX;
@@ -64,7 +64,7 @@ pub struct HandOver {
     pub hand_over: Uuid,
     pub kind: String,
     pub reader: String,
-    pub state: State,
+    pub state: HandOverState,
     #[serde(with = "time::serde::rfc3339")]
     pub began_at: OffsetDateTime,
     /// Who began it.
@@ -88,7 +88,7 @@ impl HandOver {
 
 /// What a step came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum HandOverStep {
     /// Some facts went out, or the last ones had: see its state.
     Went(HandOver),
     /// Enough messages wait in the reader's queue.
@@ -99,7 +99,7 @@ pub enum Step {
 
 /// Who is to be given which facts, and who says so.
 #[derive(Debug, Clone)]
-pub struct Order<'a> {
+pub struct HandOverOrder<'a> {
     pub kind: FactKind,
     pub reader: &'a str,
     pub by: &'a str,
@@ -118,7 +118,7 @@ impl HandOvers {
 
     /// Begins a hand-over, or goes on with the one that is not finished. Listing what is to be handed over reads the whole
     /// inbox once.
-    pub async fn begin(&self, order: &Order<'_>, now: OffsetDateTime) -> Result<HandOver, Error> {
+    pub async fn begin(&self, order: &HandOverOrder<'_>, now: OffsetDateTime) -> Result<HandOver, Error> {
         self.check(order)?;
         match store::begin(&self.pool, order, now).await? {
             Some(hand_over) => Ok(hand_over),
@@ -126,7 +126,7 @@ impl HandOvers {
         }
     }
 
-    fn check(&self, order: &Order<'_>) -> Result<(), Error> {
+    fn check(&self, order: &HandOverOrder<'_>) -> Result<(), Error> {
         let readers = Readers::of(&self.topology, &self.namespace);
         let names: Vec<&str> = readers.of_kind(order.kind).collect();
         match &names[..] {
@@ -140,20 +140,20 @@ impl HandOvers {
     }
 
     /// The next facts of a hand-over, at most so many. The last step finishes it.
-    pub async fn step(&self, hand_over: &HandOver, facts_max: usize) -> Result<Step, Error> {
+    pub async fn step(&self, hand_over: &HandOver, facts_max: usize) -> Result<HandOverStep, Error> {
         let queues = self.queues(hand_over);
         for queue in &queues {
             let depth = self.broker.depth(queue).await?;
             if depth.ready >= QUEUE_MAX {
-                return Ok(Step::QueueIsFull(depth));
+                return Ok(HandOverStep::QueueIsFull(depth));
             }
         }
         let mut transaction = self.pool.begin().await.doing("beginning a step of a hand-over")?;
         let Some(claimed) = store::claim(&mut transaction, hand_over.hand_over).await? else {
-            return Ok(Step::InHand);
+            return Ok(HandOverStep::InHand);
         };
-        if claimed.state == State::Finished {
-            return Ok(Step::Went(claimed));
+        if claimed.state == HandOverState::Finished {
+            return Ok(HandOverStep::Went(claimed));
         }
         let limit = i64::try_from(facts_max.clamp(1, STEP)).unwrap_or(i64::MAX);
         let listed = store::next(&mut transaction, &claimed, limit).await?;
@@ -165,7 +165,7 @@ impl HandOvers {
             store::advance(&mut transaction, claimed.hand_over, done).await?
         };
         transaction.commit().await.doing("committing a step of a hand-over")?;
-        Ok(Step::Went(went))
+        Ok(HandOverStep::Went(went))
     }
 
     /// The queues, with their namespace, in which the reader waits for facts of the kind.
@@ -184,9 +184,9 @@ impl HandOvers {
     }
 
     /// Puts facts into the reader's queues and waits until RabbitMQ has confirmed them.
-    async fn put(&self, listed: &[Listed], queues: &[String]) -> Result<Done, Error> {
+    async fn put(&self, listed: &[Listed], queues: &[String]) -> Result<StepCounts, Error> {
         let now = OffsetDateTime::now_utc();
-        let (mut envelopes, mut done) = (Vec::new(), Done::default());
+        let (mut envelopes, mut done) = (Vec::new(), StepCounts::default());
         for fact in listed {
             match fact.envelope(now) {
                 _ if fact.is_over => done.left_out += 1,
@@ -209,7 +209,7 @@ impl HandOvers {
 
 /// What became of the facts of a step.
 #[derive(Debug, Clone, Copy, Default)]
-struct Done {
+struct StepCounts {
     handed_over: i64,
     left_out: i64,
     unreadable: i64,

@@ -1,6 +1,6 @@
 //! Hand-overs in Postgres: one row for each, and its list of facts while it runs.
 
-use super::{Done, HandOver, Order};
+use super::{HandOver, HandOverOrder, StepCounts};
 use db::{Doing, Error, PgConnection, Pool};
 use domain::Cause;
 use serde::Serialize;
@@ -10,16 +10,16 @@ use uuid::Uuid;
 /// How a hand-over stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum HandOverState {
     Running,
     Finished,
 }
 
-impl State {
+impl HandOverState {
     fn read(text: &str) -> Result<Self, Error> {
         match text {
-            "running" => Ok(State::Running),
-            "finished" => Ok(State::Finished),
+            "running" => Ok(HandOverState::Running),
+            "finished" => Ok(HandOverState::Finished),
             _ => Err(Error::stored("the state of a hand-over", format!("{text:?}"))),
         }
     }
@@ -35,7 +35,7 @@ pub struct Listed {
     pub is_over: bool,
 }
 
-struct Row {
+struct HandOverRow {
     hand_over: Uuid,
     kind: String,
     reader: String,
@@ -48,11 +48,11 @@ struct Row {
     unreadable: i64,
 }
 
-impl Row {
+impl HandOverRow {
     fn read(self) -> Result<HandOver, Error> {
         let Self { hand_over, kind, reader, began_at, by, facts, handed_over, left_out, unreadable, .. } =
             self;
-        let state = State::read(&self.state)?;
+        let state = HandOverState::read(&self.state)?;
         Ok(HandOver {
             hand_over,
             kind,
@@ -82,7 +82,11 @@ pub async fn waiting_readers(pool: &Pool, kind: &str, readers: &[&str]) -> Resul
 
 /// Begins a hand-over with its list, or finds the one that runs; nothing where the reader has not begun to read the kind:
 /// what is admitted until then would be missed. Of several who begin one at once the others wait for the first.
-pub async fn begin(pool: &Pool, order: &Order<'_>, now: OffsetDateTime) -> Result<Option<HandOver>, Error> {
+pub async fn begin(
+    pool: &Pool,
+    order: &HandOverOrder<'_>,
+    now: OffsetDateTime,
+) -> Result<Option<HandOver>, Error> {
     let mut transaction = pool.begin().await.doing("beginning a hand-over")?;
     let connection = &mut *transaction;
     // The whole inbox is read, and who comes second waits for as long.
@@ -113,7 +117,11 @@ pub async fn begin(pool: &Pool, order: &Order<'_>, now: OffsetDateTime) -> Resul
 }
 
 /// Lists what the reader has not settled, in order of time.
-async fn list(connection: &mut PgConnection, hand_over: Uuid, order: &Order<'_>) -> Result<(), Error> {
+async fn list(
+    connection: &mut PgConnection,
+    hand_over: Uuid,
+    order: &HandOverOrder<'_>,
+) -> Result<(), Error> {
     sqlx::query!(
         "with listed as (
              insert into hand_over_facts (hand_over, place, source, id)
@@ -136,7 +144,7 @@ async fn list(connection: &mut PgConnection, hand_over: Uuid, order: &Order<'_>)
 
 async fn running(connection: &mut PgConnection, kind: &str, reader: &str) -> Result<Option<HandOver>, Error> {
     sqlx::query_as!(
-        Row,
+        HandOverRow,
         "select hand_over, kind, reader, state, began_at, by, facts, handed_over, left_out, unreadable
          from hand_overs where kind = $1 and reader = $2 and state = 'running'",
         kind,
@@ -145,7 +153,7 @@ async fn running(connection: &mut PgConnection, kind: &str, reader: &str) -> Res
     .fetch_optional(connection)
     .await
     .doing("looking for a hand-over")?
-    .map(Row::read)
+    .map(HandOverRow::read)
     .transpose()
 }
 
@@ -160,7 +168,7 @@ pub async fn claim(connection: &mut PgConnection, hand_over: Uuid) -> Result<Opt
     .await
     .doing("taking a hand-over in hand")?;
     sqlx::query_as!(
-        Row,
+        HandOverRow,
         "select hand_over, kind, reader, state, began_at, by, facts, handed_over, left_out, unreadable
          from hand_overs where hand_over = $1 for update skip locked",
         hand_over,
@@ -168,7 +176,7 @@ pub async fn claim(connection: &mut PgConnection, hand_over: Uuid) -> Result<Opt
     .fetch_optional(connection)
     .await
     .doing("taking a hand-over in hand")?
-    .map(Row::read)
+    .map(HandOverRow::read)
     .transpose()
 }
 
@@ -212,9 +220,13 @@ pub async fn next(
 }
 
 /// Notes what became of the next facts of the list.
-pub async fn advance(connection: &mut PgConnection, hand_over: Uuid, done: Done) -> Result<HandOver, Error> {
+pub async fn advance(
+    connection: &mut PgConnection,
+    hand_over: Uuid,
+    done: StepCounts,
+) -> Result<HandOver, Error> {
     sqlx::query_as!(
-        Row,
+        HandOverRow,
         "update hand_overs set place = place + $2 + $3 + $4, handed_over = handed_over + $2, left_out = left_out + $3,
                                unreadable = unreadable + $4
          where hand_over = $1
@@ -246,7 +258,7 @@ pub async fn finish(
         .await
         .doing("finishing a hand-over")?;
     sqlx::query_as!(
-        Row,
+        HandOverRow,
         "update hand_overs set state = 'finished', ended_at = greatest(began_at, $2) where hand_over = $1
          returning hand_over, kind, reader, state, began_at, by, facts, handed_over, left_out, unreadable",
         hand_over,

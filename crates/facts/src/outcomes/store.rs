@@ -1,6 +1,6 @@
 //! The table of outcomes: one row for each fact and each reader that has settled it.
 
-use super::{Before, FactState, ReaderOutcome, Settlement, Standing};
+use super::{Before, FactState, ReaderOutcome, ReaderStanding, Settlement};
 use crate::Readers;
 use db::{Doing, Error, PgConnection, Work};
 use domain::{Cause, Outcome};
@@ -153,11 +153,11 @@ fn standing(
     is_given_up: bool,
     letter: Option<Uuid>,
     is_expected: bool,
-) -> Result<Standing, Error> {
+) -> Result<ReaderStanding, Error> {
     Ok(match settled {
-        Some((word, at)) => Standing::Settled { outcome: outcome(&word)?, at },
-        None if is_given_up => Standing::GivenUp { letter },
-        None if is_expected => Standing::InFlight,
-        None => Standing::NotHandedOver,
+        Some((word, at)) => ReaderStanding::Settled { outcome: outcome(&word)?, at },
+        None if is_given_up => ReaderStanding::GivenUp { letter },
+        None if is_expected => ReaderStanding::InFlight,
+        None => ReaderStanding::NotHandedOver,
     })
 }

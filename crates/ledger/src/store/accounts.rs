@@ -6,7 +6,7 @@ use domain::event::{Balances, SOURCE_LEDGER};
 use domain::journal::Hash;
 use domain::ledger::{Account, Books, Lots};
 use domain::{AccountId, Credits, Envelope};
-use facts::emit::{Head, Heads};
+use facts::emit::{AccountHead, Heads};
 use rust_decimal::Decimal;
 use std::collections::BTreeSet;
 
@@ -60,7 +60,7 @@ pub(super) async fn lock(work: &mut Work, books: &mut Books, envelopes: &[Envelo
             head: hash(row.head)?,
             lots: Lots::default(),
         };
-        heads.push((id.clone(), Head { sequence: row.sequence, hash: events_head }));
+        heads.push((id.clone(), AccountHead { sequence: row.sequence, hash: events_head }));
         books.accounts.insert(id, account);
     }
     Ok(Heads::held(SOURCE_LEDGER, heads))
@@ -73,7 +73,7 @@ fn hash(stored: Vec<u8>) -> Result<Hash, Error> {
 pub(super) async fn save(work: &mut Work, batch: &BatchState) -> Result<(), Error> {
     let moved: BTreeSet<&AccountId> = batch.journal.iter().map(|transaction| &transaction.account).collect();
     let told: BTreeSet<&AccountId> = batch.heads.moved().iter().collect();
-    let mut changed: Vec<(&Account, &Head)> = Vec::new();
+    let mut changed: Vec<(&Account, &AccountHead)> = Vec::new();
     for id in moved.union(&told) {
         let Some(head) = batch.heads.get(id) else {
             return Err(Error::stored("an account", format!("{id} was to be written without its lock")));
