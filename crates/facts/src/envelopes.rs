@@ -2,7 +2,7 @@
 
 use bus::{Decoded, Incoming, Message, Namespace};
 use domain::Envelope;
-use domain::envelope::{self, CONTENT_TYPE, InvalidEnvelope, Parcel, Unreadable, is_batch};
+use domain::envelope::{self, CONTENT_TYPE, InvalidEnvelope, Parcel, UnreadablePart, is_batch};
 use time::OffsetDateTime;
 
 /// The code of a dead letter that is no fact.
@@ -85,7 +85,7 @@ impl Sender {
         self,
         text: &str,
         now: OffsetDateTime,
-    ) -> Result<Vec<Result<Envelope, Unreadable>>, InvalidEnvelope> {
+    ) -> Result<Vec<Result<Envelope, UnreadablePart>>, InvalidEnvelope> {
         match self {
             Sender::Fleet => Envelope::parse_batch(text, now),
             Sender::Platform => Envelope::parse_stated_batch(text, now),
@@ -100,8 +100,8 @@ impl NotAFact {
     }
 }
 
-impl From<Unreadable> for NotAFact {
-    fn from(part: Unreadable) -> Self {
+impl From<UnreadablePart> for NotAFact {
+    fn from(part: UnreadablePart) -> Self {
         let reason = part.error.to_string();
         Self { body: part.text.into_bytes(), content_type: Some(CONTENT_TYPE), reason }
     }

@@ -22,7 +22,7 @@ use crate::ids::{AccountId, CustomerId};
 use crate::journal::{Book, GENESIS, Transaction, TransactionKind};
 use crate::lot::Lot;
 use crate::money::{Credits, Money, currency};
-use crate::record::Record;
+use crate::record::PaymentRecord;
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,6 @@
 //! What a record says in all: whose a payment is, what was paid and for what, and whether its statements fit together.
 
-use super::Record;
+use super::PaymentRecord;
 use super::reading::Reading;
 use super::statement::{Assigned, Description, Stated, time_order};
 use super::terms::Terms;
@@ -8,7 +8,7 @@ use crate::fact::{AccountLink, AssignmentAct, Item, LinkProof, PaymentStatus, Pu
 use crate::ids::{AccountId, CustomerId};
 use crate::money::Money;
 
-impl Record {
+impl PaymentRecord {
     /// The last word of an operator that tells something of the payment.
     fn assigned<T>(&self, tells: impl Fn(&Assigned) -> Option<T>) -> Option<T> {
         let mut words: Vec<&Stated<Assigned>> = self.assignments.values().collect();

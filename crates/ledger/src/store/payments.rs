@@ -3,8 +3,8 @@
 use super::{BatchState, parse_id};
 use db::{Doing, Error, Work};
 use domain::catalog::CatalogVersion;
-use domain::ledger::{Books, Payment, PaymentState};
-use domain::record::{Reading, Record as PaymentRecord};
+use domain::ledger::{Books, LedgerPayment, PaymentState};
+use domain::record::{PaymentRecord, Reading};
 use domain::{AccountId, CustomerId, PaymentId};
 use rust_decimal::Decimal;
 use sqlx::types::Json;
@@ -57,7 +57,7 @@ pub(super) async fn lock(
             let merged_into: Option<PaymentId> =
                 row.merged_into.map(|payment| parse_id("a payment id", &payment)).transpose()?;
             merged.extend(merged_into.clone());
-            let payment = Payment {
+            let payment = LedgerPayment {
                 id: id.clone(),
                 record: row.record.0,
                 state: PaymentState::parse(&row.state)
@@ -76,7 +76,7 @@ pub(super) async fn lock(
 }
 
 pub(super) async fn save(work: &mut Work, batch: &BatchState) -> Result<(), Error> {
-    let mut changed: Vec<&Payment> =
+    let mut changed: Vec<&LedgerPayment> =
         batch.books.payments.values().filter(|payment| payment.changed).collect();
     if changed.is_empty() {
         return Ok(());
@@ -142,7 +142,7 @@ struct Summary {
 }
 
 impl Summary {
-    fn of(payment: &Payment) -> Self {
+    fn of(payment: &LedgerPayment) -> Self {
         let Some(terms) = payment.record.terms(payment.reading) else {
             return Self {
                 customers: Vec::new(),

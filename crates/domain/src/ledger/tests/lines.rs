@@ -294,7 +294,7 @@ fn an_explicit_account_outranks_one_that_only_serves_whichever_object_comes_firs
     // Two that only serve contradict each other, where no explicit one decides.
     let first = fact::Payment { account: account("b", true), ..stripe("cs_1", 0, PaymentStatus::Pending) };
     let other = fact::Payment { account: account("c", true), ..stripe("cs_2", 0, PaymentStatus::Pending) };
-    let mut record = Record::default();
+    let mut record = PaymentRecord::default();
     record.describe("1", &first);
     record.describe("2", &other);
     assert!(record.contradicts_itself());
