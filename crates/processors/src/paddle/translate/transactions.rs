@@ -121,8 +121,8 @@ fn has_recurring_price(items: Field<'_>) -> bool {
 fn sold(origin: Origin, data: Field<'_>, amount: Money) -> Result<Option<Vec<Item>>, SetAside> {
     let lines = data.get("details").get("line_items");
     let (lines, told_by) = match lines.elements()?.next() {
-        Some(_) => (lines, Told::WithAmounts),
-        None => (data.get("items"), Told::WithoutAmounts),
+        Some(_) => (lines, LineDetail::WithAmounts),
+        None => (data.get("items"), LineDetail::WithoutAmounts),
     };
     if lines.is_absent() {
         return Err(lines.malformed("a list"));
@@ -139,7 +139,7 @@ fn sold(origin: Origin, data: Field<'_>, amount: Money) -> Result<Option<Vec<Ite
 }
 
 #[derive(Clone, Copy)]
-enum Told {
+enum LineDetail {
     WithAmounts,
     WithoutAmounts,
 }
@@ -152,7 +152,7 @@ fn is_given_back(line: Field<'_>) -> Result<bool, SetAside> {
     Ok(line.get("quantity").integer().is_some_and(i64::is_negative) || total.text().is_some_and(is_negative))
 }
 
-fn item(origin: Origin, data: Field<'_>, line: Field<'_>, told: Told) -> Result<Item, SetAside> {
+fn item(origin: Origin, data: Field<'_>, line: Field<'_>, told: LineDetail) -> Result<Item, SetAside> {
     let price = line.get("price_id");
     let price = if price.is_absent() { line.get("price").get("id") } else { price };
     let mut item = Item::new(price.id()?, quantity(line.get("quantity"))?);
@@ -162,12 +162,12 @@ fn item(origin: Origin, data: Field<'_>, line: Field<'_>, told: Told) -> Result<
     };
     let totals = line.get("totals");
     match told {
-        Told::WithAmounts if !totals.is_absent() => {
+        LineDetail::WithAmounts if !totals.is_absent() => {
             item.line = line.get("id").optional_id()?;
             item.amount = Some(money(data, totals.get("total"), before_tax(totals)?)?);
             item.before_discounts = optional_money(data, totals.get("subtotal"))?;
         }
-        Told::WithAmounts | Told::WithoutAmounts => {}
+        LineDetail::WithAmounts | LineDetail::WithoutAmounts => {}
     }
     Ok(item)
 }

@@ -5,7 +5,7 @@
 
 use crate::fields::Field;
 use crate::set_aside::SetAside;
-use crate::stripe::objects::{Context, NAME, account, in_currency};
+use crate::stripe::objects::{EventContext, NAME, account, in_currency};
 use domain::fact::{Item, Payment, PaymentStatus, Purpose};
 use domain::{CustomerId, Money, PaymentId};
 use rust_decimal::Decimal;
@@ -15,7 +15,7 @@ use rust_decimal::Decimal;
 /// # Errors
 /// Why it gives no facts to act on.
 pub fn describe(
-    context: &Context<'_>,
+    context: &EventContext<'_>,
     object: Field<'_>,
     payment: PaymentId,
     amount: Money,
@@ -59,7 +59,7 @@ fn purpose(object: Field<'_>, names_a_purchase: bool) -> Purpose {
 /// # Errors
 /// Why it gives no facts to act on.
 pub fn items(
-    context: &Context<'_>,
+    context: &EventContext<'_>,
     object: Field<'_>,
     cart_of: Option<Money>,
 ) -> Result<Vec<Item>, SetAside> {
@@ -104,7 +104,7 @@ fn readable_price(price: Field<'_>) -> Option<String> {
 
 /// A quantity that cannot be read is not one: whoever bought three would be given one. Nobody knows then what was bought, but
 /// that it was paid.
-fn stated_quantity(context: &Context<'_>, object: Field<'_>) -> Option<u64> {
+fn stated_quantity(context: &EventContext<'_>, object: Field<'_>) -> Option<u64> {
     let quantity = object.get("metadata").under(&context.settings.metadata_quantity_key);
     if is_unset(quantity) {
         return None;
