@@ -20,7 +20,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use testkit::facts::{catalog, envelope as stated, grant};
-use testkit::{Running, Site, Step, eventually, run, run_within};
+use testkit::{DeathStep, Running, Site, eventually, run, run_within};
 use time::OffsetDateTime;
 use tokio::time::Duration;
 use uuid::Uuid;
@@ -361,8 +361,8 @@ fn two_emitters_of_one_account_leave_no_gap_wherever_they_die() {
         let (ledger, counter) = (ledger_with(&site, catalog()), Counter::new(&site));
         let mut facts = 0;
         let mut reached = 0;
-        for (place, of_ledger) in Step::ALL.into_iter().enumerate() {
-            let of_counter = Step::ALL[(place * 4 + 3) % Step::ALL.len()];
+        for (place, of_ledger) in DeathStep::ALL.into_iter().enumerate() {
+            let of_counter = DeathStep::ALL[(place * 4 + 3) % DeathStep::ALL.len()];
             let grants = (0..6).map(|number| stated(&format!("desk/g_{place}_{number}"), grant("acct_1", 1)));
             facts += 6;
             site.state(exchange::VERIFIED, grants.collect()).await;

@@ -17,7 +17,7 @@ const MISSING: &str = "BURSAR_TEST_PRIVATE_SERVERS";
 /// A server that has not started or stopped by then does not. Above what the script itself allows.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-pub struct Servers {
+pub struct TestServers {
     pub database_url: SecretString,
     pub amqp_url: SecretString,
     // One command at a time.
@@ -30,7 +30,7 @@ struct Talk {
     answers: Lines<BufReader<ChildStdout>>,
 }
 
-impl Servers {
+impl TestServers {
     /// Whether tests shall start servers here; where not, it was said why by whoever runs them.
     pub fn are_to_be_had() -> bool {
         std::env::var(MISSING).map_or(true, |said| said != "missing")
