@@ -12,18 +12,17 @@ mod store;
 
 use crate::envelopes::pack;
 use crate::readers::{Readers, handed_over};
-use bus::{Broker, BrokerError, Message, Namespace, PublishError, Publisher, QueueDepth, Topology};
-use bus::{exchange, header};
+use bus::exchange;
+use bus::{Broker, BrokerError, Namespace, PublishError, Publisher, QueueDepth, Topology};
 use db::{Doing, Pool};
 use domain::{Cause, Envelope, Fact, FactKind};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use store::Listed;
+use store::{Listed, waiting_readers};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-pub use store::{HandOverState, waiting_readers};
+pub use store::HandOverState;
 
 /// Facts of one step: as many as one message carries.
 pub const STEP: usize = domain::envelope::BATCH_MAX;
@@ -201,7 +200,7 @@ impl HandOvers {
         let messages = pack(&self.namespace, exchange::FACTS, envelopes);
         let addressed = queues
             .iter()
-            .flat_map(|queue| messages.iter().map(|message| straight_into(queue, message.clone(), now)));
+            .flat_map(|queue| messages.iter().map(|message| message.clone().into_queue(queue, now)));
         self.publisher.publish_all(addressed.collect()).await?;
         Ok(done)
     }
@@ -225,14 +224,4 @@ impl Listed {
         let (cause, received_at) = (Cause { source, id }, Some(now));
         Ok(Envelope { cause, time: self.time, received_at, traceparent: None, raw: None, fact })
     }
-}
-
-/// A message by the default exchange, which its reader takes for one that came by its own: as a replay puts it back.
-fn straight_into(queue: &str, message: Message, now: OffsetDateTime) -> Message {
-    let Message { exchange, routing_key, mut headers, .. } = message;
-    let now = now.format(&Rfc3339).expect("a time of our own clock has a year of four digits");
-    headers.insert(header::EXCHANGE.to_owned(), exchange);
-    headers.insert(header::ROUTING_KEY.to_owned(), routing_key);
-    headers.insert(header::FIRST_FAILED_AT.to_owned(), now);
-    Message { exchange: String::new(), routing_key: queue.to_owned(), headers, ..message }
 }
