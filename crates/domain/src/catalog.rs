@@ -88,7 +88,7 @@ pub struct Sold<'a> {
     pub before_discounts: Option<Money>,
 }
 
-/// Why nobody can tell what a payment grants.
+/// Why it is unknown what a payment grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unknown {
     /// Neither a price of the catalog nor a rate tells it, or it is more than an account can hold.
@@ -150,7 +150,7 @@ impl Catalog {
         Ok(worth)
     }
 
-    /// What each named line of a payment grants, bonus included; nothing where the catalog knows no item.
+    /// What each named line of a payment grants, bonus included; nothing if the catalog knows no item.
     pub fn credits_by_line(
         &self,
         processor: &str,

@@ -143,7 +143,7 @@ impl Envelope {
         })
     }
 
-    /// Reads one CloudEvent that a platform's service states. What it calls a raw body nobody has checked, so it is left
+    /// Reads one CloudEvent that a platform's service states. What it calls a raw body is unchecked, so it is left
     /// out; a refund request's own text is kept as raw, because the fact leaves out what it says of a person.
     ///
     /// # Errors
@@ -158,7 +158,8 @@ impl Envelope {
     /// Reads a CloudEvents batch, each event on its own: one that cannot be read does not spoil the others.
     ///
     /// # Errors
-    /// It is no list, is empty, or has more than [`BATCH_MAX`] elements. An element that cannot be read is an error of its own.
+    /// It is no list, is empty, or has more than [`BATCH_MAX`] elements. An element that cannot be read is an error of its
+    /// own.
     pub fn parse_batch(
         text: &str,
         now: OffsetDateTime,
@@ -268,7 +269,7 @@ impl Parcel {
     }
 }
 
-/// Fields have names: what stands in a list would be taken by its place, and nobody meant that.
+/// Fields have names: what stands in a list would be read by its position, which its sender did not mean.
 fn expect_object(field: &str, text: &str) -> Result<(), InvalidEnvelope> {
     let got = match text.trim_start().bytes().next() {
         Some(b'{') => return Ok(()),

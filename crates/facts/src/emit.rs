@@ -1,8 +1,8 @@
 //! Events of accounts, emitted by whichever worker commits them.
 //!
-//! Whoever emits an event of an account holds that account's row, numbers the event behind the account's last one and chains
-//! it to that one's hash; events, numbers and what they tell of are committed together. So several workers emit at once, and
-//! an account's sequence has no gap. Accounts come last in the order of locks.
+//! A worker that emits an event of an account locks that account's row, numbers the event behind the account's last one and
+//! chains it to that one's hash; events, numbers and the change that they report are committed together. So several workers
+//! emit at once, and an account's sequence has no gap. Accounts come last in the order of locks.
 
 mod store;
 
@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// What is to be told. It gets its id, its number and its hash when it is emitted.
+/// An event to be published. It gets its id, its number and its hash when it is emitted.
 #[derive(Debug, Clone)]
 pub struct NewEvent {
     /// Of none: it has no number, and is a chain of its own.
@@ -53,8 +53,11 @@ pub struct Heads {
 }
 
 impl Heads {
-    /// Locks the rows of these accounts, in their order; makes those that nobody has spoken of before. `source` names the
+    /// Locks the rows of these accounts, in their order; inserts those that have no row yet. `source` names the
     /// worker that emits. At most two statements.
+    ///
+    /// # Errors
+    /// Those of the database.
     pub async fn lock(
         work: &mut Work,
         source: &'static str,
@@ -81,6 +84,9 @@ impl Heads {
     /// The event as the next of its account. It is in memory alone, as its head is: see [`Heads::save`].
     ///
     /// Fails where the account's row is not held.
+    ///
+    /// # Errors
+    /// An event of an account whose row is not locked here.
     pub fn emit(&mut self, event: NewEvent) -> Result<StoredEvent, Error> {
         let stored = StoredEvent {
             id: Uuid::now_v7(),
@@ -106,6 +112,9 @@ impl Heads {
     }
 
     /// Writes the heads that have moved. The caller then stores the events ([`db::outbox::put`]) in the same transaction.
+    ///
+    /// # Errors
+    /// Those of the database.
     pub async fn save(&self, work: &mut Work) -> Result<(), Error> {
         let moved = self.moved.iter().filter_map(|account| Some((account, self.heads.get(account)?)));
         store::save(work, &moved.collect::<Vec<_>>()).await
@@ -121,7 +130,10 @@ pub struct Emitted {
 }
 
 impl Emitted {
-    /// Stores events that were numbered, and the row that stands for them; nothing where there are none.
+    /// Stores events that were numbered, and the row that stands for them; `None` if there are no events.
+    ///
+    /// # Errors
+    /// Those of the database.
     pub async fn store(work: &mut Work, events: Vec<StoredEvent>) -> Result<Option<Self>, Error> {
         let row = db::outbox::put(work, &events).await?;
         Ok(row.map(|row| Self { events, row }))
@@ -136,6 +148,9 @@ impl Emitted {
 
 /// Emits events in one call: locks their accounts, numbers and chains them, stores them. For a worker that holds no other lock
 /// of an account and takes none after it. At most five statements, however many events.
+///
+/// # Errors
+/// Those of the database.
 pub async fn emit(
     work: &mut Work,
     source: &'static str,

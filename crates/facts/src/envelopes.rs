@@ -29,6 +29,9 @@ pub enum Sender {
 
 /// The facts in a message, each read by itself: a part of a batch that is no fact does not spoil the others. `now` stands in
 /// where a fact carries no time.
+///
+/// # Errors
+/// For each part [`NotAFact`]: why it cannot be read.
 pub fn read(message: &Incoming, sender: Sender, now: OffsetDateTime) -> Vec<Result<Envelope, NotAFact>> {
     let whole =
         |reason: String| vec![Err(NotAFact { body: message.body.clone(), content_type: None, reason })];
@@ -45,7 +48,7 @@ pub fn read(message: &Incoming, sender: Sender, now: OffsetDateTime) -> Vec<Resu
     }
 }
 
-/// The fact that a message's body, or a part of one, is by itself; nothing where it is none.
+/// The fact that a message's body, or a part of one, is by itself; `None` if it is no fact.
 pub fn read_one(body: &[u8], now: OffsetDateTime) -> Option<Envelope> {
     Envelope::parse(std::str::from_utf8(body).ok()?, now).ok()
 }

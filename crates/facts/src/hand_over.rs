@@ -1,12 +1,12 @@
 //! Hand-overs: a reader that was added later is given the facts of a kind that were admitted before it existed.
 //!
-//! The gate passes a fact on once, to the readers of that moment; facts that nobody reads stay in its inbox. A hand-over lists
-//! those that the reader has not settled, and puts them into the reader's own queue in order of time, so that no other reader
-//! of their exchange sees them again. New facts flow meanwhile as always.
+//! The gate passes a fact on once, to the readers of that moment; facts that no worker reads stay in its inbox. A hand-over
+//! lists those that the reader has not settled, and puts them into the reader's own queue in order of time, so that no other
+//! reader of their exchange sees them again. New facts flow meanwhile as always.
 //!
 //! A step takes the hand-over in hand, publishes, waits for the confirms and commits: a crash in between publishes a message
-//! twice, which the reader makes harmless by the facts' identity. Whoever begins a hand-over that was begun before, or is
-//! under way elsewhere, goes on with it: each fact of the list goes out once.
+//! twice, which the reader makes harmless by the facts' identity. A command that begins a hand-over that was begun before, or
+//! is under way elsewhere, goes on with it: each fact of the list goes out once.
 
 mod store;
 
@@ -96,7 +96,7 @@ pub enum HandOverStep {
     InHand,
 }
 
-/// Who is to be given which facts, and who says so.
+/// Which reader is given which facts, and the operator who orders it.
 #[derive(Debug, Clone)]
 pub struct HandOverOrder<'a> {
     pub kind: FactKind,
@@ -106,6 +106,9 @@ pub struct HandOverOrder<'a> {
 
 impl HandOvers {
     /// The workers that read a kind and do not have all of it.
+    ///
+    /// # Errors
+    /// [`Error::NobodyReads`], or those of the database.
     pub async fn readers_to_serve(&self, kind: FactKind) -> Result<Vec<String>, Error> {
         let readers = Readers::of(&self.topology, &self.namespace);
         let names: Vec<&str> = readers.of_kind(kind).collect();
@@ -117,6 +120,9 @@ impl HandOvers {
 
     /// Begins a hand-over, or goes on with the one that is not finished. Listing what is to be handed over reads the whole
     /// inbox once.
+    ///
+    /// # Errors
+    /// A kind or a reader that cannot be handed over, or those of the database.
     pub async fn begin(&self, order: &HandOverOrder<'_>, now: OffsetDateTime) -> Result<HandOver, Error> {
         self.check(order)?;
         match store::begin(&self.pool, order, now).await? {
@@ -139,6 +145,9 @@ impl HandOvers {
     }
 
     /// The next facts of a hand-over, at most so many. The last step finishes it.
+    ///
+    /// # Errors
+    /// Those of the database or of RabbitMQ. The step can be made again.
     pub async fn step(&self, hand_over: &HandOver, facts_max: usize) -> Result<HandOverStep, Error> {
         let queues = self.queues(hand_over);
         for queue in &queues {

@@ -20,7 +20,7 @@ pub struct Settlement {
     pub cause: Cause,
     pub kind: FactKind,
     pub outcome: Outcome,
-    /// The payment that the reader found it to be about, where it has such.
+    /// The payment that the reader found it to be about, if any.
     pub payment: Option<PaymentId>,
 }
 
@@ -49,12 +49,13 @@ pub enum ReaderStanding {
         outcome: Outcome,
         at: OffsetDateTime,
     },
-    /// Without an outcome, and not lost: its letter waits for an operator, or was discarded. None where retention has deleted it.
+    /// Without an outcome, and not lost: its letter waits for an operator, or was discarded. None where retention has deleted
+    /// it.
     GivenUp {
         letter: Option<Uuid>,
     },
     InFlight,
-    /// It was admitted before the reader came, and nobody has handed it over.
+    /// It was admitted before the reader existed, and no hand-over has given it to the reader.
     NotHandedOver,
 }
 
@@ -63,7 +64,7 @@ pub enum ReaderStanding {
 pub struct FactState {
     pub cause: Cause,
     pub kind: String,
-    /// By name. Empty where nobody reads its kind.
+    /// By name. Empty if no worker reads its kind.
     pub readers: Vec<(String, ReaderStanding)>,
 }
 

@@ -122,7 +122,7 @@ impl Publishers {
         }
     }
 
-    /// Why somebody may not state facts of this kind.
+    /// Why this publisher may not state facts of this kind.
     fn denied(&self, user: Option<&str>, kind: FactKind) -> String {
         match user {
             _ if self.rights.is_empty() => {

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 
-/// The door of what comes to none of ours.
+/// The label of requests to no route of ours.
 const OTHER: &str = "other";
 
 type MaybeCaller = Option<Extension<Caller>>;
@@ -66,7 +66,7 @@ async fn facts(State(routes): State<Routes>, caller: MaybeCaller, request: Reque
 }
 
 impl Routes {
-    /// Nothing of the body is read before its signature can be one.
+    /// Reads nothing of the body before the headers have the form of a signature.
     async fn take_webhook(
         &self,
         processor: &processors::Processor,
@@ -108,7 +108,10 @@ impl Routes {
     }
 }
 
-/// What stands in a path, decoded; else the answer.
+/// The text of a path's part, decoded.
+///
+/// # Errors
+/// The answer to send: the path is not UTF-8.
 #[expect(clippy::result_large_err, reason = "the error is the answer, and goes straight out")]
 pub fn path_text(path: Result<Path<String>, PathRejection>) -> Result<String, Response> {
     let refused = |_| {
@@ -147,7 +150,7 @@ fn answered(door: &'static str, answer: Result<usize, Response>) -> Response {
     response
 }
 
-/// Anybody can send what is refused, as often as he likes: the log says it once a second, the metric counts all.
+/// Any sender can send what is refused, any number of times: the log says it once a second, the metric counts all.
 fn note_refused(door: &'static str, status: StatusCode) {
     static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
     let (mut told, now) = (TOLD.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
@@ -156,7 +159,7 @@ fn note_refused(door: &'static str, status: StatusCode) {
         tracing::warn!(
             door,
             status = status.as_u16(),
-            "delivery not accepted; others of this second are not told"
+            "delivery not accepted; further refusals of this second are not logged"
         );
     }
 }

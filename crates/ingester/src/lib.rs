@@ -2,7 +2,7 @@
 //! signature over the bytes as they came, translates them to facts and puts those where they are durable.
 //!
 //! The front door survives the loss of one server. Facts go to RabbitMQ; where it does not confirm in time they are kept
-//! in Postgres and published later; where both are away the sender is told to come again. Nothing is answered with
+//! in Postgres and published later; if both are away the sender gets a 503 and sends again. Nothing is answered with
 //! success before it is durable, and nothing is ever accepted unverified.
 
 mod access;

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 pub(crate) const PROBLEM: &str = "application/problem+json";
 
-/// When to come again, where nothing better is known.
+/// When to try again, if nothing better is known.
 pub(crate) const RETRY_AFTER_S: u64 = 5;
 
 /// A problem document. The detail says what was expected, what came and what to do; of the body no more than a fact's id and
-/// source. Where it is worth to come again it says when.
+/// source. If another attempt can succeed it says when.
 pub fn problem(status: StatusCode, detail: String) -> Response {
     match status {
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
@@ -35,7 +35,7 @@ fn document(problem: Problem) -> Response {
     answer
 }
 
-/// What is wrong. An answer carries it, so that its door can write the request's id into the document.
+/// The problem. An answer carries it, so that its door can write the request's id into the document.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
     pub status: StatusCode,

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// An item that takes longer hangs. The fleet is more patient, but nobody waits for its locks in vain.
+/// An item that takes longer hangs. The fleet waits longer, but a plan must not hold its locks that long.
 const ITEM_TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// A consumer of one queue.
@@ -43,7 +43,7 @@ pub trait Consumer: Send + Sync {
 /// Why an attempt at a plan came to nothing.
 #[derive(Debug)]
 pub enum Trouble {
-    /// Somebody else holds a row, or a server is away: it can succeed a little later.
+    /// Another transaction holds a row, or a server is away: a later attempt can succeed.
     Passing(String),
     Lasting(PassError),
 }
@@ -92,10 +92,10 @@ impl<W: Worker> Consumes<W> {
 
 /// What a worker made of one part of a message.
 pub struct TakenItem {
-    /// Nothing where it is not one.
+    /// `None` if the part is no fact.
     pub fact: Option<NamedFact>,
     pub outcome: Result<Outcome, (&'static str, String)>,
-    /// Messages for those who read on.
+    /// Messages for the next workers.
     pub forward: Vec<Message>,
     /// Messages for the world.
     pub publish: Vec<Message>,
@@ -181,7 +181,7 @@ impl<W: Worker> Consumes<W> {
             (envelope::CONTENT_TYPE, body) => NamedFact::read(&body, work),
             _ => None,
         };
-        // A moment of its own, as each batch has: by it what the item posted is told from what was posted before.
+        // A moment of its own, as each batch has: it tells what the item posted from what was posted before.
         work.now += Duration::from_micros(1);
         let foreseen = match self.foreseen {
             Some(foreseen_by) => foreseen_by(&self.worker, work, item).await?,

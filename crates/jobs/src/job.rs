@@ -3,10 +3,10 @@
 //! A job is an intent that a transaction has committed ([`schedule`]) and that becomes a call in four steps, any of which
 //! a crash may be the last of:
 //!
-//! 1. the intent is committed, by whoever wants it, with whatever else that transaction says;
+//! 1. the worker that wants the call commits the intent, with whatever else its transaction writes;
 //! 2. the call is made, with no transaction open ([`Job::call`]);
 //! 3. its end is committed, with what the worker writes about it ([`Job::settle`]);
-//! 4. with it the next attempt is scheduled, where there is one.
+//! 4. with it the next attempt is scheduled, if there is one.
 //!
 //! ```text
 //!              scheduled, replayed
@@ -39,13 +39,13 @@
 //!   letter that is published twice is recorded once. A replay goes to the owner's queue, where [`PutBack`] reads it.
 //!
 //! What it cannot promise: a request may arrive after its caller has given it up (it lay in a buffer, the process stood still
-//! just before it wrote). Whoever answers [`Asked::Absent`] gives it time first ([`CallAttempt::called_at`]), and every call
-//! carries the [`CallAttempt::idempotency_key`], the same however often one attempt is sent.
+//! just before it wrote). A handler that answers [`Asked::Absent`] gives it time first ([`CallAttempt::called_at`]), and every
+//! call carries the [`CallAttempt::idempotency_key`], the same however often one attempt is sent.
 //!
-//! Why not a crate (read up on in 2026-11, none tried): of those on sqlx 0.9, `apalis-postgres` 1.0.0 puts the tasks of a worker
-//! without heartbeat back into the queue; `graphile_worker` 0.14.1 (MIT) leaves them locked or, with its recovery on, puts them
-//! back, unless a hook decides otherwise, and limits by named queues that run one job at a time; `steda` 0.1.3 (MIT or
-//! Apache-2.0) retries attempts and needs PostgreSQL 18; `pgmq` shows a message again after a time. A crashed attempt is an
+//! Why not a crate (read up on in 2026-11, none tried): of those on sqlx 0.9, `apalis-postgres` 1.0.0 puts the tasks of a
+//! worker without heartbeat back into the queue; `graphile_worker` 0.14.1 (MIT) leaves them locked or, with its recovery on,
+//! puts them back, unless a hook decides otherwise, and limits by named queues that run one job at a time; `steda` 0.1.3 (MIT
+//! or Apache-2.0) retries attempts and needs PostgreSQL 18; `pgmq` shows a message again after a time. A crashed attempt is an
 //! attempt that failed there. `underway` 0.2.0, `fang` 0.11.0, `sqlxmq` 0.6.0 and `pgqrs` 0.15.3 are on sqlx 0.8.
 
 mod attempt;
@@ -106,8 +106,8 @@ pub trait Job: Send + Sync + 'static {
     /// Makes the call. A panic, and a call that takes longer than [`JobLimits::call`], has an unknown end.
     fn call(&self, attempt: &CallAttempt<Self::Intent>) -> impl Future<Output = Called<Self::Answer>> + Send;
 
-    /// Asks the outside what became of the attempt's call, whose end is unknown. Whoever cannot ask leaves it at this: in
-    /// the end people are asked.
+    /// Asks the outside what became of the attempt's call, whose end is unknown. A handler that cannot ask keeps this default:
+    /// in the end people are asked.
     fn ask(&self, _attempt: &CallAttempt<Self::Intent>) -> impl Future<Output = Asked<Self::Answer>> + Send {
         async { Asked::Unknown("there is no way to ask".to_owned()) }
     }
@@ -121,7 +121,7 @@ pub trait Job: Send + Sync + 'static {
         answer: &Self::Answer,
     ) -> impl Future<Output = Result<SettledAnswer, Self::Error>> + Send;
 
-    /// It is given up, whoever said so: what the worker writes about that.
+    /// The job was given up, by the handler or by its limits: what the worker writes about that.
     fn gave_up(
         &self,
         _work: &mut Work,
@@ -172,7 +172,7 @@ pub enum Asked<A> {
     Answered(A),
     /// It is known that nothing came of it and nothing will: it is called again.
     Absent(String),
-    /// That cannot be told now. It is asked again.
+    /// The outside cannot say yet. It is asked again.
     Unknown(String),
 }
 
@@ -214,7 +214,7 @@ impl From<JobVerdict> for SettledAnswer {
 pub mod code {
     /// What became of the last call is not known, and asking did not tell.
     pub const UNKNOWN_END: &str = "unknown_end";
-    /// So many calls are known to have failed, and nobody tries further.
+    /// As many calls as the kind allows are known to have failed.
     pub const ATTEMPTS: &str = "attempts_exhausted";
     /// The stored intent is none that this version reads.
     pub const UNREADABLE_INTENT: &str = "unreadable_intent";

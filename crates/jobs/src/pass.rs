@@ -1,6 +1,6 @@
 //! What a worker does on a schedule: look, do what there is, look again.
 //!
-//! A pass is safe in any number of processes because its step is: it takes rows that nobody else holds, or does what has
+//! A pass is safe in any number of processes because its step is: it takes rows that no other process holds, or does what has
 //! one effect however often it is done. The schedule here adds what every loop needs: a limit on a step's time, backoff
 //! while steps fail, one metric, and an end when the process is asked to stop.
 

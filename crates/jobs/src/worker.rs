@@ -1,8 +1,8 @@
 //! The type of the list of workers: what a fleet knows of each worker, and nothing but this.
 //!
 //! [`WorkerSpec`] is what holds of a worker however it is configured: constants, which the topology, metrics and the
-//! commands read. [`Member`] is the worker as it is configured: what a process runs, and what a plan asks. Whoever adds a
-//! worker writes both in the worker's own crate, and one line in the list.
+//! commands read. [`Member`] is the worker as it is configured: what a process runs, and what a plan asks. To add a
+//! worker, write both in the worker's own crate, and one line in the list.
 
 use crate::consumer::{Consumer, Consumes, ForeseenBy, PostedBy};
 use crate::job::{JobServers, KeptFor, Kinds, Owner, PutBack, RunnerPace, purge};
@@ -58,7 +58,7 @@ pub struct Gauge {
     /// Words of our own alone. A gauge that had labels and is not measured any more is 0.
     pub labels: Vec<(&'static str, String)>,
     pub value: f64,
-    /// What it is, for whoever reads it.
+    /// What it measures, for people.
     pub help: &'static str,
 }
 
@@ -102,7 +102,7 @@ pub struct Floor {
     pub workers: &'static [&'static str],
     /// Consumers' connections to RabbitMQ.
     pub consume: Broker,
-    /// Whoever publishes beside others takes a `sibling` of it.
+    /// A task that publishes beside others takes a `sibling` of it.
     pub publisher: Publisher,
     /// States facts durably, within the time that a webhook's sender waits.
     pub writer: FactWriter,
@@ -244,8 +244,8 @@ impl Member {
     }
 }
 
-/// How long jobs are kept that are at an end: those that went well for as long as somebody may ask, those that were given up
-/// for as long as their letters may be replayed.
+/// How long jobs are kept that are at an end: those that went well for as long as people may ask about them, those that were
+/// given up for as long as their letters may be replayed.
 const JOBS_KEPT: KeptFor =
     KeptFor { done: Duration::from_secs(30 * 86_400), dead: Duration::from_secs(180 * 86_400) };
 

@@ -3,7 +3,7 @@
 //!
 //! Few fields are read, anything else may be there or not, in any shape: processors change their payloads between
 //! versions of their interfaces and send what their own libraries refuse. A field that is read and given twice is
-//! garbled; one that nobody reads may be given as often as it likes.
+//! garbled; a field that is not read may be given any number of times.
 
 use crate::json::{Document, Kind, MemberLookup, Value};
 use crate::set_aside::SetAside;
@@ -108,7 +108,7 @@ impl<'a> Field<'a> {
         self.value().is_some_and(|value| value.kind() == Kind::Object && !value.is_empty())
     }
 
-    /// What is in the list; nothing where the list is absent.
+    /// What is in the list; nothing if the list is absent.
     ///
     /// # Errors
     /// It is there, and no list.

@@ -55,7 +55,7 @@ pub struct Value<'a> {
 pub enum MemberLookup<'a> {
     Absent,
     One(Value<'a>),
-    /// Given more than once: nobody can tell which is meant.
+    /// Given more than once: which one is meant is unknown.
     Twice,
 }
 
@@ -151,7 +151,7 @@ impl<'a> Value<'a> {
         is_plain || (raw.contains(&b'\\') && read_text(raw).is_some_and(|text| text == name))
     }
 
-    /// Nothing where it is no list.
+    /// `None` if it is no list.
     pub fn elements(self) -> Option<impl Iterator<Item = Value<'a>>> {
         (self.kind() == Kind::List).then(|| self.children())
     }
@@ -161,12 +161,12 @@ impl<'a> Value<'a> {
         self.children().next().is_none()
     }
 
-    /// Nothing where it is no text, or one that cannot be spelled: half of a character, bytes that are no UTF-8.
+    /// `None` if it is no text, or one that cannot be spelled: half of a character, bytes that are no UTF-8.
     pub fn text(self) -> Option<Cow<'a, str>> {
         read_text(self.raw())
     }
 
-    /// Nothing where it is no number, or one that does not fit.
+    /// `None` if it is no number, or one that does not fit.
     pub fn number<T: serde::de::DeserializeOwned>(self) -> Option<T> {
         (self.kind() == Kind::Number).then(|| serde_json::from_slice(self.raw()).ok()).flatten()
     }

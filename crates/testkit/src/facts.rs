@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-/// When everything happened, as far as the processors tell.
+/// When everything happened, as the processors state it.
 pub const AT: OffsetDateTime = datetime!(2026-11-20 10:00:00 UTC);
 
 /// The price that [`payment`] pays: 10.00 USD for 1000 credits and 50 as a bonus.

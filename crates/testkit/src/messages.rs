@@ -222,12 +222,12 @@ impl Events {
         Self { told, _channel: channel, task }
     }
 
-    /// Everything told so far, in the order of its coming.
+    /// All events received so far, in the order of their arrival.
     pub fn told(&self) -> Vec<ReceivedEvent> {
         lock(&self.told).clone()
     }
 
-    /// Waits until so many events were told, and returns them.
+    /// Waits until so many events have arrived, and returns them.
     pub async fn until(&self, count: usize) -> Vec<ReceivedEvent> {
         eventually(&format!("{count} events"), async || {
             let told = self.told();

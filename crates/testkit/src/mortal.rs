@@ -126,7 +126,7 @@ impl Site {
         true
     }
 
-    /// Publishes; again where the broker was away, which harms nobody.
+    /// Publishes; again if the broker was away, which is safe to repeat.
     async fn hand_over(&self, messages: Vec<Message>) {
         eventually("the site's broker to take messages", async || {
             self.publisher.publish_all(messages.clone()).await.ok()

@@ -31,7 +31,7 @@ struct Talk {
 }
 
 impl TestServers {
-    /// Whether tests shall start servers here; where not, it was said why by whoever runs them.
+    /// Whether tests may start servers here. If not, the test run has said why.
     pub fn are_to_be_had() -> bool {
         std::env::var(MISSING).map_or(true, |said| said != "missing")
     }

@@ -75,7 +75,7 @@ impl PaymentState {
         }
     }
 
-    /// The one of this text; nothing where there is none.
+    /// The one of this text; `None` if there is none.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == text)
     }

@@ -81,7 +81,7 @@ impl Posting<'_> {
         let (account, (version, _)) = match (named.or_else(linked), worth) {
             (Some(account), Ok(worth)) if !contradicts => (account, worth),
             (Some(_), Ok(_)) => return self.undelivered(books, id, "account_contradicted"),
-            // What sells nothing is nobody's business: it waits for nothing.
+            // A payment that sells no credits waits for nothing.
             (None, _) if terms.sells_nothing() => return false,
             (None, _) => return self.undelivered(books, id, "account_unknown"),
             (_, Err(unknown)) => return self.undelivered(books, id, unknown.as_str()),

@@ -118,7 +118,7 @@ impl Gone {
             elsewhere -= *credits;
             shares.push(spread(line).share(*credits));
         }
-        // What was granted is not what the lines say: nobody knows whose credits are whose.
+        // What was granted is not what the lines say: which credits belong to which line is unknown.
         if elsewhere < Credits::ZERO {
             return None;
         }

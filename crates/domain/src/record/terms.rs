@@ -66,7 +66,7 @@ impl Terms {
         }
     }
 
-    /// It was paid for something that sells no credits, and says so: nothing is to be delivered, whoever it is.
+    /// It was paid for something that sells no credits, and says so: nothing is to be delivered, whichever account it names.
     pub fn sells_nothing(&self) -> bool {
         self.credits.is_none() && self.sold().is_nothing()
     }

@@ -9,7 +9,7 @@ use crate::ids::{AccountId, CustomerId};
 use crate::money::Money;
 
 impl PaymentRecord {
-    /// The last word of an operator that tells something of the payment.
+    /// The last word of an operator that says something of the payment.
     fn assigned<T>(&self, tells: impl Fn(&Assigned) -> Option<T>) -> Option<T> {
         let mut words: Vec<&Stated<Assigned>> = self.assignments.values().collect();
         words.sort_by(|a, b| time_order(b, a));
@@ -126,7 +126,7 @@ impl PaymentRecord {
         links.any(|link| Some(&link.account) != first.map(|first| &first.account))
     }
 
-    /// Two descriptions say that different amounts were paid. The leading one's is counted, and somebody must look.
+    /// Two descriptions say that different amounts were paid. The leading one's is counted, and an operator must look.
     pub fn contradicts_its_amount(&self) -> bool {
         let mut amounts = self
             .descriptions

@@ -5,7 +5,7 @@ use db::{Doing, Error, Work};
 use domain::AccountId;
 use std::collections::BTreeSet;
 
-/// Makes the accounts that nobody has spoken of before, for a row that does not exist locks nothing; then locks all of them.
+/// Inserts the accounts that have no row yet, since a missing row cannot be locked; then locks all of them.
 pub(super) async fn lock(
     work: &mut Work,
     accounts: &BTreeSet<AccountId>,

@@ -69,6 +69,9 @@ impl HandOverRow {
 }
 
 /// Those of these readers of a kind that do not have all of it: they began to read it later than the gate to admit it.
+///
+/// # Errors
+/// Those of the database.
 pub async fn waiting_readers(pool: &Pool, kind: &str, readers: &[&str]) -> Result<Vec<String>, Error> {
     sqlx::query_scalar!(
         "select reader from readers where kind = $1 and reader = any($2) and since > '-infinity' order by reader",
@@ -80,8 +83,11 @@ pub async fn waiting_readers(pool: &Pool, kind: &str, readers: &[&str]) -> Resul
     .doing("looking for readers that came later")
 }
 
-/// Begins a hand-over with its list, or finds the one that runs; nothing where the reader has not begun to read the kind:
+/// Begins a hand-over with its list, or finds the one that runs; `None` if the reader has not begun to read the kind:
 /// what is admitted until then would be missed. Of several who begin one at once the others wait for the first.
+///
+/// # Errors
+/// Those of the database.
 pub async fn begin(
     pool: &Pool,
     order: &HandOverOrder<'_>,
@@ -89,7 +95,7 @@ pub async fn begin(
 ) -> Result<Option<HandOver>, Error> {
     let mut transaction = pool.begin().await.doing("beginning a hand-over")?;
     let connection = &mut *transaction;
-    // The whole inbox is read, and who comes second waits for as long.
+    // This reads the whole inbox, and a second caller waits as long.
     sqlx::query!("select set_config('statement_timeout', '0', true) as statements, set_config('lock_timeout', '0', true) as locks")
         .fetch_one(&mut *connection)
         .await
@@ -157,8 +163,11 @@ async fn running(connection: &mut PgConnection, kind: &str, reader: &str) -> Res
     .transpose()
 }
 
-/// Takes a hand-over in hand until the transaction ends; nothing where somebody else has it. What follows looks rows up by
+/// Locks a hand-over until the transaction ends; `None` if another process holds it. What follows looks rows up by
 /// their keys: of a list that was just made Postgres knows no statistics, and would read the whole inbox for each step.
+///
+/// # Errors
+/// Those of the database.
 pub async fn claim(connection: &mut PgConnection, hand_over: Uuid) -> Result<Option<HandOver>, Error> {
     sqlx::query!(
         "select set_config('enable_seqscan', 'off', true) as scans, set_config('enable_hashjoin', 'off', true) as hashes,
@@ -180,8 +189,11 @@ pub async fn claim(connection: &mut PgConnection, hand_over: Uuid) -> Result<Opt
     .transpose()
 }
 
-/// The next facts of its list. What became of each is looked up one by one: an `exists` Postgres may answer by reading all that
-/// ever became of any fact.
+/// The next facts of its list. What became of each is looked up one by one: an `exists` Postgres may answer by reading all
+/// that ever became of any fact.
+///
+/// # Errors
+/// Those of the database.
 pub async fn next(
     connection: &mut PgConnection,
     hand_over: &HandOver,
@@ -220,6 +232,9 @@ pub async fn next(
 }
 
 /// Notes what became of the next facts of the list.
+///
+/// # Errors
+/// Those of the database.
 pub async fn advance(
     connection: &mut PgConnection,
     hand_over: Uuid,
@@ -243,6 +258,9 @@ pub async fn advance(
 }
 
 /// Its list is through, and goes.
+///
+/// # Errors
+/// Those of the database.
 pub async fn finish(
     connection: &mut PgConnection,
     hand_over: Uuid,

@@ -1,4 +1,4 @@
-//! Who asks: the address of the peer, or the one that a proxy which is trusted names.
+//! The sender of a request: the address of the peer, or the one that a trusted proxy names.
 
 use super::proxies::network_of;
 use super::visit::Visit;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub struct Caller {
     /// The network that limits count it to.
     pub address: IpAddr,
-    /// A proxy asks for it. The proxy's connections count to nobody, so its requests do.
+    /// A proxy asks for it. A proxy's connections have no limit by address, so its requests are counted instead.
     pub(super) is_behind_proxy: bool,
     pub(crate) visit: Arc<Visit>,
     visitors: Arc<Visitors>,
@@ -33,7 +33,7 @@ impl Caller {
         }
     }
 
-    /// Closes whoever else has held a part of a body for longest.
+    /// Closes the other connection that has held a part of a body for longest.
     pub(crate) fn close_another_with_a_body(&self) {
         self.visitors.close_one_with_a_body(self.id);
     }

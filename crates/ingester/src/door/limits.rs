@@ -1,4 +1,4 @@
-//! What a door allows.
+//! The limits of a door.
 
 use super::proxies::Proxies;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Larger bodies are refused. Paddle's and Stripe's largest are some tens of kilobytes.
 pub const BODY_MAX: usize = 1024 * 1024;
 
-/// What a door allows those who come.
+/// What a door allows its peers.
 #[derive(Debug, Clone)]
 pub struct DoorLimits {
     /// Open at once.
@@ -26,7 +26,7 @@ pub struct DoorLimits {
     pub bodies_bytes: usize,
     /// Of bodies that are genuine and not yet durable, all together.
     pub work_bytes: usize,
-    /// Unknown tokens from one address within a minute that are told so; more are told to wait.
+    /// Unknown tokens from one address within a minute that are answered with 401; further ones get 429.
     pub failed_tokens: u32,
     pub proxies: Proxies,
 }
@@ -51,7 +51,7 @@ impl Default for DoorLimits {
 }
 
 impl DoorLimits {
-    /// Those of the admin door: few connections, from whomever.
+    /// Those of the admin door: few connections, from any address.
     pub fn of_admin() -> Self {
         Self { connections: 64, connections_per_address: 64, ..Self::default() }
     }

@@ -13,7 +13,7 @@ pub fn network_of(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Proxies that stand in front, and the header in which they say for whom they ask. Nobody else is believed.
+/// Proxies that stand in front, and the header in which they name their clients. No other peer's header is believed.
 #[derive(Debug, Clone, Default)]
 pub struct Proxies {
     networks: Vec<IpNet>,
@@ -60,6 +60,9 @@ fn read_address(text: &str) -> Option<IpAddr> {
 
 impl Proxies {
     /// Each an address or a network such as `10.0.0.0/8`.
+    ///
+    /// # Errors
+    /// A text that is neither an address nor a network.
     pub fn parse(networks: &[String], header: ProxyHeader) -> Result<Self, String> {
         let read = |text: &String| {
             let network = text.parse::<IpNet>().ok();

@@ -1,4 +1,4 @@
-//! Everybody who is in: how many, from where, and who has to make way.
+//! The open connections of a door: how many, from where, and which one is closed for another.
 
 use super::limits::DoorLimits;
 use super::proxies::network_of;
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 /// Far longer than a request takes to come.
 const OLD: Duration = Duration::from_secs(1);
 
-/// Closed at once where descriptors are short; who came before a genuine sender takes the first that are free.
+/// How many are closed at once if descriptors are short; connections that waited before a genuine sender take the first.
 const OLD_AT_ONCE: usize = 32;
 
 pub struct Visitors {
@@ -37,7 +37,7 @@ struct OpenVisit {
 }
 
 impl Open {
-    /// Who has been waited for longest, of those whom `counts` lets.
+    /// The connection that the door has waited for longest, of those that `counts` accepts.
     fn longest(
         &self,
         since: impl Fn(&Visit) -> Option<Instant>,
@@ -84,6 +84,9 @@ impl Visitors {
     }
 
     /// Lets a connection in, where need be for another that the door waits for.
+    ///
+    /// # Errors
+    /// The limit that is reached, if no other connection can be closed for this one.
     pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Result<Guest, Why> {
         let peer = peer.to_canonical();
         let address = (!self.limits.proxies.trusts(peer)).then(|| network_of(peer));
@@ -109,7 +112,7 @@ impl Visitors {
         Ok(Guest { visitors: self.clone(), id, peer, visit })
     }
 
-    /// It counts as gone from now on, so that nobody else is closed in its stead.
+    /// It counts as closed from now on, so that no other connection is closed in its place.
     fn close(&self, open: &mut Open, id: Option<u64>) -> Option<()> {
         let visit = open.remove(id?)?;
         visit.leave.cancel();
@@ -117,8 +120,8 @@ impl Visitors {
         Some(())
     }
 
-    /// Closes some of those who have been waited for for long. The system may say that there are no descriptors though nobody
-    /// knocks: who has just come in is not to pay for it.
+    /// Closes some of the connections that the door has waited for longest. The system may say that there are no descriptors
+    /// though no connection waits: one that has just been accepted stays open.
     pub fn close_old(&self) {
         let mut open = self.open();
         let since = |visit: &Visit| visit.waiting_since().filter(|since| since.elapsed() >= OLD);
@@ -128,7 +131,7 @@ impl Visitors {
         }
     }
 
-    /// Closes everybody whom the door waits for.
+    /// Closes every connection that the door waits for.
     pub fn close_all(&self) {
         let mut open = self.open();
         while let Some(longest) = open.longest(Visit::waiting_since, |_, _| true) {
@@ -136,7 +139,7 @@ impl Visitors {
         }
     }
 
-    /// Closes whoever has held a part of a body for longest, but for the one who asks.
+    /// Closes the connection that has held a part of a body for longest, except the caller's own.
     pub fn close_one_with_a_body(&self, but: u64) {
         let mut open = self.open();
         let longest = open.longest(Visit::holding_since, |id, _| id != but);
@@ -144,6 +147,9 @@ impl Visitors {
     }
 
     /// Counts a request that came through a proxy to the address that it came from.
+    ///
+    /// # Errors
+    /// [`Why::Address`]: this address has as many requests in hand as it may.
     pub fn enter(self: &Arc<Self>, address: IpAddr) -> Result<InHand, Why> {
         let mut open = self.open();
         if open.count(address) >= self.limits.connections_per_address {

@@ -39,7 +39,7 @@ enum Ending<A> {
 /// What was written.
 enum WrittenEnd {
     End(AttemptEnd, Option<EmittedEvents>),
-    /// Somebody else holds the row by now, or it was written by the commit whose answer did not come.
+    /// Another process holds the row by now, or the commit whose answer did not come has written the end.
     NotHeld,
 }
 
@@ -298,7 +298,7 @@ impl<'a, J: Job> CarriedOut<'a, J> {
     fn not_held(&self, is_uncertain: bool) {
         if !is_uncertain {
             let (kind, id, attempt) = (J::KIND, &*self.taken.id, self.taken.attempt);
-            tracing::warn!(kind, id, attempt, "an end came after its lease, and is not written");
+            tracing::warn!(kind, id, attempt, "a job's end came after its lease and is not written");
             self.count("late");
         }
     }

@@ -52,7 +52,7 @@ impl<O: Owner> Kinds<O> {
     }
 }
 
-/// A kind whose types nobody needs to know.
+/// A kind of jobs without its types.
 pub(super) trait JobKind: Send + Sync {
     fn name(&self) -> &'static str;
 

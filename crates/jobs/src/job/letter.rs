@@ -16,7 +16,7 @@ const STEP: i64 = 50;
 /// What the broker does not take now is published again after this.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// Publishes the letters that are due; tells whether there may be more at once.
+/// Publishes the letters that are due, and returns whether more may be due at once.
 pub(super) async fn publish<O: Owner>(kinds: &[&str], servers: &JobServers) -> Result<bool, Error> {
     let mut transaction = servers.pool.begin().await.map_err(Error::Away)?;
     let given = store::given_up(&mut transaction, kinds, STEP).await?;

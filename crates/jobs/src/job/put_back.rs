@@ -40,7 +40,7 @@ pub enum Foreseen {
 }
 
 impl Foreseen {
-    /// What would follow; nothing where nothing would.
+    /// What would follow, in words; `None` if nothing would.
     pub fn in_words(&self) -> Option<String> {
         match self {
             Foreseen::Called(what, attempt) => Some(format!("attempt {attempt} would call {what}")),

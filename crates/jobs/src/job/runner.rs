@@ -33,8 +33,8 @@ impl Default for RunnerPace {
     }
 }
 
-/// Carries out the jobs of these kinds until the token is cancelled and the calls in hand have ended, or [`RunnerPace::drain`] has.
-/// Any number of processes may do so. It never fails: while a server is away it pauses.
+/// Carries out the jobs of these kinds until the token is cancelled and the calls in hand have ended, or [`RunnerPace::drain`]
+/// has. Any number of processes may do so. It never fails: while a server is away it pauses.
 pub async fn run<O: Owner>(kinds: Kinds<O>, servers: JobServers, pace: RunnerPace, stop: CancellationToken) {
     for kind in kinds.names() {
         for end in ["done", "again", "unknown", "gave_up", "crashed", "late"] {
@@ -90,7 +90,7 @@ async fn carry_out<O: Owner>(
     in_hand.shutdown().await;
 }
 
-/// Takes what is due of each kind, the kinds in turn; tells whether there may be more at once.
+/// Takes what is due of each kind, the kinds in turn, and returns whether more may be due at once.
 async fn take_round<O: Owner>(
     kinds: &Kinds<O>,
     servers: &Arc<JobServers>,
@@ -167,7 +167,7 @@ async fn set_gauges<O: Owner>(kinds: &Kinds<O>, servers: &JobServers, stop: &Can
     while !stop.is_cancelled() {
         let names = kinds.names();
         let measured = store::measure(&servers.pool, &names);
-        // What cannot be measured now is measured later; whoever takes jobs says that the database is away.
+        // What cannot be measured now is measured later; the task that takes jobs logs that the database is away.
         if let Err(error) = db::within(TIME_LIMIT, "counting jobs", measured).await {
             tracing::debug!(%error, "jobs are not counted");
         }

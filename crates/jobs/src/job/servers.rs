@@ -21,12 +21,12 @@ impl JobServers {
     pub(super) async fn publish_emitted(&self, emitted: EmittedEvents) {
         let EmittedEvents { row, messages } = emitted;
         if let Err(error) = self.publisher.publish_all(messages).await {
-            tracing::warn!(%error, outbox = %row, "left to the outbox sweeper");
+            tracing::warn!(%error, outbox = %row, "these events could not be published: the outbox sweeper does it later");
             return;
         }
         let settled = db::within(TIME_LIMIT, "deleting an outbox row", settle_outbox(&self.pool, row));
         if let Err(error) = settled.await {
-            tracing::warn!(%error, outbox = %row, "left to the outbox sweeper");
+            tracing::warn!(%error, outbox = %row, "these events could not be published: the outbox sweeper does it later");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! SQL of jobs. All times are told by the clock of Postgres: leases of several processes are measured by one clock.
+//! SQL of jobs. All times are read from the clock of Postgres, so that one clock measures the leases of all processes.
 
 use db::{Doing, Error, Pool, Work};
 use serde_json::value::RawValue;
@@ -75,7 +75,7 @@ pub(super) struct TakenJob {
     pub intent: Box<RawValue>,
     /// `calling` or `asking`.
     pub step: JobState,
-    /// Its lease had ended: whoever called or asked has written no end.
+    /// Its lease had ended: the process that called or asked wrote no end.
     pub is_orphan: bool,
     pub attempt: i32,
     pub calls: i32,
@@ -132,10 +132,11 @@ pub(super) async fn schedule(
     Ok(Scheduled::Known { state: JobState::read(&known.state)?, is_same_intent: known.is_same_intent })
 }
 
-/// Takes up to `room` rows that are due or whose lease has ended, each for `lease`, as far as the limits of kind and key allow.
+/// Takes up to `room` rows that are due or whose lease has ended, each for `lease`, as far as the limits of kind and key
+/// allow.
 ///
-/// Takers of one kind go one after another, under a lock: what they count is what is under way, whoever holds it. Rows of a key
-/// that is full are looked past; of the others the oldest go first. Whoever got something may get more at once.
+/// Takers of one kind go one after another, under a lock: what they count is what is under way in all processes. Rows of a key
+/// that is full are looked past; of the others the oldest go first. A taker that got rows may take more at once.
 pub(super) async fn take(
     pool: &Pool,
     kind: &str,
@@ -405,7 +406,7 @@ pub async fn declare_failed(work: &mut Work, kind: &str, id: &str) -> Result<boo
     Ok(changed.rows_affected() == 1)
 }
 
-/// How a job stands; nothing where there is none.
+/// The state of a job; `None` if there is no such job.
 ///
 /// # Errors
 /// Those of the database.
@@ -438,7 +439,8 @@ pub struct KeptFor {
     pub dead: Duration,
 }
 
-/// Deletes up to `limit` jobs that are at an end for longer; tells how many. Safe to repeat, and side by side.
+/// Deletes up to `limit` jobs that are at an end for longer, and returns how many. Safe to repeat, and for several processes
+/// at once.
 ///
 /// # Errors
 /// Those of the database.
@@ -461,8 +463,8 @@ pub async fn purge(pool: &Pool, kept_for: KeptFor, limit: u32) -> Result<u64, Er
     Ok(purged.rows_affected())
 }
 
-/// Sets the gauges of kinds: `bursar_jobs_due`, `bursar_jobs_running`, `bursar_jobs_unknown`, and `bursar_jobs_late_seconds`, how late
-/// the oldest is that is due.
+/// Sets the gauges of kinds: `bursar_jobs_due`, `bursar_jobs_running`, `bursar_jobs_unknown`, and `bursar_jobs_late_seconds`,
+/// how late the oldest is that is due.
 ///
 /// # Errors
 /// Those of the database.

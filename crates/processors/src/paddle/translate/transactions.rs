@@ -20,7 +20,7 @@ enum Origin {
     /// `subscription_payment_method_change`: the items of the subscription stand in it, and none of them is sold
     /// (<https://developer.paddle.com/build/subscriptions/update-payment-details>).
     CardChange,
-    /// Not told, or a word that Paddle has added since.
+    /// Not stated, or a word that Paddle has added since.
     Unknown,
 }
 
@@ -117,7 +117,7 @@ fn has_recurring_price(items: Field<'_>) -> bool {
 
 /// Line by line, from `details.line_items`: these have ids, which adjustments name, and amounts. Older transactions have
 /// `items` alone. Nothing where a line gives something back: what such a change of a subscription is worth in credits
-/// is nowhere told, so it waits for somebody to decide.
+/// is stated nowhere, so it waits for an operator to decide.
 fn sold(origin: Origin, data: Field<'_>, amount: Money) -> Result<Option<Vec<Item>>, SetAside> {
     let lines = data.get("details").get("line_items");
     let (lines, told_by) = match lines.elements()?.next() {
@@ -192,7 +192,7 @@ fn quantity(quantity: Field<'_>) -> Result<u64, SetAside> {
     whole.ok_or_else(|| quantity.malformed("a whole number of zero or more"))
 }
 
-/// The part of a period that was sold; nothing where it was the whole. A rate of 0 for a period of the year 1 is how
+/// The part of a period that was sold; `None` if it was the whole. A rate of 0 for a period of the year 1 is how
 /// Paddle has written that there was no proration.
 fn share(proration: Field<'_>) -> Result<Option<Decimal>, SetAside> {
     let rate = proration.get("rate");

@@ -15,13 +15,13 @@ use domain::{Fact, PaymentId};
 /// Where a refund that Bursar asked for names the hold that it carries out.
 const HOLD_KEY: &str = "bursar_hold";
 
-/// The reason of what is released when nobody captures it in time.
+/// The reason of a release because the amount was not captured in time.
 const EXPIRED: &str = "expired_uncaptured_charge";
 
 /// From this API version on a release is no refund. Versions begin with their date.
 const RELEASES_UNTIL: &str = "2025-03-31";
 
-/// What a charge tells of its refunds.
+/// What a charge says of its refunds.
 ///
 /// # Errors
 /// Why it gives no facts to act on.

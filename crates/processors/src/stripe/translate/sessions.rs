@@ -47,7 +47,7 @@ fn status(context: &EventContext<'_>, session: Field<'_>) -> Result<PaymentStatu
     let status = session.get("payment_status");
     match &*status.required_text(EXPECTED)? {
         "paid" | "no_payment_required" => Ok(PaymentStatus::Paid),
-        // Nothing is to be paid yet, and nobody knows how much.
+        // Nothing is to be paid yet, and the amount is unknown.
         "unpaid" if session.get("amount_total").is_absent() => Err(status.no_effect()),
         "unpaid" if context.event_type == "checkout.session.async_payment_failed" => {
             Ok(PaymentStatus::Failed)

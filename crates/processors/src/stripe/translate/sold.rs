@@ -1,7 +1,7 @@
 //! What a session, intent or charge says in common: who bought what, and what for.
 //!
 //! Metadata is set with the secret key. It may name a price of the catalog and how many of it; webhooks carry no lines of
-//! a cart unless somebody expanded them.
+//! a cart unless the sender expanded them.
 
 use crate::fields::Field;
 use crate::set_aside::SetAside;
@@ -36,7 +36,7 @@ pub fn describe(
         purpose: purpose(object, account.is_some() || !items.is_empty()),
         items,
         account,
-        // A guest has none: then whoever has the address that was given at the checkout.
+        // A guest has none: then the customer with the e-mail address that was given at the checkout.
         customer: customer.customer_id(NAME).ok().or_else(|| email(object)),
         occurred_at: context.occurred_at,
     })
