@@ -11,7 +11,7 @@ use crate::output::{say, say_json};
 use crate::session::Session;
 use anyhow::{Result, bail};
 use clap::Subcommand;
-use domain::fact::{HoldStatus, Item, MovedLine, MovementKind, MovementStatus, PaymentStatus};
+use domain::fact::{HoldStatus, LineItem, MovedLine, MovementKind, MovementStatus, PaymentStatus};
 use domain::ledger::PaymentState;
 use domain::record::{PaymentRecord, Reading};
 use domain::{AccountId, PaymentId};
@@ -161,7 +161,7 @@ fn descriptions(record: &PaymentRecord) -> Table {
 }
 
 /// `2 x pri_1 (0.5 of each), line txnitm_1 for 10.00`: what nobody said is left out.
-fn item(item: &Item) -> String {
+fn item(item: &LineItem) -> String {
     let quantity = if item.quantity_assumed { "some".to_owned() } else { item.quantity.to_string() };
     let share = item.share.map(|share| format!(" ({share} of each)")).unwrap_or_default();
     let line = item.line.as_ref().map(|line| format!(", line {line}")).unwrap_or_default();

@@ -18,7 +18,7 @@ use super::PaymentRecord;
 use super::reading::Reading;
 use super::statement::{RecordedMovement, Stated};
 use super::terms::Terms;
-use crate::fact::{HoldStatus, Item, MovementKind, MovementStatus};
+use crate::fact::{HoldStatus, LineItem, MovementKind, MovementStatus};
 use crate::money::{Credits, Money, Share};
 use num_bigint::BigUint;
 use rust_decimal::Decimal;
@@ -390,7 +390,7 @@ impl GoneParts {
 
 /// The payment's lines in the order of their names, then the rest that none of them names: together what was paid. None
 /// where fewer than two are known.
-fn lines(items: &[Item], total: Money) -> Vec<PaidLine> {
+fn lines(items: &[LineItem], total: Money) -> Vec<PaidLine> {
     let mut known: BTreeMap<&str, u128> = BTreeMap::new();
     for item in items {
         if let (Some(line), Some(amount)) = (&item.line, item.amount)

@@ -1,7 +1,7 @@
 //! What an event said of a payment, and which of two statements about one object is kept.
 
 use crate::fact::{
-    AccountLink, AssignmentAct, HoldStatus, Item, MovedLine, MovementKind, MovementStatus, PaymentStatus,
+    AccountLink, AssignmentAct, HoldStatus, LineItem, MovedLine, MovementKind, MovementStatus, PaymentStatus,
     Purpose, is_false,
 };
 use crate::ids::{AccountId, CustomerId};
@@ -32,7 +32,7 @@ pub struct Description {
     #[serde(default, skip_serializing_if = "Purpose::is_not_asked")]
     pub purpose: Purpose,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub items: Vec<Item>,
+    pub items: Vec<LineItem>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountLink>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

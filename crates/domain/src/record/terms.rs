@@ -1,7 +1,7 @@
 //! What was paid and for what, as far as a record tells, and what it grants.
 
 use crate::catalog::{Catalog, Sold, Unknown, Worth};
-use crate::fact::{AccountLink, Item, Purpose};
+use crate::fact::{AccountLink, LineItem, Purpose};
 use crate::ids::CustomerId;
 use crate::money::{Credits, Money, SCALE_MAX};
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ pub struct Terms {
     pub before_tax: Money,
     pub before_discounts: Option<Money>,
     pub purpose: Purpose,
-    pub items: Vec<Item>,
+    pub items: Vec<LineItem>,
     pub account: Option<AccountLink>,
     /// Whoever it is said to be by, in the order in which they are asked for their account: the processor's own customers,
     /// then the addresses of guests.

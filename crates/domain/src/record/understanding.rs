@@ -4,7 +4,7 @@ use super::PaymentRecord;
 use super::reading::Reading;
 use super::statement::{Assigned, Description, Stated, time_order};
 use super::terms::Terms;
-use crate::fact::{AccountLink, AssignmentAct, Item, LinkProof, PaymentStatus, Purpose};
+use crate::fact::{AccountLink, AssignmentAct, LineItem, LinkProof, PaymentStatus, Purpose};
 use crate::ids::{AccountId, CustomerId};
 use crate::money::Money;
 
@@ -79,7 +79,7 @@ impl PaymentRecord {
 
     /// What was sold, as the leading description that tells it says; how many, as any says that does not only assume it.
     /// What was said before it was paid tells nothing of each one's part where another amount was paid.
-    fn items(&self, total: Money) -> Vec<Item> {
+    fn items(&self, total: Money) -> Vec<LineItem> {
         let all = self.described();
         let said = || all.iter().map(|stated| &stated.what);
         let Some(leading) = said().find(|what| !what.items.is_empty()) else { return Vec::new() };
@@ -88,7 +88,7 @@ impl PaymentRecord {
             items.iter_mut().for_each(|item| (item.amount, item.before_discounts) = (None, None));
         }
         let stated = |price: &str| {
-            let is_it = |item: &&Item| item.price == price && !item.quantity_assumed;
+            let is_it = |item: &&LineItem| item.price == price && !item.quantity_assumed;
             said().find_map(|what| what.items.iter().find(is_it)).map(|item| item.quantity)
         };
         for item in items.iter_mut().filter(|item| item.quantity_assumed) {

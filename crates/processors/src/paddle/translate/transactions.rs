@@ -4,7 +4,7 @@ use crate::fields::{Field, read_rfc3339};
 use crate::paddle::entities::{NAME, account, money};
 use crate::set_aside::SetAside;
 use crate::settings::Settings;
-use domain::fact::{Item, Payment, PaymentStatus, Purpose};
+use domain::fact::{LineItem, Payment, PaymentStatus, Purpose};
 use domain::{Fact, Money};
 use rust_decimal::Decimal;
 use std::borrow::Cow;
@@ -118,7 +118,7 @@ fn has_recurring_price(items: Field<'_>) -> bool {
 /// Line by line, from `details.line_items`: these have ids, which adjustments name, and amounts. Older transactions have
 /// `items` alone. Nothing where a line gives something back: what such a change of a subscription is worth in credits
 /// is stated nowhere, so it waits for an operator to decide.
-fn sold(origin: Origin, data: Field<'_>, amount: Money) -> Result<Option<Vec<Item>>, SetAside> {
+fn sold(origin: Origin, data: Field<'_>, amount: Money) -> Result<Option<Vec<LineItem>>, SetAside> {
     let lines = data.get("details").get("line_items");
     let (lines, told_by) = match lines.elements()?.next() {
         Some(_) => (lines, LineDetail::WithAmounts),
@@ -152,10 +152,10 @@ fn is_given_back(line: Field<'_>) -> Result<bool, SetAside> {
     Ok(line.get("quantity").integer().is_some_and(i64::is_negative) || total.text().is_some_and(is_negative))
 }
 
-fn item(origin: Origin, data: Field<'_>, line: Field<'_>, told: LineDetail) -> Result<Item, SetAside> {
+fn item(origin: Origin, data: Field<'_>, line: Field<'_>, told: LineDetail) -> Result<LineItem, SetAside> {
     let price = line.get("price_id");
     let price = if price.is_absent() { line.get("price").get("id") } else { price };
-    let mut item = Item::new(price.id()?, quantity(line.get("quantity"))?);
+    let mut item = LineItem::new(price.id()?, quantity(line.get("quantity"))?);
     item.share = match origin {
         Origin::CardChange => Some(Decimal::ZERO),
         Origin::Platform | Origin::Subscription | Origin::Unknown => share(line.get("proration"))?,
@@ -173,7 +173,7 @@ fn item(origin: Origin, data: Field<'_>, line: Field<'_>, told: LineDetail) -> R
 }
 
 /// A movement's part of a line is right only where the lines are parts of the whole.
-fn forget_lines_that_do_not_add_up(items: &mut [Item], amount: Money) {
+fn forget_lines_that_do_not_add_up(items: &mut [LineItem], amount: Money) {
     let sum: Option<Decimal> = items.iter().map(|item| item.amount.map(|amount| amount.amount())).sum();
     let is_whole = sum == Some(amount.amount()) && items.iter().all(|item| item.line.is_some());
     if !is_whole {
