@@ -19,6 +19,7 @@ mod letter;
 pub mod read;
 pub mod replay;
 mod retention;
+mod settings;
 mod store;
 mod subject;
 mod worker;
@@ -26,8 +27,9 @@ mod worker;
 use letter::Known;
 pub use letter::{AsItCame, Letter};
 pub use retention::{Retention, purge};
+pub use settings::{AlertSettings, DeadLetterSettings, Settings};
 pub use subject::Subject;
-pub use worker::{Settings, WORKER, member};
+pub use worker::{WORKER, member};
 
 use bus::{Decoded, Fate, Fated, Incoming, REPLAYED, ReplayOutcome, Settled, Verdict, queue};
 use db::Work;

@@ -14,6 +14,7 @@ mod http;
 mod intake;
 mod problem;
 mod raw;
+mod settings;
 mod tokens;
 mod worker;
 
@@ -23,5 +24,6 @@ pub use http::{path_text, routes};
 pub use intake::{Intake, Rejected, Secrets};
 pub use problem::problem;
 pub use raw::RawQueue;
+pub use settings::{DoorSettings, TokenEntry};
 pub use tokens::{InvalidToken, Scope, Token, Tokens, hash};
 pub use worker::{WORKER, member, publish_spool};

@@ -46,6 +46,7 @@ pub const RIGHTS: &[Right] = &[
     kept("dead_letter_audit_letters"),
     kept("forgone_facts"),
     kept("erasures"),
+    kept("audit"),
     // A fact changes once, if it was not understood before: a trigger holds this (inbox_kept).
     changed("inbox", Columns(&["repeats", "recognised_at", "kind", "hash", "fact", "time"])),
     // An outcome goes where it was a refusal: by a trigger (outcomes_kept).
