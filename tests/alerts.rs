@@ -37,7 +37,7 @@ fn watcher(site: &Site, thresholds: Thresholds) -> AlertWatcher<LetterWatch> {
 }
 
 fn keeper(site: &Site) -> Running {
-    site.start(DeadLetters::new(processors::Settings::default(), &fleet::workers::NAMES), 1)
+    site.start(DeadLetters::new(processors::Settings::default(), &bursar::workers::NAMES), 1)
 }
 
 /// A dead letter as the ledger's loop publishes it.

@@ -106,7 +106,7 @@ pub async fn bury(site: &Site, letters: impl IntoIterator<Item = Dead>) {
 }
 
 fn worker() -> DeadLetters {
-    DeadLetters::new(processors::Settings::default(), &fleet::workers::NAMES)
+    DeadLetters::new(processors::Settings::default(), &bursar::workers::NAMES)
 }
 
 fn start(site: &Site) -> Running {

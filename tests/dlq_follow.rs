@@ -23,7 +23,7 @@ fn carry_out(site: &Site, publisher: Publisher) {
 }
 
 fn keeper(site: &Site) -> Running {
-    site.start(DeadLetters::new(processors::Settings::default(), &fleet::workers::NAMES), 1)
+    site.start(DeadLetters::new(processors::Settings::default(), &bursar::workers::NAMES), 1)
 }
 
 /// A webhook that the ingester gave up on, and a letter of the same fact by a later worker.

@@ -608,7 +608,7 @@ fn a_long_ladder_of_long_reasons_still_fits_the_broker() {
         let steps = Steps::<1, true>::on(&site).await;
         let millis: Vec<u64> = (10..20).collect();
         let context = with_ladder(&site, &millis);
-        let topology = bus::Topology::new(&site.namespace, &context.ladder, &fleet::workers::queues());
+        let topology = bus::Topology::new(&site.namespace, &context.ladder, &bursar::workers::queues());
         topology.declare(&site.broker).await.unwrap();
         site.post(Post {
             exchange: exchange::FACTS,

@@ -637,7 +637,7 @@ fn a_refused_fact_without_a_dead_letter_is_named() {
     run(async |site| {
         let workers = fleet(&site);
         let keeper = site.start(
-            dead_letters::DeadLetters::new(processors::Settings::default(), &fleet::workers::NAMES),
+            dead_letters::DeadLetters::new(processors::Settings::default(), &bursar::workers::NAMES),
             1,
         );
         let grant = |number: u32| {

@@ -274,7 +274,8 @@ fn what_was_drained_while_postgres_was_away_comes_back_with_its_bytes() {
         let path = folder.path().join("drained.jsonl");
         deployment.done(&site, &["drain", "--direct", "--to", path.to_str().unwrap()]).await;
         deployment.done(&site, &["import", path.to_str().unwrap(), "--by", "ana"]).await;
-        let keeper = site.start(DeadLetters::new(processors::Settings::default(), &fleet::workers::NAMES), 1);
+        let keeper =
+            site.start(DeadLetters::new(processors::Settings::default(), &bursar::workers::NAMES), 1);
         site.until(UNREADABLE, 1).await;
         let stored = letters(&site).await;
         assert_eq!(stored["evt_1"], (queue::GATE.to_owned(), digits(&properties)));
@@ -293,7 +294,8 @@ fn what_was_drained_while_postgres_was_away_comes_back_with_its_bytes() {
 #[test]
 fn poison_that_was_delivered_before_is_the_same_letter() {
     run(async |site| {
-        let keeper = site.start(DeadLetters::new(processors::Settings::default(), &fleet::workers::NAMES), 1);
+        let keeper =
+            site.start(DeadLetters::new(processors::Settings::default(), &bursar::workers::NAMES), 1);
         let fact = envelope("paddle/evt_1", usage("acct_1", 5));
         let posts = poisons()
             .into_iter()
@@ -358,7 +360,7 @@ fn what_kills_the_client_stops_its_own_queue_alone_and_is_told() {
         let consume = bus::Broker::new(relay.url(site.amqp_url.expose_secret()).into(), "by the relay");
         let context = || bus::Context { consume: consume.clone(), ..site.context() };
         let verified = site.start_with(Arc::new(gate_of(&site, Door::Verified)), 2, context());
-        let keeper = DeadLetters::new(processors::Settings::default(), &fleet::workers::NAMES);
+        let keeper = DeadLetters::new(processors::Settings::default(), &bursar::workers::NAMES);
         let keeper = site.start_with(Arc::new(keeper), 1, context());
         relay.die_of(DEADLY);
         site.state(exchange::VERIFIED, vec![envelope("paddle/evt_deadly", usage("acct_1", 1))]).await;

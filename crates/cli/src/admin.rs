@@ -93,6 +93,7 @@ async fn metrics(State(admin): State<Admin>) -> Response {
     }
     within(measure_queues(&admin)).await;
     within(measure_database(&admin)).await;
+    measure_workers(&admin).await;
     process::measure();
     admin.metrics.run_upkeep();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], admin.metrics.render()).into_response()
@@ -115,13 +116,26 @@ async fn measure_database(admin: &Admin) -> Result<(), db::Error> {
         let count = raised.get(alert).copied().unwrap_or(0);
         metrics::gauge!("bursar_alerts", "alert" => alert).set(count as f64);
     }
-    let mut gauges = Vec::new();
-    for measure in workers::ALL.into_iter().filter_map(|worker| worker.spec.gauges) {
-        gauges.extend(measure(&mut connection).await?);
-    }
-    gauges.iter().for_each(|gauge: &Gauge| metrics::describe_gauge!(gauge.name, gauge.help));
-    admin.measured.set(by_labels(gauges));
     Ok(())
+}
+
+/// Each worker's own gauges within a time of their own: one that cannot be measured hides none of the others.
+async fn measure_workers(admin: &Admin) {
+    for worker in workers::ALL {
+        let Some(gauges) = worker.spec.gauges else { continue };
+        let asked = async {
+            let mut connection = admin.pool.acquire().await.doing("taking a connection")?;
+            gauges(&mut connection).await
+        };
+        match within(asked).await {
+            Some(Ok(gauges)) => {
+                gauges.iter().for_each(|gauge: &Gauge| metrics::describe_gauge!(gauge.name, gauge.help));
+                admin.measured.set(worker.name(), by_labels(gauges));
+            }
+            Some(Err(error)) => tracing::warn!(worker = worker.name(), %error, "cannot measure its gauges"),
+            None => tracing::warn!(worker = worker.name(), "its gauges take too long to measure"),
+        }
+    }
 }
 
 /// Gauges by name and labels. A label that says what a dead letter says of itself, of who gave up on it and why, is one of our
@@ -151,19 +165,21 @@ fn is_worker(name: &str) -> bool {
 /// What tells a gauge from others of its name.
 type Labels = Vec<Label>;
 
-/// Gauges that were measured with labels: where one is gone it is told as 0, not as what it last was.
+/// Gauges that were measured, by worker: where one is gone it is 0, not what it last was.
 #[derive(Clone, Default)]
-pub struct Measured(Arc<Mutex<BTreeSet<(&'static str, Labels)>>>);
+pub struct Measured(Arc<Mutex<BTreeSet<(&'static str, &'static str, Labels)>>>);
 
 impl Measured {
-    fn set(&self, gauges: BTreeMap<(&'static str, Labels), f64>) {
+    fn set(&self, worker: &'static str, gauges: BTreeMap<(&'static str, Labels), f64>) {
         let mut measured = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (name, labels) in measured.iter().filter(|known| !gauges.contains_key(*known)) {
-            metrics::gauge!(*name, labels.clone()).set(0.0);
+        for (_, name, labels) in measured.iter().filter(|(of, ..)| *of == worker) {
+            if !gauges.contains_key(&(*name, labels.clone())) {
+                metrics::gauge!(*name, labels.clone()).set(0.0);
+            }
         }
         for ((name, labels), value) in gauges {
             metrics::gauge!(name, labels.clone()).set(value);
-            measured.insert((name, labels));
+            measured.insert((worker, name, labels));
         }
     }
 }

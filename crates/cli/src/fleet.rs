@@ -155,7 +155,8 @@ impl Fleet {
         self.tasks.spawn(async move {
             let mut running = JoinSet::new();
             let started = tokio::select! {
-                () = stop.cancelled() => return Ok(()),
+                // What runs already settles what it has in hand.
+                () = stop.cancelled() => Ok(()),
                 started = start_all(workers, &session, &context, &floor, migrate, &mut running) => started,
             };
             if started.is_err() {
@@ -231,7 +232,7 @@ fn run_members(
     for worker in workers {
         let member = worker.member(&session.config, floor)?;
         emits |= member.emits;
-        for part in member.run(session.config.limits.lanes, context, &session.pool) {
+        for part in member.run(worker.name(), session.config.limits.lanes, context, &session.pool) {
             running.spawn(part);
         }
     }

@@ -1,7 +1,7 @@
 //! `bursar`: the binary. The only place with a main, the environment and signals; it wires the crates together.
 
+use bursar::{commands, misuse, observe, visible};
 use clap::Parser;
-use fleet::{commands, misuse, observe, visible};
 use std::process::ExitCode;
 
 /// Facts are many small texts: this allocator hands them out in half the time of the system's.

@@ -1,6 +1,7 @@
 //! Logs and metrics of the process.
 
 use crate::process;
+use crate::workers;
 use anyhow::{Context, Result, bail};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::io::IsTerminal;
@@ -61,14 +62,22 @@ pub fn start_logs(is_fleet: bool) -> Result<()> {
 }
 
 /// Whose logs may say everything that they are asked for: our own crates, which never log a body or a secret.
-const OWN: [&str; 9] =
-    ["bursar", "bus", "db", "dead_letters", "domain", "gate", "ingester", "ledger", "processors"];
+/// Beside these the workers' own.
+const OWN: [&str; 7] = ["bursar", "bus", "db", "domain", "facts", "jobs", "processors"];
+
+fn is_own(name: &str) -> bool {
+    let is_called = |worker: &&str| {
+        let letters = worker.bytes().map(|byte| if byte == b'-' { b'_' } else { byte });
+        letters.eq(name.bytes())
+    };
+    OWN.contains(&name) || workers::NAMES.iter().any(is_called)
+}
 
 /// What libraries say in detail are frames, headers and statements, with bodies and passwords in them: whatever filter
 /// somebody sets, no more than `info` is heard of them.
 fn may_be_logged(metadata: &Metadata<'_>) -> bool {
     let name = metadata.target().split("::").next().unwrap_or_default();
-    OWN.contains(&name) || *metadata.level() <= LevelFilter::INFO
+    is_own(name) || *metadata.level() <= LevelFilter::INFO
 }
 
 /// From a millisecond to a minute; a batch in a hurry takes some milliseconds, one behind an outage minutes.

@@ -41,8 +41,8 @@ pub fn describe() {
         Unit::Seconds,
         "Processor time, the system's for it and its own"
     );
-    describe_gauge!("process_resident_memory_bytes", Unit::Bytes, "Memory that it has in RAM");
-    describe_gauge!("process_virtual_memory_bytes", Unit::Bytes, "Memory that it has addresses for");
+    describe_gauge!("process_resident_memory_bytes", Unit::Bytes, "Resident memory");
+    describe_gauge!("process_virtual_memory_bytes", Unit::Bytes, "Virtual memory");
     describe_gauge!("process_threads", "Threads");
     describe_gauge!("process_start_time_seconds", Unit::Seconds, "When it started, since 1970");
     describe_gauge!("process_open_fds", "Files and connections that it has open");

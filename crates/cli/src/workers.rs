@@ -112,6 +112,8 @@ pub fn alerts() -> impl Iterator<Item = &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::Session;
+    use domain::FactKind;
     use std::collections::BTreeSet;
 
     #[test]
@@ -128,5 +130,36 @@ mod tests {
             assert!(worker.spec.queues.iter().all(|queue| queue.reader == worker.name()), "{worker:?}");
         }
         assert!("clerk".parse::<Worker>().is_err());
+    }
+
+    #[tokio::test]
+    async fn what_a_worker_says_of_itself_is_what_it_runs() {
+        let session = Session::new(Config::default(), false).unwrap();
+        let floor = session.idle_floor("test").unwrap();
+        let mut kinds = BTreeSet::new();
+        for worker in ALL {
+            let member = worker.member(&session.config, &floor).unwrap();
+            let reads: BTreeSet<&str> = member.consumers.iter().map(|consumer| consumer.queue()).collect();
+            let says: BTreeSet<&str> = worker.spec.queues.iter().map(|queue| queue.name).collect();
+            assert_eq!(reads, says, "the queues of {worker:?}");
+            assert!(!says.is_empty(), "{worker:?} reads a queue");
+            assert!(member.consumers.iter().all(|consumer| consumer.worker() == worker.name()), "{worker:?}");
+            assert_eq!(member.alerts, worker.spec.alerts, "the alerts of {worker:?}");
+            let passes: BTreeSet<&str> = member.passes.iter().map(|pass| pass.name).collect();
+            assert_eq!(passes.len(), member.passes.len(), "passes of {worker:?} have names of their own");
+            assert!(
+                member.kinds.into_iter().all(|kind| kinds.insert(kind)),
+                "a kind of jobs is one worker's"
+            );
+        }
+    }
+
+    #[test]
+    fn who_reads_facts_names_their_kinds() {
+        for (_, kind) in
+            queues().iter().flat_map(|queue| queue.bindings).filter(|(of, _)| *of == exchange::FACTS)
+        {
+            assert!(FactKind::parse(kind).is_some(), "{kind}");
+        }
     }
 }

@@ -37,6 +37,8 @@ type PassStep = Box<dyn FnMut() -> BoxFuture<'static, Result<Found, PassError>> 
 
 /// A step that is made again and again.
 pub struct Pass {
+    /// The worker that it belongs to: a label of metrics and logs.
+    pub worker: &'static str,
     /// A label of metrics and logs.
     pub name: &'static str,
     /// From the end of one look to the next, while there is nothing.
@@ -55,7 +57,7 @@ impl Pass {
         E: Into<PassError>,
     {
         let step: PassStep = Box::new(move || step().map(|found| found.map_err(Into::into)).boxed());
-        Self { name, every, limit, step }
+        Self { worker: "", name, every, limit, step }
     }
 
     /// Makes steps until the token is cancelled. A step in hand is ended by its own limit alone, so that what it has begun
@@ -73,7 +75,7 @@ impl Pass {
                     self.every
                 }
                 Err(error) => {
-                    tracing::warn!(pass = self.name, %error, "a pass failed and is made again");
+                    tracing::warn!(worker = self.worker, pass = self.name, %error, "a pass failed and is made again");
                     delays.next_delay()
                 }
             };
@@ -96,7 +98,7 @@ impl Pass {
             Ok(Err(panic)) => ("panicked", Err(format!("it panicked: {}", bus::panic_text(&*panic)).into())),
             Err(_) => ("hung", Err(format!("it took longer than {} s", self.limit.as_secs()).into())),
         };
-        metrics::histogram!("bursar_pass_seconds", "pass" => self.name, "result" => result)
+        metrics::histogram!("bursar_pass_seconds", "worker" => self.worker, "pass" => self.name, "result" => result)
             .record(started.elapsed().as_secs_f64());
         found
     }

@@ -139,6 +139,10 @@ pub struct Member {
     pub passes: Vec<Pass>,
     /// Whether it commits events: then its process publishes what was left in the outbox, too.
     pub emits: bool,
+    /// The alerts that it watches for.
+    pub alerts: Vec<&'static str>,
+    /// The kinds of jobs that it carries out.
+    pub kinds: Vec<&'static str>,
     watches: Vec<Watches>,
     jobs: Vec<Carries>,
     forgets_jobs: bool,
@@ -181,6 +185,7 @@ impl Member {
     #[must_use]
     pub fn watches<W: Watch + 'static>(mut self, worker: &'static str, watch: W) -> Self {
         self.emits = true;
+        self.alerts.extend(watch.alerts());
         self.watches.push(Box::new(move |context| {
             let watcher = Arc::new(Mutex::new(AlertWatcher::new(context, worker, watch)));
             Pass::new("alerts", WATCH_EVERY, WATCH_LIMIT, move || {
@@ -198,6 +203,7 @@ impl Member {
     #[must_use]
     pub fn carries_out<O: Owner>(mut self, kinds: Kinds<O>, pace: RunnerPace) -> Self {
         self.forgets_jobs = true;
+        self.kinds.extend(kinds.names());
         let foreseen: ForeseenBy<PutBack<O>> =
             |put_back, work, item| async move { Ok(put_back.foresee(work, item).await?.in_words()) }.boxed();
         self.consumers
@@ -213,26 +219,34 @@ impl Member {
         let publisher = context.publisher.sibling();
         let sweeper = Sweeper::new(context.namespace.clone(), context.pool.clone(), publisher);
         let sweeper = Arc::new(Mutex::new(sweeper));
-        Pass::new("outbox", OUTBOX_EVERY, OUTBOX_LIMIT, move || {
+        let pass = Pass::new("outbox", OUTBOX_EVERY, OUTBOX_LIMIT, move || {
             let sweeper = sweeper.clone();
             async move { sweeper.lock().await.sweep_once().await.map(Found::more_if) }
-        })
+        });
+        Pass { worker: "fleet", ..pass }
     }
 
     /// Everything that a process runs for it, each until the context's token is cancelled. `whole`: the pool whose statements
     /// may read whole tables.
-    pub fn run(self, lanes: usize, context: &Context, whole: &db::Pool) -> Vec<BoxFuture<'static, ()>> {
+    pub fn run(
+        self,
+        worker: &'static str,
+        lanes: usize,
+        context: &Context,
+        whole: &db::Pool,
+    ) -> Vec<BoxFuture<'static, ()>> {
         let mut running: Vec<BoxFuture<'static, ()>> = Vec::new();
         let stop = || context.stop.clone();
         running.extend(self.consumers.into_iter().map(|consumer| consumer.run(lanes, context.clone())));
-        running.extend(self.passes.into_iter().map(|pass| pass.run(stop()).boxed()));
+        let of = |pass: Pass| Pass { worker, ..pass };
+        running.extend(self.passes.into_iter().map(|pass| of(pass).run(stop()).boxed()));
         for watch in self.watches {
             let publisher = context.publisher.sibling();
             let context = Context { publisher, pool: whole.clone(), ..context.clone() };
-            running.push(watch(context).run(stop()).boxed());
+            running.push(of(watch(context)).run(stop()).boxed());
         }
         if self.forgets_jobs {
-            running.push(forget_jobs(context.pool.clone()).run(stop()).boxed());
+            running.push(of(forget_jobs(context.pool.clone())).run(stop()).boxed());
         }
         for carry_out in self.jobs {
             let publisher = context.publisher.sibling();

@@ -89,3 +89,30 @@ fn gauges(connection: &mut PgConnection) -> BoxFuture<'_, Result<Vec<Gauge>, db:
     }
     .boxed()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ledger_reads_facts_about_credits_and_no_others() {
+        let mut kinds: Vec<&str> =
+            WORKER.queues.iter().flat_map(|queue| queue.bindings).map(|(_, kind)| *kind).collect();
+        kinds.sort_unstable();
+        assert_eq!(
+            kinds,
+            [
+                "fact.adjustment",
+                "fact.assignment",
+                "fact.customer",
+                "fact.expiry",
+                "fact.grant",
+                "fact.hold",
+                "fact.movement",
+                "fact.payment",
+                "fact.usage",
+                "fact.valuation"
+            ]
+        );
+    }
+}

@@ -138,7 +138,7 @@ impl Site {
         // The binary has the default ladder, workers in the test one that does not take long.
         let delays: Vec<Duration> = LADDER.into_iter().chain([1, 10, 60].map(Duration::from_secs)).collect();
         let ladder = Ladder::new(&delays).expect("delays that grow");
-        let topology = Topology::new(&namespace, &ladder, &fleet::workers::queues());
+        let topology = Topology::new(&namespace, &ladder, &bursar::workers::queues());
         let broker = Broker::new(amqp_url.clone(), namespace.as_str());
         if let Err(error) = topology.declare(&broker).await {
             panic!(

@@ -45,7 +45,9 @@ pub fn man(commands: Command, arguments: &Man, as_json: bool) -> Result<ExitCode
     };
     write_pages(folder, &pages).with_context(|| format!("writing manual pages into {}", folder.display()))?;
     match as_json {
-        true => crate::output::say_json(&json!({ "directory": folder, "pages": pages.len() }))?,
+        true => crate::output::say_json(
+            &json!({ "directory": folder.display().to_string(), "pages": pages.len() }),
+        )?,
         false => {
             let (count, folder) = (pages.len(), folder.display());
             say(&format!("{count} pages are in {folder}: `man -l {folder}/bursar.1`"));
@@ -80,8 +82,9 @@ fn add_pages(command: &Command, pages: &mut Vec<(String, Vec<u8>)>) -> Result<()
 /// As it is, for a shell or for `man`; a reader that has gone away is a normal end.
 fn write_out(text: &[u8]) -> Result<ExitCode> {
     let mut out = std::io::stdout().lock();
-    if out.write_all(text).and_then(|()| out.flush()).is_err() {
-        std::process::exit(0);
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        written => written.context("writing to stdout")?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -9,7 +9,9 @@ impl Config {
     /// Names what decides about facts: the version and every setting, but those that may differ between an operator's shell
     /// and the fleet. Short, and no secret can be told from it.
     pub fn digest(&self) -> String {
-        let text = serde_json::to_vec(&(env!("CARGO_PKG_VERSION"), self.deciding()))
+        // Tokens of the environment bind sources, too.
+        let bound = self.sources().map(|sources| format!("{sources:?}")).unwrap_or_default();
+        let text = serde_json::to_vec(&(env!("CARGO_PKG_VERSION"), self.deciding(), bound))
             .expect("settings are plain data");
         Sha256::digest(text).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
     }
@@ -32,8 +34,8 @@ impl Config {
             env_tokens: Vec::new(),
             // What this operator may do.
             dead_letters: DeadLetterSettings { edit: false },
-            // Secrets are changed one process after another: how many there are, and which, decides nothing.
-            webhook_secrets: self.webhook_secrets.keys().map(|name| (name.clone(), Vec::new())).collect(),
+            // The ingester alone has them.
+            webhook_secrets: nowhere.webhook_secrets,
             tokens: self.tokens.iter().map(without_secret).collect(),
             ..self.clone()
         }

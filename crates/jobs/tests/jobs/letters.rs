@@ -30,7 +30,7 @@ async fn open(site: &Site) -> (Running, Running) {
     tokio::spawn(replay::put_back(namespace, pool.clone(), site.publisher.clone()).run(stop.clone()));
     tokio::spawn(replay::follow(pool, site.readers()).run(stop));
     (
-        site.start(DeadLetters::new(processors::Settings::default(), &fleet::workers::NAMES), 1),
+        site.start(DeadLetters::new(processors::Settings::default(), &bursar::workers::NAMES), 1),
         site.start(put_back(), 1),
     )
 }

@@ -83,7 +83,7 @@ async fn every_job_that_was_given_up_is_a_letter(site: &Site) {
     let stop = site.over.child_token();
     tokio::spawn(jobs::run(kinds, world::servers(site), world::PACE, stop));
     let keeper = site
-        .start(dead_letters::DeadLetters::new(processors::Settings::default(), &fleet::workers::NAMES), 1);
+        .start(dead_letters::DeadLetters::new(processors::Settings::default(), &bursar::workers::NAMES), 1);
     let expect = site.number("select count(*) from jobs where state = 'dead'").await;
     site.until("select count(*) from jobs where state = 'dead' and next_at is null", expect).await;
     site.until("select count(*) from dead_letters where queue = 'ledger.jobs'", expect).await;
