@@ -587,10 +587,10 @@ impl Config {
         texts.map(duration).transpose().context("retention.fact_texts")
     }
 
-    pub fn dead_letter_retention(&self) -> Result<dead_letters::Retention> {
+    pub fn dead_letter_retention(&self) -> Result<dead_letters::LetterRetention> {
         let Retention { resolved_dead_letters: resolved, discarded_dead_letters: discarded, .. } =
             &self.retention;
-        Ok(dead_letters::Retention {
+        Ok(dead_letters::LetterRetention {
             resolved: duration(resolved).context("retention.resolved_dead_letters")?,
             discarded: duration(discarded).context("retention.discarded_dead_letters")?,
         })

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 /// What is known of the fleet whose letters are read.
 #[derive(Debug, Clone)]
-pub struct Known {
+pub struct FleetContext {
     /// How a stored webhook's body is read.
     pub settings: processors::Settings,
     /// The names of its workers. Letters of all others count together: their name is whatever somebody wrote.
@@ -42,7 +42,7 @@ pub struct Letter {
 
 impl Letter {
     /// Reads what the loop wrote into its headers; where the broker gave up on it, what that wrote.
-    pub fn read(incoming: &Incoming, known: &Known, now: OffsetDateTime) -> Self {
+    pub fn read(incoming: &Incoming, fleet: &FleetContext, now: OffsetDateTime) -> Self {
         let death = incoming.death.clone().unwrap_or_else(|| match &incoming.unreadable {
             Some(unreadable) => stray(incoming, code::UNREADABLE, unreadable.reason()),
             None => stray(incoming, crate::code::UNEXPLAINED, UNEXPLAINED.to_owned()),
@@ -52,8 +52,8 @@ impl Letter {
         let replayed = returned.as_ref().and_then(|returned| returned.replayed);
         let attempts = returned.map(|returned| returned.attempts).unwrap_or_default();
         let message = Incoming { returned: None, death: None, returns: 0, ..incoming.clone() };
-        let subject = subject(&death, &message, &known.settings, first_failed_at);
-        let known_worker = known.workers.iter().copied().find(|worker| *worker == death.worker);
+        let subject = subject(&death, &message, &fleet.settings, first_failed_at);
+        let known_worker = fleet.workers.iter().copied().find(|worker| *worker == death.worker);
         Self {
             known_worker,
             worker: death.worker,
@@ -208,8 +208,8 @@ mod tests {
         };
         let incoming = Incoming { death: Some(death), ..Incoming::default() };
         let workers = &["gate", "ledger"];
-        let known = Known { settings: processors::Settings::default(), workers };
-        Letter::read(&incoming, &known, OffsetDateTime::UNIX_EPOCH).fingerprint()
+        let fleet = FleetContext { settings: processors::Settings::default(), workers };
+        Letter::read(&incoming, &fleet, OffsetDateTime::UNIX_EPOCH).fingerprint()
     }
 
     /// Whoever may publish at all could else raise an alert with every message.

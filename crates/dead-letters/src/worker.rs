@@ -1,8 +1,8 @@
 //! The worker as the fleet lists and runs it.
 
 use crate::alerts::{Alert, LetterWatch, Thresholds};
-use crate::read::{self, Gauge as OpenLetters};
-use crate::{DeadLetters, Retention, alerts, code, purge, replay};
+use crate::read::{self, OpenLetters};
+use crate::{DeadLetters, LetterRetention, alerts, code, purge, replay};
 use bus::{QueueSpec, exchange, queue};
 use db::PgConnection;
 use futures_util::FutureExt;
@@ -28,7 +28,7 @@ pub const WORKER: WorkerSpec = WorkerSpec {
 /// What the worker is configured by.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    pub retention: Retention,
+    pub retention: LetterRetention,
     pub alerts: Thresholds,
 }
 
@@ -54,7 +54,7 @@ pub fn member(settings: Settings, floor: &Floor) -> Member {
         .watches(WORKER.name, watch)
 }
 
-fn purge_closed(pool: db::Pool, retention: Retention) -> Pass {
+fn purge_closed(pool: db::Pool, retention: LetterRetention) -> Pass {
     Pass::new("purge_dead_letters", PURGE_EVERY, PURGE_LIMIT, move || {
         let pool = pool.clone();
         async move {

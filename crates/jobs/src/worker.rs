@@ -198,10 +198,10 @@ impl Member {
     #[must_use]
     pub fn carries_out<O: Owner>(mut self, kinds: Kinds<O>, pace: Pace) -> Self {
         self.forgets_jobs = true;
-        let foreseen: ForeseenBy<PutBack<O>> = |put_back, work, item| {
-            async move { Ok(put_back.foresee(work, item).await?.in_words()) }.boxed()
-        };
-        self.consumers.push(Arc::new(Consumes { foreseen: Some(foreseen), ..Consumes::new(kinds.put_back()) }));
+        let foreseen: ForeseenBy<PutBack<O>> =
+            |put_back, work, item| async move { Ok(put_back.foresee(work, item).await?.in_words()) }.boxed();
+        self.consumers
+            .push(Arc::new(Consumes { foreseen: Some(foreseen), ..Consumes::new(kinds.put_back()) }));
         self.emits = true;
         self.jobs.push(Box::new(move |servers, stop| crate::job::run(kinds, servers, pace, stop).boxed()));
         self

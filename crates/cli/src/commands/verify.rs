@@ -91,8 +91,7 @@ pub async fn prove(session: &Session, account: Option<&AccountId>) -> Result<Exi
     let scale = session.config.credits.scale;
     let readers = session.readers()?;
     let mut show = |at: Progress| line.show(at.rule, at.checked, at.of);
-    let report =
-        verify_with(&session.pool, scale, account, &readers, &workers::checks(), &mut show).await;
+    let report = verify_with(&session.pool, scale, account, &readers, &workers::checks(), &mut show).await;
     line.clear();
     let report = report?;
     if session.json {

@@ -1,7 +1,7 @@
 //! SQL of the acts that close letters, open them again, or write something down; and the steps that all acts share.
 
-use super::{About, Error, Order, Record};
-use crate::read::{Filter, State};
+use super::{ActError, ActRequest, AuditRecord, NoteTarget};
+use crate::read::{Filter, LetterState};
 use db::{Doing, PgConnection, Pool};
 use sqlx::types::Json;
 use sqlx::{Postgres, Transaction};
@@ -21,18 +21,18 @@ pub(super) async fn begin(pool: &Pool) -> Result<Tx, db::Error> {
 }
 
 /// An act without a name is nobody's, and the audit could not tell whose.
-pub(super) fn somebody(by: &str) -> Result<(), Error> {
-    if by.trim().is_empty() { Err(Error::Nobody) } else { Ok(()) }
+pub(super) fn somebody(by: &str) -> Result<(), ActError> {
+    if by.trim().is_empty() { Err(ActError::Nobody) } else { Ok(()) }
 }
 
 /// So often an act is begun.
 const TRIES: usize = 5;
 
 /// Workers lock letters as they come, and where an act wants the same ones Postgres may have to end it. Nothing was done then.
-pub(super) async fn again<T>(act: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
+pub(super) async fn again<T>(act: impl AsyncFn() -> Result<T, ActError>) -> Result<T, ActError> {
     for _ in 1..TRIES {
         match act().await {
-            Err(Error::Database(error)) if is_deadlock(&error) => {}
+            Err(ActError::Database(error)) if is_deadlock(&error) => {}
             done => return done,
         }
     }
@@ -51,9 +51,9 @@ pub(super) async fn commit(transaction: Tx) -> Result<(), db::Error> {
 /// Takes the letters that an order means, in a state, into this transaction's hands: the oldest first.
 pub(super) async fn take(
     connection: &mut PgConnection,
-    order: &Order,
-    wanted: State,
-) -> Result<Vec<Uuid>, Error> {
+    order: &ActRequest,
+    wanted: LetterState,
+) -> Result<Vec<Uuid>, ActError> {
     somebody(&order.by)?;
     let filter = Filter { states: vec![wanted], ..order.filter.clone() };
     refuse_others(connection, &filter, wanted).await?;
@@ -75,23 +75,27 @@ pub(super) async fn take(
     .doing("taking letters in hand")?;
     let found = taken.len() as i64;
     match order.expected {
-        Some(expected) if expected != found => Err(Error::Count { expected, found }),
-        _ if found == 0 => Err(Error::Nothing { wanted }),
+        Some(expected) if expected != found => Err(ActError::Count { expected, found }),
+        _ if found == 0 => Err(ActError::Nothing { wanted }),
         _ => Ok(taken),
     }
 }
 
 /// Letters that were named one by one are each as expected, or nothing is done.
-async fn refuse_others(connection: &mut PgConnection, filter: &Filter, wanted: State) -> Result<(), Error> {
+async fn refuse_others(
+    connection: &mut PgConnection,
+    filter: &Filter,
+    wanted: LetterState,
+) -> Result<(), ActError> {
     for letter in &filter.letters {
         let state = sqlx::query_scalar!("select state from dead_letters where letter = $1", letter)
             .fetch_optional(&mut *connection)
             .await
             .doing("looking at a letter")?;
         match state {
-            None => return Err(Error::Unknown(*letter)),
+            None => return Err(ActError::Unknown(*letter)),
             Some(state) if state != wanted.as_str() => {
-                return Err(Error::Otherwise { letter: *letter, wanted, state });
+                return Err(ActError::Otherwise { letter: *letter, wanted, state });
             }
             Some(_) => {}
         }
@@ -103,10 +107,10 @@ async fn refuse_others(connection: &mut PgConnection, filter: &Filter, wanted: S
 ///
 /// # Errors
 /// Where the order means no open letter, or other letters than were expected, or names nobody, and those of the database.
-pub async fn discard(pool: &Pool, order: &Order, now: OffsetDateTime) -> Result<i64, Error> {
+pub async fn discard(pool: &Pool, order: &ActRequest, now: OffsetDateTime) -> Result<i64, ActError> {
     again(async || {
         let mut transaction = begin(pool).await?;
-        let letters = take(&mut transaction, order, State::Open).await?;
+        let letters = take(&mut transaction, order, LetterState::Open).await?;
         sqlx::query!(
             "update dead_letters set state = 'discarded', closed_at = $2, closed_by = $3, outcome = $4 where letter = any($1)",
             &letters,
@@ -129,10 +133,10 @@ pub async fn discard(pool: &Pool, order: &Order, now: OffsetDateTime) -> Result<
 /// # Errors
 /// Where one of them was erased and has nothing left to be put back, where the order means no discarded letter, or other
 /// letters than were expected, or names nobody, and those of the database.
-pub async fn undo(pool: &Pool, order: &Order, now: OffsetDateTime) -> Result<i64, Error> {
+pub async fn undo(pool: &Pool, order: &ActRequest, now: OffsetDateTime) -> Result<i64, ActError> {
     again(async || {
         let mut transaction = begin(pool).await?;
-        let letters = take(&mut transaction, order, State::Discarded).await?;
+        let letters = take(&mut transaction, order, LetterState::Discarded).await?;
         refuse_erased(&mut transaction, &letters).await?;
         sqlx::query!(
             "update dead_letters set state = 'open', closed_at = null, closed_by = null, outcome = null where letter = any($1)",
@@ -148,7 +152,7 @@ pub async fn undo(pool: &Pool, order: &Order, now: OffsetDateTime) -> Result<i64
     .await
 }
 
-async fn refuse_erased(connection: &mut PgConnection, letters: &[Uuid]) -> Result<(), Error> {
+async fn refuse_erased(connection: &mut PgConnection, letters: &[Uuid]) -> Result<(), ActError> {
     let erased = sqlx::query_scalar!(
         r#"select count(*) as "count!" from dead_letters where letter = any($1) and erased_at is not null"#,
         letters,
@@ -156,14 +160,14 @@ async fn refuse_erased(connection: &mut PgConnection, letters: &[Uuid]) -> Resul
     .fetch_one(connection)
     .await
     .doing("looking for erased letters")?;
-    if erased > 0 { Err(Error::Erased(erased)) } else { Ok(()) }
+    if erased > 0 { Err(ActError::Erased(erased)) } else { Ok(()) }
 }
 
 /// Each of the letters finds the act in its audit.
 async fn record_of_letters(
     connection: &mut PgConnection,
     action: &str,
-    order: &Order,
+    order: &ActRequest,
     letters: &[Uuid],
     now: OffsetDateTime,
 ) -> Result<(), db::Error> {
@@ -195,15 +199,15 @@ async fn record_of_letters(
 /// Where the letter or kind is not known, where `by` names nobody, and those of the database.
 pub async fn note(
     pool: &Pool,
-    about: &About,
+    about: &NoteTarget,
     by: &str,
     text: &str,
     now: OffsetDateTime,
-) -> Result<(), Error> {
+) -> Result<(), ActError> {
     somebody(by)?;
     let (letter, fingerprint) = match about {
-        About::Letter(letter) => (Some(*letter), None),
-        About::Fingerprint(fingerprint) => (None, Some(fingerprint.as_str())),
+        NoteTarget::Letter(letter) => (Some(*letter), None),
+        NoteTarget::Fingerprint(fingerprint) => (None, Some(fingerprint.as_str())),
     };
     let written = sqlx::query!(
         "insert into dead_letter_audit (at, by, action, letter, fingerprint, reason)
@@ -219,8 +223,8 @@ pub async fn note(
     .await
     .doing("writing a note")?;
     match (written.rows_affected(), letter) {
-        (0, Some(letter)) => Err(Error::Unknown(letter)),
-        (0, None) => Err(Error::Nothing { wanted: State::Open }),
+        (0, Some(letter)) => Err(ActError::Unknown(letter)),
+        (0, None) => Err(ActError::Nothing { wanted: LetterState::Open }),
         _ => Ok(()),
     }
 }
@@ -229,7 +233,7 @@ pub async fn note(
 ///
 /// # Errors
 /// Where the record names nobody, and those of the database.
-pub async fn record(pool: &Pool, record: &Record, now: OffsetDateTime) -> Result<(), Error> {
+pub async fn record(pool: &Pool, record: &AuditRecord, now: OffsetDateTime) -> Result<(), ActError> {
     somebody(&record.by)?;
     sqlx::query!(
         "insert into dead_letter_audit (at, by, action, filter, letters, reason, result) values ($1, $2, $3, $4, $5, $6, $7)",

@@ -31,7 +31,7 @@ pub(super) struct Claimed {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Counts {
+pub(super) struct ReplayCounts {
     pub waiting: i64,
     pub published: i64,
     pub resolved: i64,
@@ -95,9 +95,9 @@ pub(super) async fn counts(
     connection: &mut PgConnection,
     replay: Uuid,
     (at_once, in_hand, canary): (i64, i64, i64),
-) -> Result<Counts, Error> {
+) -> Result<ReplayCounts, Error> {
     sqlx::query_as!(
-        Counts,
+        ReplayCounts,
         r#"select (select count(*) from (select from replay_letters where replay = $1 and state = 'waiting' limit $2) l)
                     as "waiting!",
                   (select count(*) from (select from replay_letters where replay = $1 and state = 'published' limit $3) l)

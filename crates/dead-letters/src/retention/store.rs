@@ -1,6 +1,6 @@
 //! SQL: deleting what was closed long ago.
 
-use super::Retention;
+use super::LetterRetention;
 use crate::alerts::Alert;
 use db::{Doing, Error, PgConnection, Pool};
 use time::OffsetDateTime;
@@ -12,7 +12,12 @@ use time::OffsetDateTime;
 ///
 /// # Errors
 /// Those of the database. What was deleted before one of them stays deleted.
-pub async fn purge(pool: &Pool, retention: Retention, now: OffsetDateTime, limit: i64) -> Result<u64, Error> {
+pub async fn purge(
+    pool: &Pool,
+    retention: LetterRetention,
+    now: OffsetDateTime,
+    limit: i64,
+) -> Result<u64, Error> {
     let mut transaction = pool.begin().await.doing("beginning a purge")?;
     let deleted = delete(&mut transaction, retention, now, limit).await?;
     if deleted > 0 {
@@ -30,7 +35,7 @@ pub async fn purge(pool: &Pool, retention: Retention, now: OffsetDateTime, limit
 
 async fn delete(
     connection: &mut PgConnection,
-    retention: Retention,
+    retention: LetterRetention,
     now: OffsetDateTime,
     limit: i64,
 ) -> Result<i64, Error> {

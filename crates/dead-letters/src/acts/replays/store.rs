@@ -1,9 +1,9 @@
 //! SQL of what operators do with replays.
 
-use super::Pace;
+use super::ReplayPace;
 use crate::acts::store::{again, begin, commit, somebody, take};
-use crate::acts::{Error, Order};
-use crate::read::State;
+use crate::acts::{ActError, ActRequest};
+use crate::read::LetterState;
 use crate::replay::{end, release as give_back};
 use db::{Doing, PgConnection, Pool};
 use serde_json::json;
@@ -17,14 +17,14 @@ use uuid::Uuid;
 /// Where the order means no open letter, or other letters than were expected, or names nobody, and those of the database.
 pub async fn start_replay(
     pool: &Pool,
-    order: &Order,
-    pace: Pace,
+    order: &ActRequest,
+    pace: ReplayPace,
     now: OffsetDateTime,
-) -> Result<(Uuid, i64), Error> {
+) -> Result<(Uuid, i64), ActError> {
     again(async || {
         let replay = Uuid::now_v7();
         let mut transaction = begin(pool).await?;
-        let letters = take(&mut transaction, order, State::Open).await?;
+        let letters = take(&mut transaction, order, LetterState::Open).await?;
         insert(&mut transaction, replay, order, pace, &letters, now).await?;
         record_start(&mut transaction, replay, order, pace, letters.len() as i32, now).await?;
         commit(transaction).await?;
@@ -36,8 +36,8 @@ pub async fn start_replay(
 async fn insert(
     connection: &mut PgConnection,
     replay: Uuid,
-    order: &Order,
-    pace: Pace,
+    order: &ActRequest,
+    pace: ReplayPace,
     letters: &[Uuid],
     now: OffsetDateTime,
 ) -> Result<(), db::Error> {
@@ -69,8 +69,8 @@ async fn insert(
 async fn record_start(
     connection: &mut PgConnection,
     replay: Uuid,
-    order: &Order,
-    pace: Pace,
+    order: &ActRequest,
+    pace: ReplayPace,
     letters: i32,
     now: OffsetDateTime,
 ) -> Result<(), db::Error> {
@@ -97,7 +97,7 @@ async fn record_start(
 ///
 /// # Errors
 /// Where the replay does not run, where `by` names nobody, and those of the database.
-pub async fn pause(pool: &Pool, replay: Uuid, by: &str, now: OffsetDateTime) -> Result<(), Error> {
+pub async fn pause(pool: &Pool, replay: Uuid, by: &str, now: OffsetDateTime) -> Result<(), ActError> {
     set_state(pool, replay, ("running", "paused"), ("pause", by), now).await
 }
 
@@ -105,7 +105,7 @@ pub async fn pause(pool: &Pool, replay: Uuid, by: &str, now: OffsetDateTime) -> 
 ///
 /// # Errors
 /// Where the replay is not paused, where `by` names nobody, and those of the database.
-pub async fn resume(pool: &Pool, replay: Uuid, by: &str, now: OffsetDateTime) -> Result<(), Error> {
+pub async fn resume(pool: &Pool, replay: Uuid, by: &str, now: OffsetDateTime) -> Result<(), ActError> {
     set_state(pool, replay, ("paused", "running"), ("resume", by), now).await
 }
 
@@ -115,7 +115,7 @@ async fn set_state(
     (from, to): (&'static str, &str),
     (action, by): (&str, &str),
     now: OffsetDateTime,
-) -> Result<(), Error> {
+) -> Result<(), ActError> {
     somebody(by)?;
     let mut transaction = begin(pool).await?;
     let changed = sqlx::query!(
@@ -141,13 +141,13 @@ async fn refusal(
     connection: &mut PgConnection,
     replay: Uuid,
     wanted: &'static str,
-) -> Result<Error, db::Error> {
+) -> Result<ActError, db::Error> {
     let state = sqlx::query_scalar!("select state from replays where replay = $1", replay)
         .fetch_optional(connection)
         .await
         .doing("looking at a replay")?;
     let found = state.map_or_else(|| "which is none".to_owned(), |state| format!("which is {state}"));
-    Ok(Error::Replay { replay, wanted, found })
+    Ok(ActError::Replay { replay, wanted, found })
 }
 
 async fn record_of_replay(
@@ -175,7 +175,7 @@ async fn record_of_replay(
 ///
 /// # Errors
 /// Where the replay has ended or is not known, where `by` names nobody, and those of the database.
-pub async fn cancel(pool: &Pool, replay: Uuid, by: &str, now: OffsetDateTime) -> Result<i64, Error> {
+pub async fn cancel(pool: &Pool, replay: Uuid, by: &str, now: OffsetDateTime) -> Result<i64, ActError> {
     again(async || {
         somebody(by)?;
         let mut transaction = begin(pool).await?;
@@ -214,7 +214,7 @@ pub async fn release(
     published_before: OffsetDateTime,
     by: &str,
     now: OffsetDateTime,
-) -> Result<i64, Error> {
+) -> Result<i64, ActError> {
     again(async || {
         somebody(by)?;
         let mut transaction = begin(pool).await?;

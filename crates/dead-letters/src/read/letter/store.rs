@@ -2,7 +2,7 @@
 
 use super::{GivenUp, LetterLine, LetterView, Try};
 use crate::letter::AsItCame;
-use crate::read::{Amount, AuditFilter, AuditLine, Filter, State, audit, plain};
+use crate::read::{Amount, AuditFilter, AuditLine, Filter, LetterState, audit, plain};
 use bus::Attempt;
 use db::{Doing, Error, PgConnection, Pool};
 use domain::Cause;
@@ -121,7 +121,7 @@ pub async fn copies(pool: &Pool, causes: &[Cause]) -> Result<BTreeMap<Cause, i64
 
 /// A letter with everything that is kept of it; nothing where there is none of this id.
 pub async fn letter(pool: &Pool, letter: Uuid) -> Result<Option<LetterView>, Error> {
-    let filter = Filter { states: State::ALL.to_vec(), ..Filter::letter(letter) };
+    let filter = Filter { states: LetterState::ALL.to_vec(), ..Filter::letter(letter) };
     let Some(line) = letters(pool, &filter, 1).await?.pop() else { return Ok(None) };
     let content = content(pool, letter).await?;
     let replays = tries(pool, letter).await?;
