@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 /// Why a pass did not come to its end. The next one finds what it left.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ExpiryError {
     #[error(transparent)]
     Database(#[from] db::Error),
     #[error(transparent)]
@@ -16,7 +16,7 @@ pub enum Error {
 
 /// One pass over all accounts; returns how many it stated. Any number of passes may run at once: those that see the same
 /// state of an account state the same fact.
-pub async fn pass_once(pool: &Pool, facts: &FactWriter, now: OffsetDateTime) -> Result<usize, Error> {
+pub async fn pass_once(pool: &Pool, facts: &FactWriter, now: OffsetDateTime) -> Result<usize, ExpiryError> {
     let mut stated = 0;
     let mut after = None;
     loop {

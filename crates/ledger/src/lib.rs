@@ -128,10 +128,10 @@ impl bus::Worker for Ledger {
     async fn handle(&self, work: &mut Work, envelopes: &[Envelope]) -> Result<Settled, Error> {
         let mut batch = store::lock(work, envelopes, &self.rules.read().await.clone()).await?;
         let rules = self.rules_for(work, &batch).await?;
-        let mut told = Told::default();
+        let mut effects = Effects::default();
         let mut verdicts = Vec::with_capacity(envelopes.len());
         for envelope in envelopes {
-            verdicts.push(settle(&mut batch, &rules, work.now, envelope, &mut told)?);
+            verdicts.push(settle(&mut batch, &rules, work.now, envelope, &mut effects)?);
         }
         if !self.recorded.load(Ordering::Relaxed) {
             // Kept by an earlier transaction: this one may still fail.
@@ -139,8 +139,8 @@ impl bus::Worker for Ledger {
             self.recorded.store(kept, Ordering::Relaxed);
         }
         store::save(work, &batch, self.version).await?;
-        told.raise_alarms();
-        let stored = Emitted::store(work, told.events).await?;
+        effects.raise_alarms();
+        let stored = Emitted::store(work, effects.events).await?;
         let emitted = stored.map(|stored| stored.emitted(&self.namespace));
         Ok(Settled { verdicts, forward: Vec::new(), emitted })
     }
@@ -148,7 +148,7 @@ impl bus::Worker for Ledger {
 
 /// What a batch has to tell: events to the world, alarms to operators.
 #[derive(Default)]
-struct Told {
+struct Effects {
     events: Vec<StoredEvent>,
     alarms: Vec<Alarm>,
 }
@@ -160,7 +160,7 @@ struct Alarm {
     foreign_currency: bool,
 }
 
-impl Told {
+impl Effects {
     fn raise_alarms(&self) {
         for Alarm { cause, payment, contradicts, foreign_currency } in &self.alarms {
             let payment = payment.as_ref().map(PaymentId::as_str);
@@ -181,7 +181,7 @@ fn settle(
     rules: &Rules,
     now: OffsetDateTime,
     envelope: &Envelope,
-    told: &mut Told,
+    effects: &mut Effects,
 ) -> Result<Verdict, db::Error> {
     let cause = &envelope.cause;
     if !batch.seen.insert(cause.clone()) {
@@ -201,10 +201,15 @@ fn settle(
     let contradicts = decision.outcome == Outcome::Contradicts;
     if contradicts || decision.foreign_currency {
         let (cause, payment) = (cause.clone(), payment.clone());
-        told.alarms.push(Alarm { cause, payment, contradicts, foreign_currency: decision.foreign_currency });
+        effects.alarms.push(Alarm {
+            cause,
+            payment,
+            contradicts,
+            foreign_currency: decision.foreign_currency,
+        });
     }
     for event in &decision.events {
-        told.events.push(batch.heads.emit(new_event(event, envelope))?);
+        effects.events.push(batch.heads.emit(new_event(event, envelope))?);
     }
     batch.journal.extend(decision.transactions);
     batch.facts.push(settlement(envelope, decision.outcome, payment));

@@ -43,7 +43,7 @@ pub struct FactView {
     /// How often it came again and was stopped.
     pub repeats: i32,
     /// What the ledger made of it; nothing as long as it has not read it.
-    pub settled: Option<Settlement>,
+    pub settled: Option<FactSettlement>,
     /// What each of its readers made of it.
     pub outcomes: Vec<ReaderOutcome>,
     pub transactions: Vec<TransactionView>,
@@ -52,7 +52,7 @@ pub struct FactView {
 
 /// What the ledger made of a fact, and what decided it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Settlement {
+pub struct FactSettlement {
     pub outcome: String,
     #[serde(with = "time::serde::rfc3339")]
     pub settled_at: OffsetDateTime,
@@ -144,9 +144,9 @@ pub async fn fact(pool: &Pool, cause: &Cause) -> Result<Option<FactView>, Error>
 pub(super) async fn settlement(
     connection: &mut PgConnection,
     cause: &Cause,
-) -> Result<Option<Settlement>, Error> {
+) -> Result<Option<FactSettlement>, Error> {
     sqlx::query_as!(
-        Settlement,
+        FactSettlement,
         r#"select outcome, settled_at, position, payment, r.content as "rules?: Json<Value>"
            from outcomes f left join rules_versions r using (rules)
            where source = $1 and id = $2 and reader = $3"#,

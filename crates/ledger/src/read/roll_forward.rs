@@ -125,7 +125,7 @@ impl RollForwardLine {
 }
 
 /// An amount as Postgres tells it is exact to its thirtieth place.
-struct Row {
+struct RollForwardRow {
     account: Option<String>,
     currency: Option<String>,
     opening: String,
@@ -139,7 +139,7 @@ struct Row {
     adds_up: bool,
 }
 
-impl Row {
+impl RollForwardRow {
     fn line(self) -> Result<RollForwardLine, Error> {
         let places = match self.currency.as_deref() {
             Some(code) => {
@@ -178,9 +178,14 @@ pub async fn roll_forward(
     let connection = &mut *snapshot(pool).await?;
     take_time(connection).await?;
     let account = account.map(AccountId::as_str);
-    let mut rows =
-        sqlx::query_file_as!(Row, "src/read/roll_forward.sql", month.since(), month.until(), account)
-            .fetch(connection);
+    let mut rows = sqlx::query_file_as!(
+        RollForwardRow,
+        "src/read/roll_forward.sql",
+        month.since(),
+        month.until(),
+        account
+    )
+    .fetch(connection);
     while let Some(row) = rows.try_next().await.doing("rolling a month forward")? {
         let line = row.line()?;
         if !line.is_empty() || !line.adds_up {
