@@ -268,8 +268,8 @@ impl Planner {
         let mut work = Work::giving_way(self.pool.clone(), OffsetDateTime::now_utc());
         let at = work.now;
         let deadline = Instant::now() + self.time_limit;
-        let rehearsal = Rehearsal { planner: self, topology: &self.topology, readers, deadline };
-        let planned = rehearsal.play(&mut work, messages).await;
+        let dry_run = DryRun { planner: self, topology: &self.topology, readers, deadline };
+        let planned = dry_run.play(&mut work, messages).await;
         work.abandon().await;
         let messages = planned?;
         Ok(Plan { at, fleet_differs: false, sums: Sums::of(&messages), messages })
@@ -289,7 +289,7 @@ fn gave_way(why: &str) -> anyhow::Error {
 }
 
 /// The fleet in one transaction.
-struct Rehearsal<'a> {
+struct DryRun<'a> {
     planner: &'a Planner,
     topology: &'a Topology,
     readers: &'a [Arc<dyn Consumer>],
@@ -305,7 +305,7 @@ struct Delivery<'a> {
     stations: usize,
 }
 
-impl<'a> Rehearsal<'a> {
+impl<'a> DryRun<'a> {
     async fn play(&self, work: &mut Work, messages: &[Replayed]) -> Result<Vec<PlannedMessage>, Trouble> {
         let mut planned = Vec::with_capacity(messages.len());
         for message in messages {
