@@ -1,5 +1,5 @@
 //! What operators do with letters. Each act is one transaction, is in the audit, and takes the letters as they are when it
-//! happens: who comes second finds them in other hands, and is told.
+//! happens: of two operators who act on the same letters, the second gets an error that says so.
 
 mod edit;
 mod erase;

@@ -69,7 +69,7 @@ impl Letter {
         }
     }
 
-    /// The same for the same death of the same message, however often it is told.
+    /// The same for the same death of the same message, however often its letter is delivered.
     pub fn key(&self) -> [u8; 32] {
         let replay = self.replayed.map(|replayed| replayed.replay.to_string()).unwrap_or_default();
         let id = self.message.message_id.as_deref().unwrap_or("");
@@ -80,7 +80,7 @@ impl Letter {
             replay.as_bytes(),
             &self.message.body,
         ];
-        // What tells two messages apart may be what cannot be read.
+        // Two messages may differ only in what cannot be read.
         let unreadable = self.message.unreadable.as_ref().map(UnreadableProperties::identity);
         match &unreadable {
             None => key(&said),
@@ -101,9 +101,9 @@ impl Letter {
 
     /// The type of its fact as far as it is one of ours: what anybody makes up is no kind of failure of its own.
     pub fn fact_kind(&self) -> Option<&'static str> {
-        let told = self.subject.fact_type.as_deref()?;
+        let stated = self.subject.fact_type.as_deref()?;
         let known = FactKind::ALL.into_iter().map(FactKind::as_str);
-        Some(known.into_iter().find(|kind| *kind == told).unwrap_or("unknown"))
+        Some(known.into_iter().find(|kind| *kind == stated).unwrap_or("unknown"))
     }
 }
 

@@ -1,13 +1,14 @@
-//! Dead letters: what a worker gave up on, kept with everything needed to understand it, and replayed.
+//! Dead letters: messages that a worker gave up on. This crate stores them with everything needed to understand them, and replays
+//! them.
 //!
 //! The worker moves every letter from the queue into Postgres and acknowledges it once it is there: nobody looks into the
 //! queue, nothing waits in it, and one that is not empty is an alarm. What operators do they do to rows: [`read`] shows
 //! them, [`acts`] changes them, [`replay`] puts messages back into the queues they came from, at a rate.
 //!
-//! How a replay went is told by the loop that settles the message, over the same queue, before it acknowledges: a letter
+//! The loop that settles a replayed message publishes its outcome to the same queue before it acknowledges the message: a letter
 //! stays until its outcome is known, whatever crashes in between.
 //!
-//! [`alerts`] tells operators what they should look at before they look.
+//! [`alerts`] raises alerts for what operators should look at.
 //!
 //! A letter here is never lost for being odd: what Postgres cannot hold as text is replaced, the body is kept as bytes.
 
@@ -76,11 +77,11 @@ impl bus::Worker for DeadLetters {
     /// Everything is a letter: what does not say why it died is kept as it is.
     fn decode(&self, message: &Incoming, now: OffsetDateTime) -> Vec<Decoded<Arrival>> {
         // What died of a message may have been published under any key: that is the letter's own, and no word of ours.
-        let told = match message.death.is_none() && message.routing_key == REPLAYED {
+        let outcomes = match message.death.is_none() && message.routing_key == REPLAYED {
             true => serde_json::from_slice::<Vec<ReplayOutcome>>(&message.body).ok(),
             false => None,
         };
-        match told {
+        match outcomes {
             Some(outcomes) => {
                 outcomes.into_iter().map(|outcome| Decoded::Item(Arrival::Outcome(outcome))).collect()
             }

@@ -29,7 +29,7 @@ use uuid::Uuid;
 pub enum LetterState {
     /// Nobody has done anything about it.
     Open,
-    /// A replay has it in hand, and its outcome is not known.
+    /// It is in a replay, and its outcome is not known.
     Replaying,
     /// A replay put it back, and its worker settled it.
     Resolved,
@@ -140,7 +140,7 @@ impl Filter {
         Self { text, ..self.clone() }
     }
 
-    /// Whether it says which letters, beyond where they stand.
+    /// Whether it says which letters, beyond what has become of them.
     pub fn is_narrow(&self) -> bool {
         *self != Self { states: self.states.clone(), ..Self::default() }
     }

@@ -1,9 +1,10 @@
 //! Carrying replays out: messages go back into the queues they came from, oldest first, at the rate that was asked for.
 //!
-//! An operator only says what is to be replayed; any number of processes carry it out, one step at a time. A step takes
-//! the replay in hand, publishes, waits for the confirms and commits: a crash in between publishes a message twice, which
-//! its worker makes harmless, and never forgets one. Who pauses or cancels the replay does not wait for it: a broker that
-//! confirms nothing is when they want to. The outcome of each message comes back by the queue of dead letters.
+//! An operator only says what is to be replayed; any number of processes carry it out, one step at a time. A step claims
+//! the replay, publishes, waits for the confirms and commits: a crash in between publishes a message twice, which
+//! its worker makes harmless, and never forgets one. An operator who pauses or cancels the replay does not
+//! wait for a step, which may wait for a broker that confirms nothing. The outcome of each message comes back by the queue of dead
+//! letters.
 
 mod store;
 
@@ -63,12 +64,12 @@ enum NextStep {
 pub fn put_back(namespace: Namespace, pool: Pool, publisher: Publisher) -> Pass {
     Pass::new("replays", WATCH, PASS_LIMIT, move || {
         let (namespace, pool, publisher) = (namespace.clone(), pool.clone(), publisher.clone());
-        async move { turn(&namespace, &pool, &publisher).await.map(Found::more_if) }
+        async move { step_all(&namespace, &pool, &publisher).await.map(Found::more_if) }
     })
 }
 
-/// One step of each replay that is due; tells whether one of them went on.
-async fn turn(namespace: &Namespace, pool: &Pool, publisher: &Publisher) -> Result<bool, StepError> {
+/// Makes one step of each replay that is due; returns whether one of them went on.
+async fn step_all(namespace: &Namespace, pool: &Pool, publisher: &Publisher) -> Result<bool, StepError> {
     let mut goes_on = false;
     for replay in store::due(pool, OffsetDateTime::now_utc()).await? {
         let stepped = tokio::time::timeout(TIME_LIMIT, step(namespace, pool, publisher, replay)).await;
@@ -89,13 +90,13 @@ pub fn follow(pool: Pool, readers: Readers) -> Pass {
             let Followed { last, closed } =
                 store::follow(&pool, &readers, *after, OffsetDateTime::now_utc()).await?;
             *after = last;
-            // What one end of them tells is no reason to rest before the other.
+            // There may be more to close: look on without a rest.
             Ok::<_, db::Error>(Found::more_if(last.is_some() && closed > 0))
         }
     })
 }
 
-/// One step of a replay; tells whether it went on. While nothing can be done before some outcome is known, nothing is written.
+/// Makes one step of a replay; returns whether it went on. While nothing can be done before some outcome is known, nothing is written.
 async fn step(
     namespace: &Namespace,
     pool: &Pool,
@@ -112,7 +113,7 @@ async fn step(
     match next(&claimed, counts) {
         NextStep::Publish(count, pause) => {
             let letters = store::waiting(connection, replay, count).await?;
-            let sent = Sent::of(namespace, publisher, &letters).await;
+            let sent = SentMessages::of(namespace, publisher, &letters).await;
             // What a late step missed the next ones make up for, but not more than a second of it.
             let due = claimed.next_at.max(now - Duration::from_secs(1)) + pause;
             note_sent(connection, replay, &sent, due, now).await?;
@@ -142,7 +143,7 @@ async fn step(
 
 /// What became of the messages of one step.
 #[derive(Default)]
-struct Sent<'a> {
+struct SentMessages<'a> {
     published: Vec<&'a Waiting>,
     /// Their queue is not there.
     unroutable: Vec<Uuid>,
@@ -150,7 +151,7 @@ struct Sent<'a> {
     failure: Option<PublishError>,
 }
 
-impl<'a> Sent<'a> {
+impl<'a> SentMessages<'a> {
     /// Publishes the messages of these letters, and waits until the broker has confirmed them.
     async fn of(namespace: &Namespace, publisher: &Publisher, letters: &'a [Waiting]) -> Self {
         let messages: Vec<Message> =
@@ -170,11 +171,11 @@ impl<'a> Sent<'a> {
     }
 }
 
-/// The replay's row is the first to be locked, as whoever cancels it does: then its letters.
+/// Notes what went out. The replay's row is locked before its letters, as a cancelling operator locks them.
 async fn note_sent(
     connection: &mut PgConnection,
     replay: Uuid,
-    sent: &Sent<'_>,
+    sent: &SentMessages<'_>,
     due: OffsetDateTime,
     now: OffsetDateTime,
 ) -> Result<(), db::Error> {

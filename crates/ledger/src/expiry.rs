@@ -16,6 +16,9 @@ pub enum ExpiryError {
 
 /// One pass over all accounts; returns how many it stated. Any number of passes may run at once: those that see the same
 /// state of an account state the same fact.
+///
+/// # Errors
+/// Those of the database, and where neither RabbitMQ nor Postgres takes a fact. What was stated before stays stated.
 pub async fn pass_once(pool: &Pool, facts: &FactWriter, now: OffsetDateTime) -> Result<usize, ExpiryError> {
     let mut stated = 0;
     let mut after = None;

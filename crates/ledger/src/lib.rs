@@ -12,8 +12,8 @@
 //! | every account that may change | `accounts` |
 //!
 //! Customers that only a payment's record names are looked up before anything is locked. Where one shows only once its
-//! payment is locked, because it was told of in between, it is locked out of order: two batches that meet so are told
-//! apart by Postgres, and one of them is tried again.
+//! payment is locked, because a fact named it in between, it is locked out of order: where two batches meet so, Postgres
+//! ends one of them, and the loop tries it again.
 //!
 //! Lots, journal and facts need no locks of their own: they belong to an account or a payment that is locked.
 
@@ -146,7 +146,7 @@ impl bus::Worker for Ledger {
     }
 }
 
-/// What a batch has to tell: events to the world, alarms to operators.
+/// What a batch causes outside of the books: events to be published, alarms for operators.
 #[derive(Default)]
 struct Effects {
     events: Vec<StoredEvent>,
@@ -220,7 +220,7 @@ fn settlement(envelope: &Envelope, outcome: Outcome, payment: Option<PaymentId>)
     Settlement { cause: envelope.cause.clone(), kind: envelope.fact.kind(), outcome, payment }
 }
 
-/// What was decided to be told, before it has its number.
+/// An event as it was decided, before it has its number.
 fn new_event(event: &Event, envelope: &Envelope) -> NewEvent {
     NewEvent {
         account: event.account.clone(),

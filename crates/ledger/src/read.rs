@@ -43,6 +43,9 @@ use time::OffsetDateTime;
 
 /// A transaction that sees one moment of the database, changes nothing and holds nobody up: it can run beside a live
 /// fleet. Dropping it ends it.
+///
+/// # Errors
+/// Those of the database.
 pub async fn snapshot(pool: &Pool) -> Result<Transaction<'static, Postgres>, Error> {
     pool.begin_with("begin isolation level repeatable read, read only").await.doing("beginning a snapshot")
 }
@@ -57,6 +60,9 @@ pub struct OpenPayments {
 }
 
 /// Cheap however many payments there are: an index holds the open ones alone.
+///
+/// # Errors
+/// Those of the database.
 pub async fn gauges(connection: &mut PgConnection) -> Result<OpenPayments, Error> {
     sqlx::query_as!(
         OpenPayments,

@@ -66,6 +66,9 @@ pub struct RestatablePayments {
 
 /// Replays everything and compares, naming at most `named_max` differences of each kind. `today` decides facts that were
 /// settled before rules were recorded.
+///
+/// # Errors
+/// Those of the database, and where a stored fact, or the rules that decided it, cannot be read.
 pub async fn rebuild(
     pool: &Pool,
     today: &Rules,

@@ -73,6 +73,9 @@ fn is_false(flag: &bool) -> bool {
 
 /// Checks every account, or the one in `scope`; facts belong to no account and are checked only with all of them.
 /// `scale` is the deployment's number of decimal places of a credit, `readers` are the workers that its topology binds to facts.
+///
+/// # Errors
+/// Those of the database.
 pub async fn verify(
     pool: &Pool,
     scale: u32,

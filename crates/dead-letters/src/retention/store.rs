@@ -78,7 +78,7 @@ async fn record_purge(connection: &mut PgConnection, deleted: i64, now: OffsetDa
     Ok(())
 }
 
-/// Replays of which no letter is left, and what was told of them. The audit tells for good that they were.
+/// Deletes replays of which no letter is left, and their alerts. The audit keeps for good that they were.
 async fn forget_replays(pool: &Pool, before: OffsetDateTime, limit: i64) -> Result<(), Error> {
     sqlx::query!(
         "with forgotten as (
@@ -99,8 +99,9 @@ async fn forget_replays(pool: &Pool, before: OffsetDateTime, limit: i64) -> Resu
     Ok(())
 }
 
-/// Kinds of failures of which no letter is left, if it is not told of any more: when one of them comes again, it is new. None
-/// can come meanwhile that takes its kind for known: who records one waits for the lock, and what it recorded is seen.
+/// Deletes kinds of failures of which no letter is left and no alert is raised: when one of them comes again, it is new. No
+/// letter can come meanwhile that takes its kind for known: the worker that records it waits for the lock, and what it has
+/// recorded by then is seen.
 async fn forget_kinds(pool: &Pool, before: OffsetDateTime, limit: i64) -> Result<(), Error> {
     let kinds = sqlx::query_scalar!(
         "select fingerprint from fingerprints f

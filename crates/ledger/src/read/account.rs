@@ -91,6 +91,9 @@ impl AccountView {
 }
 
 /// The account as it is now; nothing where nobody has spoken of it.
+///
+/// # Errors
+/// Those of the database.
 pub async fn account(pool: &Pool, id: &AccountId) -> Result<Option<AccountView>, Error> {
     let connection = &mut *snapshot(pool).await?;
     let row =
@@ -112,6 +115,9 @@ pub async fn account(pool: &Pool, id: &AccountId) -> Result<Option<AccountView>,
 }
 
 /// The account as it was at a moment, computed from its journal; nothing where nobody has spoken of it until today.
+///
+/// # Errors
+/// Those of the database.
 pub async fn account_as_of(
     pool: &Pool,
     id: &AccountId,
@@ -152,6 +158,9 @@ pub async fn account_as_of(
 }
 
 /// The accounts that a customer, or whoever has an e-mail address, is linked to: by itself or by its address.
+///
+/// # Errors
+/// Those of the database, and where a stored id is none.
 pub async fn accounts_of(pool: &Pool, customer: &CustomerId) -> Result<Vec<AccountId>, Error> {
     let rows = sqlx::query_scalar!(
         r#"select distinct account as "account!" from customers
@@ -176,6 +185,9 @@ pub struct AccountLine {
 }
 
 /// Accounts by their id, beginning after `after`.
+///
+/// # Errors
+/// Those of the database.
 pub async fn accounts(pool: &Pool, limit: i64, after: Option<&AccountId>) -> Result<Vec<AccountLine>, Error> {
     let rows = sqlx::query!(
         "select account, available, held, debt, sequence, transactions from accounts

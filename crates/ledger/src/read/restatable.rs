@@ -49,6 +49,9 @@ pub struct RestatableCursor {
 
 /// Those among the next payments; nothing once there is none left. Prices stay those of each payment's first grant: a later
 /// change of prices does not reach back.
+///
+/// # Errors
+/// Those of the database.
 pub async fn restatable(
     connection: &mut PgConnection,
     place: &mut RestatableCursor,
@@ -77,7 +80,7 @@ fn of_row(
     let payment: PaymentId = row.payment.parse().ok()?;
     let catalog = *catalogs.get(row.catalog.as_ref()?)?;
     let terms = row.record.terms(today.reading)?;
-    // Known to be none: what was described before anybody asked, or tells nothing, keeps what it was granted.
+    // Known to be no purchase of credits. A payment that was described before its purpose was read keeps what it was granted.
     let by_todays_catalog = terms.purpose == Purpose::Other
         && terms.worth(payment.processor(), catalog, today.scale) == Err(Unknown::NotAPurchaseOfCredits)
         && !(row.state.purchase + row.state.bonus).is_zero();

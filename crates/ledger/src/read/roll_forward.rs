@@ -124,7 +124,7 @@ impl RollForwardLine {
     }
 }
 
-/// An amount as Postgres tells it is exact to its thirtieth place.
+/// A line as Postgres computes it: amounts are exact to their thirtieth place.
 struct RollForwardRow {
     account: Option<String>,
     currency: Option<String>,
@@ -167,13 +167,16 @@ impl RollForwardRow {
     }
 }
 
-/// Tells the lines one after the other, each account's credits before its money, those of all accounts together at the
+/// Passes the lines to `show` one after the other, each account's credits before its money, those of all accounts together at the
 /// end. Lines of zeros are left out.
+///
+/// # Errors
+/// Those of the database, and where a stored currency or amount is none.
 pub async fn roll_forward(
     pool: &Pool,
     month: Month,
     account: Option<&AccountId>,
-    tell: &mut dyn FnMut(RollForwardLine),
+    show: &mut dyn FnMut(RollForwardLine),
 ) -> Result<(), Error> {
     let connection = &mut *snapshot(pool).await?;
     take_time(connection).await?;
@@ -189,7 +192,7 @@ pub async fn roll_forward(
     while let Some(row) = rows.try_next().await.doing("rolling a month forward")? {
         let line = row.line()?;
         if !line.is_empty() || !line.adds_up {
-            tell(line);
+            show(line);
         }
     }
     Ok(())

@@ -26,6 +26,9 @@ pub struct UndeliveredPayment {
 }
 
 /// Up to `limit` of them, those that came after the given one, the oldest first.
+///
+/// # Errors
+/// Those of the database, and where a stored id is none.
 pub async fn undelivered(
     connection: &mut PgConnection,
     after: Option<&UndeliveredPayment>,
@@ -79,6 +82,9 @@ impl UndeliveredRow {
 }
 
 /// Those of the payments that are delivered now.
+///
+/// # Errors
+/// Those of the database, and where a stored id is none.
 pub async fn delivered(pool: &Pool, payments: &[PaymentId]) -> Result<BTreeSet<PaymentId>, Error> {
     let names: Vec<&str> = payments.iter().map(PaymentId::as_str).collect();
     let rows = sqlx::query_scalar!(

@@ -16,7 +16,7 @@ struct JournalPlace {
     number: i64,
 }
 
-/// Where the chain stands: the account in hand and the hash of its last transaction.
+/// Where the chain stands: the account that is being checked and the hash of its last transaction.
 #[derive(Default)]
 struct JournalChain {
     account: String,

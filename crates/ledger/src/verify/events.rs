@@ -10,7 +10,7 @@ use sqlx::types::Json;
 /// Events in memory at a time.
 const CHUNK: i64 = 2000;
 
-/// Where the chain stands: the account in hand, and the number and hash of its last event.
+/// Where the chain stands: the account that is being checked, and the number and hash of its last event.
 #[derive(Default)]
 struct EventChain {
     account: String,

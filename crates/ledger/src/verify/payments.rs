@@ -73,7 +73,9 @@ fn culprit(row: DeliveredPayment, catalogs: &HashMap<String, Catalog>, scale: u3
 
 /// What should hold of a payment, from its record and the catalog of its first grant alone. Credits are held as far
 /// as the payment's own lots reach. A description that came later may be of unknown worth: what was granted before stays.
-/// Where it cannot be told, what is missing.
+///
+/// # Errors
+/// What is missing to say it.
 pub(crate) fn target(
     row: &DeliveredPayment,
     reading: Reading,

@@ -22,7 +22,7 @@ pub async fn edit(
     subject: &Subject,
     now: OffsetDateTime,
 ) -> Result<Uuid, ActError> {
-    let order = ActRequest {
+    let request = ActRequest {
         by: edit.by.clone(),
         reason: Some(edit.reason.clone()),
         filter: Filter::letter(edit.letter),
@@ -31,7 +31,7 @@ pub async fn edit(
     };
     again(async || {
         let mut transaction = begin(pool).await?;
-        take(&mut transaction, &order, LetterState::Open).await?;
+        take(&mut transaction, &request, LetterState::Open).await?;
         let new = Uuid::now_v7();
         open_edited(&mut transaction, edit, new, subject, now).await?;
         close_edited(&mut transaction, edit, new, now).await?;

@@ -32,7 +32,7 @@ pub async fn erase(pool: &Pool, whose: &Whose, by: &str, now: OffsetDateTime) ->
     .await
 }
 
-/// Locks the letters that are meant and not erased yet, and tells the closed ones from the others.
+/// Locks the letters that are meant and not erased yet, and separates the closed ones from the others.
 async fn meant(connection: &mut PgConnection, whose: &Whose) -> Result<Erased, db::Error> {
     let (sources, ids): (Vec<&str>, Vec<&str>) =
         whose.causes().iter().map(|cause| (cause.source.as_str(), cause.id.as_str())).unzip();

@@ -11,22 +11,23 @@ use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Begins a replay of what the order means; the dead-letters worker carries it out. Returns it and how many letters it has.
+/// Begins a replay of the letters that the request means; the dead-letters worker carries it out. Returns its id and how many
+/// letters it has.
 ///
 /// # Errors
-/// Where the order means no open letter, or other letters than were expected, or names nobody, and those of the database.
+/// Where the request means no open letter, or other letters than were expected, or names nobody, and those of the database.
 pub async fn start_replay(
     pool: &Pool,
-    order: &ActRequest,
+    request: &ActRequest,
     pace: ReplayPace,
     now: OffsetDateTime,
 ) -> Result<(Uuid, i64), ActError> {
     again(async || {
         let replay = Uuid::now_v7();
         let mut transaction = begin(pool).await?;
-        let letters = take(&mut transaction, order, LetterState::Open).await?;
-        insert(&mut transaction, replay, order, pace, &letters, now).await?;
-        record_start(&mut transaction, replay, order, pace, letters.len() as i32, now).await?;
+        let letters = take(&mut transaction, request, LetterState::Open).await?;
+        insert(&mut transaction, replay, request, pace, &letters, now).await?;
+        record_start(&mut transaction, replay, request, pace, letters.len() as i32, now).await?;
         commit(transaction).await?;
         Ok((replay, letters.len() as i64))
     })
@@ -36,7 +37,7 @@ pub async fn start_replay(
 async fn insert(
     connection: &mut PgConnection,
     replay: Uuid,
-    order: &ActRequest,
+    request: &ActRequest,
     pace: ReplayPace,
     letters: &[Uuid],
     now: OffsetDateTime,
@@ -52,9 +53,9 @@ async fn insert(
          select $1, place, letter, 'waiting' from unnest($2::uuid[]) with ordinality as l (letter, place)",
         replay,
         letters,
-        order.by,
-        order.reason,
-        Json(order.filter.audited()) as _,
+        request.by,
+        request.reason,
+        Json(request.filter.audited()) as _,
         letters.len() as i32,
         pace.canary,
         pace.rate,
@@ -69,22 +70,22 @@ async fn insert(
 async fn record_start(
     connection: &mut PgConnection,
     replay: Uuid,
-    order: &ActRequest,
+    request: &ActRequest,
     pace: ReplayPace,
     letters: i32,
     now: OffsetDateTime,
 ) -> Result<(), db::Error> {
-    let result = json!({ "canary": pace.canary, "rate": pace.rate, "max": order.max });
+    let result = json!({ "canary": pace.canary, "rate": pace.rate, "max": request.max });
     sqlx::query!(
         "insert into dead_letter_audit (at, by, action, replay, fingerprint, filter, letters, reason, result)
          values ($1, $2, 'replay', $3, $4, $5, $6, $7, $8)",
         now,
-        order.by,
+        request.by,
         replay,
-        order.filter.fingerprint,
-        Json(order.filter.audited()) as _,
+        request.filter.fingerprint,
+        Json(request.filter.audited()) as _,
         letters,
-        order.reason,
+        request.reason,
         result,
     )
     .execute(connection)
@@ -191,7 +192,7 @@ pub async fn cancel(pool: &Pool, replay: Uuid, by: &str, now: OffsetDateTime) ->
     .await
 }
 
-/// Locks a replay's row unless it has ended; tells whether it did.
+/// Locks a replay's row unless the replay has ended; returns whether the row is locked.
 async fn lock_unended(connection: &mut PgConnection, replay: Uuid) -> Result<bool, db::Error> {
     let running = sqlx::query_scalar!(
         r#"select true as "running!" from replays where replay = $1 and state in ('running', 'paused') for update"#,

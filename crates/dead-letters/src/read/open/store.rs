@@ -5,6 +5,9 @@ use db::{Doing, Error, PgConnection};
 use rust_decimal::Decimal;
 
 /// What is open, by worker and code; and the money and credits at stake, by unit.
+///
+/// # Errors
+/// Those of the database.
 pub async fn gauges(
     connection: &mut PgConnection,
 ) -> Result<(Vec<OpenLetters>, Vec<(String, Decimal)>), Error> {
