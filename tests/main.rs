@@ -6,6 +6,7 @@
 
 mod acts;
 mod alerts;
+mod audit;
 mod binary;
 mod bus;
 mod crash;

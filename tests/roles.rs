@@ -23,6 +23,7 @@ const ROWS: &str = "
     insert into events (id, account, sequence, type, time, source, cause, data, hash)
         values (gen_random_uuid(), 'a', 1, 'credits.granted', now(), 'bursar/ledger', 'paddle/evt_1', '{}', sha256('x'));
     insert into dead_letter_audit (at, by, action) values (now(), 'ada', 'note');
+    insert into audit (at, by, worker, act, subject_kind, subject) values (now(), 'ada', 'disputes', 'note', 'case', 'dp_1');
     insert into forgone_facts values ('paddle', 'evt_4', 'ledger', now(), 'ada');
     insert into payment_ids values ('paddle:txn_1', 'paddle:txn_1');
     insert into customers (customer) values ('paddle:ctm_1')";
@@ -67,6 +68,8 @@ fn the_role_that_runs_can_change_nothing_that_is_kept() {
             "update dead_letter_audit set by = 'eve'",
             "delete from dead_letter_audit",
             "delete from dead_letter_audit_letters",
+            "update audit set by = 'eve'",
+            "delete from audit",
             "update forgone_facts set worker = 'gate'",
             "delete from forgone_facts",
             "update payment_ids set id = 'paddle:txn_2'",

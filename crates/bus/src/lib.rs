@@ -23,6 +23,7 @@ mod publisher;
 mod reader;
 mod restored;
 mod returned;
+mod settings;
 mod topology;
 mod unreadable;
 mod wire;
@@ -42,6 +43,7 @@ pub use message::Message;
 pub use publisher::{PublishError, Publisher};
 pub use reader::QueueReader;
 pub use returned::{Attempt, Death, ReplayedLetter, Returned};
+pub use settings::RetrySettings;
 pub use topology::{
     Binding, Difference, Exchange, Ladder, Namespace, Queue, QueueKind, QueueSpec, Topology, exchange, queue,
 };

@@ -1,26 +1,10 @@
-//! Secrets of the configuration, as they are shown: not at all. Of an address all is shown that is known to be no secret.
+//! Addresses of servers as they are shown: without their secrets. All of an address is shown that is known to be no secret.
 
-use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize, Serializer};
+use domain::settings::Masked;
+use secrecy::ExposeSecret;
+use serde::Serializer;
 
 const MASK: &str = "***";
-
-/// A value that is shown as dots.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(transparent)]
-pub struct Masked(pub SecretString);
-
-impl Masked {
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(SecretString::from(text.into()))
-    }
-}
-
-impl Serialize for Masked {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(MASK)
-    }
-}
 
 /// As a server's address is shown (`serialize_with`): whatever may be a secret in it is masked, and all of it where it cannot
 /// be read.

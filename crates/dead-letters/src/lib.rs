@@ -20,6 +20,7 @@ mod letter;
 pub mod read;
 pub mod replay;
 mod retention;
+mod settings;
 mod store;
 mod subject;
 mod worker;
@@ -27,8 +28,9 @@ mod worker;
 use letter::FleetContext;
 pub use letter::{AsItCame, Letter};
 pub use retention::{LetterRetention, purge};
+pub use settings::{AlertSettings, DeadLetterSettings, Settings};
 pub use subject::Subject;
-pub use worker::{Settings, WORKER, member};
+pub use worker::{WORKER, member};
 
 use bus::{Decoded, Fate, Fated, Incoming, REPLAYED, ReplayOutcome, Settled, Verdict, queue};
 use db::Work;

@@ -1,7 +1,8 @@
 //! The worker as the fleet lists and runs it.
 
-use crate::alerts::{Alert, LetterWatch, Thresholds};
+use crate::alerts::{Alert, LetterWatch};
 use crate::read::{self, OpenLetters};
+use crate::settings::Settings;
 use crate::{DeadLetters, LetterRetention, alerts, code, purge, replay};
 use bus::{QueueSpec, exchange, queue};
 use db::PgConnection;
@@ -24,13 +25,6 @@ pub const WORKER: WorkerSpec = WorkerSpec {
     checks: &[],
     needs: Needs::Database,
 };
-
-/// What the worker is configured by.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    pub retention: LetterRetention,
-    pub alerts: Thresholds,
-}
 
 /// How often old letters are looked for.
 const PURGE_EVERY: Duration = Duration::from_secs(600);

@@ -17,6 +17,7 @@ pub mod money;
 mod outcome;
 pub mod record;
 pub mod rendering;
+pub mod settings;
 
 pub use envelope::{Cause, Envelope, RawDelivery};
 pub use event::{Event, EventKind};

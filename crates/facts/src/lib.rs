@@ -1,8 +1,9 @@
 //! Facts between workers: read from messages, stated durably, settled once by each of their readers; and the events of an
-//! account, numbered and chained by whoever emits them.
+//! account, numbered and chained by whoever emits them; and what operators did.
 //!
 //! Nothing here decides what a fact means: that is each worker's own.
 
+pub mod audit;
 pub mod conservation;
 pub mod emit;
 mod envelopes;

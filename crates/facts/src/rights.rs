@@ -1,5 +1,6 @@
 //! Who may state which facts. Both doors ask here: the ingester for the bearer of a token, the gate for a publisher.
 
+use domain::settings::InvalidSetting;
 use domain::{Envelope, FactKind};
 use processors::{Sources, Speaker};
 
@@ -35,4 +36,14 @@ pub fn check(
 /// The first of these kinds that nobody can be given the right to state.
 pub fn money_among(kinds: &[FactKind]) -> Option<FactKind> {
     kinds.iter().copied().find(|kind| kind.is_money())
+}
+
+/// Reads the value of a key `facts`: names of kinds.
+///
+/// # Errors
+/// One names no kind.
+pub fn kinds(names: &[String]) -> Result<Vec<FactKind>, InvalidSetting> {
+    let known = || FactKind::ALL.map(FactKind::as_str).join(", ");
+    let unknown = |name: &str| InvalidSetting::new(format!("expected facts of {}, got {name:?}", known()));
+    names.iter().map(|name| FactKind::parse(name).ok_or_else(|| unknown(name))).collect()
 }

@@ -18,16 +18,18 @@ mod difference;
 mod door;
 pub mod erasure;
 mod repeats;
+mod settings;
 mod store;
 mod unrecognised;
 mod worker;
 
 pub use door::{Door, Publishers};
+pub use settings::{PublisherEntry, Retention, Settings};
 pub use store::{
     Place, RawBody, UnrecognisedFilter, erase, purge, raw_body, still_unrecognised, unrecognised,
 };
 pub use unrecognised::{Today, UnrecognisedDelivery};
-pub use worker::{Settings, WORKER, member};
+pub use worker::{WORKER, member};
 
 use bus::{Decoded, Fate, Fated, Incoming, Message, Namespace, Settled, Verdict, exchange};
 use db::Work;

@@ -1,6 +1,7 @@
 //! The worker as the fleet lists and runs it.
 
-use crate::{Door, Gate, Publishers, code, erasure, purge};
+use crate::settings::Settings;
+use crate::{Door, Gate, code, erasure, purge};
 use bus::{QueueSpec, exchange, queue};
 use db::{Doing, Pool};
 use jobs::{Floor, Found, Member, Needs, Pass, WorkerSpec};
@@ -21,17 +22,6 @@ pub const WORKER: WorkerSpec = WorkerSpec {
     needs: Needs::Database,
 };
 
-/// What the worker is configured by.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Who may state what on `inbound`.
-    pub publishers: Publishers,
-    /// How long the bodies of webhooks are kept.
-    pub raw_retention: Duration,
-    /// How long what people wrote into facts is kept; for good where nothing is said.
-    pub text_retention: Option<Duration>,
-}
-
 /// How often old bodies and texts are looked for.
 const PURGE_EVERY: Duration = Duration::from_secs(600);
 
@@ -47,8 +37,8 @@ pub fn member(settings: Settings, floor: &Floor) -> Member {
     let member = Member::new()
         .reads(gate(Door::Verified))
         .reads(gate(Door::Inbound(settings.publishers)))
-        .pass(purge_bodies(floor.pool.clone(), settings.raw_retention));
-    match settings.text_retention {
+        .pass(purge_bodies(floor.pool.clone(), settings.retention.raw_deliveries));
+    match settings.retention.fact_texts {
         Some(retention) => member.pass(erase_texts(floor.pool.clone(), retention)),
         None => member,
     }

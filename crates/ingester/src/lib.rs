@@ -12,6 +12,7 @@ mod door;
 mod http;
 mod intake;
 mod raw;
+mod settings;
 mod tokens;
 mod worker;
 
@@ -20,5 +21,6 @@ pub use door::{Caller, Limits, Proxies, ProxyHeader, listen, serve};
 pub use http::{path_text, problem, routes};
 pub use intake::{Intake, Rejected, Secrets};
 pub use raw::RawQueue;
+pub use settings::{DoorSettings, TokenEntry};
 pub use tokens::{InvalidToken, Scope, Token, Tokens, hash};
 pub use worker::{WORKER, member, publish_spool};

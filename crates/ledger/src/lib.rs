@@ -21,12 +21,14 @@ pub mod code;
 pub mod expiry;
 pub mod read;
 pub mod rebuild;
+mod settings;
 mod shard_key;
 mod store;
 pub mod verify;
 mod worker;
 
-pub use worker::{QUEUE, Settings, WORKER, member};
+pub use settings::{CatalogEntry, CreditSettings, Grants, Rate, Settings};
+pub use worker::{QUEUE, WORKER, member};
 
 use bus::{Decoded, Fate, Fated, Incoming, Namespace, Settled, Verdict};
 use db::Work;

@@ -1,9 +1,9 @@
 //! The worker as the fleet lists and runs it.
 
+use crate::settings::Settings;
 use crate::{Ledger, code, expiry, read};
 use bus::{QueueSpec, exchange};
 use db::PgConnection;
-use domain::ledger::Rules;
 use facts::FactWriter;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -38,15 +38,6 @@ pub const WORKER: WorkerSpec = WorkerSpec {
     checks: &[],
     needs: Needs::Database,
 };
-
-/// What the worker is configured by.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// What decides about credits.
-    pub rules: Rules,
-    /// How often lots are looked for whose time is up.
-    pub expire_every: Duration,
-}
 
 /// A look at all accounts for lots whose time has come.
 const EXPIRY_LIMIT: Duration = Duration::from_secs(600);

@@ -28,5 +28,5 @@ pub use delivery::further_id;
 pub use list::{ALL, find};
 pub use processor::{CheckHeaders, Processor, Sign, Translate, Verify};
 pub use refused::{Malformed, Refused, TOLERANCE};
-pub use settings::{Mode, Settings};
+pub use settings::{AccountSettings, Mode, Settings, StripeSettings};
 pub use sources::{InvalidPattern, Overlap, SourcePattern, Sources, Speaker, is_reserved_source};

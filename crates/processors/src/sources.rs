@@ -4,6 +4,7 @@
 //! Rights are exact: a pattern matches a source as it is written. Protection is wide: a source that only looks like a
 //! protected one (other capitals, slashes, escapes or letters) is refused to everybody else, too, for people read it.
 
+use domain::settings::InvalidSetting;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -80,6 +81,21 @@ impl std::str::FromStr for SourcePattern {
 pub struct Overlap(String, Speaker, String, Speaker);
 
 impl SourcePattern {
+    /// Reads the value of a key `sources`.
+    ///
+    /// # Errors
+    /// It is empty, or one is no pattern.
+    pub fn list(texts: &[String]) -> Result<Vec<Self>, InvalidSetting> {
+        if texts.is_empty() {
+            return Err(InvalidSetting::new(
+                "expected one source or more, got none: leave the key out for whoever is bound to no source",
+            ));
+        }
+        let read =
+            |text: &String| text.parse().map_err(|why: InvalidPattern| InvalidSetting::new(why.to_string()));
+        texts.iter().map(read).collect()
+    }
+
     /// Whether some source is, or looks like, one of both.
     fn overlaps(&self, other: &Self) -> bool {
         let [a, b] = [self, other].map(|pattern| match pattern.0.strip_suffix("/*") {

@@ -1,7 +1,7 @@
 //! `demo`: the story of the README on real payloads, told against a fleet of its own, each step with its result.
 
 use super::{events, send};
-use crate::config::{CatalogEntry, Config, Masked, TokenEntry};
+use crate::config::{Config, Masked};
 use crate::fleet::Fleet;
 use crate::observe;
 use crate::output::{say, say_json};
@@ -13,6 +13,8 @@ use anyhow::{Context, Result, bail};
 use bus::queue;
 use domain::AccountId;
 use domain::money::Credits;
+use ingester::TokenEntry;
+use ledger::CatalogEntry;
 use processors::Processor;
 use secrecy::SecretString;
 use serde_json::{Value, json};

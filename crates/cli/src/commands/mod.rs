@@ -6,6 +6,7 @@ mod account_acts;
 mod account_forget;
 mod act;
 mod acts;
+mod audit;
 mod bench;
 mod bulk;
 mod config;
@@ -116,6 +117,9 @@ enum Command {
     /// Dead letters: look, plan, replay, edit, discard
     #[command(subcommand)]
     Dlq(dlq::DlqCommand),
+    /// What operators did, to anything, the latest first: when, who, what, about what, why, and what became of it
+    #[command(after_help = audit::HELP)]
+    Audit(audit::AuditArguments),
     /// Measure throughput, latency and memory, and the machine's own ceilings beside them
     Bench(bench::BenchArguments),
     /// Check that everything the fleet needs is there
@@ -167,6 +171,7 @@ impl Command {
             | Command::Ledger(_)
             | Command::Delivery(_)
             | Command::Unrecognised(_)
+            | Command::Audit(_)
             | Command::Migrate { .. } => true,
             Command::Dlq(command) => command.needs_postgres(),
             // The fleet waits for its servers, and some look for themselves.
@@ -205,6 +210,7 @@ async fn carry_out(session: Session, command: Command) -> Result<ExitCode> {
         Command::Delivery(command) => delivery::run(&session, command).await,
         Command::Unrecognised(command) => unrecognised::run(&session, command).await,
         Command::Dlq(command) => dlq::run(&session, command).await,
+        Command::Audit(arguments) => audit::list(&session, arguments).await,
         Command::Bench(arguments) => bench::run(session, arguments).await,
         Command::Doctor => doctor::examine(&session).await,
         Command::Config(command) => config::run(&session, &command),

@@ -1,7 +1,7 @@
 //! Secrets from the environment: each under its name, or in the file that `<name>_FILE` names.
 
-use crate::masked::Masked;
 use anyhow::{Context, Result, bail};
+use domain::settings::Masked;
 
 /// The secret of this name. A line's end at the end of its file is none of it.
 pub fn secret(env: &impl Fn(&str) -> Option<String>, name: &str) -> Result<Option<String>> {

@@ -1,7 +1,7 @@
 //! Plans on a real Postgres, by the fleet's own workers: what they tell, and that they change nothing.
 
 use super::{Part, Pending, Plan, Planner, Replayed, Verdict, plan};
-use crate::config::{CatalogEntry, Config, Masked};
+use crate::config::{Config, Masked};
 use crate::session::Session;
 use bus::{Decoded, Incoming, Settled, Topology, Worker, exchange, header, queue};
 use db::{Doing, Work};
@@ -12,7 +12,7 @@ use domain::fact::{Assignment, AssignmentAct, Item, Payment};
 use domain::{Credits, Envelope, Fact, FactKind, Outcome, envelope};
 use gate::{Door, Gate};
 use jobs::{Consumer, Consumes};
-use ledger::Ledger;
+use ledger::{CatalogEntry, Ledger};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use sqlx::AssertSqlSafe;

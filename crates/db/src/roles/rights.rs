@@ -46,6 +46,7 @@ pub const RIGHTS: &[Right] = &[
     kept("dead_letter_audit_letters"),
     kept("forgone_facts"),
     kept("erasures"),
+    kept("audit"),
     // What a fact says changes once, where nobody understood it before: by a trigger (inbox_kept).
     changed("inbox", Columns(&["repeats", "recognised_at", "kind", "hash", "fact", "time"])),
     // An outcome goes where it was a refusal: by a trigger (outcomes_kept).

@@ -4,7 +4,6 @@
 use super::figures::{progress, round};
 use super::fleet::FleetProcess;
 use super::load::{self, Load, Mix};
-use crate::config::Publisher;
 use crate::output::table::{Column, Table};
 use crate::output::{say, say_json};
 use crate::scratch::Scratch;
@@ -15,6 +14,7 @@ use clap::Args;
 use db::Doing;
 use dead_letters::acts::{self, ActRequest, ReplayPace};
 use dead_letters::read::{self, Filter, LetterState};
+use gate::PublisherEntry;
 use serde::Serialize;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -58,7 +58,7 @@ pub async fn run(session: Session, arguments: LettersArguments) -> Result<ExitCo
     let mut config = load::config(&session.config);
     // So that the gate refuses what anybody publishes.
     let facts = vec!["fact.usage".to_owned()];
-    config.publishers = vec![Publisher { user: "nobody".to_owned(), facts, sources: None }];
+    config.publishers = vec![PublisherEntry { user: "nobody".to_owned(), facts, sources: None }];
     let scratch = Scratch::make("bench", config).await?;
     let bench = Session::new(scratch.config.clone(), session.json)?;
     let report = measure(&bench, &arguments).await;

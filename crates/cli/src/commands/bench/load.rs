@@ -1,6 +1,6 @@
 //! The load: purchases, usage and refunds over many accounts, as the ingester and gateways would publish them.
 
-use crate::config::{CatalogEntry, Config, Publisher as PublisherConfig};
+use crate::config::Config;
 use crate::session::{CONFIRM_TIMEOUT, Session};
 use anyhow::{Result, anyhow};
 use bus::{Broker, Message, Publisher, exchange};
@@ -9,6 +9,7 @@ use domain::fact::{
 };
 use domain::money::{Credits, Money, currency};
 use domain::{AccountId, Cause, Envelope, PaymentId};
+use ledger::CatalogEntry;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::str::FromStr;
@@ -78,7 +79,7 @@ pub fn config(like: &Config) -> Config {
             bonus: Credits::whole(50),
             expires_after: None,
         }],
-        publishers: Vec::<PublisherConfig>::new(),
+        publishers: Vec::new(),
         ..Config::default()
     }
 }
