@@ -27,7 +27,7 @@ mod store;
 pub mod verify;
 mod worker;
 
-pub use settings::{CatalogEntry, CreditSettings, Grants, Rate, Settings};
+pub use settings::{CatalogEntry, CreditSettings, Grants, RateEntry, Settings};
 pub use worker::{QUEUE, WORKER, member};
 
 use bus::{Decoded, Fate, Fated, Incoming, Namespace, Settled, Verdict};
