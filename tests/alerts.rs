@@ -9,14 +9,14 @@ use dead_letters::read::Filter;
 use dead_letters::{DeadLetters, replay};
 use domain::Fact;
 use domain::ledger::Rules;
-use jobs::watch::Watcher;
+use jobs::watch::AlertWatcher;
 use ledger::verify::verify;
 use rust_decimal::Decimal;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use testkit::facts::{catalog, envelope, payment, usage};
-use testkit::{Bursar, Events, Post, Running, Site, Told, eventually, run};
+use testkit::{Bursar, Events, Post, ReceivedEvent, Running, Site, eventually, run};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -31,9 +31,9 @@ fn high() -> Thresholds {
     }
 }
 
-fn watcher(site: &Site, thresholds: Thresholds) -> Watcher<LetterWatch> {
+fn watcher(site: &Site, thresholds: Thresholds) -> AlertWatcher<LetterWatch> {
     let watch = LetterWatch::new(thresholds, site.namespace.clone(), site.broker.clone());
-    Watcher::new(site.context(), "dead-letters", watch)
+    AlertWatcher::new(site.context(), "dead-letters", watch)
 }
 
 fn keeper(site: &Site) -> Running {
@@ -72,7 +72,7 @@ const OPEN: &str = "select count(*) from dead_letters where state = 'open'";
 /// Two watchers, and a subscriber to whom they tell.
 struct Watch {
     site: Site,
-    watchers: [Watcher<LetterWatch>; 2],
+    watchers: [AlertWatcher<LetterWatch>; 2],
     events: Events,
 }
 
@@ -92,12 +92,12 @@ impl Watch {
     }
 
     /// What subscribers were told of an alert, once there is nothing more to be told of any.
-    async fn told(&self, alert: Alert) -> Vec<Told> {
+    async fn told(&self, alert: Alert) -> Vec<ReceivedEvent> {
         self.site.until("select count(*) from outbox", 0).await;
         let count = self.site.number("select count(*) from events where type like 'alert.%'").await;
-        let of_alerts = |told: &Told| told.kind.starts_with("alert.");
+        let of_alerts = |told: &ReceivedEvent| told.kind.starts_with("alert.");
         let told = eventually("every stored event to be told", async || {
-            let told: Vec<Told> = self.events.told().into_iter().filter(of_alerts).collect();
+            let told: Vec<ReceivedEvent> = self.events.told().into_iter().filter(of_alerts).collect();
             (told.len() as i64 >= count).then_some(told)
         })
         .await;
@@ -329,7 +329,7 @@ fn the_dead_letters_worker_alone_tells_measures_and_sweeps() {
 
         let worker = Bursar::start(&site, &settings, &["run", "dead-letters"]).await;
         let of = |alert: &'static str, kind: &'static str| {
-            move |told: &Told| told.kind == kind && told.data["alert"] == alert
+            move |told: &ReceivedEvent| told.kind == kind && told.data["alert"] == alert
         };
         events.until_told("the alert", of("dead_letters_new_kind", "alert.raised")).await;
         events.until_told("what was left in the outbox", of("left", "alert.cleared")).await;

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::facts::{envelope, grant, payment, refund, usage};
-use testkit::{Post, Relay, Running, Site, Step, eventually, run};
+use testkit::{DeathStep, Post, Relay, Running, Site, eventually, run};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::datetime;
@@ -517,7 +517,7 @@ fn while_postgres_is_away_the_queue_keeps_the_letters() {
 #[test]
 fn a_worker_that_dies_at_any_step_leaves_each_letter_in_one_row() {
     run(async |site| {
-        for (number, step) in Step::ALL.into_iter().enumerate() {
+        for (number, step) in DeathStep::ALL.into_iter().enumerate() {
             let ids = [0, 1, 2].map(|letter| format!("use_{number}_{letter}"));
             bury(&site, ids.iter().map(|id| Dead::of(&spent(id, 1)))).await;
             for _ in 0..3 {
@@ -528,7 +528,7 @@ fn a_worker_that_dies_at_any_step_leaves_each_letter_in_one_row() {
                 site.dies_at(step, &worker(), 3).await;
             }
         }
-        let count = Step::ALL.len() as i64 * 3;
+        let count = DeathStep::ALL.len() as i64 * 3;
         for _ in 0..3 {
             let mortal = site.start_mortal(Arc::new(worker()), 2);
             eventually("it to be at work", async || (site.number(LETTERS).await > 3).then_some(())).await;

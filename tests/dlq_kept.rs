@@ -9,7 +9,7 @@ use dead_letters::alerts::{LetterWatch, Thresholds};
 use dead_letters::read::Filter;
 use dead_letters::{LetterRetention, purge};
 use domain::Envelope;
-use jobs::watch::Watcher;
+use jobs::watch::AlertWatcher;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -167,7 +167,7 @@ fn with_closed_letters_go_their_replays_kinds_and_alerts() {
             replay_failing: 1,
         };
         let watch = LetterWatch::new(thresholds, site.namespace.clone(), site.broker.clone());
-        let mut watcher = Watcher::new(site.context(), "dead-letters", watch);
+        let mut watcher = AlertWatcher::new(site.context(), "dead-letters", watch);
         let now = OffsetDateTime::now_utc();
         bury(&site, [Dead::of(&spent("1", 1)), Dead { code: "other", ..Dead::of(&spent("2", 1)) }]).await;
         let letters = recorded(&site, 2).await;

@@ -7,7 +7,7 @@ use bus::{Broker, Publisher, exchange, queue};
 use domain::FactKind;
 use facts::FactWriter;
 use gate::{Door, Gate};
-use ingester::{Access, Intake, Limits, RawQueue, Scope, Secrets, Token, Tokens};
+use ingester::{Access, DoorLimits, Intake, RawQueue, Scope, Secrets, Token, Tokens};
 use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -62,10 +62,10 @@ fn tokens() -> Tokens {
 
 impl Front {
     async fn open(intake: Intake) -> Self {
-        Self::open_with(intake, Limits::default()).await
+        Self::open_with(intake, DoorLimits::default()).await
     }
 
-    pub async fn open_with(intake: Intake, limits: Limits) -> Self {
+    pub async fn open_with(intake: Intake, limits: DoorLimits) -> Self {
         let listener = ingester::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let access = Arc::new(Access::new(tokens(), limits.failed_tokens));
@@ -600,7 +600,8 @@ fn a_handler_that_panics_is_answered_and_the_door_lives() {
         let listener = ingester::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        let served = tokio::spawn(ingester::serve("test", listener, routes, Limits::default(), stop.clone()));
+        let served =
+            tokio::spawn(ingester::serve("test", listener, routes, DoorLimits::default(), stop.clone()));
         let client = reqwest::Client::new();
         for _ in 0..3 {
             let panics = client.get(format!("{url}/panics")).header("x-request-id", "req_1");

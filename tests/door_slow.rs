@@ -2,7 +2,7 @@
 
 use crate::door::{Front, SECRET, expects, intake, paddle_body, signed};
 use axum::http::StatusCode;
-use ingester::{Limits, Proxies, ProxyHeader};
+use ingester::{DoorLimits, Proxies, ProxyHeader};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -100,7 +100,7 @@ fn is_problem(answer: &str, expect: u16) {
 #[test]
 fn a_head_that_does_not_come_in_time_is_closed_however_it_trickles() {
     run(async |site| {
-        let limits = Limits { head_timeout: SHORT, ..Limits::default() };
+        let limits = DoorLimits { head_timeout: SHORT, ..DoorLimits::default() };
         let front = Front::open_with(intake(&site), limits).await;
         let asked = Instant::now();
         let silent = Peer::connect(front.address).await.hear().await;
@@ -115,7 +115,7 @@ fn a_head_that_does_not_come_in_time_is_closed_however_it_trickles() {
 #[test]
 fn a_connection_is_kept_for_the_next_request_and_not_for_ever() {
     run(async |site| {
-        let limits = Limits { idle_timeout: SHORT, ..Limits::default() };
+        let limits = DoorLimits { idle_timeout: SHORT, ..DoorLimits::default() };
         let front = Front::open_with(intake(&site), limits).await;
         let mut peer = Peer::connect(front.address).await;
         for _ in 0..3 {
@@ -131,7 +131,8 @@ fn a_connection_is_kept_for_the_next_request_and_not_for_ever() {
 #[test]
 fn a_body_that_trickles_is_given_up_though_its_time_is_not_over() {
     run(async |site| {
-        let limits = Limits { body_timeout: DEADLINE * 10, body_rate: 1024 * 1024, ..Limits::default() };
+        let limits =
+            DoorLimits { body_timeout: DEADLINE * 10, body_rate: 1024 * 1024, ..DoorLimits::default() };
         let front = Front::open_with(intake(&site), limits).await;
         let mut slow = Peer::connect(front.address).await;
         slow.say(&head(b"", 100_000)).await;
@@ -142,7 +143,7 @@ fn a_body_that_trickles_is_given_up_though_its_time_is_not_over() {
 #[test]
 fn a_body_has_its_time_however_fast_it_comes() {
     run(async |site| {
-        let limits = Limits { body_timeout: SHORT, body_rate: 1, ..Limits::default() };
+        let limits = DoorLimits { body_timeout: SHORT, body_rate: 1, ..DoorLimits::default() };
         let front = Front::open_with(intake(&site), limits).await;
         let mut slow = Peer::connect(front.address).await;
         slow.say(&head(b"", 100_000)).await;
@@ -154,7 +155,7 @@ fn a_body_has_its_time_however_fast_it_comes() {
 #[test]
 fn no_body_is_read_that_cannot_be_accepted() {
     run(async |site| {
-        let front = Front::open_with(intake(&site), Limits::default()).await;
+        let front = Front::open_with(intake(&site), DoorLimits::default()).await;
         let expecting =
             |headers: &str, length| head_with(&format!("expect: 100-continue\r\n{headers}"), length);
         let signature = |minutes: i64| {
@@ -195,7 +196,7 @@ fn no_body_is_read_that_cannot_be_accepted() {
 #[test]
 fn a_refused_sender_gets_its_answer_though_its_body_is_thrown_away() {
     run(async |site| {
-        let front = Front::open_with(intake(&site), Limits::default()).await;
+        let front = Front::open_with(intake(&site), DoorLimits::default()).await;
         for _ in 0..20 {
             let body = vec![b' '; 1024 * 1024];
             expects("unsigned", front.post("/webhooks/paddle", body), StatusCode::BAD_REQUEST).await;
@@ -208,7 +209,7 @@ fn a_refused_sender_gets_its_answer_though_its_body_is_thrown_away() {
 fn who_holds_a_part_of_a_body_makes_way_for_one_that_comes() {
     run(async |site| {
         const PART: usize = 256 * 1024;
-        let limits = Limits { bodies_bytes: 4 * PART, ..Limits::default() };
+        let limits = DoorLimits { bodies_bytes: 4 * PART, ..DoorLimits::default() };
         let front = Front::open_with(intake(&site), limits).await;
         let mut holding = Vec::new();
         for _ in 0..8 {
@@ -234,7 +235,7 @@ fn who_holds_a_part_of_a_body_makes_way_for_one_that_comes() {
 #[test]
 fn what_can_be_read_in_two_ways_smuggles_nothing() {
     run(async |site| {
-        let front = Front::open_with(intake(&site), Limits::default()).await;
+        let front = Front::open_with(intake(&site), DoorLimits::default()).await;
         let hidden = "GET /hidden HTTP/1.1\r\nhost: door\r\n\r\n";
         let post = |headers: &str, body: &str| {
             format!("POST /nothing HTTP/1.1\r\nhost: door\r\n{headers}\r\n{body}")
@@ -282,7 +283,7 @@ fn what_can_be_read_in_two_ways_smuggles_nothing() {
 #[test]
 fn a_path_that_is_no_text_is_answered_like_every_other_refusal() {
     run(async |site| {
-        let front = Front::open_with(intake(&site), Limits::default()).await;
+        let front = Front::open_with(intake(&site), DoorLimits::default()).await;
         for (path, expect) in [("/webhooks/%ff", 400), ("/webhooks/nobody", 404), ("/%ff", 404)] {
             let mut peer = Peer::connect(front.address).await;
             peer.say(&format!(
@@ -297,7 +298,7 @@ fn a_path_that_is_no_text_is_answered_like_every_other_refusal() {
 #[test]
 fn who_takes_no_answers_is_closed() {
     run(async |site| {
-        let limits = Limits { answer_timeout: SHORT, ..Limits::default() };
+        let limits = DoorLimits { answer_timeout: SHORT, ..DoorLimits::default() };
         let front = Front::open_with(intake(&site), limits).await;
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
@@ -311,7 +312,7 @@ fn who_takes_no_answers_is_closed() {
 #[test]
 fn a_peer_that_has_gone_half_way_holds_nothing() {
     run(async |site| {
-        let front = Front::open_with(intake(&site), Limits::default()).await;
+        let front = Front::open_with(intake(&site), DoorLimits::default()).await;
         for sent in ["", "POST /webhooks", &head(b"", 100), &format!("{}{{", head(b"", 100))] {
             let mut peer = Peer::connect(front.address).await;
             peer.say(sent).await;
@@ -325,7 +326,7 @@ fn a_peer_that_has_gone_half_way_holds_nothing() {
 #[cfg(target_os = "linux")]
 fn tokens_that_are_guessed_cost_and_known_ones_are_never_locked_out() {
     run(async |site| {
-        let limits = Limits { failed_tokens: 3, ..Limits::default() };
+        let limits = DoorLimits { failed_tokens: 3, ..DoorLimits::default() };
         let front = Front::open_with(intake(&site), limits).await;
         let state = |token| front.state(token, envelope("shop/1", usage("acct_1", 5)).to_json());
         for _ in 0..3 {
@@ -349,7 +350,8 @@ fn tokens_that_are_guessed_cost_and_known_ones_are_never_locked_out() {
 fn behind_a_proxy_each_address_has_its_share_and_strangers_name_nobody() {
     run(async |site| {
         let proxies = Proxies::parse(&["127.0.0.1".to_owned()], ProxyHeader::XForwardedFor).unwrap();
-        let limits = Limits { failed_tokens: 1, connections_per_address: 1, proxies, ..Limits::default() };
+        let limits =
+            DoorLimits { failed_tokens: 1, connections_per_address: 1, proxies, ..DoorLimits::default() };
         let front = Front::open_with(intake(&site), limits).await;
         let state = |client: &str| {
             front.state("guess", String::new()).header("x-forwarded-for", format!("203.0.113.1, {client}"))
@@ -388,7 +390,7 @@ fn behind_a_proxy_each_address_has_its_share_and_strangers_name_nobody() {
 #[test]
 fn a_door_that_is_closed_waits_for_nobody_who_is_slow() {
     run(async |site| {
-        let limits = Limits { head_timeout: SHORT, body_timeout: SHORT, ..Limits::default() };
+        let limits = DoorLimits { head_timeout: SHORT, body_timeout: SHORT, ..DoorLimits::default() };
         let front = Front::open_with(intake(&site), limits).await;
         let mut peers = Vec::new();
         for sent in ["", "POST /webhooks", &head(b"", 100), "GET /nothing HTTP/1.1\r\nhost: door\r\n\r\n"] {

@@ -22,11 +22,11 @@ use futures_util::FutureExt;
 use place::{Form, Place};
 use std::panic::AssertUnwindSafe;
 use table::Row;
-use testkit::{Servers, run_without_site};
+use testkit::{TestServers, run_without_site};
 
 #[test]
 fn no_fault_loses_or_doubles_anything_and_the_fleet_recovers_by_itself() {
-    if !Servers::are_to_be_had() {
+    if !TestServers::are_to_be_had() {
         println!("NOT RUN: the programs of Postgres and RabbitMQ are missing for servers of the test's own");
         return;
     }

@@ -12,7 +12,7 @@ use crate::payloads::paddle_payload;
 use bus::{exchange, queue};
 use dead_letters::acts::{self, ActRequest, ReplayPace};
 use dead_letters::read::Filter;
-use domain::fact::{Item, Payment};
+use domain::fact::{LineItem, Payment};
 use domain::{Cause, Envelope, Fact, FactKind};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
@@ -93,7 +93,7 @@ impl Morgue<'_> {
             }
             17 => self.batch(),
             18 => {
-                let items = vec![Item::new("pri_nobody".to_owned(), 1)];
+                let items = vec![LineItem::new("pri_nobody".to_owned(), 1)];
                 let transaction = format!("{}_extra_{}", self.name, self.count);
                 let paid = Payment { items, ..payment(&transaction, &format!("{}_acct_1", self.name)) };
                 let fact = self.said("paddle", Fact::Payment(paid));

@@ -8,7 +8,7 @@ use crate::binary::{Configuration, json_of, settings};
 use bus::{Decoded, Incoming, Publisher, Queue, Settled, Topology, Verdict, exchange};
 use db::Work;
 use domain::{Envelope, FactKind, Outcome};
-use facts::hand_over::{HandOver, HandOvers, Order, STEP, State, Step};
+use facts::hand_over::{HandOver, HandOverOrder, HandOverState, HandOverStep, HandOvers, STEP};
 use facts::outcomes::{self, Settlement};
 use facts::{Readers, readers_known};
 use gate::{Door, Gate};
@@ -149,15 +149,17 @@ async fn hand_overs(site: &Site, topology: Topology) -> HandOvers {
     }
 }
 
-const TO_LATE: Order<'_> = Order { kind: FactKind::Customer, reader: "late", by: "ada" };
+const TO_LATE: HandOverOrder<'_> = HandOverOrder { kind: FactKind::Customer, reader: "late", by: "ada" };
 
 /// To its end, in steps of any size.
 async fn hand_over(hand_overs: &HandOvers, mut hand_over: HandOver) -> HandOver {
     let mut random = StdRng::from_rng(&mut rand::rng());
-    while hand_over.state == State::Running {
+    while hand_over.state == HandOverState::Running {
         match hand_overs.step(&hand_over, random.random_range(STEP / 2..=STEP)).await.unwrap() {
-            Step::Went(now) => hand_over = now,
-            Step::QueueIsFull(_) | Step::InHand => tokio::time::sleep(Duration::from_millis(20)).await,
+            HandOverStep::Went(now) => hand_over = now,
+            HandOverStep::QueueIsFull(_) | HandOverStep::InHand => {
+                tokio::time::sleep(Duration::from_millis(20)).await
+            }
         }
     }
     hand_over

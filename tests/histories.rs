@@ -26,7 +26,7 @@ use story::{Story, Writer, write_off};
 use testkit::facts::{
     AT, account_id, customer, customer_id, envelope, grant, link, payment, payment_id, refund,
 };
-use testkit::{Events, Running, Site, Step, eventually, run, run_within, within};
+use testkit::{DeathStep, Events, Running, Site, eventually, run, run_within, within};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
@@ -356,7 +356,7 @@ fn a_ledger_that_dies_between_any_two_steps_changes_nothing_in_the_end() {
             let events = site.subscribe().await;
             let watched: Arc<Watched> = Watched::new(&site);
             let mut died = Vec::new();
-            for (number, step) in Step::ALL.into_iter().enumerate() {
+            for (number, step) in DeathStep::ALL.into_iter().enumerate() {
                 let name = format!("s{number}");
                 let story = Writer::new(&name, &mut random).write();
                 let what = format!("dying at {step:?}, BURSAR_TEST_SEED={seed}");

@@ -17,7 +17,7 @@ use testkit::facts::{
     AT, PRICE, account_id, catalog, customer, customer_id, envelope, grant, link, money, payment, payment_id,
     refund, usage, usd,
 };
-use testkit::{Running, Site, Told, run};
+use testkit::{ReceivedEvent, Running, Site, run};
 use tokio_util::sync::CancellationToken;
 
 const SETTLED: &str = "select count(*) from outcomes";
@@ -86,7 +86,7 @@ pub fn spent(id: &str, account: &str, credits: i64) -> Envelope {
     envelope(&format!("gateway/{id}"), usage(account, credits))
 }
 
-pub fn kinds(told: &[Told]) -> Vec<&str> {
+pub fn kinds(told: &[ReceivedEvent]) -> Vec<&str> {
     told.iter().map(|event| event.kind.as_str()).collect()
 }
 

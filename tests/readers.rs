@@ -13,14 +13,14 @@ use domain::ledger::Rules;
 use domain::{Cause, Envelope, Fact, Outcome};
 use facts::Readers;
 use facts::emit::NewEvent;
-use facts::outcomes::{self, FactState, Settlement, Standing};
+use facts::outcomes::{self, FactState, ReaderStanding, Settlement};
 use gate::{Door, Gate};
 use ledger::verify::Report;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use testkit::facts::{catalog, envelope as stated, grant};
-use testkit::{Running, Site, Step, eventually, run, run_within};
+use testkit::{DeathStep, Running, Site, eventually, run, run_within};
 use time::OffsetDateTime;
 use tokio::time::Duration;
 use uuid::Uuid;
@@ -341,7 +341,7 @@ fn facts_from_before_a_reader_came_are_not_expected_from_it() {
         let readers = with_counter(&site).await;
         let early = state(&site, &readers, "early").await;
         assert_eq!(early.outcome(), Some(Outcome::Applied));
-        assert!(early.readers.contains(&("counter".to_owned(), Standing::NotHandedOver)), "{early:?}");
+        assert!(early.readers.contains(&("counter".to_owned(), ReaderStanding::NotHandedOver)), "{early:?}");
         site.state_each(exchange::VERIFIED, vec![stated("desk/late", grant("acct_1", 1))]).await;
         site.until(OUTCOMES, 2).await;
         assert_eq!(counted(&verified(&site, &readers).await), [0, 0, 0, 0, 1, 1]);
@@ -363,8 +363,8 @@ fn two_emitters_of_one_account_leave_no_gap_wherever_they_die() {
         let (ledger, counter) = (ledger_with(&site, catalog()), Counter::new(&site));
         let mut facts = 0;
         let mut reached = 0;
-        for (place, of_ledger) in Step::ALL.into_iter().enumerate() {
-            let of_counter = Step::ALL[(place * 4 + 3) % Step::ALL.len()];
+        for (place, of_ledger) in DeathStep::ALL.into_iter().enumerate() {
+            let of_counter = DeathStep::ALL[(place * 4 + 3) % DeathStep::ALL.len()];
             let grants = (0..6).map(|number| stated(&format!("desk/g_{place}_{number}"), grant("acct_1", 1)));
             facts += 6;
             site.state(exchange::VERIFIED, grants.collect()).await;

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use secrecy::ExposeSecret;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
-use testkit::{Servers, Site};
+use testkit::{Site, TestServers};
 use time::OffsetDateTime;
 
 const NODES: [u32; 3] = [1, 2, 3];
@@ -26,7 +26,7 @@ fn away(form: Form) -> Duration {
 }
 
 pub async fn faults(form: Form) -> Vec<Row> {
-    let mut place = Place::open_on(Servers::start_several().await, form).await;
+    let mut place = Place::open_on(TestServers::start_several().await, form).await;
     let outcome = AssertUnwindSafe(async {
         expect_members_everywhere(&place).await;
         place.fault("the connected node killed", connected_node).await;

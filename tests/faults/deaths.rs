@@ -9,11 +9,16 @@ use ledger::Ledger;
 use rand::Rng;
 use std::time::Duration;
 use testkit::facts::catalog;
-use testkit::{Step, eventually};
+use testkit::{DeathStep, eventually};
 
 /// Of a gate, which emits no events: its facts are out before it commits.
-const STEPS_OF_THE_GATE: [Step; 5] =
-    [Step::Taken, Step::Deciding(1), Step::Decided, Step::Forwarded, Step::Committing];
+const STEPS_OF_THE_GATE: [DeathStep; 5] = [
+    DeathStep::Taken,
+    DeathStep::Deciding(1),
+    DeathStep::Decided,
+    DeathStep::Forwarded,
+    DeathStep::Committing,
+];
 
 /// Attempts to come as far as a step: a batch without events, say, has nothing to publish.
 const ATTEMPTS: usize = 30;
@@ -33,7 +38,7 @@ pub async fn of_the_ledger(place: &mut Place, _: &Load) -> Aftermath {
     let ledger = Ledger::new(place.site.namespace.clone(), Rules::new(catalog()));
     place.kill_fleet().await;
     place.start_fleet(&[&["run", "ingester"], &["run", "gate"]]).await;
-    let unreached = dies(place, &ledger, &Step::ALL).await;
+    let unreached = dies(place, &ledger, &DeathStep::ALL).await;
     place.kill_fleet().await;
     place.start_fleet(&[&["up"]]).await;
     Aftermath { wrong: unreached, ..Aftermath::default() }
@@ -56,7 +61,7 @@ pub async fn of_the_gate(place: &mut Place, _: &Load) -> Aftermath {
 }
 
 /// Takes batches and dies with them, at each step until it came so far. Says where it never did.
-async fn dies<W: Worker>(place: &Place, worker: &W, steps: &[Step]) -> Vec<String> {
+async fn dies<W: Worker>(place: &Place, worker: &W, steps: &[DeathStep]) -> Vec<String> {
     let mut unreached = Vec::new();
     for step in steps {
         eventually("something to be in the queue", async || {

@@ -5,7 +5,7 @@ use super::proof::{self, Calm, Told};
 use super::table::Row;
 use crate::binary::{Configuration, settings};
 use std::time::Duration;
-use testkit::{Addresses, Bursar, Relay, Servers, Settings, Site, within};
+use testkit::{Addresses, Bursar, Relay, Settings, Site, TestServers, within};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -51,7 +51,7 @@ pub struct Aftermath {
 }
 
 pub struct Place {
-    pub servers: Servers,
+    pub servers: TestServers,
     pub site: Site,
     pub form: Form,
     pub addresses: Addresses,
@@ -65,10 +65,10 @@ pub struct Place {
 
 impl Place {
     pub async fn open(form: Form) -> Self {
-        Self::open_on(Servers::start().await, form).await
+        Self::open_on(TestServers::start().await, form).await
     }
 
-    pub async fn open_on(servers: Servers, form: Form) -> Self {
+    pub async fn open_on(servers: TestServers, form: Form) -> Self {
         let site = Site::open_at(servers.database_url.clone(), servers.amqp_url.clone()).await;
         let configuration = Configuration::new("live");
         let mut place = Self {

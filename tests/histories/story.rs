@@ -4,7 +4,7 @@
 //! forgive what debt there is at their time.
 
 use domain::fact::{
-    Adjustment, AdjustmentKind, Assignment, AssignmentAct, Customer, Hold, HoldStatus, Item, Movement,
+    Adjustment, AdjustmentKind, Assignment, AssignmentAct, Customer, Hold, HoldStatus, LineItem, Movement,
     MovementKind, MovementStatus, Payment, PaymentStatus, Valuation,
 };
 use domain::{AccountId, Credits, CustomerId, Envelope, Fact, PaymentId};
@@ -125,7 +125,7 @@ impl<'a> Writer<'a> {
                 ids
             }
             3 => {
-                let items = vec![Item::new("pri_unknown".to_owned(), 1)];
+                let items = vec![LineItem::new("pri_unknown".to_owned(), 1)];
                 let ids = self.bought(vec![Payment { items, ..paid }]);
                 let credits = self.random.random_range(1..2000);
                 self.assigned(&ids[0], AssignmentAct::Deliver, None, Some(credits));
@@ -199,7 +199,7 @@ impl<'a> Writer<'a> {
             items: Vec::new(),
             ..payment("unused", account)
         };
-        let items = vec![Item::new(PRICE.to_owned(), 1)];
+        let items = vec![LineItem::new(PRICE.to_owned(), 1)];
         let by_intent = described(0, 1, None);
         let by_session = Payment { account: Some(link(account)), items, ..described(1, 0, Some(&session)) };
         let by_charge = described(2, 2, Some(&charge));

@@ -124,11 +124,8 @@ impl Incoming {
     /// How it came, and what was tried since, in headers of the fleet.
     fn history(&self, attempts: &[Attempt], now: OffsetDateTime) -> BTreeMap<String, String> {
         let first_failed_at = self.returned.as_ref().map_or(now, |returned| returned.first_failed_at);
-        let mut headers = BTreeMap::new();
+        let mut headers = BTreeMap::from(origin(&self.exchange, &self.routing_key, first_failed_at));
         let mut set = |name: &str, value: String| headers.insert(name.to_owned(), value);
-        set(header::EXCHANGE, self.exchange.clone());
-        set(header::ROUTING_KEY, self.routing_key.clone());
-        set(header::FIRST_FAILED_AT, time_text(first_failed_at));
         set(header::ATTEMPTS, attempts_text(attempts));
         if let Some(user) = &self.user_id {
             set(header::USER, user.clone());
@@ -172,6 +169,27 @@ impl Incoming {
         let at = death.at.unwrap_or_else(OffsetDateTime::now_utc);
         self.on_its_way(to, payload, self.attempts(), Some(death), at)
     }
+}
+
+impl Message {
+    /// The message as it goes by the default exchange straight into one queue (its name with the namespace), as a replay
+    /// does. The queue's reader treats it as one that came by the exchange and the routing key that it has now.
+    #[must_use]
+    pub fn into_queue(self, queue: &str, now: OffsetDateTime) -> Self {
+        let origin = origin(&self.exchange, &self.routing_key, now);
+        let mut headers = self.headers;
+        headers.extend(origin);
+        Self { exchange: String::new(), routing_key: queue.to_owned(), headers, ..self }
+    }
+}
+
+/// The headers by which a message that goes straight into a queue says how it first came.
+fn origin(exchange: &str, routing_key: &str, first_failed_at: OffsetDateTime) -> [(String, String); 3] {
+    [
+        (header::EXCHANGE.to_owned(), exchange.to_owned()),
+        (header::ROUTING_KEY.to_owned(), routing_key.to_owned()),
+        (header::FIRST_FAILED_AT.to_owned(), time_text(first_failed_at)),
+    ]
 }
 
 /// For a message without an id: the same for the same body, so that one which fails twice is known as one.

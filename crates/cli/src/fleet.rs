@@ -8,7 +8,7 @@ use crate::workers::Worker;
 use anyhow::{Context, Result, anyhow};
 use bus::{Broker, Delays, Health, Publisher, Topology};
 use db::Doing;
-use ingester::{Access, Intake, Limits};
+use ingester::{Access, DoorLimits, Intake};
 use jobs::{Floor, Member, Needs};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::future::Future;
@@ -83,7 +83,7 @@ impl Fleet {
             measured: admin::Measured::default(),
             stop: self.stop.clone(),
         };
-        let (addr, limits) = (self.session.config.admin_addr, Limits::of_admin());
+        let (addr, limits) = (self.session.config.admin_addr, DoorLimits::of_admin());
         self.admin_addr = Some(self.serve("admin", addr, admin::routes(state), limits).await?);
         Ok(())
     }
@@ -109,13 +109,13 @@ impl Fleet {
     }
 
     /// Those of the front door, within what the process may open.
-    fn limits(&self) -> Result<Limits> {
+    fn limits(&self) -> Result<DoorLimits> {
         let config = &self.session.config;
         let limits = config.http.limits()?;
-        let (database, admin) = (config.limits.database_connections, Limits::of_admin().connections);
+        let (database, admin) = (config.limits.database_connections, DoorLimits::of_admin().connections);
         let connections =
             descriptors::for_front_door(limits.connections, descriptors::raise(), database, admin);
-        Ok(Limits { connections, ..limits })
+        Ok(DoorLimits { connections, ..limits })
     }
 
     async fn serve(
@@ -123,7 +123,7 @@ impl Fleet {
         what: &'static str,
         addr: SocketAddr,
         routes: axum::Router,
-        limits: Limits,
+        limits: DoorLimits,
     ) -> Result<SocketAddr> {
         let listener = ingester::listen(addr).with_context(|| {
             format!("listening on {addr} for {what}: is another fleet running? set BURSAR_HTTP_ADDR and BURSAR_ADMIN_ADDR")

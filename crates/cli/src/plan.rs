@@ -25,9 +25,9 @@ use db::Work;
 use dead_letters::read::GivenUp;
 use domain::{Cause, Envelope, Meaning, Outcome, envelope};
 use facts::Readers;
-use facts::outcomes::{self, Standing};
+use facts::outcomes::{self, ReaderStanding};
 use gate::Gate;
-use jobs::{BalanceChange, Consumer, Floor, Taken, TransactionView, Trouble};
+use jobs::{BalanceChange, Consumer, Floor, TakenItem, TransactionView, Trouble};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -369,7 +369,7 @@ impl<'a> DryRun<'a> {
     }
 
     /// Notes what became of a part of a delivery, and finds who reads on.
-    fn hand_on(&self, delivery: &Delivery<'_>, mut taken: Taken, parts: &mut Parts) -> Vec<Delivery<'a>> {
+    fn hand_on(&self, delivery: &Delivery<'_>, mut taken: TakenItem, parts: &mut Parts) -> Vec<Delivery<'a>> {
         let mut next = Vec::new();
         let worker = delivery.reader.worker();
         let outcome = taken.outcome.as_ref().ok().map(|outcome| Step { worker, outcome: *outcome });
@@ -438,7 +438,7 @@ struct Parts(Vec<Part>);
 
 impl Parts {
     /// What a worker made of a fact goes to what others made of it. What only leads to facts is shown beside them.
-    fn note(&mut self, before: &[Step], worker: &'static str, taken: Taken, is_read_on: bool) {
+    fn note(&mut self, before: &[Step], worker: &'static str, taken: TakenItem, is_read_on: bool) {
         if taken.fact.is_none() && is_read_on && taken.publish.is_empty() {
             return;
         }
@@ -466,7 +466,7 @@ impl Parts {
         }
     }
 
-    fn place(&mut self, before: &[Step], taken: &Taken) -> usize {
+    fn place(&mut self, before: &[Step], taken: &TakenItem) -> usize {
         let (cause, kind) = match &taken.fact {
             Some(named) => (Some(&named.cause), Some(named.kind.as_str())),
             None => (None, None),
@@ -527,10 +527,10 @@ impl Part {
     ) -> Result<Option<Pending>, Trouble> {
         let Some(cause) = &self.cause else { return Ok(None) };
         let states = outcomes::states(work.connection().await?, readers, [cause]).await?;
-        let is_applied = |standing: &Standing| match standing {
-            Standing::Settled { outcome, .. } => outcome.meaning() != Meaning::Refused,
-            Standing::NotHandedOver => true,
-            Standing::GivenUp { .. } | Standing::InFlight => false,
+        let is_applied = |standing: &ReaderStanding| match standing {
+            ReaderStanding::Settled { outcome, .. } => outcome.meaning() != Meaning::Refused,
+            ReaderStanding::NotHandedOver => true,
+            ReaderStanding::GivenUp { .. } | ReaderStanding::InFlight => false,
         };
         let standings = || states.iter().flat_map(|state| &state.readers);
         if standings().all(|(_, standing)| is_applied(standing)) {

@@ -1,5 +1,5 @@
 //! The chain of events: each event's hash follows from what it says and from the hash of its account's event before it, and
-//! the account's row carries the last one. Whoever changes, takes out or swaps an event breaks it, and `ledger verify` names
+//! the account's row carries the last one. A change, removal or swap of an event breaks it, and `ledger verify` names
 //! the place.
 //!
 //! What is hashed is what is published, so that a subscriber can follow the chain by what came to him.
@@ -13,7 +13,8 @@ pub use crate::event::EventHash;
 pub const GENESIS: EventHash = [0; 32];
 
 impl StoredEvent {
-    /// At the end of a chain: its hash follows from `head`, and is the head from now on. Whoever does so holds the account's row.
+    /// At the end of a chain: its hash follows from `head`, and is the head from now on. The caller holds the lock on the
+    /// account's row.
     #[must_use]
     pub fn chained(mut self, head: &mut EventHash) -> Self {
         self.hash = self.chained_hash(head);

@@ -24,7 +24,7 @@ pub enum Error {
     Pooled,
     #[error("the database, while {doing}: {source}")]
     Sql { doing: &'static str, source: sqlx::Error },
-    /// Postgres sent no answer, not even an error: nobody knows whether it did what it was asked.
+    /// Postgres sent no answer, not even an error: it is unknown whether the statement took effect.
     #[error("the database did not answer within {limit:?}, while {doing}")]
     Silent { doing: &'static str, limit: Duration },
     #[error("the migrations: {0}")]

@@ -6,7 +6,7 @@ use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// What an event says and the hash before it, in one hash: see [`crate::chain`].
+/// What an event says and the hash before it, in one hash: see the file `chain`.
 pub type EventHash = [u8; 32];
 
 /// An event as it is kept: what the CloudEvent is made of.
@@ -22,7 +22,7 @@ pub struct StoredEvent {
     pub cause: String,
     pub traceparent: Option<String>,
     pub data: Json<Box<RawValue>>,
-    /// What `chained` or `alone` made it: see [`crate::chain`].
+    /// What `chained` or `alone` made it: see the file `chain`.
     pub hash: EventHash,
 }
 

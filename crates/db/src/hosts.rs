@@ -21,7 +21,7 @@ pub(crate) const HOST_PATIENCE: Duration = Duration::from_secs(2);
 /// How long each host is asked before the next one is asked as well.
 const HEAD_START: Duration = Duration::from_millis(100);
 
-/// How long a single host is waited for: whoever connects to it has limits of his own.
+/// How long to wait for a single host: its callers have limits of their own.
 const ALONE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where a database is.
@@ -53,7 +53,7 @@ impl Hosts {
     /// A connection outside of any pool: to the one host, or of several to the first that can be written.
     ///
     /// # Errors
-    /// [`Error::Away`] where the one host does not let us in, [`Error::Nowhere`] where none of several does and can be written.
+    /// [`Error::Away`] if the only host does not let us in, [`Error::Nowhere`] if none of several does and can be written.
     pub async fn connect(&self) -> Result<PgConnection, Error> {
         match self.search(0).await {
             Ok((_, connection)) => Ok(connection),

@@ -1,6 +1,6 @@
 //! The outbox: an event is committed with the change it reports, and published afterwards.
 //!
-//! One row stands for a batch of events that are not yet known to be published. Whoever committed them publishes them
+//! One row stands for a batch of events that are not yet known to be published. The process that committed them publishes them
 //! at once and deletes the row; what a crash left, [`claim`] finds. An event may so be published twice, never not at all.
 
 use crate::error::{Doing, Error};
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 pub use crate::event::StoredEvent;
 
-/// Stores events and the outbox row that stands for them; returns the row's id, or nothing where there are no events.
+/// Stores events and the outbox row that stands for them; returns the row's id, or `None` if there are no events.
 ///
 /// # Errors
 /// Where a statement fails: then nothing of the transaction may be committed.
@@ -88,8 +88,8 @@ pub async fn settled(connection: &mut PgConnection, row: Uuid) -> Result<(), Err
     Ok(())
 }
 
-/// The oldest row that was made before `before`, that nobody else has claimed, and that is none of `others`. It stays locked
-/// until the transaction ends.
+/// The oldest row that was made before `before`, that no other transaction has claimed, and that is none of `others`. It stays
+/// locked until the transaction ends.
 ///
 /// # Errors
 /// Where the statement fails.

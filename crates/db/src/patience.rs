@@ -24,7 +24,7 @@ pub async fn answers(pool: &Pool, patience: Duration) -> bool {
     matches!(tokio::time::timeout(patience, change(pool)).await, Ok(Ok(())))
 }
 
-/// A row under a key that nobody else has, written and taken away.
+/// A row under a key of its own, inserted and deleted.
 async fn change(pool: &Pool) -> Result<(), Error> {
     let mut key = [0; 32];
     let (first, second) = key.split_at_mut(16);

@@ -56,7 +56,7 @@ pub async fn put(
     Ok(())
 }
 
-/// Up to `limit` of the oldest messages that nobody else has claimed; locked until the transaction ends.
+/// Up to `limit` of the oldest messages that no other transaction has claimed; locked until the transaction ends.
 ///
 /// # Errors
 /// Where the statement fails.

@@ -1,7 +1,7 @@
 //! What an error of Postgres means for the work that met it, by its SQLSTATE (Appendix A of the Postgres manual).
 //!
-//! Of a code without a row nobody knows the cause: the loop tries the work a few times and gives up on it. A row of five letters goes
-//! before the row of its class.
+//! The cause of a code without a row is unknown: the loop tries the work a few times and gives up on it. A row of five letters
+//! goes before the row of its class.
 
 /// Whether the same work can succeed later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

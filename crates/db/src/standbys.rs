@@ -10,7 +10,7 @@ pub enum Standbys {
     None,
     /// A commit waits for at least one of these.
     Synchronous(Vec<String>),
-    /// Commits wait for nobody: what these have not received yet is lost with the primary.
+    /// Commits wait for no standby: what these have not received yet is lost with the primary.
     Asynchronous(Vec<String>),
     /// Commits wait for a standby, and none is connected: nothing can be written.
     Missing(String),

@@ -5,8 +5,8 @@ use crate::pool::Pool;
 use sqlx::{PgConnection, Postgres, Transaction};
 use time::OffsetDateTime;
 
-/// How long work that gives way waits for a row that somebody else holds. Below Postgres' `deadlock_timeout` (1 s): where
-/// it and a batch of the fleet wait for each other, it is the one that ends.
+/// How long work that gives way waits for a row that another transaction holds. Below Postgres' `deadlock_timeout` (1 s):
+/// where it and a batch of the fleet wait for each other, it is the one that ends.
 const GIVING_WAY: &str = "set local lock_timeout = '300ms'";
 
 /// What a worker works in: the moment the batch was taken up, and a transaction that begins with its first use, so that

@@ -3,7 +3,7 @@
 //! A payment remembers the version of the catalog it was first granted by, so a later change of prices does not
 //! reach back. A version is the hash of its content: the same catalog is the same version on every machine.
 
-use crate::fact::{Item, Purpose};
+use crate::fact::{LineItem, Purpose};
 use crate::money::{Credits, Money, exponent};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
@@ -80,7 +80,7 @@ impl Worth {
 /// What was sold in a payment, as it is said.
 #[derive(Debug, Clone, Copy)]
 pub struct Sold<'a> {
-    pub items: &'a [Item],
+    pub items: &'a [LineItem],
     pub purpose: Purpose,
     /// What was paid.
     pub total: Money,
@@ -88,7 +88,7 @@ pub struct Sold<'a> {
     pub before_discounts: Option<Money>,
 }
 
-/// Why nobody can tell what a payment grants.
+/// Why it is unknown what a payment grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unknown {
     /// Neither a price of the catalog nor a rate tells it, or it is more than an account can hold.
@@ -131,7 +131,7 @@ impl Catalog {
         if sold.is_nothing() {
             return Ok(Worth::default());
         }
-        if sold.items.iter().any(|item| item.quantity == Item::QUANTITY_UNKNOWN) {
+        if sold.items.iter().any(|item| item.quantity == LineItem::QUANTITY_UNKNOWN) {
             return Err(Unknown::Price);
         }
         if known.is_empty() {
@@ -150,7 +150,7 @@ impl Catalog {
         Ok(worth)
     }
 
-    /// What each named line of a payment grants, bonus included; nothing where the catalog knows no item.
+    /// What each named line of a payment grants, bonus included; nothing if the catalog knows no item.
     pub fn credits_by_line(
         &self,
         processor: &str,
@@ -174,7 +174,7 @@ impl Catalog {
         &'a self,
         processor: &str,
         sold: &Sold<'a>,
-    ) -> impl Iterator<Item = (&'a Item, &'a Price)> + use<'a> {
+    ) -> impl Iterator<Item = (&'a LineItem, &'a Price)> + use<'a> {
         let prices = self.prices.get(processor);
         sold.items.iter().filter_map(move |item| Some((item, prices?.get(&item.price)?)))
     }
@@ -202,18 +202,18 @@ impl Catalog {
 impl Sold<'_> {
     /// Each of its items says that nothing of it was sold.
     pub fn is_nothing(&self) -> bool {
-        let is_nothing = |item: &Item| item.share.is_some_and(|share| share.is_zero());
+        let is_nothing = |item: &LineItem| item.share.is_some_and(|share| share.is_zero());
         !self.items.is_empty() && self.items.iter().all(is_nothing)
     }
 
     /// What an item cost before discounts and tax, where somebody says so: the whole payment is its only item's.
-    fn cost(&self, item: &Item) -> Option<Money> {
+    fn cost(&self, item: &LineItem) -> Option<Money> {
         item.before_discounts.or_else(|| self.before_discounts.filter(|_| self.items.len() == 1))
     }
 }
 
 impl Price {
-    fn worth(&self, sold: &Sold<'_>, item: &Item, scale: u32) -> Result<Worth, Unknown> {
+    fn worth(&self, sold: &Sold<'_>, item: &LineItem, scale: u32) -> Result<Worth, Unknown> {
         let quantity = self.quantity(sold, item)?;
         let of = |credits: Credits| credits.times(quantity, item.share, scale).ok_or(Unknown::Price);
         Ok(Worth { purchase: of(self.credits)?, bonus: of(self.bonus)?, expires_after: self.expires_after() })
@@ -222,7 +222,7 @@ impl Price {
     /// How many were sold. Where the catalog states what one costs, the money must be that many times it: a quantity that
     /// nobody stated is told by it, one that was stated is held against it. Where nobody says what the one item cost before
     /// discounts, what was paid for it is the best that is known.
-    fn quantity(&self, sold: &Sold<'_>, item: &Item) -> Result<u64, Unknown> {
+    fn quantity(&self, sold: &Sold<'_>, item: &LineItem) -> Result<u64, Unknown> {
         let share = item.share.unwrap_or(Decimal::ONE);
         let unit = |money: Money| self.amounts.get(money.currency().code()).copied();
         if share.is_zero() {

@@ -75,7 +75,7 @@ pub enum InvalidEnvelope {
 
 /// An element of a batch that is not a fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unreadable {
+pub struct UnreadablePart {
     pub text: String,
     pub error: InvalidEnvelope,
 }
@@ -85,7 +85,7 @@ fn known_types() -> String {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Wire<'a> {
+struct WireEnvelope<'a> {
     specversion: Cow<'a, str>,
     #[serde(rename = "type")]
     kind: Cow<'a, str>,
@@ -112,7 +112,7 @@ impl Envelope {
     /// It is no CloudEvent, of no known type, or its data are not what the type has.
     pub fn parse(text: &str, now: OffsetDateTime) -> Result<Self, InvalidEnvelope> {
         expect_object("", text)?;
-        let wire: Wire<'_> =
+        let wire: WireEnvelope<'_> =
             serde_json::from_str(text).map_err(|error| InvalidEnvelope::NotCloudEvent(error.to_string()))?;
         if wire.specversion != "1.0" {
             return Err(InvalidEnvelope::NotCloudEvent(format!(
@@ -143,7 +143,7 @@ impl Envelope {
         })
     }
 
-    /// Reads one CloudEvent that a platform's service states. What it calls a raw body nobody has checked, so it is left
+    /// Reads one CloudEvent that a platform's service states. What it calls a raw body is unchecked, so it is left
     /// out; a refund request's own text is kept as raw, because the fact leaves out what it says of a person.
     ///
     /// # Errors
@@ -158,11 +158,12 @@ impl Envelope {
     /// Reads a CloudEvents batch, each event on its own: one that cannot be read does not spoil the others.
     ///
     /// # Errors
-    /// It is no list, is empty, or has more than [`BATCH_MAX`] elements. An element that cannot be read is an error of its own.
+    /// It is no list, is empty, or has more than [`BATCH_MAX`] elements. An element that cannot be read is an error of its
+    /// own.
     pub fn parse_batch(
         text: &str,
         now: OffsetDateTime,
-    ) -> Result<Vec<Result<Self, Unreadable>>, InvalidEnvelope> {
+    ) -> Result<Vec<Result<Self, UnreadablePart>>, InvalidEnvelope> {
         Self::parse_each(text, |element| Self::parse(element, now))
     }
 
@@ -173,14 +174,14 @@ impl Envelope {
     pub fn parse_stated_batch(
         text: &str,
         now: OffsetDateTime,
-    ) -> Result<Vec<Result<Self, Unreadable>>, InvalidEnvelope> {
+    ) -> Result<Vec<Result<Self, UnreadablePart>>, InvalidEnvelope> {
         Self::parse_each(text, |element| Self::parse_stated(element, now))
     }
 
     fn parse_each(
         text: &str,
         parse: impl Fn(&str) -> Result<Self, InvalidEnvelope>,
-    ) -> Result<Vec<Result<Self, Unreadable>>, InvalidEnvelope> {
+    ) -> Result<Vec<Result<Self, UnreadablePart>>, InvalidEnvelope> {
         let elements: Vec<&RawValue> =
             serde_json::from_str(text).map_err(|error| InvalidEnvelope::NotCloudEvent(error.to_string()))?;
         if elements.is_empty() || elements.len() > BATCH_MAX {
@@ -190,7 +191,7 @@ impl Envelope {
             .into_iter()
             .map(|element| {
                 let text = element.get();
-                parse(text).map_err(|error| Unreadable { text: text.to_owned(), error })
+                parse(text).map_err(|error| UnreadablePart { text: text.to_owned(), error })
             })
             .collect())
     }
@@ -206,8 +207,8 @@ impl Envelope {
         serde_json::to_string(&wires).expect("an envelope holds only strings, times and JSON")
     }
 
-    fn wire(&self) -> Wire<'_> {
-        Wire {
+    fn wire(&self) -> WireEnvelope<'_> {
+        WireEnvelope {
             specversion: "1.0".into(),
             kind: self.fact.kind().as_str().into(),
             source: self.cause.source.clone(),
@@ -268,7 +269,7 @@ impl Parcel {
     }
 }
 
-/// Fields have names: what stands in a list would be taken by its place, and nobody meant that.
+/// Fields have names: what stands in a list would be read by its position, which its sender did not mean.
 fn expect_object(field: &str, text: &str) -> Result<(), InvalidEnvelope> {
     let got = match text.trim_start().bytes().next() {
         Some(b'{') => return Ok(()),
@@ -302,10 +303,10 @@ fn check_key(field: &str, text: &str) -> Result<(), InvalidEnvelope> {
 /// The id that an event gives itself, however little else of it can be read; for messages, so cut to what an id may be.
 pub fn stated_id(text: &str) -> Option<String> {
     #[derive(Deserialize)]
-    struct Named {
+    struct StatedId {
         id: String,
     }
-    let named: Named = serde_json::from_str(text).ok()?;
+    let named: StatedId = serde_json::from_str(text).ok()?;
     Some(named.id.chars().take(KEY_LENGTH_MAX).collect())
 }
 

@@ -34,7 +34,7 @@ pub use hold::{Hold, HoldStatus};
 pub use limits::TEXT_LENGTH_MAX;
 pub use link::{AccountLink, LinkProof};
 pub use movement::{MovedLine, Movement, MovementKind, MovementStatus};
-pub use payment::{Item, Payment, PaymentStatus, Purpose};
+pub use payment::{LineItem, Payment, PaymentStatus, Purpose};
 pub use refund_request::RefundRequest;
 pub(crate) use serde_form::is_false;
 pub use unrecognised::{Unrecognised, UnrecognisedWhy};

@@ -184,7 +184,7 @@ fn without_address(text: &str) -> String {
 }
 
 impl CustomerId {
-    /// Whoever has this e-mail address; none where the text cannot be one.
+    /// The person with this e-mail address; `None` if the text cannot be one.
     pub fn of_email(address: &str) -> Option<Self> {
         let address = address.trim();
         if !address.contains('@') { None } else { Self::new(EMAIL, address).ok() }

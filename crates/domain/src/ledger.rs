@@ -36,7 +36,7 @@ mod reversal;
 mod rules;
 mod usage;
 
-pub use books::{Account, Books, Payment, PaymentState};
+pub use books::{Account, Books, LedgerPayment, PaymentState};
 pub use decision::{Decision, Refusal};
 pub use lots::{Lots, payment_lot};
 pub use rules::{RecordedRules, Rules};

@@ -31,12 +31,12 @@ impl LotKind {
         }
     }
 
-    /// The one of this text; nothing where there is none.
+    /// The one of this text; `None` if there is none.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
-    /// Credits that nobody paid for.
+    /// Credits that were given without a payment.
     fn is_given(self) -> bool {
         match self {
             LotKind::Bonus | LotKind::Promotional | LotKind::Goodwill => true,

@@ -30,7 +30,7 @@ pub enum Outcome {
     Kept,
     /// A further rendering of what was admitted before, that says more of it.
     Added,
-    /// It was admitted when nobody understood it, and now it is understood.
+    /// It was admitted as not understood, and today's code understands it.
     Recognised,
     /// A dead letter is in Postgres.
     Recorded,
@@ -38,7 +38,7 @@ pub enum Outcome {
     ReplayResolved,
 }
 
-/// What an outcome means for whoever waits for it.
+/// What an outcome means for the one who waits for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning {
     /// It is settled, and has had its effect.

@@ -11,7 +11,7 @@ mod understanding;
 
 pub use gone::{Gone, LineGone};
 pub use reading::Reading;
-pub use statement::{Assigned, Description, Hold, Movement, Stated, Valued};
+pub use statement::{Assigned, Description, RecordedHold, RecordedMovement, Stated, Valued};
 pub use terms::Terms;
 
 use crate::fact;
@@ -21,16 +21,16 @@ use std::collections::BTreeMap;
 
 /// What the facts of one payment say.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Record {
+pub struct PaymentRecord {
     /// By the processor's object that says it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub descriptions: BTreeMap<String, Stated<Description>>,
     /// By the processor's own id of the movement.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub movements: BTreeMap<String, Stated<Movement>>,
+    pub movements: BTreeMap<String, Stated<RecordedMovement>>,
     /// Placed by the refund desk, by the hold's id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub holds: BTreeMap<String, Stated<Hold>>,
+    pub holds: BTreeMap<String, Stated<RecordedHold>>,
     /// Operators' words on whose it is and what it grants, by the fact's id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub assignments: BTreeMap<String, Stated<Assigned>>,
@@ -39,7 +39,7 @@ pub struct Record {
     pub valuations: BTreeMap<String, Stated<Valued>>,
 }
 
-impl Record {
+impl PaymentRecord {
     /// As it is stored.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self)
@@ -65,7 +65,7 @@ impl Record {
 
     /// Takes over how a movement looks now.
     pub fn note_movement(&mut self, event: &str, fact: &fact::Movement) {
-        let what = Movement {
+        let what = RecordedMovement {
             kind: fact.kind,
             status: fact.status,
             amount: fact.amount,
@@ -79,7 +79,7 @@ impl Record {
 
     /// Takes over how a hold looks now.
     pub fn note_hold(&mut self, event: &str, fact: &fact::Hold) {
-        let what = Hold { amount: fact.amount, status: fact.status };
+        let what = RecordedHold { amount: fact.amount, status: fact.status };
         let stated = Stated { at: fact.occurred_at, event: event.to_owned(), what };
         keep_later(&mut self.holds, fact.hold.clone(), stated, hold_order);
     }
@@ -116,7 +116,7 @@ impl Record {
     }
 
     /// Takes over what another record says: the two turned out to be one payment.
-    pub fn absorb(&mut self, other: Record) {
+    pub fn absorb(&mut self, other: PaymentRecord) {
         for (object, stated) in other.descriptions {
             keep_later(&mut self.descriptions, object, stated, description_order);
         }

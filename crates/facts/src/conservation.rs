@@ -16,7 +16,7 @@ pub struct ReaderCounts {
     pub reader: String,
     /// Facts of its kinds.
     pub admitted: i64,
-    /// Admitted before it came: nobody has handed them over.
+    /// Admitted before the reader existed: no hand-over has given them to it.
     pub not_handed_over: i64,
     /// Without an outcome, for the reader gave up on them: their letters are open, being replayed, or discarded.
     pub dead_lettered: i64,

@@ -1,8 +1,8 @@
 //! Events of accounts, emitted by whichever worker commits them.
 //!
-//! Whoever emits an event of an account holds that account's row, numbers the event behind the account's last one and chains
-//! it to that one's hash; events, numbers and what they tell of are committed together. So several workers emit at once, and
-//! an account's sequence has no gap. Accounts come last in the order of locks.
+//! A worker that emits an event of an account locks that account's row, numbers the event behind the account's last one and
+//! chains it to that one's hash; events, numbers and the change that they report are committed together. So several workers
+//! emit at once, and an account's sequence has no gap. Accounts come last in the order of locks.
 
 mod store;
 
@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// What is to be told. It gets its id, its number and its hash when it is emitted.
+/// An event to be published. It gets its id, its number and its hash when it is emitted.
 #[derive(Debug, Clone)]
 pub struct NewEvent {
     /// Of none: it has no number, and is a chain of its own.
@@ -32,15 +32,15 @@ pub struct NewEvent {
 
 /// Where the chain of an account's events ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Head {
+pub struct AccountHead {
     /// The number of the last event; 0 before the first.
     pub sequence: i64,
     pub hash: EventHash,
 }
 
-impl Head {
+impl AccountHead {
     /// Before an account's first event.
-    pub const BEGINNING: Head = Head { sequence: 0, hash: GENESIS };
+    pub const BEGINNING: AccountHead = AccountHead { sequence: 0, hash: GENESIS };
 }
 
 /// The heads of accounts whose rows this transaction holds, while it emits events.
@@ -48,13 +48,16 @@ impl Head {
 pub struct Heads {
     /// The worker that emits: `bursar/ledger`.
     source: &'static str,
-    heads: BTreeMap<AccountId, Head>,
+    heads: BTreeMap<AccountId, AccountHead>,
     moved: BTreeSet<AccountId>,
 }
 
 impl Heads {
-    /// Locks the rows of these accounts, in their order; makes those that nobody has spoken of before. `source` names the
+    /// Locks the rows of these accounts, in their order; inserts those that have no row yet. `source` names the
     /// worker that emits. At most two statements.
+    ///
+    /// # Errors
+    /// Those of the database.
     pub async fn lock(
         work: &mut Work,
         source: &'static str,
@@ -65,11 +68,11 @@ impl Heads {
     }
 
     /// Of accounts whose rows the caller has locked, and will write, by statements of its own.
-    pub fn held(source: &'static str, heads: impl IntoIterator<Item = (AccountId, Head)>) -> Self {
+    pub fn held(source: &'static str, heads: impl IntoIterator<Item = (AccountId, AccountHead)>) -> Self {
         Self { source, heads: heads.into_iter().collect(), moved: BTreeSet::new() }
     }
 
-    pub fn get(&self, account: &AccountId) -> Option<&Head> {
+    pub fn get(&self, account: &AccountId) -> Option<&AccountHead> {
         self.heads.get(account)
     }
 
@@ -81,6 +84,9 @@ impl Heads {
     /// The event as the next of its account. It is in memory alone, as its head is: see [`Heads::save`].
     ///
     /// Fails where the account's row is not held.
+    ///
+    /// # Errors
+    /// An event of an account whose row is not locked here.
     pub fn emit(&mut self, event: NewEvent) -> Result<StoredEvent, Error> {
         let stored = StoredEvent {
             id: Uuid::now_v7(),
@@ -106,6 +112,9 @@ impl Heads {
     }
 
     /// Writes the heads that have moved. The caller then stores the events ([`db::outbox::put`]) in the same transaction.
+    ///
+    /// # Errors
+    /// Those of the database.
     pub async fn save(&self, work: &mut Work) -> Result<(), Error> {
         let moved = self.moved.iter().filter_map(|account| Some((account, self.heads.get(account)?)));
         store::save(work, &moved.collect::<Vec<_>>()).await
@@ -121,7 +130,10 @@ pub struct Emitted {
 }
 
 impl Emitted {
-    /// Stores events that were numbered, and the row that stands for them; nothing where there are none.
+    /// Stores events that were numbered, and the row that stands for them; `None` if there are no events.
+    ///
+    /// # Errors
+    /// Those of the database.
     pub async fn store(work: &mut Work, events: Vec<StoredEvent>) -> Result<Option<Self>, Error> {
         let row = db::outbox::put(work, &events).await?;
         Ok(row.map(|row| Self { events, row }))
@@ -136,6 +148,9 @@ impl Emitted {
 
 /// Emits events in one call: locks their accounts, numbers and chains them, stores them. For a worker that holds no other lock
 /// of an account and takes none after it. At most five statements, however many events.
+///
+/// # Errors
+/// Those of the database.
 pub async fn emit(
     work: &mut Work,
     source: &'static str,
@@ -166,14 +181,14 @@ mod tests {
     #[test]
     fn events_of_an_account_are_numbered_and_chained_in_the_order_in_which_they_are_emitted() {
         let account = AccountId::new("acct_1").unwrap();
-        let began = Head { sequence: 7, hash: [1; 32] };
+        let began = AccountHead { sequence: 7, hash: [1; 32] };
         let mut heads = Heads::held("bursar/test", [(account.clone(), began)]);
         let first = heads.emit(event(Some("acct_1"))).unwrap();
         let second = heads.emit(event(Some("acct_1"))).unwrap();
         assert_eq!((first.sequence, second.sequence), (Some(8), Some(9)));
         assert_eq!(first.hash, first.chained_hash(&[1; 32]));
         assert_eq!(second.hash, second.chained_hash(&first.hash));
-        assert_eq!(heads.get(&account), Some(&Head { sequence: 9, hash: second.hash }));
+        assert_eq!(heads.get(&account), Some(&AccountHead { sequence: 9, hash: second.hash }));
         let of_nobody = heads.emit(event(None)).unwrap();
         assert_eq!((of_nobody.sequence, of_nobody.hash), (None, of_nobody.chained_hash(&GENESIS)));
         assert!(heads.emit(event(Some("acct_2"))).is_err(), "an account that is not held");

@@ -2,7 +2,7 @@
 
 use bus::{Decoded, Incoming, Message, Namespace};
 use domain::Envelope;
-use domain::envelope::{self, CONTENT_TYPE, InvalidEnvelope, Parcel, Unreadable, is_batch};
+use domain::envelope::{self, CONTENT_TYPE, InvalidEnvelope, Parcel, UnreadablePart, is_batch};
 use time::OffsetDateTime;
 
 /// The code of a dead letter that is no fact.
@@ -29,6 +29,9 @@ pub enum Sender {
 
 /// The facts in a message, each read by itself: a part of a batch that is no fact does not spoil the others. `now` stands in
 /// where a fact carries no time.
+///
+/// # Errors
+/// For each part [`NotAFact`]: why it cannot be read.
 pub fn read(message: &Incoming, sender: Sender, now: OffsetDateTime) -> Vec<Result<Envelope, NotAFact>> {
     let whole =
         |reason: String| vec![Err(NotAFact { body: message.body.clone(), content_type: None, reason })];
@@ -45,7 +48,7 @@ pub fn read(message: &Incoming, sender: Sender, now: OffsetDateTime) -> Vec<Resu
     }
 }
 
-/// The fact that a message's body, or a part of one, is by itself; nothing where it is none.
+/// The fact that a message's body, or a part of one, is by itself; `None` if it is no fact.
 pub fn read_one(body: &[u8], now: OffsetDateTime) -> Option<Envelope> {
     Envelope::parse(std::str::from_utf8(body).ok()?, now).ok()
 }
@@ -85,7 +88,7 @@ impl Sender {
         self,
         text: &str,
         now: OffsetDateTime,
-    ) -> Result<Vec<Result<Envelope, Unreadable>>, InvalidEnvelope> {
+    ) -> Result<Vec<Result<Envelope, UnreadablePart>>, InvalidEnvelope> {
         match self {
             Sender::Fleet => Envelope::parse_batch(text, now),
             Sender::Platform => Envelope::parse_stated_batch(text, now),
@@ -100,8 +103,8 @@ impl NotAFact {
     }
 }
 
-impl From<Unreadable> for NotAFact {
-    fn from(part: Unreadable) -> Self {
+impl From<UnreadablePart> for NotAFact {
+    fn from(part: UnreadablePart) -> Self {
         let reason = part.error.to_string();
         Self { body: part.text.into_bytes(), content_type: Some(CONTENT_TYPE), reason }
     }

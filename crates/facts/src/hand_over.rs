@@ -1,29 +1,28 @@
 //! Hand-overs: a reader that was added later is given the facts of a kind that were admitted before it existed.
 //!
-//! The gate passes a fact on once, to the readers of that moment; facts that nobody reads stay in its inbox. A hand-over lists
-//! those that the reader has not settled, and puts them into the reader's own queue in order of time, so that no other reader
-//! of their exchange sees them again. New facts flow meanwhile as always.
+//! The gate passes a fact on once, to the readers of that moment; facts that no worker reads stay in its inbox. A hand-over
+//! lists those that the reader has not settled, and puts them into the reader's own queue in order of time, so that no other
+//! reader of their exchange sees them again. New facts flow meanwhile as always.
 //!
 //! A step takes the hand-over in hand, publishes, waits for the confirms and commits: a crash in between publishes a message
-//! twice, which the reader makes harmless by the facts' identity. Whoever begins a hand-over that was begun before, or is
-//! under way elsewhere, goes on with it: each fact of the list goes out once.
+//! twice, which the reader makes harmless by the facts' identity. A command that begins a hand-over that was begun before, or
+//! is under way elsewhere, goes on with it: each fact of the list goes out once.
 
 mod store;
 
 use crate::envelopes::pack;
 use crate::readers::{Readers, handed_over};
-use bus::{Broker, BrokerError, Message, Namespace, PublishError, Publisher, QueueDepth, Topology};
-use bus::{exchange, header};
+use bus::exchange;
+use bus::{Broker, BrokerError, Namespace, PublishError, Publisher, QueueDepth, Topology};
 use db::{Doing, Pool};
 use domain::{Cause, Envelope, Fact, FactKind};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use store::Listed;
+use store::{Listed, waiting_readers};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-pub use store::{State, waiting_readers};
+pub use store::HandOverState;
 
 /// Facts of one step: as many as one message carries.
 pub const STEP: usize = domain::envelope::BATCH_MAX;
@@ -64,7 +63,7 @@ pub struct HandOver {
     pub hand_over: Uuid,
     pub kind: String,
     pub reader: String,
-    pub state: State,
+    pub state: HandOverState,
     #[serde(with = "time::serde::rfc3339")]
     pub began_at: OffsetDateTime,
     /// Who began it.
@@ -88,7 +87,7 @@ impl HandOver {
 
 /// What a step came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum HandOverStep {
     /// Some facts went out, or the last ones had: see its state.
     Went(HandOver),
     /// Enough messages wait in the reader's queue.
@@ -97,9 +96,9 @@ pub enum Step {
     InHand,
 }
 
-/// Who is to be given which facts, and who says so.
+/// Which reader is given which facts, and the operator who orders it.
 #[derive(Debug, Clone)]
-pub struct Order<'a> {
+pub struct HandOverOrder<'a> {
     pub kind: FactKind,
     pub reader: &'a str,
     pub by: &'a str,
@@ -107,6 +106,9 @@ pub struct Order<'a> {
 
 impl HandOvers {
     /// The workers that read a kind and do not have all of it.
+    ///
+    /// # Errors
+    /// [`Error::NobodyReads`], or those of the database.
     pub async fn readers_to_serve(&self, kind: FactKind) -> Result<Vec<String>, Error> {
         let readers = Readers::of(&self.topology, &self.namespace);
         let names: Vec<&str> = readers.of_kind(kind).collect();
@@ -118,7 +120,10 @@ impl HandOvers {
 
     /// Begins a hand-over, or goes on with the one that is not finished. Listing what is to be handed over reads the whole
     /// inbox once.
-    pub async fn begin(&self, order: &Order<'_>, now: OffsetDateTime) -> Result<HandOver, Error> {
+    ///
+    /// # Errors
+    /// A kind or a reader that cannot be handed over, or those of the database.
+    pub async fn begin(&self, order: &HandOverOrder<'_>, now: OffsetDateTime) -> Result<HandOver, Error> {
         self.check(order)?;
         match store::begin(&self.pool, order, now).await? {
             Some(hand_over) => Ok(hand_over),
@@ -126,7 +131,7 @@ impl HandOvers {
         }
     }
 
-    fn check(&self, order: &Order<'_>) -> Result<(), Error> {
+    fn check(&self, order: &HandOverOrder<'_>) -> Result<(), Error> {
         let readers = Readers::of(&self.topology, &self.namespace);
         let names: Vec<&str> = readers.of_kind(order.kind).collect();
         match &names[..] {
@@ -140,20 +145,23 @@ impl HandOvers {
     }
 
     /// The next facts of a hand-over, at most so many. The last step finishes it.
-    pub async fn step(&self, hand_over: &HandOver, facts_max: usize) -> Result<Step, Error> {
+    ///
+    /// # Errors
+    /// Those of the database or of RabbitMQ. The step can be made again.
+    pub async fn step(&self, hand_over: &HandOver, facts_max: usize) -> Result<HandOverStep, Error> {
         let queues = self.queues(hand_over);
         for queue in &queues {
             let depth = self.broker.depth(queue).await?;
             if depth.ready >= QUEUE_MAX {
-                return Ok(Step::QueueIsFull(depth));
+                return Ok(HandOverStep::QueueIsFull(depth));
             }
         }
         let mut transaction = self.pool.begin().await.doing("beginning a step of a hand-over")?;
         let Some(claimed) = store::claim(&mut transaction, hand_over.hand_over).await? else {
-            return Ok(Step::InHand);
+            return Ok(HandOverStep::InHand);
         };
-        if claimed.state == State::Finished {
-            return Ok(Step::Went(claimed));
+        if claimed.state == HandOverState::Finished {
+            return Ok(HandOverStep::Went(claimed));
         }
         let limit = i64::try_from(facts_max.clamp(1, STEP)).unwrap_or(i64::MAX);
         let listed = store::next(&mut transaction, &claimed, limit).await?;
@@ -165,7 +173,7 @@ impl HandOvers {
             store::advance(&mut transaction, claimed.hand_over, done).await?
         };
         transaction.commit().await.doing("committing a step of a hand-over")?;
-        Ok(Step::Went(went))
+        Ok(HandOverStep::Went(went))
     }
 
     /// The queues, with their namespace, in which the reader waits for facts of the kind.
@@ -184,9 +192,9 @@ impl HandOvers {
     }
 
     /// Puts facts into the reader's queues and waits until RabbitMQ has confirmed them.
-    async fn put(&self, listed: &[Listed], queues: &[String]) -> Result<Done, Error> {
+    async fn put(&self, listed: &[Listed], queues: &[String]) -> Result<StepCounts, Error> {
         let now = OffsetDateTime::now_utc();
-        let (mut envelopes, mut done) = (Vec::new(), Done::default());
+        let (mut envelopes, mut done) = (Vec::new(), StepCounts::default());
         for fact in listed {
             match fact.envelope(now) {
                 _ if fact.is_over => done.left_out += 1,
@@ -201,7 +209,7 @@ impl HandOvers {
         let messages = pack(&self.namespace, exchange::FACTS, envelopes);
         let addressed = queues
             .iter()
-            .flat_map(|queue| messages.iter().map(|message| straight_into(queue, message.clone(), now)));
+            .flat_map(|queue| messages.iter().map(|message| message.clone().into_queue(queue, now)));
         self.publisher.publish_all(addressed.collect()).await?;
         Ok(done)
     }
@@ -209,7 +217,7 @@ impl HandOvers {
 
 /// What became of the facts of a step.
 #[derive(Debug, Clone, Copy, Default)]
-struct Done {
+struct StepCounts {
     handed_over: i64,
     left_out: i64,
     unreadable: i64,
@@ -225,14 +233,4 @@ impl Listed {
         let (cause, received_at) = (Cause { source, id }, Some(now));
         Ok(Envelope { cause, time: self.time, received_at, traceparent: None, raw: None, fact })
     }
-}
-
-/// A message by the default exchange, which its reader takes for one that came by its own: as a replay puts it back.
-fn straight_into(queue: &str, message: Message, now: OffsetDateTime) -> Message {
-    let Message { exchange, routing_key, mut headers, .. } = message;
-    let now = now.format(&Rfc3339).expect("a time of our own clock has a year of four digits");
-    headers.insert(header::EXCHANGE.to_owned(), exchange);
-    headers.insert(header::ROUTING_KEY.to_owned(), routing_key);
-    headers.insert(header::FIRST_FAILED_AT.to_owned(), now);
-    Message { exchange: String::new(), routing_key: queue.to_owned(), headers, ..message }
 }

@@ -1,5 +1,5 @@
 //! Facts between workers: read from messages, stated durably, settled once by each of their readers; and the events of an
-//! account, numbered and chained by whoever emits them; and what operators did.
+//! account, numbered and chained by the worker that emits them; and what operators did.
 //!
 //! Nothing here decides what a fact means: that is each worker's own.
 

@@ -20,7 +20,7 @@ pub struct Settlement {
     pub cause: Cause,
     pub kind: FactKind,
     pub outcome: Outcome,
-    /// The payment that the reader found it to be about, where it has such.
+    /// The payment that the reader found it to be about, if any.
     pub payment: Option<PaymentId>,
 }
 
@@ -44,17 +44,18 @@ pub struct ReaderOutcome {
 
 /// How a fact stands at one of its readers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum ReaderStanding {
     Settled {
         outcome: Outcome,
         at: OffsetDateTime,
     },
-    /// Without an outcome, and not lost: its letter waits for an operator, or was discarded. None where retention has deleted it.
+    /// Without an outcome, and not lost: its letter waits for an operator, or was discarded. None where retention has deleted
+    /// it.
     GivenUp {
         letter: Option<Uuid>,
     },
     InFlight,
-    /// It was admitted before the reader came, and nobody has handed it over.
+    /// It was admitted before the reader existed, and no hand-over has given it to the reader.
     NotHandedOver,
 }
 
@@ -63,8 +64,8 @@ pub enum Standing {
 pub struct FactState {
     pub cause: Cause,
     pub kind: String,
-    /// By name. Empty where nobody reads its kind.
-    pub readers: Vec<(String, Standing)>,
+    /// By name. Empty if no worker reads its kind.
+    pub readers: Vec<(String, ReaderStanding)>,
 }
 
 impl FactState {
@@ -72,11 +73,13 @@ impl FactState {
     /// where it is for nobody.
     pub fn outcome(&self) -> Option<Outcome> {
         let standings = self.readers.iter().map(|(_, standing)| standing);
-        let is_open = |standing: &Standing| matches!(standing, Standing::GivenUp { .. } | Standing::InFlight);
+        let is_open = |standing: &ReaderStanding| {
+            matches!(standing, ReaderStanding::GivenUp { .. } | ReaderStanding::InFlight)
+        };
         if standings.clone().any(is_open) {
             return None;
         }
-        Some(worst(standings.filter_map(Standing::outcome)).unwrap_or(Outcome::Kept))
+        Some(worst(standings.filter_map(ReaderStanding::outcome)).unwrap_or(Outcome::Kept))
     }
 
     /// The worst outcome so far that an operator has to look at, whatever others have still to say.
@@ -86,11 +89,11 @@ impl FactState {
     }
 }
 
-impl Standing {
+impl ReaderStanding {
     pub fn outcome(&self) -> Option<Outcome> {
         match self {
-            Standing::Settled { outcome, .. } => Some(*outcome),
-            Standing::GivenUp { .. } | Standing::InFlight | Standing::NotHandedOver => None,
+            ReaderStanding::Settled { outcome, .. } => Some(*outcome),
+            ReaderStanding::GivenUp { .. } | ReaderStanding::InFlight | ReaderStanding::NotHandedOver => None,
         }
     }
 }
@@ -125,12 +128,12 @@ fn urgency(outcome: Outcome) -> u8 {
 mod tests {
     use super::*;
 
-    fn settled(outcome: Outcome) -> Standing {
-        Standing::Settled { outcome, at: OffsetDateTime::UNIX_EPOCH }
+    fn settled(outcome: Outcome) -> ReaderStanding {
+        ReaderStanding::Settled { outcome, at: OffsetDateTime::UNIX_EPOCH }
     }
 
     #[track_caller]
-    fn check(standings: &[Standing], outcome: Option<Outcome>, failure: Option<Outcome>) {
+    fn check(standings: &[ReaderStanding], outcome: Option<Outcome>, failure: Option<Outcome>) {
         let readers = standings.iter().map(|standing| ("reader".to_owned(), standing.clone())).collect();
         let cause = Cause { source: "paddle".to_owned(), id: "evt_1".to_owned() };
         let state = FactState { cause, kind: "fact.payment".to_owned(), readers };
@@ -140,17 +143,17 @@ mod tests {
     #[test]
     fn a_fact_is_settled_once_all_its_readers_have_settled_it_and_the_worst_is_told() {
         use Outcome::{Applied, Contradicts, Ignored, Kept, Refused, Waiting};
-        let given_up = Standing::GivenUp { letter: None };
+        let given_up = ReaderStanding::GivenUp { letter: None };
         check(&[], Some(Kept), None);
         check(&[settled(Applied)], Some(Applied), None);
         check(&[settled(Applied), settled(Ignored)], Some(Applied), None);
         check(&[settled(Applied), settled(Waiting)], Some(Waiting), None);
-        check(&[settled(Applied), Standing::InFlight], None, None);
-        check(&[settled(Refused), Standing::InFlight], None, Some(Refused));
+        check(&[settled(Applied), ReaderStanding::InFlight], None, None);
+        check(&[settled(Refused), ReaderStanding::InFlight], None, Some(Refused));
         check(&[settled(Applied), settled(Refused)], Some(Refused), Some(Refused));
         check(&[settled(Contradicts), settled(Refused)], Some(Refused), Some(Refused));
         check(&[settled(Applied), given_up], None, None);
-        check(&[settled(Applied), Standing::NotHandedOver], Some(Applied), None);
-        check(&[Standing::NotHandedOver], Some(Kept), None);
+        check(&[settled(Applied), ReaderStanding::NotHandedOver], Some(Applied), None);
+        check(&[ReaderStanding::NotHandedOver], Some(Kept), None);
     }
 }

@@ -8,7 +8,7 @@ use bus::{Namespace, Topology, exchange};
 use domain::FactKind;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The readers of each kind of facts. A kind that is not here is read by nobody: the gate keeps such facts in its inbox.
+/// The readers of each kind of facts. No worker reads a kind that is missing here: the gate keeps such facts in its inbox.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Readers(BTreeMap<&'static str, BTreeSet<&'static str>>);
 

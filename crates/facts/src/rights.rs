@@ -4,19 +4,22 @@ use domain::settings::InvalidSetting;
 use domain::{Envelope, FactKind};
 use processors::{Sources, Speaker};
 
-/// Why somebody may not state a fact.
+/// Why a publisher may not state a fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Denied {
     /// Facts about money come from verified webhooks alone.
     Money(FactKind),
     /// It is none of the kinds that this speaker may state.
     Kind(FactKind),
-    /// Its source is bound to somebody else, or to nobody who may be named by a platform.
+    /// Its source belongs to another publisher, or is one that no platform may use.
     Source(String),
 }
 
 /// Checks a fact that a platform's service states: that it is not about money, that its kind is one of those which `speaker`
-/// may state, and that its source is one which he may use.
+/// may state, and that its source is one which it may use.
+///
+/// # Errors
+/// [`Denied`]: the rule that the fact breaks.
 pub fn check(
     envelope: &Envelope,
     may_state: impl FnOnce(FactKind) -> bool,
@@ -33,7 +36,7 @@ pub fn check(
     sources.check(speaker, &envelope.cause.source).map_err(Denied::Source)
 }
 
-/// The first of these kinds that nobody can be given the right to state.
+/// The first of these kinds that no publisher can be given the right to state.
 pub fn money_among(kinds: &[FactKind]) -> Option<FactKind> {
     kinds.iter().copied().find(|kind| kind.is_money())
 }

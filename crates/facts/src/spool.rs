@@ -19,8 +19,11 @@ pub enum Error {
     Refused(usize),
 }
 
-/// Publishes some of the oldest messages of the spool and tells how many; none where it is empty. A crash in between
+/// Publishes some of the oldest messages of the spool and returns how many: 0 if it is empty. A crash in between
 /// publishes them again, which the gate makes harmless.
+///
+/// # Errors
+/// Those of the database, or of RabbitMQ: what it has not confirmed stays in the spool.
 pub async fn publish_some(pool: &Pool, publisher: &Publisher) -> Result<usize, Error> {
     let mut transaction = pool.begin().await.doing("beginning to publish the spool")?;
     let claimed = db::spool::claim(&mut transaction, AT_ONCE).await?;

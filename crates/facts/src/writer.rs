@@ -1,7 +1,7 @@
 //! Facts stated durably: in RabbitMQ, or in Postgres while RabbitMQ is away.
 //!
-//! Whoever states facts to the gate does it here: the front door, an operator's command, a worker's scheduled pass. After
-//! [`FactWriter::state`] has returned without an error they are lost with no single server.
+//! Every part that states facts to the gate does it here: the front door, an operator's command, a worker's scheduled pass.
+//! After [`FactWriter::state`] has returned without an error they are lost with no single server.
 
 use crate::envelopes::pack;
 use bus::{Message, Namespace, Publisher, exchange};
@@ -40,6 +40,9 @@ impl FactWriter {
     }
 
     /// Returns once the facts are durable: RabbitMQ has confirmed them, or Postgres has committed them to the spool.
+    ///
+    /// # Errors
+    /// [`NowhereDurable`]: neither RabbitMQ nor Postgres has taken all of them.
     pub async fn state(&self, envelopes: Vec<Envelope>) -> Result<(), NowhereDurable> {
         let messages = self.messages(envelopes);
         let published =

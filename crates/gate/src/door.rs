@@ -29,7 +29,7 @@ pub enum Door {
 }
 
 /// Something that may not come in, and the code of the dead letter that it becomes.
-pub(crate) struct Refused {
+pub(crate) struct RefusedPart {
     pub code: &'static str,
     pub what: NotAFact,
 }
@@ -48,14 +48,14 @@ impl Door {
         message: &Incoming,
         now: OffsetDateTime,
         credits_scale: u32,
-    ) -> Vec<Result<Envelope, Refused>> {
+    ) -> Vec<Result<Envelope, RefusedPart>> {
         let parts = facts::read(message, self.sender(), now);
         let kind = parts.iter().find_map(|part| part.as_ref().ok()).map(|envelope| envelope.fact.kind());
         let check = |part: Result<Envelope, NotAFact>| {
-            let envelope = part.map_err(|what| Refused { code: code::MALFORMED, what })?;
+            let envelope = part.map_err(|what| RefusedPart { code: code::MALFORMED, what })?;
             match self.check(&envelope, kind, message, credits_scale) {
                 Ok(()) => Ok(envelope),
-                Err((code, reason)) => Err(Refused { code, what: unwanted(envelope, reason, message) }),
+                Err((code, reason)) => Err(RefusedPart { code, what: unwanted(envelope, reason, message) }),
             }
         };
         parts.into_iter().map(check).collect()
@@ -122,7 +122,7 @@ impl Publishers {
         }
     }
 
-    /// Why somebody may not state facts of this kind.
+    /// Why this publisher may not state facts of this kind.
     fn denied(&self, user: Option<&str>, kind: FactKind) -> String {
         match user {
             _ if self.rights.is_empty() => {

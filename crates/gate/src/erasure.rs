@@ -10,7 +10,7 @@ pub use store::{erase, erase_older, erasures};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-/// Who has something erased, why, and what it is about, in words: an account, a fact, a retention.
+/// The operator who has something erased, why, and what it is about, in words: an account, a fact, a retention.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Erasure {
     pub by: String,
@@ -42,7 +42,7 @@ impl std::ops::AddAssign for Reached {
     }
 }
 
-/// One act, as the audit tells it.
+/// One act, as the audit shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ErasureLine {
     #[serde(with = "time::serde::rfc3339")]

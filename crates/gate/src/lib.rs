@@ -1,11 +1,11 @@
 //! The gate: every delivery is admitted once.
 //!
-//! It reads what came through a door, inserts each fact's identity into the inbox and passes on those it had not seen.
-//! A repeat that says the same is counted and stopped. One event may be told in several renderings (versions of a processor's
+//! It reads the facts of a door, inserts each fact's identity into the inbox and passes on those that are new.
+//! A repeat that says the same is counted and stopped. One event may arrive in several renderings (versions of a processor's
 //! API): what a later one adds is admitted as a fact of its own, which says all that is known of it. Where values contradict
 //! each other the later one is a dead letter that names their fields: the inbox has what was admitted, the letter's body what
 //! came.
-//! Facts that no worker reads are kept in the inbox and passed to nobody: a worker added later is given them from there, by
+//! Facts that no worker reads are kept in the inbox and not passed on: a worker added later is given them from there, by
 //! `bursar facts hand-over` (`facts::hand_over`).
 //! What was admitted as `fact.unrecognised` and is understood now is no repeat and no conflict: it is admitted anew, as what
 //! it was recognised as. Never the other way round.
@@ -26,7 +26,7 @@ mod worker;
 pub use door::{Door, Publishers};
 pub use settings::{PublisherEntry, Retention, Settings};
 pub use store::{
-    Place, RawBody, UnrecognisedFilter, erase, purge, raw_body, still_unrecognised, unrecognised,
+    RawBody, UnrecognisedFilter, UnrecognisedPlace, erase, purge, raw_body, still_unrecognised, unrecognised,
 };
 pub use unrecognised::{Today, UnrecognisedDelivery};
 pub use worker::{WORKER, member};
@@ -60,7 +60,7 @@ const REPEAT: Verdict = Verdict::Done(Outcome::Repeated);
 /// A further rendering of what was admitted before, that says more of it.
 const ADDED: Verdict = Verdict::Done(Outcome::Added);
 
-/// It was admitted when nobody understood it, and now it is understood.
+/// It was admitted as not understood, and today's code understands it.
 const RECOGNISED: Verdict = Verdict::Done(Outcome::Recognised);
 
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +83,7 @@ pub struct Candidate {
     envelope: Envelope,
     canonical: String,
     hash: [u8; 32],
-    /// The id of what it adds to, where it is what another rendering of an event added.
+    /// The id of the delivery that it adds to, if it is what another rendering of an event added.
     adds_to: Option<String>,
 }
 
@@ -161,7 +161,7 @@ impl bus::Worker for Gate {
             .into_iter()
             .map(|read| match read {
                 Ok(envelope) => Decoded::Item(Candidate::new(envelope)),
-                Err(door::Refused { code, what }) => what.given_up(code),
+                Err(door::RefusedPart { code, what }) => what.given_up(code),
             })
             .collect()
     }

@@ -1,8 +1,9 @@
 //! What a delivery is whose identity was admitted before: the same, more of the same, or something else.
 //!
 //! The envelope does not count (a processor's replay changes its notification id), and an upgrade of the translation
-//! contradicts nothing: both bodies are read by today's code, and what that says more than was admitted is added. Of what describes something, only values that contradict are a
-//! conflict, see [`domain::rendering`]; what counts by itself (usage, a grant) is the same to the letter, or a conflict.
+//! contradicts nothing: both bodies are read by today's code, and what that says more than was admitted is added. Of what
+//! describes something, only values that contradict are a conflict, see [`domain::rendering`]; what counts by itself (usage, a
+//! grant) is the same to the letter, or a conflict.
 
 use crate::store::Admitted;
 use crate::{ADDED, ADMITTED, Candidate, KEPT, RECOGNISED, REPEAT, code, difference, unrecognised};
@@ -16,13 +17,13 @@ use time::OffsetDateTime;
 
 /// What became of a candidate at the gate.
 pub(crate) enum Ruling {
-    /// New, and passed on to those who read it.
+    /// New, and passed on to its readers.
     Admitted,
     /// New, and of a kind that no worker reads.
     Kept,
     /// It says nothing new.
     Repeat,
-    /// What nobody had understood, and what it turned out to be.
+    /// A delivery that was not understood before, and the facts that it turned out to be.
     Recognised(Candidate),
     /// It says more than what was admitted: both together, as a fact of its own.
     Adds(Candidate),
@@ -48,7 +49,7 @@ impl Ruling {
         }
     }
 
-    /// What its readers are told, of a candidate.
+    /// What a candidate's readers get.
     pub fn passed_on<'a>(&'a self, candidate: &'a Candidate) -> Option<&'a Candidate> {
         match self {
             Ruling::Admitted => Some(candidate),
@@ -97,7 +98,7 @@ impl Repeats<'_> {
             (Fact::Unrecognised(came), true) => rule_on_both_unrecognised(candidate, came, admitted),
             (_, true) if candidate.is_unrecognised() => Ruling::Repeat,
             (_, true) => self.rule_on_unrecognised(candidate, admitted),
-            // What nobody understands contradicts nothing; it has to be seen, though, that there is nothing in it.
+            // A delivery that is not understood contradicts nothing, but an operator must see that nothing is in it.
             (Fact::Unrecognised(came), false) if is_silent(came.why) && candidate.envelope.raw.is_some() => {
                 Ruling::Repeat
             }
@@ -161,7 +162,7 @@ impl Repeats<'_> {
         if !came.kind().is_description() {
             return conflict_with(candidate, came, admitted);
         }
-        // What was admitted is what its readers know: an older translation may have told them less than the stored body says.
+        // What was admitted is what its readers know: an older translation may have given them less than the stored body says.
         let mut contradicted = Vec::new();
         for known in admitted.said().into_iter().chain(today) {
             match union(&known, came) {
@@ -191,7 +192,7 @@ impl Repeats<'_> {
     }
 }
 
-/// Two renderings that nobody understands are one event where they name the same one.
+/// Two renderings that are not understood are one event if they name the same one.
 fn rule_on_both_unrecognised(candidate: &Candidate, came: &Unrecognised, admitted: &Admitted) -> Ruling {
     let event = |fact: &Unrecognised| (fact.processor.clone(), fact.event_type.clone());
     let stored: Result<Unrecognised, _> = serde_json::from_str(&admitted.fact);
@@ -278,7 +279,7 @@ impl Admitted {
         self.kind == FactKind::Unrecognised.as_str()
     }
 
-    /// All that was admitted of it, in one fact; nothing where another version spelled it so that today's code cannot read it.
+    /// All that was admitted of it, in one fact; `None` if another version spelled it so that today's code cannot read it.
     fn said(&self) -> Option<Fact> {
         let kind = FactKind::parse(&self.kind)?;
         let text = self.additions.last().unwrap_or(&self.fact);

@@ -11,7 +11,7 @@ pub(crate) struct Admitted {
     pub kind: String,
     pub hash: Vec<u8>,
     pub fact: String,
-    /// Its texts, or those of an addition, were erased: what it said in them nobody knows any more.
+    /// Its texts, or those of an addition, were erased: what they said is no longer known.
     pub is_erased: bool,
     /// The body of its delivery. Absent once its retention is over or it was erased.
     pub raw: Option<RawBody>,
@@ -107,8 +107,8 @@ async fn keep_raw(work: &mut Work, admitted: &[&Candidate]) -> Result<(), Error>
     Ok(())
 }
 
-/// What was admitted under identities that came again; locked, so that whoever counts them, or adds to them, does so in one
-/// order. A further fact of a delivery (`<event id>:<kind>:<object id>`) has its body with the event's own.
+/// What was admitted under identities that came again; locked, so that transactions that count them, or add to them, do so in
+/// one order. A further fact of a delivery (`<event id>:<kind>:<object id>`) has its body with the event's own.
 pub(crate) async fn admitted(
     work: &mut Work,
     repeats: &[&Cause],
@@ -177,7 +177,7 @@ pub(crate) async fn additions(
 }
 
 /// Says what unrecognised deliveries turned out to be, each once, of identities that [`admitted`] has locked. What is
-/// recognised already stays as it is, whoever asks. The time is that of the fact: a better translation may read a better one.
+/// recognised already stays as it is. The time is that of the fact: a better translation may read a better one.
 pub(crate) async fn recognise(work: &mut Work, recognised: &[&Candidate]) -> Result<(), Error> {
     if recognised.is_empty() {
         return Ok(());
@@ -235,6 +235,9 @@ pub(crate) async fn count_repeats(work: &mut Work, repeats: &[&Candidate]) -> Re
 }
 
 /// Deletes raw bodies received before `before`, up to `limit` of them; returns how many.
+///
+/// # Errors
+/// Those of the database.
 pub async fn purge(connection: &mut PgConnection, before: OffsetDateTime, limit: i64) -> Result<u64, Error> {
     let deleted = sqlx::query!(
         "delete from raw_deliveries where (source, id) in
@@ -249,6 +252,9 @@ pub async fn purge(connection: &mut PgConnection, before: OffsetDateTime, limit:
 }
 
 /// Erases one delivery's raw body; its fact and everything proved by it stay. Tells whether there was one.
+///
+/// # Errors
+/// Those of the database.
 pub async fn erase(connection: &mut PgConnection, cause: &Cause) -> Result<bool, Error> {
     let deleted =
         sqlx::query!("delete from raw_deliveries where source = $1 and id = $2", cause.source, cause.id)
@@ -258,6 +264,10 @@ pub async fn erase(connection: &mut PgConnection, cause: &Cause) -> Result<bool,
     Ok(deleted.rows_affected() > 0)
 }
 
+/// The stored body of a delivery; `None` if it is unknown, or no body is stored.
+///
+/// # Errors
+/// Those of the database.
 pub async fn raw_body(connection: &mut PgConnection, cause: &Cause) -> Result<Option<RawBody>, Error> {
     sqlx::query_as!(
         RawBody,
@@ -282,12 +292,12 @@ pub struct UnrecognisedFilter {
 
 /// How far a list of unrecognised deliveries has been read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct UnrecognisedPlace {
     admitted_at: OffsetDateTime,
     cause: Cause,
 }
 
-impl Place {
+impl UnrecognisedPlace {
     /// Before the oldest of them.
     pub fn beginning() -> Self {
         let cause = Cause { source: String::new(), id: String::new() };
@@ -301,10 +311,13 @@ impl Place {
 
 /// Unrecognised deliveries with their bodies, the oldest first, at most `limit` of those after `place`. A body may have a
 /// megabyte.
+///
+/// # Errors
+/// Those of the database.
 pub async fn unrecognised(
     connection: &mut PgConnection,
     filter: &UnrecognisedFilter,
-    place: &Place,
+    place: &UnrecognisedPlace,
     limit: i64,
 ) -> Result<Vec<UnrecognisedDelivery>, Error> {
     let ids: Option<&[String]> = Some(filter.ids.as_slice()).filter(|ids| !ids.is_empty());
@@ -332,7 +345,10 @@ pub async fn unrecognised(
     rows.into_iter().map(UnrecognisedRow::read).collect()
 }
 
-/// Those of some deliveries that nobody has recognised meanwhile, the oldest first.
+/// Those of some deliveries that have not been recognised meanwhile, the oldest first.
+///
+/// # Errors
+/// Those of the database.
 pub async fn still_unrecognised(
     connection: &mut PgConnection,
     causes: &[&Cause],

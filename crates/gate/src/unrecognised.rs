@@ -1,4 +1,4 @@
-//! Deliveries that nobody understood when they came, and what today's code makes of them.
+//! Deliveries that the code of their time did not understand, and what today's code makes of them.
 
 use crate::RawBody;
 use domain::fact::Unrecognised;
@@ -12,7 +12,7 @@ pub struct UnrecognisedDelivery {
     /// What was said of it when it was admitted.
     pub said: Unrecognised,
     pub admitted_at: OffsetDateTime,
-    /// Absent once its retention is over or it was erased: then only the processor can tell it again.
+    /// Absent once its retention is over or it was erased: then only the processor can send it again.
     pub raw: Option<RawBody>,
 }
 
@@ -45,7 +45,7 @@ fn anew(envelope: Envelope) -> Envelope {
     Envelope { raw: None, received_at: None, ..envelope }
 }
 
-/// The facts of a stored body by today's code; nothing where no processor of today can read it.
+/// The facts of a stored body by today's code; `None` if no processor of today can read it.
 pub(crate) fn translate(
     settings: &Settings,
     cause: &Cause,

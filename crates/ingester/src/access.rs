@@ -1,10 +1,11 @@
-//! Who bears a token that may. What an address tries in vain is counted, so that guessing costs.
+//! Requests with a bearer token, and the scopes that it has. Unknown tokens are counted by address, so that guessing costs.
 //!
-//! A known token is let in however much was tried in vain from its address: who shares a proxy with somebody who guesses is
-//! not locked out. Who guesses too much is told to wait, and loses the connection with each further try.
+//! A known token is admitted however many unknown ones came from its address: a client that shares a proxy with an attacker
+//! is not locked out. An address that sends too many is answered with 429 and loses its connection with each further one.
 
 use crate::door::{Caller, Why, count};
-use crate::http::{problem, problem_later, single};
+use crate::headers::single;
+use crate::problem::{problem, problem_later};
 use crate::tokens::{Scope, Token, Tokens};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -16,7 +17,7 @@ use tokio::time::Instant;
 
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Addresses that are kept apart; those beyond count together until the oldest are over.
+/// Addresses that are counted apart; further ones are counted together until the oldest have expired.
 const ADDRESSES_MAX: usize = 4096;
 
 pub struct Access {
@@ -25,12 +26,15 @@ pub struct Access {
 }
 
 impl Access {
-    /// `failed_tokens`: unknown tokens from one address in a minute, before it is told to wait.
+    /// `failed_tokens`: unknown tokens from one address in a minute before it is answered with 429.
     pub fn new(tokens: Tokens, failed_tokens: u32) -> Self {
         Self { tokens, failures: Failures { max: failed_tokens, seen: Mutex::default() } }
     }
 
-    /// The token that a request bears, where it has the scope. Asked before any body is read.
+    /// The token that a request bears, if it has the scope. Called before any body is read.
+    ///
+    /// # Errors
+    /// The answer to send: the token is unknown or has not the scope, or its address has sent too many unknown ones.
     #[expect(clippy::result_large_err, reason = "the error is the answer, and goes straight out")]
     pub fn admit(
         &self,
@@ -65,13 +69,13 @@ impl Access {
     }
 }
 
-/// What each address tried in vain within its minute.
+/// How many unknown tokens each address has sent within its minute.
 struct Failures {
     max: u32,
-    seen: Mutex<HashMap<IpAddr, Failed>>,
+    seen: Mutex<HashMap<IpAddr, FailedTokens>>,
 }
 
-struct Failed {
+struct FailedTokens {
     since: Instant,
     times: u32,
 }
@@ -85,13 +89,13 @@ impl Failures {
         }
         let is_full = seen.len() >= ADDRESSES_MAX && !seen.contains_key(&address);
         let address = if is_full { Ipv6Addr::UNSPECIFIED.into() } else { address };
-        let failed = seen.entry(address).or_insert(Failed { since: now, times: 0 });
+        let failed = seen.entry(address).or_insert(FailedTokens { since: now, times: 0 });
         if now >= failed.since + WINDOW {
-            *failed = Failed { since: now, times: 0 };
+            *failed = FailedTokens { since: now, times: 0 };
         }
         failed.times = failed.times.saturating_add(1);
         if failed.times == self.max.saturating_add(1) {
-            tracing::warn!(%address, "somebody guesses tokens: further ones of this minute are told to wait");
+            tracing::warn!(%address, "too many unknown tokens: further ones of this minute are answered with 429");
         }
         (failed.times > self.max).then(|| failed.since + WINDOW - now)
     }

@@ -1,8 +1,8 @@
 //! Bodies, and the room they take. A body takes room as it comes, and only as much as is there; one that is genuine takes
-//! room of another kind until it is durable, so that those who send slowly take nothing from what is in work.
+//! room of another kind until it is durable, so that slow senders take nothing from the requests in work.
 
-use crate::door::{BODY_MAX, Caller, Limits, Why, count};
-use crate::http::problem;
+use crate::door::{BODY_MAX, Caller, DoorLimits, Why, count};
+use crate::problem::problem;
 use axum::body::{Body, HttpBody};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 /// So long a body need not bring anything: a sender may wait for `100 Continue`, and for a second round trip.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How long room is waited for, before the sender is told to come again.
+/// How long a request waits for room before it is answered with 503.
 const ROOM_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// The least that a request in work counts for, so that small ones are bounded in number.
@@ -40,7 +40,7 @@ pub struct Received {
 }
 
 impl Room {
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &DoorLimits) -> Self {
         let semaphore = |bytes: usize| Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)));
         Self {
             bodies: semaphore(limits.bodies_bytes),
@@ -50,7 +50,10 @@ impl Room {
         }
     }
 
-    /// Reads a body to its end, where it comes in time and there is room for it.
+    /// Reads a body to its end, if it comes in time and there is room for it.
+    ///
+    /// # Errors
+    /// The answer to send: a body that is too large, too slow or broken off, or no room for it.
     pub async fn receive(&self, mut body: Body, caller: Option<&Caller>) -> Result<Received, Response> {
         let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
         if declared > BODY_MAX {
@@ -72,7 +75,7 @@ impl Room {
                 Ok(Some(Err(_))) => {
                     return Err(problem(StatusCode::BAD_REQUEST, "the body broke off".to_owned()));
                 }
-                // Trailers say nothing that is read.
+                // Trailers are not read.
                 Ok(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
                         self.add(&mut received, &data, most, caller).await?;
@@ -115,7 +118,7 @@ impl Room {
         Ok(())
     }
 
-    /// Where there is no room, whoever has held some for longest without bringing the rest makes way.
+    /// If there is no room, the connection that has held some for longest without sending the rest is closed.
     async fn grow(
         &self,
         received: &mut Received,
@@ -142,6 +145,9 @@ impl Room {
     }
 
     /// Room for a genuine body until it is durable; that of bodies on their way is free again once `received` is dropped.
+    ///
+    /// # Errors
+    /// The answer to send: no room within the time that a request waits.
     pub async fn work_on(&self, received: &Received) -> Result<OwnedSemaphorePermit, Response> {
         let permits = u32::try_from(received.bytes.len().max(WORK_MIN)).unwrap_or(u32::MAX);
         within(self.work.clone(), permits).await.ok_or_else(|| refuse(Why::Work))

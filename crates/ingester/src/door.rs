@@ -1,19 +1,21 @@
-//! A door: the accept loop, and what it allows those who come. The front door and the admin door each have one of their own.
+//! A door: the accept loop, and what it allows its peers. The front door and the admin door each have one of their own.
 //!
-//! Whoever talks slowly takes nothing but a connection, and that only until somebody else needs it: each phase of a request
+//! A peer that is slow takes nothing but a connection, and that only until another peer needs it: each phase of a request
 //! has its time (see [`visit`]), and a door that is full closes the connection that has kept it waiting longest. What is in
 //! work is never closed for another. Nothing here reads a body or knows a route.
 
 mod caller;
 mod connection;
 mod limits;
+mod proxies;
 mod refused;
 mod request;
 mod visit;
 mod visitors;
 
-pub use caller::{Caller, Proxies, ProxyHeader};
-pub use limits::{BODY_MAX, Limits};
+pub use caller::Caller;
+pub use limits::{BODY_MAX, DoorLimits};
+pub use proxies::{Proxies, ProxyHeader};
 pub use refused::{Why, count};
 
 use axum::Router;
@@ -29,7 +31,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use visitors::Visitors;
 
-/// So long after the door was closed it still waits for those who are in: for the rest of a request, to take an answer.
+/// How long a closed door still waits for its open connections: for the rest of a request, or to take an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is still in work this long after that is cut: an answer takes 4 s.
@@ -45,6 +47,10 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 /// library a crowd makes every newcomer wait the second after which a lost beginning is sent again.
 const BACKLOG: u32 = 4096;
 
+/// Listens on an address, for [`serve`].
+///
+/// # Errors
+/// Those of the system: the address is in use, or this machine has it not.
 pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
@@ -57,13 +63,13 @@ pub async fn serve(
     name: &'static str,
     listener: TcpListener,
     routes: Router,
-    limits: Limits,
+    limits: DoorLimits,
     stop: CancellationToken,
 ) {
     metrics::counter!("bursar_door_panics_total", "door" => name).increment(0);
     let crowded = request::with_request_ids(name, connection::crowded());
     let routes = request::with_request_ids(name, routes);
-    let door = Door { routes, crowded, visitors: Visitors::new(name, limits), stop: stop.clone() };
+    let door = OpenDoor { routes, crowded, visitors: Visitors::new(name, limits), stop: stop.clone() };
     let mut connections = JoinSet::new();
     let mut told: Option<Instant> = None;
     loop {
@@ -88,7 +94,7 @@ pub async fn serve(
     door.drain(connections).await;
 }
 
-/// Somebody gave up before it was accepted.
+/// The peer gave up before the connection was accepted.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     [ConnectionAborted, ConnectionReset, Interrupted].contains(&error.kind())
@@ -102,15 +108,15 @@ fn note_panic(door: &'static str, ended: Result<(), JoinError>) {
     }
 }
 
-struct Door {
+struct OpenDoor {
     routes: Router,
-    /// Answers whoever has too many requests in hand.
+    /// Answers an address with too many requests in hand.
     crowded: Router,
     visitors: Arc<Visitors>,
     stop: CancellationToken,
 }
 
-impl Door {
+impl OpenDoor {
     fn receive(&self, stream: TcpStream, peer: SocketAddr, connections: &mut JoinSet<()>) {
         match self.visitors.admit(peer.ip()) {
             Ok(guest) => {

@@ -2,12 +2,14 @@
 
 use crate::access::Access;
 use crate::body::Room;
-use crate::door::{Caller, Limits, Why, count};
+use crate::door::{Caller, DoorLimits, Why, count};
+use crate::headers::{single, text};
 use crate::intake::{Intake, Rejected};
+use crate::problem::problem;
 use crate::tokens::Scope;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Extension, Router};
@@ -16,12 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 
-pub(crate) const PROBLEM: &str = "application/problem+json";
-
-/// When to come again, where nothing better is known.
-pub(crate) const RETRY_AFTER_S: u64 = 5;
-
-/// The door of what comes to none of ours.
+/// The label of requests to no route of ours.
 const OTHER: &str = "other";
 
 type MaybeCaller = Option<Extension<Caller>>;
@@ -34,7 +31,7 @@ struct Routes {
 }
 
 /// `POST /webhooks/{processor}` and `POST /v1/facts`.
-pub fn routes(intake: Intake, access: Arc<Access>, limits: &Limits) -> Router {
+pub fn routes(intake: Intake, access: Arc<Access>, limits: &DoorLimits) -> Router {
     Router::new()
         .route("/webhooks/{processor}", post(webhook))
         .route("/v1/facts", post(facts))
@@ -69,7 +66,7 @@ async fn facts(State(routes): State<Routes>, caller: MaybeCaller, request: Reque
 }
 
 impl Routes {
-    /// Nothing of the body is read before its signature can be one.
+    /// Reads nothing of the body before the headers have the form of a signature.
     async fn take_webhook(
         &self,
         processor: &processors::Processor,
@@ -111,7 +108,10 @@ impl Routes {
     }
 }
 
-/// What stands in a path, decoded; else the answer.
+/// The text of a path's part, decoded.
+///
+/// # Errors
+/// The answer to send: the path is not UTF-8.
 #[expect(clippy::result_large_err, reason = "the error is the answer, and goes straight out")]
 pub fn path_text(path: Result<Path<String>, PathRejection>) -> Result<String, Response> {
     let refused = |_| {
@@ -119,23 +119,6 @@ pub fn path_text(path: Result<Path<String>, PathRejection>) -> Result<String, Re
         problem(StatusCode::BAD_REQUEST, "expected a path in UTF-8, got one that is none".to_owned())
     };
     path.map(|Path(text)| text).map_err(refused)
-}
-
-fn text(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name)?.to_str().ok().map(str::to_owned)
-}
-
-/// A header that decides who is let in. Which of two counts would be a matter of who reads it, the proxy in front or this.
-#[expect(clippy::result_large_err, reason = "the error is the answer, and goes straight out")]
-pub(crate) fn single(headers: &HeaderMap, name: &str) -> Result<Option<String>, Response> {
-    if headers.get_all(name).iter().nth(1).is_some() {
-        count("http", Why::Ambiguous);
-        return Err(problem(
-            StatusCode::BAD_REQUEST,
-            format!("expected the header {name} once, got several"),
-        ));
-    }
-    Ok(text(headers, name))
 }
 
 fn refusal(rejected: Rejected) -> Response {
@@ -146,51 +129,6 @@ fn refusal(rejected: Rejected) -> Response {
         Rejected::NowhereDurable(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     problem(status, rejected.to_string())
-}
-
-/// A problem document. The detail says what was expected, what came and what to do; of the body no more than a fact's id and
-/// source. Where it is worth to come again it says when.
-pub fn problem(status: StatusCode, detail: String) -> Response {
-    match status {
-        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-            problem_later(status, detail, Duration::from_secs(RETRY_AFTER_S))
-        }
-        _ => document(Problem { status, detail }),
-    }
-}
-
-pub(crate) fn problem_later(status: StatusCode, detail: String, wait: Duration) -> Response {
-    let mut answer = document(Problem { status, detail });
-    let seconds = HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
-    answer.headers_mut().insert(header::RETRY_AFTER, seconds);
-    answer
-}
-
-fn document(problem: Problem) -> Response {
-    let kind = [(header::CONTENT_TYPE, PROBLEM)];
-    let mut answer = (problem.status, kind, problem.text(None)).into_response();
-    answer.extensions_mut().insert(problem);
-    answer
-}
-
-/// What is wrong. An answer carries it, so that its door can write the request's id into the document.
-#[derive(Debug, Clone)]
-pub(crate) struct Problem {
-    pub status: StatusCode,
-    pub detail: String,
-}
-
-impl Problem {
-    pub fn text(&self, request_id: Option<&str>) -> String {
-        let title = self.status.canonical_reason().unwrap_or("Error");
-        let mut document = json!({
-            "type": "about:blank", "title": title, "status": self.status.as_u16(), "detail": self.detail
-        });
-        if let Some(id) = request_id {
-            document["request_id"] = id.into();
-        }
-        document.to_string()
-    }
 }
 
 fn answered(door: &'static str, answer: Result<usize, Response>) -> Response {
@@ -212,7 +150,7 @@ fn answered(door: &'static str, answer: Result<usize, Response>) -> Response {
     response
 }
 
-/// Anybody can send what is refused, as often as he likes: the log says it once a second, the metric counts all.
+/// Any sender can send what is refused, any number of times: the log says it once a second, the metric counts all.
 fn note_refused(door: &'static str, status: StatusCode) {
     static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
     let (mut told, now) = (TOLD.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
@@ -221,7 +159,7 @@ fn note_refused(door: &'static str, status: StatusCode) {
         tracing::warn!(
             door,
             status = status.as_u16(),
-            "delivery not accepted; others of this second are not told"
+            "delivery not accepted; further refusals of this second are not logged"
         );
     }
 }

@@ -26,7 +26,7 @@ pub struct Intake {
     pub facts: FactWriter,
 }
 
-/// Why a delivery was not accepted. The texts are for whoever sent it.
+/// Why a delivery was not accepted. The texts are for its sender.
 #[derive(Debug, thiserror::Error)]
 pub enum Rejected {
     #[error("{0}")]
@@ -62,6 +62,9 @@ impl From<Refused> for Rejected {
 
 impl Intake {
     /// Checks a webhook's signature over its bytes and translates it to facts. Pure but for the secrets.
+    ///
+    /// # Errors
+    /// [`Rejected`]: headers or a body that are malformed, or a signature that does not verify.
     pub fn read_webhook(
         &self,
         processor: &Processor,
@@ -77,7 +80,10 @@ impl Intake {
         self.secrets.0.get(processor.name).map_or(&[], Vec::as_slice)
     }
 
-    /// What can be told before the body is there.
+    /// Checks what can be checked before the body has arrived.
+    ///
+    /// # Errors
+    /// [`Rejected`]: a header that is missing or malformed, a time too far off, or a processor without a secret.
     pub fn check_headers(
         &self,
         processor: &Processor,
@@ -87,6 +93,10 @@ impl Intake {
         Ok((processor.check_headers)(headers, self.secrets(processor), received_at)?)
     }
 
+    /// Checks that a configured secret signed these bytes.
+    ///
+    /// # Errors
+    /// [`Rejected`]: as [`Intake::check_headers`], or no configured secret signed the body.
     pub fn verify(
         &self,
         processor: &Processor,
@@ -98,6 +108,9 @@ impl Intake {
     }
 
     /// The facts of a body that was verified.
+    ///
+    /// # Errors
+    /// [`Rejected::Malformed`]: a body in which not even the event's id can be read.
     pub fn translate(
         &self,
         processor: &Processor,
@@ -117,6 +130,9 @@ impl Intake {
 
     /// Facts that a bearer of a token states; each must be one that the token may state. All or none is accepted: the first
     /// that is not says by its place, counted from 0, and by its id which it is.
+    ///
+    /// # Errors
+    /// [`Rejected`]: a body that is malformed, or a fact that the token may not state.
     pub fn read_facts(
         &self,
         token: &Token,
@@ -172,7 +188,7 @@ fn which(position: usize, id: Option<&str>, why: &str) -> String {
     }
 }
 
-/// A genuine delivery about money that could not be read is kept and must be seen by somebody.
+/// A genuine delivery about money that could not be read is kept, and an operator must look at it.
 fn note_unrecognised(envelope: &Envelope) {
     let domain::Fact::Unrecognised(fact) = &envelope.fact else { return };
     // A label is a word of our own.

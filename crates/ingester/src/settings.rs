@@ -1,6 +1,6 @@
 //! What of the front door is configured: webhook secrets, tokens, and what the door allows.
 
-use crate::door::{Limits, Proxies, ProxyHeader};
+use crate::door::{DoorLimits, Proxies, ProxyHeader};
 use crate::intake::Secrets;
 use crate::tokens::{Token, Tokens};
 use domain::settings::{InvalidSetting, Masked, duration, duration_text};
@@ -100,7 +100,7 @@ pub struct DoorSettings {
 
 impl Default for DoorSettings {
     fn default() -> Self {
-        let limits = Limits::default();
+        let limits = DoorLimits::default();
         Self {
             connections: limits.connections,
             connections_per_address: limits.connections_per_address,
@@ -121,9 +121,9 @@ impl Default for DoorSettings {
 impl DoorSettings {
     /// # Errors
     /// The first setting that is wrong.
-    pub fn limits(&self) -> Result<Limits, InvalidSetting> {
+    pub fn limits(&self) -> Result<DoorLimits, InvalidSetting> {
         self.check_counts()?;
-        Ok(Limits {
+        Ok(DoorLimits {
             connections: self.connections,
             connections_per_address: self.connections_per_address,
             head_timeout: time("head_timeout", &self.head_timeout)?,
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn the_default_settings_are_the_default_limits() {
         let settings = DoorSettings::default();
-        assert_eq!(format!("{:?}", settings.limits().unwrap()), format!("{:?}", Limits::default()));
+        assert_eq!(format!("{:?}", settings.limits().unwrap()), format!("{:?}", DoorLimits::default()));
         assert_eq!((settings.head_timeout.as_str(), settings.idle_timeout.as_str()), ("10s", "1m 15s"));
     }
 

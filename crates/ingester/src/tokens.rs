@@ -31,7 +31,7 @@ impl FromStr for Scope {
     fn from_str(text: &str) -> Result<Self, InvalidToken> {
         let known = Self::ALL.map(Scope::as_str).join(", ");
         Self::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or_else(|| {
-            // Not what came: a token stands there where somebody took the form for another.
+            // Not the text itself: an operator may have written the token where its hash belongs.
             InvalidToken(format!("expected a scope of {known}, got something else"))
         })
     }
@@ -54,6 +54,9 @@ pub struct Token {
 
 impl Token {
     /// `hash`: 64 hexadecimal digits, the SHA-256 of the token.
+    ///
+    /// # Errors
+    /// [`InvalidToken`]: a name, a hash or scopes that cannot be those of a token.
     pub fn new(
         name: &str,
         hash: &str,
@@ -84,6 +87,9 @@ impl Token {
     }
 
     /// The form of `BURSAR_API_TOKENS`: `<name>:<scope>[+<scope>...]:<SHA-256 of the token in hex>[@<source>[|<source>...]]`.
+    ///
+    /// # Errors
+    /// [`InvalidToken`]: a text that has not this form.
     pub fn parse(text: &str) -> Result<Self, InvalidToken> {
         let form = || {
             InvalidToken(

@@ -4,7 +4,7 @@
 //! publisher. An item's errors are treated by their fate as the loop does.
 
 use crate::effects::Posted;
-use crate::pass::Failed;
+use crate::pass::PassError;
 use bus::{Context, Decoded, Fate, Fated, Incoming, Message, Verdict, Worker, code, panic_text};
 use db::{PgConnection, Work};
 use domain::{Cause, Envelope, Fact, FactKind, Outcome, envelope};
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// An item that takes longer hangs. The fleet is more patient, but nobody waits for its locks in vain.
+/// An item that takes longer hangs. The fleet waits longer, but a plan must not hold its locks that long.
 const ITEM_TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// A consumer of one queue.
@@ -37,15 +37,15 @@ pub trait Consumer: Send + Sync {
         &'a self,
         work: &'a mut Work,
         message: &'a Incoming,
-    ) -> BoxFuture<'a, Result<Vec<Taken>, Trouble>>;
+    ) -> BoxFuture<'a, Result<Vec<TakenItem>, Trouble>>;
 }
 
 /// Why an attempt at a plan came to nothing.
 #[derive(Debug)]
 pub enum Trouble {
-    /// Somebody else holds a row, or a server is away: it can succeed a little later.
+    /// Another transaction holds a row, or a server is away: a later attempt can succeed.
     Passing(String),
-    Lasting(Failed),
+    Lasting(PassError),
 }
 
 impl From<db::Error> for Trouble {
@@ -91,11 +91,11 @@ impl<W: Worker> Consumes<W> {
 }
 
 /// What a worker made of one part of a message.
-pub struct Taken {
-    /// Nothing where it is not one.
-    pub fact: Option<Named>,
+pub struct TakenItem {
+    /// `None` if the part is no fact.
+    pub fact: Option<NamedFact>,
     pub outcome: Result<Outcome, (&'static str, String)>,
-    /// Messages for those who read on.
+    /// Messages for the next workers.
     pub forward: Vec<Message>,
     /// Messages for the world.
     pub publish: Vec<Message>,
@@ -105,21 +105,21 @@ pub struct Taken {
 }
 
 /// A fact, and what it is called.
-pub struct Named {
+pub struct NamedFact {
     pub cause: Cause,
     pub kind: FactKind,
     fact: Fact,
 }
 
-impl Named {
+impl NamedFact {
     fn read(body: &[u8], work: &Work) -> Option<Self> {
         let Envelope { cause, fact, .. } = facts::read_one(body, work.now)?;
         Some(Self { cause, kind: fact.kind(), fact })
     }
 }
 
-impl Taken {
-    fn failed(fact: Option<Named>, code: &'static str, reason: String) -> Self {
+impl TakenItem {
+    fn failed(fact: Option<NamedFact>, code: &'static str, reason: String) -> Self {
         Self {
             fact,
             outcome: Err((code, reason)),
@@ -148,7 +148,7 @@ impl<W: Worker> Consumer for Consumes<W> {
         &'a self,
         work: &'a mut Work,
         message: &'a Incoming,
-    ) -> BoxFuture<'a, Result<Vec<Taken>, Trouble>> {
+    ) -> BoxFuture<'a, Result<Vec<TakenItem>, Trouble>> {
         async move {
             let came_at = message.returned.as_ref().map_or(work.now, |returned| returned.first_failed_at);
             let decode = AssertUnwindSafe(|| self.worker.decode(message, came_at));
@@ -156,7 +156,7 @@ impl<W: Worker> Consumer for Consumes<W> {
                 Ok(decoded) => decoded,
                 Err(panic) => {
                     let reason = format!("decoding it panicked: {}", panic_text(&*panic));
-                    return Ok(vec![Taken::failed(None, code::PANIC, reason)]);
+                    return Ok(vec![TakenItem::failed(None, code::PANIC, reason)]);
                 }
             };
             let mut taken = Vec::with_capacity(decoded.len());
@@ -164,7 +164,7 @@ impl<W: Worker> Consumer for Consumes<W> {
                 taken.push(match entry {
                     Decoded::Item(item) => self.take_item(work, &item).await?,
                     Decoded::Bad { body, code, reason, .. } => {
-                        Taken::failed(Named::read(&body, work), code, reason)
+                        TakenItem::failed(NamedFact::read(&body, work), code, reason)
                     }
                 });
             }
@@ -176,12 +176,12 @@ impl<W: Worker> Consumer for Consumes<W> {
 
 impl<W: Worker> Consumes<W> {
     /// Decides one item as the loop would, in a savepoint in the place of a transaction.
-    async fn take_item(&self, work: &mut Work, item: &W::Item) -> Result<Taken, Trouble> {
+    async fn take_item(&self, work: &mut Work, item: &W::Item) -> Result<TakenItem, Trouble> {
         let fact = match self.worker.encode(item) {
-            (envelope::CONTENT_TYPE, body) => Named::read(&body, work),
+            (envelope::CONTENT_TYPE, body) => NamedFact::read(&body, work),
             _ => None,
         };
-        // A moment of its own, as each batch has: by it what the item posted is told from what was posted before.
+        // A moment of its own, as each batch has: it tells what the item posted from what was posted before.
         work.now += Duration::from_micros(1);
         let foreseen = match self.foreseen {
             Some(foreseen_by) => foreseen_by(&self.worker, work, item).await?,
@@ -193,7 +193,7 @@ impl<W: Worker> Consumes<W> {
             Ok(Ok(Ok(settled))) if settled.verdicts.len() == 1 => {
                 work.release_savepoint().await?;
                 let taken = self.decided(work, fact, settled).await?;
-                return Ok(Taken { foreseen, ..taken });
+                return Ok(TakenItem { foreseen, ..taken });
             }
             Ok(Ok(Ok(_))) => (code::UNKNOWN, "it did not give one verdict for each item".to_owned()),
             Ok(Ok(Err(error))) => match error.fate() {
@@ -206,16 +206,16 @@ impl<W: Worker> Consumes<W> {
             Err(panic) => (code::PANIC, format!("it panicked: {}", panic_text(&*panic))),
         };
         work.roll_back_to_savepoint().await?;
-        Ok(Taken::failed(fact, code, reason))
+        Ok(TakenItem::failed(fact, code, reason))
     }
 
     /// What a worker decided, and what that posted. A worker that gives up may have noted so: the fleet commits that too.
     async fn decided(
         &self,
         work: &mut Work,
-        fact: Option<Named>,
+        fact: Option<NamedFact>,
         settled: bus::Settled,
-    ) -> Result<Taken, Trouble> {
+    ) -> Result<TakenItem, Trouble> {
         let publish = settled.emitted.map(|emitted| emitted.messages).unwrap_or_default();
         let posted = match (&fact, self.posted) {
             (Some(named), Some(posted_by)) => {
@@ -228,7 +228,7 @@ impl<W: Worker> Consumes<W> {
             Verdict::Done(outcome) => Ok(outcome),
             Verdict::Dead { code, reason } => Err((code, reason)),
         });
-        Ok(Taken {
+        Ok(TakenItem {
             fact,
             outcome: outcome.expect("its caller has counted one verdict"),
             forward: settled.forward,

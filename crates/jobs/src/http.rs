@@ -63,16 +63,16 @@ impl HttpAnswer {
 
 /// Clones are the same.
 #[derive(Debug, Clone)]
-pub struct Caller {
+pub struct HttpCaller {
     client: reqwest::Client,
     settings: CallerSettings,
 }
 
-impl Caller {
+impl HttpCaller {
     /// # Errors
     /// A proxy that cannot be one, or certificates that this machine does not give.
     pub fn new(settings: CallerSettings) -> Result<Self, reqwest::Error> {
-        // The binary has installed it at its start; whoever else did so first decides.
+        // The binary installs a provider at its start. A process that has one already keeps it.
         drop(rustls::crypto::ring::default_provider().install_default());
         let mut client = reqwest::Client::builder()
             .connect_timeout(settings.connect)
@@ -156,7 +156,7 @@ impl Caller {
     }
 }
 
-/// With its causes, and without the URL, which may carry what is nobody's business.
+/// The error with its causes, without the URL: that may carry secrets.
 fn said(error: &reqwest::Error) -> String {
     let mut text = if error.is_timeout() { "it took too long" } else { "it failed" }.to_owned();
     let mut source = error.source();

@@ -3,10 +3,10 @@
 //! A job is an intent that a transaction has committed ([`schedule`]) and that becomes a call in four steps, any of which
 //! a crash may be the last of:
 //!
-//! 1. the intent is committed, by whoever wants it, with whatever else that transaction says;
+//! 1. the worker that wants the call commits the intent, with whatever else its transaction writes;
 //! 2. the call is made, with no transaction open ([`Job::call`]);
 //! 3. its end is committed, with what the worker writes about it ([`Job::settle`]);
-//! 4. with it the next attempt is scheduled, where there is one.
+//! 4. with it the next attempt is scheduled, if there is one.
 //!
 //! ```text
 //!              scheduled, replayed
@@ -25,7 +25,7 @@
 //!
 //! Promises:
 //! - An intent is called a second time only where the first call is *known to have failed*: nothing left the machine
-//!   ([`Called::NotSent`]), the outside said so ([`Verdict::Again`]), or it was asked and said so ([`Asked::Absent`]).
+//!   ([`Called::NotSent`]), the outside said so ([`JobVerdict::Again`]), or it was asked and said so ([`Asked::Absent`]).
 //!   What a crash, a time limit or a broken answer leaves is *unknown*: it is asked about ([`Job::ask`]), never called again
 //!   by itself, and in the end given up to people.
 //! - Every row that is not at an end has a time at which it goes on; a CHECK holds it. Attempts and questions have a limit.
@@ -39,13 +39,13 @@
 //!   letter that is published twice is recorded once. A replay goes to the owner's queue, where [`PutBack`] reads it.
 //!
 //! What it cannot promise: a request may arrive after its caller has given it up (it lay in a buffer, the process stood still
-//! just before it wrote). Whoever answers [`Asked::Absent`] gives it time first ([`Attempt::called_at`]), and every call
-//! carries the [`Attempt::idempotency_key`], the same however often one attempt is sent.
+//! just before it wrote). A handler that answers [`Asked::Absent`] gives it time first ([`CallAttempt::called_at`]), and every
+//! call carries the [`CallAttempt::idempotency_key`], the same however often one attempt is sent.
 //!
-//! Why not a crate (read up on in 2026-11, none tried): of those on sqlx 0.9, `apalis-postgres` 1.0.0 puts the tasks of a worker
-//! without heartbeat back into the queue; `graphile_worker` 0.14.1 (MIT) leaves them locked or, with its recovery on, puts them
-//! back, unless a hook decides otherwise, and limits by named queues that run one job at a time; `steda` 0.1.3 (MIT or
-//! Apache-2.0) retries attempts and needs PostgreSQL 18; `pgmq` shows a message again after a time. A crashed attempt is an
+//! Why not a crate (read up on in 2026-11, none tried): of those on sqlx 0.9, `apalis-postgres` 1.0.0 puts the tasks of a
+//! worker without heartbeat back into the queue; `graphile_worker` 0.14.1 (MIT) leaves them locked or, with its recovery on,
+//! puts them back, unless a hook decides otherwise, and limits by named queues that run one job at a time; `steda` 0.1.3 (MIT
+//! or Apache-2.0) retries attempts and needs PostgreSQL 18; `pgmq` shows a message again after a time. A crashed attempt is an
 //! attempt that failed there. `underway` 0.2.0, `fang` 0.11.0, `sqlxmq` 0.6.0 and `pgqrs` 0.15.3 are on sqlx 0.8.
 
 mod attempt;
@@ -53,12 +53,14 @@ mod kind;
 mod letter;
 mod put_back;
 mod runner;
+mod servers;
 mod store;
 
 pub use kind::Kinds;
 pub use put_back::{Foreseen, PutBack, Returning};
-pub use runner::{Pace, Servers, run};
-pub use store::{KeptFor, Scheduled, State, Status, declare_failed, measure, purge, status};
+pub use runner::{RunnerPace, run};
+pub use servers::JobServers;
+pub use store::{JobState, KeptFor, Scheduled, Status, declare_failed, measure, purge, status};
 
 use bus::{EmittedEvents, Fated};
 use db::{Error, Work};
@@ -97,16 +99,16 @@ pub trait Job: Send + Sync + 'static {
         format!("{} for {}", Self::KIND, Self::key(intent))
     }
 
-    fn limits(&self) -> Limits {
-        Limits::default()
+    fn limits(&self) -> JobLimits {
+        JobLimits::default()
     }
 
-    /// Makes the call. A panic, and a call that takes longer than [`Limits::call`], has an unknown end.
-    fn call(&self, attempt: &Attempt<Self::Intent>) -> impl Future<Output = Called<Self::Answer>> + Send;
+    /// Makes the call. A panic, and a call that takes longer than [`JobLimits::call`], has an unknown end.
+    fn call(&self, attempt: &CallAttempt<Self::Intent>) -> impl Future<Output = Called<Self::Answer>> + Send;
 
-    /// Asks the outside what became of the attempt's call, whose end is unknown. Whoever cannot ask leaves it at this: in
-    /// the end people are asked.
-    fn ask(&self, _attempt: &Attempt<Self::Intent>) -> impl Future<Output = Asked<Self::Answer>> + Send {
+    /// Asks the outside what became of the attempt's call, whose end is unknown. A handler that cannot ask keeps this default:
+    /// in the end people are asked.
+    fn ask(&self, _attempt: &CallAttempt<Self::Intent>) -> impl Future<Output = Asked<Self::Answer>> + Send {
         async { Asked::Unknown("there is no way to ask".to_owned()) }
     }
 
@@ -115,15 +117,15 @@ pub trait Job: Send + Sync + 'static {
     fn settle(
         &self,
         work: &mut Work,
-        attempt: &Attempt<Self::Intent>,
+        attempt: &CallAttempt<Self::Intent>,
         answer: &Self::Answer,
-    ) -> impl Future<Output = Result<Settled, Self::Error>> + Send;
+    ) -> impl Future<Output = Result<SettledAnswer, Self::Error>> + Send;
 
-    /// It is given up, whoever said so: what the worker writes about that.
+    /// The job was given up, by the handler or by its limits: what the worker writes about that.
     fn gave_up(
         &self,
         _work: &mut Work,
-        _attempt: &Attempt<Self::Intent>,
+        _attempt: &CallAttempt<Self::Intent>,
         _code: &str,
         _why: &str,
     ) -> impl Future<Output = Result<Option<EmittedEvents>, Self::Error>> + Send {
@@ -133,7 +135,7 @@ pub trait Job: Send + Sync + 'static {
 
 /// One call that is made, or asked about.
 #[derive(Debug, Clone)]
-pub struct Attempt<I> {
+pub struct CallAttempt<I> {
     pub kind: &'static str,
     pub id: String,
     pub intent: I,
@@ -145,7 +147,7 @@ pub struct Attempt<I> {
     pub called_at: OffsetDateTime,
 }
 
-impl<I> Attempt<I> {
+impl<I> CallAttempt<I> {
     /// The same whenever this attempt is sent or asked about, another for the next.
     pub fn idempotency_key(&self) -> String {
         format!("{}/{}/{}", self.kind, self.id, self.number)
@@ -170,25 +172,25 @@ pub enum Asked<A> {
     Answered(A),
     /// It is known that nothing came of it and nothing will: it is called again.
     Absent(String),
-    /// That cannot be told now. It is asked again.
+    /// The outside cannot say yet. It is asked again.
     Unknown(String),
 }
 
 /// What an answer means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum JobVerdict {
     Done,
     /// It is known that nothing came of the call: another is made.
-    Again(Next, String),
+    Again(Delay, String),
     /// What came of the call is not known: it is asked about.
-    Unknown(Next, String),
+    Unknown(Delay, String),
     /// Nothing comes of it, whatever is tried: a dead letter with this machine-readable code.
     GaveUp(&'static str, String),
 }
 
 /// When to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
+pub enum Delay {
     /// As the kind's limits say, later each time.
     Backoff,
     After(Duration),
@@ -196,14 +198,14 @@ pub enum Next {
 
 /// What [`Job::settle`] made of an answer.
 #[derive(Debug)]
-pub struct Settled {
-    pub verdict: Verdict,
+pub struct SettledAnswer {
+    pub verdict: JobVerdict,
     /// Events that the transaction stored: published once it is committed.
     pub emitted: Option<EmittedEvents>,
 }
 
-impl From<Verdict> for Settled {
-    fn from(verdict: Verdict) -> Self {
+impl From<JobVerdict> for SettledAnswer {
+    fn from(verdict: JobVerdict) -> Self {
         Self { verdict, emitted: None }
     }
 }
@@ -212,7 +214,7 @@ impl From<Verdict> for Settled {
 pub mod code {
     /// What became of the last call is not known, and asking did not tell.
     pub const UNKNOWN_END: &str = "unknown_end";
-    /// So many calls are known to have failed, and nobody tries further.
+    /// As many calls as the kind allows are known to have failed.
     pub const ATTEMPTS: &str = "attempts_exhausted";
     /// The stored intent is none that this version reads.
     pub const UNREADABLE_INTENT: &str = "unreadable_intent";
@@ -229,7 +231,7 @@ pub mod code {
 
 /// What a kind may do at once and in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct JobLimits {
     /// Calls and questions under way at once, over all processes.
     pub of_kind: u32,
     /// The same for each key.
@@ -248,7 +250,7 @@ pub struct Limits {
     pub ask: (Duration, Duration),
 }
 
-impl Default for Limits {
+impl Default for JobLimits {
     /// About a day of calls that fail, and of questions.
     fn default() -> Self {
         let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
@@ -265,7 +267,7 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
+impl JobLimits {
     /// Why they cannot hold.
     fn check(&self) -> Result<(), String> {
         let is_positive = self.of_kind > 0 && self.of_key > 0 && self.calls_max > 0 && self.asks_max > 0;

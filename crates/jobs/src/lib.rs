@@ -13,13 +13,13 @@ pub mod pass;
 pub mod watch;
 mod worker;
 
-pub use consumer::{Consumer, Consumes, ForeseenBy, Named, PostedBy, Taken, Trouble};
+pub use consumer::{Consumer, Consumes, ForeseenBy, NamedFact, PostedBy, TakenItem, Trouble};
 pub use effects::{BalanceChange, EntryView, Posted, TransactionView};
 pub use facts::conservation::Culprit;
 pub use job::{
-    Asked, Attempt, Called, Foreseen, Job, KeptFor, Kinds, Limits, Next, Owner, Pace, PutBack, Returning,
-    Scheduled, Servers, Settled, State, Status, Verdict, code, declare_failed, measure, purge, run, schedule,
-    schedule_at, status,
+    Asked, CallAttempt, Called, Delay, Foreseen, Job, JobLimits, JobServers, JobState, JobVerdict, KeptFor,
+    Kinds, Owner, PutBack, Returning, RunnerPace, Scheduled, SettledAnswer, Status, code, declare_failed,
+    measure, purge, run, schedule, schedule_at, status,
 };
 pub use pass::{Found, Pass};
 pub use worker::{CheckSpec, Checked, Floor, Gauge, Gauges, Member, Needs, WorkerSpec};

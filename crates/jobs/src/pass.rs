@@ -1,6 +1,6 @@
 //! What a worker does on a schedule: look, do what there is, look again.
 //!
-//! A pass is safe in any number of processes because its step is: it takes rows that nobody else holds, or does what has
+//! A pass is safe in any number of processes because its step is: it takes rows that no other process holds, or does what has
 //! one effect however often it is done. The schedule here adds what every loop needs: a limit on a step's time, backoff
 //! while steps fail, one metric, and an end when the process is asked to stop.
 
@@ -31,9 +31,9 @@ impl Found {
 }
 
 /// Why a step did not succeed. It is made again.
-pub type Failed = Box<dyn Error + Send + Sync>;
+pub type PassError = Box<dyn Error + Send + Sync>;
 
-type Step = Box<dyn FnMut() -> BoxFuture<'static, Result<Found, Failed>> + Send>;
+type PassStep = Box<dyn FnMut() -> BoxFuture<'static, Result<Found, PassError>> + Send>;
 
 /// A step that is made again and again.
 pub struct Pass {
@@ -43,7 +43,7 @@ pub struct Pass {
     pub every: Duration,
     /// A step that takes longer hangs: it is dropped, and made again.
     pub limit: Duration,
-    step: Step,
+    step: PassStep,
 }
 
 impl Pass {
@@ -52,9 +52,9 @@ impl Pass {
     where
         S: FnMut() -> F + Send + 'static,
         F: Future<Output = Result<Found, E>> + Send + 'static,
-        E: Into<Failed>,
+        E: Into<PassError>,
     {
-        let step: Step = Box::new(move || step().map(|found| found.map_err(Into::into)).boxed());
+        let step: PassStep = Box::new(move || step().map(|found| found.map_err(Into::into)).boxed());
         Self { name, every, limit, step }
     }
 
@@ -86,7 +86,7 @@ impl Pass {
     }
 
     /// One step within its limit. A panic in it is an error like another.
-    async fn step_once(&mut self) -> Result<Found, Failed> {
+    async fn step_once(&mut self) -> Result<Found, PassError> {
         let started = Instant::now();
         let step = AssertUnwindSafe((self.step)()).catch_unwind();
         let (result, found) = match tokio::time::timeout(self.limit, step).await {
@@ -109,7 +109,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     /// Runs a pass whose steps end so, one after another, until it has made them all.
-    async fn run(steps: Vec<fn() -> BoxFuture<'static, Result<Found, Failed>>>) -> u32 {
+    async fn run(steps: Vec<fn() -> BoxFuture<'static, Result<Found, PassError>>>) -> u32 {
         let (made, stop) = (Arc::new(AtomicU32::new(0)), CancellationToken::new());
         let (counted, last) = (made.clone(), stop.clone());
         let pass = Pass::new("test", Duration::from_millis(1), Duration::from_millis(20), move || {
@@ -125,7 +125,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_step_that_fails_panics_or_hangs_is_made_again() {
-        let steps: Vec<fn() -> BoxFuture<'static, Result<Found, Failed>>> = vec![
+        let steps: Vec<fn() -> BoxFuture<'static, Result<Found, PassError>>> = vec![
             || async { Ok(Found::More) }.boxed(),
             || async { Err("away".into()) }.boxed(),
             || async { panic!("a bug") }.boxed(),

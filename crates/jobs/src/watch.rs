@@ -1,4 +1,4 @@
-//! Alerts: what operators are told before they ask, in `/metrics` and as events.
+//! Alerts: conditions that operators learn of from `/metrics` and from events.
 //!
 //! A worker watches for conditions of its own, under names of its own. Any number of processes watch. They look one after
 //! another, so that what one finds is not changed by what another found before it; the change of an alert's row decides who
@@ -21,12 +21,12 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-/// Something that operators are to be told of while it holds.
+/// A condition that operators must know of while it holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Condition {
     /// A public name, in metrics, events and the configuration.
     pub alert: &'static str,
-    /// Which one, where there can be several; else empty.
+    /// Which one, if there can be several; else empty.
     pub about: String,
     /// What the event says of it. No names of people, no texts of strangers.
     pub details: Value,
@@ -57,14 +57,14 @@ pub trait Watch: Send + Sync {
 }
 
 /// Looks for a worker, and emits what changed.
-pub struct Watcher<W> {
+pub struct AlertWatcher<W> {
     context: Context,
     /// The source of the events: `bursar/<worker>`.
     source: String,
     watch: W,
 }
 
-impl<W: Watch> Watcher<W> {
+impl<W: Watch> AlertWatcher<W> {
     /// The context's pool must be one whose statements may read whole tables.
     pub fn new(context: Context, worker: &str, watch: W) -> Self {
         Self { context, source: format!("bursar/{worker}"), watch }

@@ -1,7 +1,7 @@
 //! Which account the platform says that a payment or a customer belongs to, and what its word is worth.
 //!
 //! Custom data and references that pass through the buyer's browser can be altered there. A platform that signs them
-//! writes `<account>.<hex HMAC-SHA256(link_secret, account)>`; whoever can write only to the browser cannot.
+//! writes `<account>.<hex HMAC-SHA256(link_secret, account)>`; a buyer who can write only to the browser cannot.
 
 use crate::signature::{hmac_sha256, read_hex};
 use domain::AccountId;
@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 /// What came through the buyer's browser. Without a link secret it is taken as stated; with one, an unsigned link is
-/// only claimed. A text that cannot be an account id links nobody.
+/// only claimed. A text that cannot be an account id links no account.
 pub fn from_browser(link_secret: Option<&SecretString>, text: &str) -> Option<AccountLink> {
     let Some(secret) = usable(link_secret) else {
         return link(text, LinkProof::Stated);

@@ -1,7 +1,7 @@
 //! Calls of a processor's API, as pure functions: what is asked, and what the answer says. Who sends it is elsewhere.
 //!
 //! Each endpoint is a pair: a function that makes a [`Request`], and one that reads status, headers and body into an
-//! [`Answer`]. An answer never says more than is known: whether a call that failed is known to have failed decides whether
+//! [`ApiAnswer`]. An answer never says more than is known: whether a call that failed is known to have failed decides whether
 //! money may be sent a second time.
 
 use std::fmt;
@@ -44,22 +44,22 @@ impl Method {
 
 /// What an answer says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer<T> {
+pub enum ApiAnswer<T> {
     /// It was done, or it is there.
     Is(T),
     /// There is no such object, for sure.
     Absent,
     /// It was refused and nothing came of it; the same call would be refused again until something else changes.
-    Refused(Refusal),
+    Refused(ApiRefusal),
     /// It was refused before anything was done, for a reason that passes: limits, a lock.
-    NotNow(Refusal),
+    NotNow(ApiRefusal),
     /// It may have been done.
-    Unclear(Refusal),
+    Unclear(ApiRefusal),
 }
 
 /// Why, in the processor's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ApiRefusal {
     pub status: u16,
     /// Machine-readable; empty where the processor names none.
     pub code: String,

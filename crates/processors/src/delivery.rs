@@ -21,7 +21,7 @@ pub struct Delivery<'a> {
     pub processor: &'static str,
     pub event_id: String,
     pub event_type: String,
-    /// Nothing where the event tells no readable time; the arrival stands in for facts that need none.
+    /// `None` if the event states no readable time; the arrival stands in for facts that need none.
     pub occurred_at: Option<OffsetDateTime>,
     pub received_at: OffsetDateTime,
     pub body: &'a [u8],

@@ -3,9 +3,9 @@
 //!
 //! Few fields are read, anything else may be there or not, in any shape: processors change their payloads between
 //! versions of their interfaces and send what their own libraries refuse. A field that is read and given twice is
-//! garbled; one that nobody reads may be given as often as it likes.
+//! garbled; a field that is not read may be given any number of times.
 
-use crate::json::{Document, Kind, Member, Value};
+use crate::json::{Document, Kind, MemberLookup, Value};
 use crate::set_aside::SetAside;
 use domain::fact::UnrecognisedWhy;
 use domain::money::{Currency, InvalidAmount, currency};
@@ -27,7 +27,7 @@ const CONFIGURED: &str = "<configured key>";
 #[derive(Clone, Copy)]
 pub struct Field<'a> {
     path: Path,
-    place: Member<'a>,
+    place: MemberLookup<'a>,
 }
 
 #[derive(Clone, Copy)]
@@ -62,7 +62,7 @@ impl fmt::Display for Field<'_> {
 impl<'a> Field<'a> {
     /// The document itself.
     pub fn root(document: &'a Document<'a>) -> Self {
-        Self { path: Path { names: [""; DEPTH_MAX], depth: 0 }, place: Member::One(document.root()) }
+        Self { path: Path { names: [""; DEPTH_MAX], depth: 0 }, place: MemberLookup::One(document.root()) }
     }
 
     /// A member of it.
@@ -75,32 +75,32 @@ impl<'a> Field<'a> {
         Self { path: self.path.then(CONFIGURED), place: self.member(key) }
     }
 
-    fn member(self, name: &str) -> Member<'a> {
+    fn member(self, name: &str) -> MemberLookup<'a> {
         match self.place {
-            Member::One(value) => value.member(name),
-            Member::Absent => Member::Absent,
-            Member::Twice => Member::Twice,
+            MemberLookup::One(value) => value.member(name),
+            MemberLookup::Absent => MemberLookup::Absent,
+            MemberLookup::Twice => MemberLookup::Twice,
         }
     }
 
     fn value(self) -> Option<Value<'a>> {
         match self.place {
-            Member::One(value) => Some(value),
-            Member::Absent | Member::Twice => None,
+            MemberLookup::One(value) => Some(value),
+            MemberLookup::Absent | MemberLookup::Twice => None,
         }
     }
 
     /// Whether it is missing or null.
     pub fn is_absent(self) -> bool {
         match self.place {
-            Member::Absent => true,
-            Member::One(value) => value.kind() == Kind::Null,
-            Member::Twice => false,
+            MemberLookup::Absent => true,
+            MemberLookup::One(value) => value.kind() == Kind::Null,
+            MemberLookup::Twice => false,
         }
     }
 
     pub fn is_twice(self) -> bool {
-        matches!(self.place, Member::Twice)
+        matches!(self.place, MemberLookup::Twice)
     }
 
     /// An object in which anything stands.
@@ -108,7 +108,7 @@ impl<'a> Field<'a> {
         self.value().is_some_and(|value| value.kind() == Kind::Object && !value.is_empty())
     }
 
-    /// What is in the list; nothing where the list is absent.
+    /// What is in the list; nothing if the list is absent.
     ///
     /// # Errors
     /// It is there, and no list.
@@ -118,7 +118,7 @@ impl<'a> Field<'a> {
             return Err(self.malformed("a list"));
         }
         let path = self.path.then("[]");
-        Ok(elements.into_iter().flatten().map(move |value| Field { path, place: Member::One(value) }))
+        Ok(elements.into_iter().flatten().map(move |value| Field { path, place: MemberLookup::One(value) }))
     }
 
     pub fn text(self) -> Option<Cow<'a, str>> {
@@ -288,9 +288,9 @@ impl<'a> Field<'a> {
 
     fn kind(self) -> &'static str {
         let value = match self.place {
-            Member::Absent => return "none",
-            Member::Twice => return "it twice",
-            Member::One(value) => value,
+            MemberLookup::Absent => return "none",
+            MemberLookup::Twice => return "it twice",
+            MemberLookup::One(value) => value,
         };
         match value.kind() {
             Kind::Null => "none",

@@ -52,10 +52,10 @@ pub struct Value<'a> {
 
 /// What stands under a name.
 #[derive(Clone, Copy)]
-pub enum Member<'a> {
+pub enum MemberLookup<'a> {
     Absent,
     One(Value<'a>),
-    /// Given more than once: nobody can tell which is meant.
+    /// Given more than once: which one is meant is unknown.
     Twice,
 }
 
@@ -132,15 +132,15 @@ impl<'a> Value<'a> {
     }
 
     /// Absent from whatever is no object.
-    pub fn member(self, name: &str) -> Member<'a> {
+    pub fn member(self, name: &str) -> MemberLookup<'a> {
         if self.kind() != Kind::Object {
-            return Member::Absent;
+            return MemberLookup::Absent;
         }
         let mut named = self.children().filter(|child| child.is_named(name));
         match (named.next(), named.next()) {
-            (None, _) => Member::Absent,
-            (Some(value), None) => Member::One(value),
-            (Some(_), Some(_)) => Member::Twice,
+            (None, _) => MemberLookup::Absent,
+            (Some(value), None) => MemberLookup::One(value),
+            (Some(_), Some(_)) => MemberLookup::Twice,
         }
     }
 
@@ -151,7 +151,7 @@ impl<'a> Value<'a> {
         is_plain || (raw.contains(&b'\\') && read_text(raw).is_some_and(|text| text == name))
     }
 
-    /// Nothing where it is no list.
+    /// `None` if it is no list.
     pub fn elements(self) -> Option<impl Iterator<Item = Value<'a>>> {
         (self.kind() == Kind::List).then(|| self.children())
     }
@@ -161,12 +161,12 @@ impl<'a> Value<'a> {
         self.children().next().is_none()
     }
 
-    /// Nothing where it is no text, or one that cannot be spelled: half of a character, bytes that are no UTF-8.
+    /// `None` if it is no text, or one that cannot be spelled: half of a character, bytes that are no UTF-8.
     pub fn text(self) -> Option<Cow<'a, str>> {
         read_text(self.raw())
     }
 
-    /// Nothing where it is no number, or one that does not fit.
+    /// `None` if it is no number, or one that does not fit.
     pub fn number<T: serde::de::DeserializeOwned>(self) -> Option<T> {
         (self.kind() == Kind::Number).then(|| serde_json::from_slice(self.raw()).ok()).flatten()
     }
@@ -190,7 +190,7 @@ fn read_text(raw: &[u8]) -> Option<Cow<'_, str>> {
 
 /// What may come next.
 #[derive(Clone, Copy)]
-enum Next {
+enum Expected {
     Value,
     ValueOrEnd,
     Name,
@@ -217,7 +217,7 @@ impl<'a> Scan<'a> {
     }
 
     fn run(&mut self) -> Result<(), usize> {
-        let mut next = Next::Value;
+        let mut next = Expected::Value;
         loop {
             next = self.step(next)?;
             if self.open.is_empty() {
@@ -226,18 +226,20 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn step(&mut self, next: Next) -> Result<Next, usize> {
+    fn step(&mut self, next: Expected) -> Result<Expected, usize> {
         let byte = self.peek().ok_or(self.at)?;
         let is_end = self.open.last() == Some(&byte);
         match (next, byte) {
-            (Next::ValueOrEnd | Next::NameOrEnd | Next::CommaOrEnd, _) if is_end => Ok(self.close()),
-            (Next::CommaOrEnd, b',') => {
-                self.at += 1;
-                Ok(if self.open.last() == Some(&b'}') { Next::Name } else { Next::Value })
+            (Expected::ValueOrEnd | Expected::NameOrEnd | Expected::CommaOrEnd, _) if is_end => {
+                Ok(self.close())
             }
-            (Next::Name | Next::NameOrEnd, b'"') => self.named(),
-            (Next::Value | Next::ValueOrEnd, _) => self.value(byte),
-            (Next::CommaOrEnd | Next::Name | Next::NameOrEnd, _) => Err(self.at),
+            (Expected::CommaOrEnd, b',') => {
+                self.at += 1;
+                Ok(if self.open.last() == Some(&b'}') { Expected::Name } else { Expected::Value })
+            }
+            (Expected::Name | Expected::NameOrEnd, b'"') => self.named(),
+            (Expected::Value | Expected::ValueOrEnd, _) => self.value(byte),
+            (Expected::CommaOrEnd | Expected::Name | Expected::NameOrEnd, _) => Err(self.at),
         }
     }
 
@@ -248,7 +250,7 @@ impl<'a> Scan<'a> {
         self.text.get(self.at).copied()
     }
 
-    fn named(&mut self) -> Result<Next, usize> {
+    fn named(&mut self) -> Result<Expected, usize> {
         let start = self.at;
         self.pass_text()?;
         self.name = Some(Span { start, end: self.at });
@@ -256,23 +258,23 @@ impl<'a> Scan<'a> {
             return Err(self.at);
         }
         self.at += 1;
-        Ok(Next::Value)
+        Ok(Expected::Value)
     }
 
-    fn value(&mut self, byte: u8) -> Result<Next, usize> {
+    fn value(&mut self, byte: u8) -> Result<Expected, usize> {
         let node = self.begin();
         match byte {
             b'{' | b'[' => {
                 self.at += 1;
                 self.open.push(if byte == b'{' { b'}' } else { b']' });
                 self.parents.extend(node);
-                return Ok(if byte == b'{' { Next::NameOrEnd } else { Next::ValueOrEnd });
+                return Ok(if byte == b'{' { Expected::NameOrEnd } else { Expected::ValueOrEnd });
             }
             b'"' => self.pass_text()?,
             _ => self.pass_scalar()?,
         }
         self.end(node);
-        Ok(Next::CommaOrEnd)
+        Ok(Expected::CommaOrEnd)
     }
 
     /// Notes a value, unless it lies deeper than anything reads.
@@ -292,12 +294,12 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn close(&mut self) -> Next {
+    fn close(&mut self) -> Expected {
         self.at += 1;
         self.open.pop();
         let node = if self.open.len() < DEPTH_MAX { self.parents.pop() } else { None };
         self.end(node);
-        Next::CommaOrEnd
+        Expected::CommaOrEnd
     }
 
     fn pass_text(&mut self) -> Result<(), usize> {
@@ -335,8 +337,8 @@ mod tests {
         let mut value = document.root();
         for name in path {
             match value.member(name) {
-                Member::One(found) => value = found,
-                Member::Absent | Member::Twice => {
+                MemberLookup::One(found) => value = found,
+                MemberLookup::Absent | MemberLookup::Twice => {
                     assert_eq!(None, expect, "{path:?}");
                     return;
                 }

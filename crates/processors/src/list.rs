@@ -6,7 +6,7 @@ use crate::{generic, paddle, stripe};
 /// Every processor there is.
 pub const ALL: [&Processor; 3] = [&paddle::PROCESSOR, &stripe::PROCESSOR, &generic::PROCESSOR];
 
-/// The processor of this name; nothing where there is none.
+/// The processor of this name; `None` if there is none.
 pub fn find(name: &str) -> Option<&'static Processor> {
     ALL.into_iter().find(|processor| processor.name == name)
 }

@@ -13,10 +13,10 @@ pub struct Processor {
     /// The headers that [`verify`](Self::verify) reads, in lower case: a gateway has to pass on these.
     pub signature_headers: &'static [&'static str],
     /// What of [`verify`](Self::verify) can be told before the body is there: form and time of the headers, and whether there
-    /// is a secret at all. Whatever it refuses, `verify` refuses for the same reason, so that no body is read in vain.
+    /// is a secret at all. Whatever it refuses, `verify` refuses for the same reason, so that no body is read for nothing.
     pub check_headers: CheckHeaders,
-    /// Whether one of the secrets signed these very bytes, no longer than [`TOLERANCE`](crate::TOLERANCE) before or after they arrived.
-    /// The time to give is that of the first arrival, not of the check: a queue may lie in between.
+    /// Whether one of the secrets signed these very bytes, no longer than [`TOLERANCE`](crate::TOLERANCE) before or after they
+    /// arrived. The time to give is that of the first arrival, not of the check: a queue may lie in between.
     pub verify: Verify,
     /// The headers that the processor would send with this body at this time.
     pub sign: Sign,

@@ -10,7 +10,7 @@ pub struct SetAside {
 }
 
 impl SetAside {
-    /// Known, and moves no money and links nobody.
+    /// A known event that moves no money and links no customer.
     pub fn no_effect(detail: &str) -> Self {
         Self { why: UnrecognisedWhy::NoEffect, detail: Some(detail.to_owned()) }
     }

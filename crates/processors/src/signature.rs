@@ -79,7 +79,7 @@ pub fn read_timestamp(header: &'static str, text: &str) -> Result<OffsetDateTime
     OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| wrong())
 }
 
-/// Too old would be a replay; too new is one as well, prepared by whoever could set the sender's clock.
+/// Too old would be a replay; too new is one as well, prepared by an attacker who could set the sender's clock.
 ///
 /// # Errors
 /// [`Refused::Stale`].

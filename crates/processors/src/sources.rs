@@ -1,5 +1,5 @@
-//! Who may speak under which source. A fact's identity is its source and id, so whoever uses another's source can take an
-//! event's id before it comes: the real one would then be a repeat, or a conflict.
+//! Who may speak under which source. A fact's identity is its source and id, so a publisher that uses another's source can
+//! take an event's id before it comes: the real one would then be a repeat, or a conflict.
 //!
 //! Rights are exact: a pattern matches a source as it is written. Protection is wide: a source that only looks like a
 //! protected one (other capitals, slashes, escapes or letters) is refused to everybody else, too, for people read it.
@@ -18,7 +18,7 @@ const OWN: [&str; 2] = ["bursar", "operator"];
 pub fn is_reserved_source(source: &str) -> bool {
     let normal = normal(source);
     let first = normal.split('/').next().unwrap_or("");
-    // Nothing that can be read is left of it: it names nobody.
+    // Nothing readable is left of it: it names no publisher.
     first.is_empty() || OWN.contains(&first) || crate::list::find(first).is_some()
 }
 
@@ -129,8 +129,8 @@ fn covers(pattern: &str, source: &str) -> bool {
     }
 }
 
-/// Which sources are bound to whom. Nobody else may use them; whoever is bound uses no others; and who is bound to none may
-/// use what nobody is bound to.
+/// Which sources belong to which publisher. No other may use them; a publisher with sources uses no others; and one without
+/// may use those that belong to no publisher.
 #[derive(Debug, Clone, Default)]
 pub struct Sources(BTreeMap<Speaker, Vec<SourcePattern>>);
 
@@ -140,8 +140,8 @@ impl Sources {
         self.0.entry(speaker).or_default().extend(patterns);
     }
 
-    /// Refuses sources that are bound to two by patterns that differ: who wrote one of them did not think of the other. The same
-    /// pattern may stand at several, such as a service's user and its token, or a token and the one that replaces it.
+    /// Refuses sources that are bound to two by patterns that differ: who wrote one of them did not think of the other. The
+    /// same pattern may stand at several, such as a service's user and its token, or a token and the one that replaces it.
     ///
     /// # Errors
     /// The first two patterns that overlap, and whose they are.
@@ -159,7 +159,7 @@ impl Sources {
         Ok(())
     }
 
-    /// Whether somebody may use a source; without a name, somebody whom nobody knows. Says why not, and which rule it is.
+    /// Whether a publisher may use a source; without a name it is an unknown publisher. Says why not, and which rule it is.
     ///
     /// # Errors
     /// Why the source is not this speaker's to use.
@@ -191,8 +191,8 @@ fn list(patterns: &[SourcePattern]) -> String {
     patterns.iter().map(|pattern| pattern.0.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// A source as people read it: without escapes and what cannot be seen, in small letters of one kind, its parts joined by single
-/// slashes. Two sources that look the same have the same normal form; it is compared and never stored.
+/// A source as people read it: without escapes and what cannot be seen, in small letters of one kind, its parts joined by
+/// single slashes. Two sources that look the same have the same normal form; it is compared and never stored.
 fn normal(source: &str) -> String {
     let unescaped = unescaped(source);
     let seen = unescaped.nfkc().filter(|c| !is_unseen(*c)).flat_map(char::to_lowercase);

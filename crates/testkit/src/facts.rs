@@ -2,7 +2,7 @@
 
 use domain::catalog::{Catalog, Price};
 use domain::fact::{
-    AccountLink, Customer, Grant, GrantKind, Item, LinkProof, Movement, MovementKind, MovementStatus,
+    AccountLink, Customer, Grant, GrantKind, LineItem, LinkProof, Movement, MovementKind, MovementStatus,
     Payment, PaymentStatus, Usage,
 };
 use domain::money::currency;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-/// When everything happened, as far as the processors tell.
+/// When everything happened, as the processors state it.
 pub const AT: OffsetDateTime = datetime!(2026-11-20 10:00:00 UTC);
 
 /// The price that [`payment`] pays: 10.00 USD for 1000 credits and 50 as a bonus.
@@ -84,7 +84,7 @@ pub fn payment(transaction: &str, account: &str) -> Payment {
         status: PaymentStatus::Paid,
         amount: usd(1000),
         before_tax: Some(usd(1000)),
-        items: vec![Item::new(PRICE.to_owned(), 1)],
+        items: vec![LineItem::new(PRICE.to_owned(), 1)],
         account: Some(link(account)),
         customer: None,
         occurred_at: AT,

@@ -16,10 +16,10 @@ mod site;
 mod wait;
 
 pub use binary::{Addresses, Bursar, Settings};
-pub use messages::{DeadLetter, Events, Post, Told};
-pub use mortal::{Mortal, Step};
+pub use messages::{DeadLetter, Events, Post, ReceivedEvent};
+pub use mortal::{DeathStep, Mortal};
 pub use raw::RawPost;
 pub use relay::Relay;
-pub use servers::Servers;
+pub use servers::TestServers;
 pub use site::{Running, Site, run, run_within, run_without_site};
 pub use wait::{DEADLINE, eventually, within};

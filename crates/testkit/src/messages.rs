@@ -173,7 +173,7 @@ impl From<Incoming> for DeadLetter {
 
 /// An event as a subscriber receives it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Told {
+pub struct ReceivedEvent {
     pub id: String,
     pub kind: String,
     pub account: Option<String>,
@@ -181,7 +181,7 @@ pub struct Told {
     pub data: Value,
 }
 
-impl Told {
+impl ReceivedEvent {
     fn read(routing_key: &str, body: &[u8]) -> Self {
         let event: Value = serde_json::from_slice(body).expect("an event is JSON");
         let text = |field: &str| event[field].as_str().map(str::to_owned);
@@ -199,7 +199,7 @@ impl Told {
 
 /// Events as they come in.
 pub struct Events {
-    told: Arc<Mutex<Vec<Told>>>,
+    told: Arc<Mutex<Vec<ReceivedEvent>>>,
     // The consumer ends with its channel.
     _channel: Channel,
     task: JoinHandle<()>,
@@ -215,20 +215,20 @@ impl Events {
         let place = told.clone();
         let task = tokio::spawn(async move {
             while let Some(Ok(delivery)) = consumer.next().await {
-                let told = Told::read(delivery.routing_key.as_str(), &delivery.data);
+                let told = ReceivedEvent::read(delivery.routing_key.as_str(), &delivery.data);
                 lock(&place).push(told);
             }
         });
         Self { told, _channel: channel, task }
     }
 
-    /// Everything told so far, in the order of its coming.
-    pub fn told(&self) -> Vec<Told> {
+    /// All events received so far, in the order of their arrival.
+    pub fn told(&self) -> Vec<ReceivedEvent> {
         lock(&self.told).clone()
     }
 
-    /// Waits until so many events were told, and returns them.
-    pub async fn until(&self, count: usize) -> Vec<Told> {
+    /// Waits until so many events have arrived, and returns them.
+    pub async fn until(&self, count: usize) -> Vec<ReceivedEvent> {
         eventually(&format!("{count} events"), async || {
             let told = self.told();
             (told.len() >= count).then_some(told)
@@ -237,7 +237,7 @@ impl Events {
     }
 
     /// Waits for an event that fits.
-    pub async fn until_told(&self, what: &str, fits: impl Fn(&Told) -> bool) -> Told {
+    pub async fn until_told(&self, what: &str, fits: impl Fn(&ReceivedEvent) -> bool) -> ReceivedEvent {
         eventually(what, async || self.told().into_iter().find(&fits)).await
     }
 }

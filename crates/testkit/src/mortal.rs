@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The last thing that a worker does with a batch before it dies, in the order of the batch's way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Step {
+pub enum DeathStep {
     /// Took it from the queue.
     Taken,
     /// Went some way through its decision: so many answers of the database came, and no more.
@@ -39,19 +39,19 @@ pub enum Step {
     Settled,
 }
 
-impl Step {
-    pub const ALL: [Step; 11] = [
-        Step::Taken,
-        Step::Deciding(3),
-        Step::Deciding(12),
-        Step::Deciding(24),
-        Step::Decided,
-        Step::Forwarded,
-        Step::Committing,
-        Step::Committed,
-        Step::Publishing,
-        Step::Published,
-        Step::Settled,
+impl DeathStep {
+    pub const ALL: [DeathStep; 11] = [
+        DeathStep::Taken,
+        DeathStep::Deciding(3),
+        DeathStep::Deciding(12),
+        DeathStep::Deciding(24),
+        DeathStep::Decided,
+        DeathStep::Forwarded,
+        DeathStep::Committing,
+        DeathStep::Committed,
+        DeathStep::Publishing,
+        DeathStep::Published,
+        DeathStep::Settled,
     ];
 }
 
@@ -59,7 +59,7 @@ impl Site {
     /// Takes up to `messages` as one batch, as a lane does, and dies at `step`: nothing is acknowledged, and whatever
     /// the database had not committed is gone. Tells whether it came so far; it does not where the queue was empty, or
     /// where the batch failed or had no events.
-    pub async fn dies_at<W: Worker>(&self, step: Step, worker: &W, messages: usize) -> bool {
+    pub async fn dies_at<W: Worker>(&self, step: DeathStep, worker: &W, messages: usize) -> bool {
         let channel = self.broker.channel().await.expect("a channel");
         let name = self.namespace.name(worker.queue());
         let mut items = Vec::new();
@@ -79,54 +79,54 @@ impl Site {
         reached
     }
 
-    async fn last_steps<W: Worker>(&self, last: Step, worker: &W, items: &[W::Item]) -> bool {
-        if last == Step::Taken {
+    async fn last_steps<W: Worker>(&self, last: DeathStep, worker: &W, items: &[W::Item]) -> bool {
+        if last == DeathStep::Taken {
             return true;
         }
         // A connection of its own, which ends with it.
         let pool = db::pool(&self.database_url, 1, self.namespace.as_str()).expect("the site's own URL");
         let mut work = Work::new(pool.clone(), OffsetDateTime::now_utc());
-        if let Step::Deciding(answers) = last {
+        if let DeathStep::Deciding(answers) = last {
             return answered(worker.handle(&mut work, items), answers).await.is_none();
         }
         let Ok(Settled { emitted, forward, .. }) = worker.handle(&mut work, items).await else {
             return false;
         };
-        if last == Step::Decided {
+        if last == DeathStep::Decided {
             return true;
         }
         self.hand_over(forward).await;
         match last {
-            Step::Forwarded => return true,
-            Step::Committing => return answered(work.commit(), 0).await.is_none(),
-            Step::Taken
-            | Step::Deciding(_)
-            | Step::Decided
-            | Step::Committed
-            | Step::Publishing
-            | Step::Published
-            | Step::Settled => {
+            DeathStep::Forwarded => return true,
+            DeathStep::Committing => return answered(work.commit(), 0).await.is_none(),
+            DeathStep::Taken
+            | DeathStep::Deciding(_)
+            | DeathStep::Decided
+            | DeathStep::Committed
+            | DeathStep::Publishing
+            | DeathStep::Published
+            | DeathStep::Settled => {
                 if work.commit().await.is_err() {
                     return false;
                 }
             }
         }
         let Some(EmittedEvents { row, mut messages }) = emitted else { return false };
-        if last == Step::Committed {
+        if last == DeathStep::Committed {
             return true;
         }
-        if last == Step::Publishing {
+        if last == DeathStep::Publishing {
             messages.truncate(messages.len() / 2);
         }
         self.hand_over(messages).await;
-        if last == Step::Settled {
+        if last == DeathStep::Settled {
             let mut connection = pool.acquire().await.expect("the site's database answers");
             db::outbox::settled(&mut connection, row).await.expect("the site's database answers");
         }
         true
     }
 
-    /// Publishes; again where the broker was away, which harms nobody.
+    /// Publishes; again if the broker was away, which is safe to repeat.
     async fn hand_over(&self, messages: Vec<Message>) {
         eventually("the site's broker to take messages", async || {
             self.publisher.publish_all(messages.clone()).await.ok()

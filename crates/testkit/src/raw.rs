@@ -30,7 +30,7 @@ pub struct RawPost {
 impl Site {
     /// Publishes, and waits until the broker has confirmed all of them. One that is not routed fails the test.
     pub async fn post_raw(&self, posts: &[RawPost]) {
-        let mut line = Line::open(self.amqp_url.expose_secret()).await;
+        let mut line = RawConnection::open(self.amqp_url.expose_secret()).await;
         for post in posts {
             line.publish(post).await;
         }
@@ -51,9 +51,9 @@ pub fn long(bytes: &[u8]) -> Vec<u8> {
     [&length.to_be_bytes()[..], bytes].concat()
 }
 
-struct Line(TcpStream);
+struct RawConnection(TcpStream);
 
-impl Line {
+impl RawConnection {
     async fn open(url: &str) -> Self {
         let url: Url = url.parse().expect("a URL of a broker");
         let address = (url.host_str().expect("it has a host").to_owned(), url.port().unwrap_or(5672));

@@ -16,7 +16,7 @@ enum Flow {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Line {
+struct LineState {
     flow: Flow,
     /// How often it was cut; a connection made before a cut ends by it.
     cuts: u64,
@@ -26,14 +26,14 @@ struct Line {
     deadly: Option<&'static [u8]>,
 }
 
-impl Line {
+impl LineState {
     fn kills(&self, bytes: &[u8]) -> bool {
         self.deadly.is_some_and(|deadly| bytes.windows(deadly.len()).any(|part| part == deadly))
     }
 }
 
 pub struct Relay {
-    line: watch::Sender<Line>,
+    line: watch::Sender<LineState>,
     port: u16,
 }
 
@@ -47,7 +47,8 @@ impl Relay {
         let port = listener.local_addr().expect("it is bound").port();
         listener.set_nonblocking(true).expect("a socket may wait");
         let listener = TcpListener::from_std(listener).expect("a test runs in a runtime");
-        let (line, watching) = watch::channel(Line { flow: Flow::Open, cuts: 0, losses: 0, deadly: None });
+        let (line, watching) =
+            watch::channel(LineState { flow: Flow::Open, cuts: 0, losses: 0, deadly: None });
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 tokio::spawn(join(client, server.clone(), watching.clone()));
@@ -71,7 +72,7 @@ impl Relay {
 
     /// Ends every connection and takes no more.
     pub fn close(&self) {
-        self.line.send_modify(|line| *line = Line { flow: Flow::Closed, cuts: line.cuts + 1, ..*line });
+        self.line.send_modify(|line| *line = LineState { flow: Flow::Closed, cuts: line.cuts + 1, ..*line });
     }
 
     /// From now on each connection ends once the server sends these bytes in one piece: as a client dies of what it is sent.
@@ -95,7 +96,7 @@ impl Relay {
     }
 }
 
-async fn join(client: TcpStream, server: (String, u16), line: watch::Receiver<Line>) {
+async fn join(client: TcpStream, server: (String, u16), line: watch::Receiver<LineState>) {
     let made = *line.borrow();
     if made.flow == Flow::Closed {
         return;
@@ -112,7 +113,7 @@ async fn join(client: TcpStream, server: (String, u16), line: watch::Receiver<Li
 async fn pass(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    mut line: watch::Receiver<Line>,
+    mut line: watch::Receiver<LineState>,
     cuts: u64,
     losses: Option<u64>,
 ) {

@@ -17,7 +17,7 @@ const MISSING: &str = "BURSAR_TEST_PRIVATE_SERVERS";
 /// A server that has not started or stopped by then does not. Above what the script itself allows.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-pub struct Servers {
+pub struct TestServers {
     pub database_url: SecretString,
     pub amqp_url: SecretString,
     // One command at a time.
@@ -30,8 +30,8 @@ struct Talk {
     answers: Lines<BufReader<ChildStdout>>,
 }
 
-impl Servers {
-    /// Whether tests shall start servers here; where not, it was said why by whoever runs them.
+impl TestServers {
+    /// Whether tests may start servers here. If not, the test run has said why.
     pub fn are_to_be_had() -> bool {
         std::env::var(MISSING).map_or(true, |said| said != "missing")
     }

@@ -123,7 +123,7 @@ impl Site {
         Readers::of(&self.topology, &self.namespace)
     }
 
-    /// A site on the servers that are there for all tests. Whoever opens one removes it.
+    /// A site on the servers that are there for all tests. The test that opens one removes it.
     pub async fn open() -> Self {
         let server = from_environment("BURSAR_TEST_DATABASE_URL", DATABASE_URL);
         let amqp_url = from_environment("BURSAR_TEST_AMQP_URL", AMQP_URL);

@@ -10,7 +10,7 @@ use anyhow::{Result, anyhow};
 use bus::{Publisher, QueueDepth};
 use clap::{Args, Subcommand};
 use domain::FactKind;
-use facts::hand_over::{HandOver, HandOvers, Order, STEP, State, Step};
+use facts::hand_over::{HandOver, HandOverOrder, HandOverState, HandOverStep, HandOvers, STEP};
 use serde_json::json;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -70,7 +70,7 @@ async fn hand_over(session: &Session, arguments: &Arguments) -> Result<ExitCode>
     };
     let mut done = Vec::new();
     for reader in &readers {
-        let order = Order { kind: arguments.kind, reader, by: &by };
+        let order = HandOverOrder { kind: arguments.kind, reader, by: &by };
         let begun = hand_overs.begin(&order, OffsetDateTime::now_utc()).await?;
         done.push(carry_out(&hand_overs, begun, arguments.rate).await?);
     }
@@ -100,21 +100,21 @@ async fn step_by_step(
     let mut pace = Throttle::new(rate);
     let portion = pace.portion(STEP);
     let mut is_warned = false;
-    while hand_over.state == State::Running {
+    while hand_over.state == HandOverState::Running {
         match hand_overs.step(&hand_over, portion).await? {
-            Step::Went(now) => {
+            HandOverStep::Went(now) => {
                 pace.wait_for(usize::try_from(now.handed_over - hand_over.handed_over).unwrap_or(0)).await;
                 hand_over = now;
                 let (checked, of) = (hand_over.place(), hand_over.facts);
                 line.show("facts handed over", checked, of);
             }
-            Step::QueueIsFull(depth) => {
+            HandOverStep::QueueIsFull(depth) => {
                 if depth.consumers == 0 && !std::mem::replace(&mut is_warned, true) {
                     warn(&nobody_takes(&hand_over.reader, depth));
                 }
                 tokio::time::sleep(LOOK).await;
             }
-            Step::InHand => tokio::time::sleep(LOOK).await,
+            HandOverStep::InHand => tokio::time::sleep(LOOK).await,
         }
     }
     Ok(hand_over)

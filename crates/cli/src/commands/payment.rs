@@ -11,9 +11,9 @@ use crate::output::{say, say_json};
 use crate::session::Session;
 use anyhow::{Result, bail};
 use clap::Subcommand;
-use domain::fact::{HoldStatus, Item, MovedLine, MovementKind, MovementStatus, PaymentStatus};
+use domain::fact::{HoldStatus, LineItem, MovedLine, MovementKind, MovementStatus, PaymentStatus};
 use domain::ledger::PaymentState;
-use domain::record::{Reading, Record};
+use domain::record::{PaymentRecord, Reading};
 use domain::{AccountId, PaymentId};
 use ledger::read::{self, FactLine, PaymentFilter, PaymentLine, PaymentView};
 use rust_decimal::Decimal;
@@ -129,7 +129,7 @@ fn summary(view: &PaymentView) -> String {
     listing::pairs(&lines, 16)
 }
 
-fn descriptions(record: &Record) -> Table {
+fn descriptions(record: &PaymentRecord) -> Table {
     let mut table = Table::new(&[
         Column::Text("object"),
         Column::Text("status"),
@@ -161,7 +161,7 @@ fn descriptions(record: &Record) -> Table {
 }
 
 /// `2 x pri_1 (0.5 of each), line txnitm_1 for 10.00`: what nobody said is left out.
-fn item(item: &Item) -> String {
+fn item(item: &LineItem) -> String {
     let quantity = if item.quantity_assumed { "some".to_owned() } else { item.quantity.to_string() };
     let share = item.share.map(|share| format!(" ({share} of each)")).unwrap_or_default();
     let line = item.line.as_ref().map(|line| format!(", line {line}")).unwrap_or_default();
@@ -170,7 +170,7 @@ fn item(item: &Item) -> String {
 }
 
 /// What a payment's lines are, and what of each is gone.
-fn lines(record: &Record) -> Table {
+fn lines(record: &PaymentRecord) -> Table {
     let mut table = Table::new(&[Column::Text("line"), Column::Decimal("paid"), Column::Decimal("reversed")]);
     let Some(terms) = record.terms(Reading::TODAY) else { return table };
     let places = domain::money::exponent(terms.total.currency()) as usize;
@@ -182,7 +182,7 @@ fn lines(record: &Record) -> Table {
     table
 }
 
-fn movements(record: &Record) -> Table {
+fn movements(record: &PaymentRecord) -> Table {
     let mut table = Table::new(&[
         Column::Text("movement"),
         Column::Text("kind"),
@@ -218,7 +218,7 @@ fn movements(record: &Record) -> Table {
     table
 }
 
-fn holds(record: &Record) -> Table {
+fn holds(record: &PaymentRecord) -> Table {
     let mut table = Table::new(&[
         Column::Text("hold"),
         Column::Text("status"),
@@ -243,7 +243,7 @@ fn holds(record: &Record) -> Table {
 }
 
 /// What operators said of it; who and why stands in their facts.
-fn words(record: &Record) -> Table {
+fn words(record: &PaymentRecord) -> Table {
     let mut table = Table::new(&[Column::Text("what"), Column::Text("time"), Column::Text("act")]);
     for (act, stated) in &record.assignments {
         let account = stated.what.account.as_ref().map(|account| format!("belongs to {account}"));

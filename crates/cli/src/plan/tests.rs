@@ -8,7 +8,7 @@ use db::{Doing, Work};
 use dead_letters::DeadLetters;
 use dead_letters::read::Filter;
 use domain::envelope::CONTENT_TYPE_BATCH;
-use domain::fact::{Assignment, AssignmentAct, Item, Payment};
+use domain::fact::{Assignment, AssignmentAct, LineItem, Payment};
 use domain::{Credits, Envelope, Fact, FactKind, Outcome, envelope};
 use gate::{Door, Gate};
 use jobs::{Consumer, Consumes};
@@ -374,7 +374,7 @@ fn a_payment_whose_price_no_catalog_knows_waits_and_says_why() {
     run(async |site| {
         let session = session(&site);
         let unknown =
-            Payment { items: vec![Item::new("pri_unknown".to_owned(), 1)], ..payment("txn_1", "acct_1") };
+            Payment { items: vec![LineItem::new("pri_unknown".to_owned(), 1)], ..payment("txn_1", "acct_1") };
         let plan = planned(&site, &session, &[letter(queue::GATE, &paid("evt_1", unknown))]).await;
         assert_eq!(told(&plan), ["would_apply paddle/evt_1: gate admitted, ledger waiting"]);
         let part = &plan.messages[0].parts[0];

@@ -47,7 +47,7 @@ pub const RIGHTS: &[Right] = &[
     kept("forgone_facts"),
     kept("erasures"),
     kept("audit"),
-    // What a fact says changes once, where nobody understood it before: by a trigger (inbox_kept).
+    // A fact changes once, if it was not understood before: a trigger holds this (inbox_kept).
     changed("inbox", Columns(&["repeats", "recognised_at", "kind", "hash", "fact", "time"])),
     // An outcome goes where it was a refusal: by a trigger (outcomes_kept).
     passing("outcomes", Nothing),

@@ -34,7 +34,7 @@ pub struct Movement {
 /// The part of a movement that names a line of its payment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MovedLine {
-    /// As in [`Item::line`](super::Item::line).
+    /// As in [`LineItem::line`](super::LineItem::line).
     pub line: String,
     pub amount: Money,
 }

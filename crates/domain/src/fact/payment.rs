@@ -36,7 +36,7 @@ pub struct Payment {
     #[serde(default, skip_serializing_if = "Purpose::is_not_asked")]
     pub purpose: Purpose,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub items: Vec<Item>,
+    pub items: Vec<LineItem>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountLink>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,7 +87,7 @@ pub enum PaymentStatus {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Item {
+pub struct LineItem {
     /// The processor's price, or what the platform named in Stripe's metadata.
     pub price: String,
     pub quantity: u64,
@@ -108,7 +108,7 @@ pub struct Item {
     pub share: Option<Decimal>,
 }
 
-impl Item {
+impl LineItem {
     /// Somebody said how many, and it cannot be read: what was bought nobody knows, and neither a price nor a rate tells.
     pub const QUANTITY_UNKNOWN: u64 = u64::MAX;
 

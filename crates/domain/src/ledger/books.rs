@@ -6,7 +6,7 @@ use crate::catalog::CatalogVersion;
 use crate::event::Balances;
 use crate::ids::{AccountId, CustomerId, PaymentId};
 use crate::journal::{GENESIS, Hash};
-use crate::record::{Reading, Record};
+use crate::record::{PaymentRecord, Reading};
 use std::collections::{BTreeSet, HashMap};
 use time::OffsetDateTime;
 
@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 #[derive(Debug, Default)]
 pub struct Books {
     pub accounts: HashMap<AccountId, Account>,
-    pub payments: HashMap<PaymentId, Payment>,
+    pub payments: HashMap<PaymentId, LedgerPayment>,
     /// Which account a processor's customer, or an e-mail address, stands for.
     pub customers: HashMap<CustomerId, AccountId>,
     /// The latest address of a processor's customer, as its digest, and when it was told.
@@ -34,9 +34,9 @@ pub struct Account {
 }
 
 #[derive(Debug, Clone)]
-pub struct Payment {
+pub struct LedgerPayment {
     pub id: PaymentId,
-    pub record: Record,
+    pub record: PaymentRecord,
     pub state: PaymentState,
     /// Set when it was delivered, and never changed by a fact afterwards.
     pub account: Option<AccountId>,
@@ -75,7 +75,7 @@ impl PaymentState {
         }
     }
 
-    /// The one of this text; nothing where there is none.
+    /// The one of this text; `None` if there is none.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
@@ -88,8 +88,8 @@ impl Books {
     }
 
     /// The payment, to be changed; a shell where nothing is known of it yet.
-    pub fn payment(&mut self, id: &PaymentId) -> &mut Payment {
-        let payment = self.payments.entry(id.clone()).or_insert_with(|| Payment::shell(id.clone()));
+    pub fn payment(&mut self, id: &PaymentId) -> &mut LedgerPayment {
+        let payment = self.payments.entry(id.clone()).or_insert_with(|| LedgerPayment::shell(id.clone()));
         payment.changed = true;
         payment
     }
@@ -138,21 +138,15 @@ impl Books {
 
 impl Account {
     pub fn new(id: AccountId) -> Self {
-        Self {
-            id,
-            balances: Balances::default(),
-            transactions: 0,
-            head: GENESIS,
-            lots: Lots::default(),
-        }
+        Self { id, balances: Balances::default(), transactions: 0, head: GENESIS, lots: Lots::default() }
     }
 }
 
-impl Payment {
+impl LedgerPayment {
     fn shell(id: PaymentId) -> Self {
         Self {
             id,
-            record: Record::default(),
+            record: PaymentRecord::default(),
             state: PaymentState::Shell,
             account: None,
             catalog: None,

@@ -1,6 +1,6 @@
 //! A payment is delivered, and brought to what its record says should hold.
 
-use super::books::{Books, Payment, PaymentState};
+use super::books::{Books, LedgerPayment, PaymentState};
 use super::posting::Posting;
 use crate::catalog::{CatalogVersion, Unknown, Worth};
 use crate::event::{Event, PaymentDelivered, PaymentUndelivered};
@@ -40,7 +40,11 @@ impl Posting<'_> {
     }
 
     /// What the payment grants, and by which catalog: that of its first grant, else the current one.
-    pub(super) fn worth(&self, payment: &Payment, terms: &Terms) -> Result<(CatalogVersion, Worth), Unknown> {
+    pub(super) fn worth(
+        &self,
+        payment: &LedgerPayment,
+        terms: &Terms,
+    ) -> Result<(CatalogVersion, Worth), Unknown> {
         let version = payment.catalog.as_ref().unwrap_or(&self.rules.current);
         let catalog = self.rules.catalogs.get(version).ok_or(Unknown::Price)?;
         let (processor, scale) = (payment.id.processor(), self.rules.scale);
@@ -55,7 +59,7 @@ impl Posting<'_> {
 
     pub(super) fn credits_by_line(
         &self,
-        payment: &Payment,
+        payment: &LedgerPayment,
         terms: &Terms,
     ) -> Option<BTreeMap<String, Credits>> {
         let catalog = self.rules.catalogs.get(payment.catalog.as_ref()?)?;
@@ -77,7 +81,7 @@ impl Posting<'_> {
         let (account, (version, _)) = match (named.or_else(linked), worth) {
             (Some(account), Ok(worth)) if !contradicts => (account, worth),
             (Some(_), Ok(_)) => return self.undelivered(books, id, "account_contradicted"),
-            // What sells nothing is nobody's business: it waits for nothing.
+            // A payment that sells no credits waits for nothing.
             (None, _) if terms.sells_nothing() => return false,
             (None, _) => return self.undelivered(books, id, "account_unknown"),
             (_, Err(unknown)) => return self.undelivered(books, id, unknown.as_str()),

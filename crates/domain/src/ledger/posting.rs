@@ -1,4 +1,4 @@
-//! The transactions and events that one fact brings about: numbered, chained, and told with the balances after all of them.
+//! The transactions and events that one fact brings about: numbered, chained, and with the balances after all of them.
 
 use super::books::{Account, Books};
 use super::decision::{Decision, Refusal};

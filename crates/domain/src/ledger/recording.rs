@@ -4,7 +4,7 @@ use super::books::{Books, PaymentState};
 use super::posting::Posting;
 use crate::ids::PaymentId;
 use crate::outcome::Outcome;
-use crate::record::Record;
+use crate::record::PaymentRecord;
 
 impl Posting<'_> {
     /// Merges a statement into a payment's record and posts the difference that it makes.
@@ -12,7 +12,7 @@ impl Posting<'_> {
         &mut self,
         books: &mut Books,
         id: &PaymentId,
-        state: impl FnOnce(&mut Record),
+        state: impl FnOnce(&mut PaymentRecord),
     ) -> Outcome {
         let before = books.payment(id).record.clone();
         let contradicted = self.contradicts(books, id);

@@ -15,14 +15,14 @@ use super::*;
 use crate::catalog::{Catalog, Price};
 use crate::event::{Balances, Event, EventData, EventKind, PaymentUndelivered};
 use crate::fact::{
-    self, AccountLink, GrantKind, HoldStatus, Item, LinkProof, MovementKind, MovementStatus, PaymentStatus,
-    Usage,
+    self, AccountLink, GrantKind, HoldStatus, LineItem, LinkProof, MovementKind, MovementStatus,
+    PaymentStatus, Usage,
 };
 use crate::ids::{AccountId, CustomerId};
 use crate::journal::{Book, GENESIS, Transaction, TransactionKind};
 use crate::lot::Lot;
 use crate::money::{Credits, Money, currency};
-use crate::record::Record;
+use crate::record::PaymentRecord;
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,7 +68,7 @@ fn buy(name: &str, account: &str, price: &str, amount: &str) -> Fact {
         status: PaymentStatus::Paid,
         amount: usd(amount),
         before_tax: None,
-        items: vec![Item::new(price.to_owned(), 1)],
+        items: vec![LineItem::new(price.to_owned(), 1)],
         account: Some(AccountLink {
             by_reference: false,
             account: AccountId::new(account).unwrap(),
@@ -261,7 +261,7 @@ fn descriptions_of_one_purchase_meet_and_grant_once() {
             status: PaymentStatus::Paid,
             amount: usd("10.00"),
             before_tax: None,
-            items: account.map(|_| Item::new("pri_1000".to_owned(), 1)).into_iter().collect(),
+            items: account.map(|_| LineItem::new("pri_1000".to_owned(), 1)).into_iter().collect(),
             account: account.map(|a| AccountLink {
                 by_reference: false,
                 account: AccountId::new(a).unwrap(),

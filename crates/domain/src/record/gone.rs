@@ -14,11 +14,11 @@
 //!   named chargebacks in proportion. So what nets to zero as a whole nets to zero on every line.
 //! - What names none falls on the lines in proportion to what is left of each.
 
-use super::Record;
+use super::PaymentRecord;
 use super::reading::Reading;
-use super::statement::{Movement, Stated};
+use super::statement::{RecordedMovement, Stated};
 use super::terms::Terms;
-use crate::fact::{HoldStatus, Item, MovementKind, MovementStatus};
+use crate::fact::{HoldStatus, LineItem, MovementKind, MovementStatus};
 use crate::money::{Credits, Money, Share};
 use num_bigint::BigUint;
 use rust_decimal::Decimal;
@@ -61,7 +61,7 @@ struct Spread {
 
 /// How much of a movement belongs to each line, and what names none; in units.
 #[derive(Debug, Clone, Default)]
-struct Parts {
+struct GoneParts {
     named: Vec<u128>,
     unnamed: u128,
 }
@@ -70,10 +70,10 @@ struct Parts {
 const PLACES: u32 = 4;
 
 /// A movement by its id.
-type Told<'a> = (&'a str, &'a Movement);
+type NamedMovement<'a> = (&'a str, &'a RecordedMovement);
 
 /// A line's name (none for the rest) and what was paid for it.
-type Line = (Option<String>, u128);
+type PaidLine = (Option<String>, u128);
 
 impl Gone {
     /// What of the granted credits is to be reversed, and what is to be held besides. `by_line` tells what each line
@@ -118,7 +118,7 @@ impl Gone {
             elsewhere -= *credits;
             shares.push(spread(line).share(*credits));
         }
-        // What was granted is not what the lines say: nobody knows whose credits are whose.
+        // What was granted is not what the lines say: which credits belong to which line is unknown.
         if elsewhere < Credits::ZERO {
             return None;
         }
@@ -150,7 +150,7 @@ impl Spread {
     }
 }
 
-impl Record {
+impl PaymentRecord {
     /// `R` and `H` of the rule.
     pub fn gone(&self, terms: &Terms, reading: Reading) -> Gone {
         let total = terms.total;
@@ -160,12 +160,12 @@ impl Record {
         }
     }
 
-    fn gone_by_movements(&self, total: Money, lines: Vec<Line>) -> Gone {
+    fn gone_by_movements(&self, total: Money, lines: Vec<PaidLine>) -> Gone {
         let whole = units(total.amount());
-        let sum = |movements: Vec<Told<'_>>| -> Parts {
+        let sum = |movements: Vec<NamedMovement<'_>>| -> GoneParts {
             let parts =
                 movements.into_iter().filter_map(|(id, movement)| self.parts(id, movement, total, &lines));
-            parts.fold(Parts::none(&lines), Parts::plus)
+            parts.fold(GoneParts::none(&lines), GoneParts::plus)
         };
         let of = |kind, status| sum(self.movements_of(kind, status).collect());
         let (chargebacks, backs) = self.standing(total);
@@ -209,13 +209,13 @@ impl Record {
     /// Final chargebacks that stand and final backs that cancel none. A back in full cancels one chargeback whatever the
     /// amounts are and in whatever currency: the one of its own amount, else one of unknown amount, else the nearest, of
     /// two as near the greater. So the order of facts does not matter.
-    fn standing(&self, total: Money) -> (Vec<Told<'_>>, Vec<Told<'_>>) {
-        let mut chargebacks: Vec<Told<'_>> =
+    fn standing(&self, total: Money) -> (Vec<NamedMovement<'_>>, Vec<NamedMovement<'_>>) {
+        let mut chargebacks: Vec<NamedMovement<'_>> =
             self.movements_of(MovementKind::Chargeback, MovementStatus::Final).collect();
         let (mut full, mut backs): (Vec<_>, Vec<_>) = self
             .movements_of(MovementKind::Back, MovementStatus::Final)
             .partition(|(_, movement)| movement.full);
-        let amount = |(id, movement): &Told<'_>| self.counted(id, movement, total).map(units);
+        let amount = |(id, movement): &NamedMovement<'_>| self.counted(id, movement, total).map(units);
         // How far apart: nearest first, then the greatest chargeback, then by name.
         while let Some((_, chargeback, back)) = chargebacks
             .iter()
@@ -243,8 +243,13 @@ impl Record {
         (chargebacks, backs)
     }
 
-    fn is_any_unknown(&self, total: Money, chargebacks: &[Told<'_>], backs: &[Told<'_>]) -> bool {
-        let is_unknown = |(id, movement): &Told<'_>| self.counted(id, movement, total).is_none();
+    fn is_any_unknown(
+        &self,
+        total: Money,
+        chargebacks: &[NamedMovement<'_>],
+        backs: &[NamedMovement<'_>],
+    ) -> bool {
+        let is_unknown = |(id, movement): &NamedMovement<'_>| self.counted(id, movement, total).is_none();
         let others = [
             (MovementKind::Refund, MovementStatus::Final),
             (MovementKind::Refund, MovementStatus::Pending),
@@ -258,7 +263,13 @@ impl Record {
     }
 
     /// A movement's amount at most the whole, and what of it belongs to which line. Nothing where it is unknown.
-    fn parts(&self, id: &str, movement: &Movement, total: Money, lines: &[Line]) -> Option<Parts> {
+    fn parts(
+        &self,
+        id: &str,
+        movement: &RecordedMovement,
+        total: Money,
+        lines: &[PaidLine],
+    ) -> Option<GoneParts> {
         let amount = units(self.counted(id, movement, total)?).min(units(total.amount()));
         let mut left = amount;
         let mut named = Vec::with_capacity(lines.len());
@@ -275,14 +286,14 @@ impl Record {
             left -= part;
             named.push(part);
         }
-        Some(Parts { named, unnamed: left })
+        Some(GoneParts { named, unnamed: left })
     }
 
     fn movements_of(
         &self,
         kind: MovementKind,
         status: MovementStatus,
-    ) -> impl Iterator<Item = (&str, &Movement)> {
+    ) -> impl Iterator<Item = (&str, &RecordedMovement)> {
         self.movements
             .iter()
             .map(|(id, stated)| (id.as_str(), &stated.what))
@@ -291,7 +302,7 @@ impl Record {
 
     /// What a movement counts against the payment: its amount, or for one in another currency what an operator stated
     /// of it; nothing until then.
-    fn counted(&self, movement: &str, moved: &Movement, total: Money) -> Option<Decimal> {
+    fn counted(&self, movement: &str, moved: &RecordedMovement, total: Money) -> Option<Decimal> {
         let own = |money: Money| (money.currency() == total.currency()).then(|| money.amount());
         own(moved.amount).or_else(|| self.valuations.get(movement).and_then(|stated| own(stated.what.amount)))
     }
@@ -300,7 +311,7 @@ impl Record {
     fn holds_placed(&self, total: Money) -> u128 {
         let replaced =
             |hold: &str| self.movements.values().any(|stated| stated.what.hold.as_deref() == Some(hold));
-        let counts = |(hold, stated): &(&String, &Stated<super::Hold>)| {
+        let counts = |(hold, stated): &(&String, &Stated<super::RecordedHold>)| {
             stated.what.status == HoldStatus::Placed
                 && !replaced(hold)
                 && stated.what.amount.currency() == total.currency()
@@ -340,18 +351,18 @@ impl Record {
     }
 }
 
-impl Parts {
-    fn none(lines: &[Line]) -> Self {
+impl GoneParts {
+    fn none(lines: &[PaidLine]) -> Self {
         Self { named: vec![0; lines.len()], unnamed: 0 }
     }
 
-    fn plus(self, other: Parts) -> Parts {
+    fn plus(self, other: GoneParts) -> GoneParts {
         let named = self.named.into_iter().zip(other.named).map(|(a, b)| a + b).collect();
-        Parts { named, unnamed: self.unnamed + other.unnamed }
+        GoneParts { named, unnamed: self.unnamed + other.unnamed }
     }
 
     /// `max(0, self - other)`, line by line as far as that goes, and together exactly.
-    fn less(self, other: Parts) -> Parts {
+    fn less(self, other: GoneParts) -> GoneParts {
         let pairs = || self.named.iter().zip(&other.named);
         let mut named: Vec<u128> = pairs().map(|(a, b)| a.saturating_sub(*b)).collect();
         let beyond: u128 = pairs().map(|(a, b)| b.saturating_sub(*a)).sum();
@@ -362,24 +373,24 @@ impl Parts {
         if still < all {
             named = apportion(&named, still);
         }
-        Parts { named, unnamed }
+        GoneParts { named, unnamed }
     }
 
     /// Each line as it is named, at most the whole of it; what is beyond, and what names none, over what is left.
-    fn spread(self, lines: &[Line]) -> Vec<Spread> {
+    fn spread(self, lines: &[PaidLine]) -> Vec<Spread> {
         let named: Vec<u128> =
             self.named.iter().zip(lines).map(|(named, (_, paid))| *named.min(paid)).collect();
         let beyond = self.named.iter().sum::<u128>() - named.iter().sum::<u128>();
         let left: u128 = named.iter().zip(lines).map(|(named, (_, paid))| paid - named).sum();
         let unnamed = (self.unnamed + beyond).min(left);
-        let line = |((_, paid), named): (&Line, u128)| Spread { paid: *paid, named, unnamed, left };
+        let line = |((_, paid), named): (&PaidLine, u128)| Spread { paid: *paid, named, unnamed, left };
         lines.iter().zip(named).map(line).collect()
     }
 }
 
 /// The payment's lines in the order of their names, then the rest that none of them names: together what was paid. None
 /// where fewer than two are known.
-fn lines(items: &[Item], total: Money) -> Vec<Line> {
+fn lines(items: &[LineItem], total: Money) -> Vec<PaidLine> {
     let mut known: BTreeMap<&str, u128> = BTreeMap::new();
     for item in items {
         if let (Some(line), Some(amount)) = (&item.line, item.amount)
@@ -395,7 +406,7 @@ fn lines(items: &[Item], total: Money) -> Vec<Line> {
     let stated: Vec<u128> = known.values().copied().collect();
     let all: u128 = stated.iter().sum();
     let paid = if all > whole { apportion(&stated, whole) } else { stated };
-    let mut lines: Vec<Line> = known.into_keys().map(|line| Some(line.to_owned())).zip(paid).collect();
+    let mut lines: Vec<PaidLine> = known.into_keys().map(|line| Some(line.to_owned())).zip(paid).collect();
     lines.push((None, whole.saturating_sub(all)));
     lines
 }

@@ -1,7 +1,7 @@
 //! What an event said of a payment, and which of two statements about one object is kept.
 
 use crate::fact::{
-    AccountLink, AssignmentAct, HoldStatus, Item, MovedLine, MovementKind, MovementStatus, PaymentStatus,
+    AccountLink, AssignmentAct, HoldStatus, LineItem, MovedLine, MovementKind, MovementStatus, PaymentStatus,
     Purpose, is_false,
 };
 use crate::ids::{AccountId, CustomerId};
@@ -32,7 +32,7 @@ pub struct Description {
     #[serde(default, skip_serializing_if = "Purpose::is_not_asked")]
     pub purpose: Purpose,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub items: Vec<Item>,
+    pub items: Vec<LineItem>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountLink>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,7 +40,7 @@ pub struct Description {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Movement {
+pub struct RecordedMovement {
     pub kind: MovementKind,
     pub status: MovementStatus,
     pub amount: Money,
@@ -53,7 +53,7 @@ pub struct Movement {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Hold {
+pub struct RecordedHold {
     pub amount: Money,
     pub status: HoldStatus,
 }
@@ -75,13 +75,13 @@ pub struct Valued {
     pub amount: Money,
 }
 
-type Order<T> = fn(&Stated<T>, &Stated<T>) -> std::cmp::Ordering;
+type StatementOrder<T> = fn(&Stated<T>, &Stated<T>) -> std::cmp::Ordering;
 
 pub(super) fn keep_later<T>(
     map: &mut BTreeMap<String, Stated<T>>,
     key: String,
     stated: Stated<T>,
-    order: Order<T>,
+    order: StatementOrder<T>,
 ) {
     match map.entry(key) {
         std::collections::btree_map::Entry::Vacant(place) => {
@@ -101,7 +101,10 @@ pub(super) fn description_order(a: &Stated<Description>, b: &Stated<Description>
 
 /// A refund goes by rank, then time: processors stamp events milliseconds out of causal order, and a refund's states
 /// only go forward. A dispute is won, lost and reopened: it goes by time, then rank.
-pub(super) fn movement_order(a: &Stated<Movement>, b: &Stated<Movement>) -> std::cmp::Ordering {
+pub(super) fn movement_order(
+    a: &Stated<RecordedMovement>,
+    b: &Stated<RecordedMovement>,
+) -> std::cmp::Ordering {
     // One id with two kinds is an adapter's mistake; the order must be total all the same.
     if a.what.kind != b.what.kind {
         return a.what.kind.cmp(&b.what.kind);
@@ -114,7 +117,7 @@ pub(super) fn movement_order(a: &Stated<Movement>, b: &Stated<Movement>) -> std:
     }
 }
 
-pub(super) fn hold_order(a: &Stated<Hold>, b: &Stated<Hold>) -> std::cmp::Ordering {
+pub(super) fn hold_order(a: &Stated<RecordedHold>, b: &Stated<RecordedHold>) -> std::cmp::Ordering {
     (a.what.status, a.at, &a.event).cmp(&(b.what.status, b.at, &b.event))
 }
 

@@ -1,7 +1,7 @@
 //! What was paid and for what, as far as a record tells, and what it grants.
 
 use crate::catalog::{Catalog, Sold, Unknown, Worth};
-use crate::fact::{AccountLink, Item, Purpose};
+use crate::fact::{AccountLink, LineItem, Purpose};
 use crate::ids::CustomerId;
 use crate::money::{Credits, Money, SCALE_MAX};
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ pub struct Terms {
     pub before_tax: Money,
     pub before_discounts: Option<Money>,
     pub purpose: Purpose,
-    pub items: Vec<Item>,
+    pub items: Vec<LineItem>,
     pub account: Option<AccountLink>,
     /// Whoever it is said to be by, in the order in which they are asked for their account: the processor's own customers,
     /// then the addresses of guests.
@@ -66,7 +66,7 @@ impl Terms {
         }
     }
 
-    /// It was paid for something that sells no credits, and says so: nothing is to be delivered, whoever it is.
+    /// It was paid for something that sells no credits, and says so: nothing is to be delivered, whichever account it names.
     pub fn sells_nothing(&self) -> bool {
         self.credits.is_none() && self.sold().is_nothing()
     }

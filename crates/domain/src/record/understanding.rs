@@ -1,15 +1,15 @@
 //! What a record says in all: whose a payment is, what was paid and for what, and whether its statements fit together.
 
-use super::Record;
+use super::PaymentRecord;
 use super::reading::Reading;
 use super::statement::{Assigned, Description, Stated, time_order};
 use super::terms::Terms;
-use crate::fact::{AccountLink, AssignmentAct, Item, LinkProof, PaymentStatus, Purpose};
+use crate::fact::{AccountLink, AssignmentAct, LineItem, LinkProof, PaymentStatus, Purpose};
 use crate::ids::{AccountId, CustomerId};
 use crate::money::Money;
 
-impl Record {
-    /// The last word of an operator that tells something of the payment.
+impl PaymentRecord {
+    /// The last word of an operator that says something of the payment.
     fn assigned<T>(&self, tells: impl Fn(&Assigned) -> Option<T>) -> Option<T> {
         let mut words: Vec<&Stated<Assigned>> = self.assignments.values().collect();
         words.sort_by(|a, b| time_order(b, a));
@@ -79,7 +79,7 @@ impl Record {
 
     /// What was sold, as the leading description that tells it says; how many, as any says that does not only assume it.
     /// What was said before it was paid tells nothing of each one's part where another amount was paid.
-    fn items(&self, total: Money) -> Vec<Item> {
+    fn items(&self, total: Money) -> Vec<LineItem> {
         let all = self.described();
         let said = || all.iter().map(|stated| &stated.what);
         let Some(leading) = said().find(|what| !what.items.is_empty()) else { return Vec::new() };
@@ -88,7 +88,7 @@ impl Record {
             items.iter_mut().for_each(|item| (item.amount, item.before_discounts) = (None, None));
         }
         let stated = |price: &str| {
-            let is_it = |item: &&Item| item.price == price && !item.quantity_assumed;
+            let is_it = |item: &&LineItem| item.price == price && !item.quantity_assumed;
             said().find_map(|what| what.items.iter().find(is_it)).map(|item| item.quantity)
         };
         for item in items.iter_mut().filter(|item| item.quantity_assumed) {
@@ -126,7 +126,7 @@ impl Record {
         links.any(|link| Some(&link.account) != first.map(|first| &first.account))
     }
 
-    /// Two descriptions say that different amounts were paid. The leading one's is counted, and somebody must look.
+    /// Two descriptions say that different amounts were paid. The leading one's is counted, and an operator must look.
     pub fn contradicts_its_amount(&self) -> bool {
         let mut amounts = self
             .descriptions

@@ -5,6 +5,9 @@ use crate::Readers;
 use db::{Doing, Error, PgConnection};
 
 /// Of each reader, by name.
+///
+/// # Errors
+/// Those of the database.
 pub async fn counts(connection: &mut PgConnection, readers: &Readers) -> Result<Vec<ReaderCounts>, Error> {
     let (kinds, names) = readers.columns();
     sqlx::query_file_as!(ReaderCounts, "src/conservation/counts.sql", &kinds as _, &names as _)
@@ -14,6 +17,9 @@ pub async fn counts(connection: &mut PgConnection, readers: &Readers) -> Result<
 }
 
 /// Facts without an outcome at one of their readers, and without a letter of it, that are in flight no more.
+///
+/// # Errors
+/// Those of the database.
 pub async fn unsettled(
     connection: &mut PgConnection,
     readers: &Readers,
@@ -34,7 +40,10 @@ pub async fn refusals_kept(connection: &mut PgConnection, limit: i64) -> Result<
         .doing("checking refusals_kept")
 }
 
-/// Outcomes of facts that nobody admitted.
+/// Outcomes of facts that the gate never admitted.
+///
+/// # Errors
+/// Those of the database.
 pub async fn outcomes_admitted(connection: &mut PgConnection, limit: i64) -> Result<Vec<Culprit>, Error> {
     sqlx::query_file_as!(Culprit, "src/conservation/outcomes_admitted.sql", limit)
         .fetch_all(connection)

@@ -1,15 +1,15 @@
 //! The heads of accounts' chains of events, in the accounts' rows.
 
-use super::Head;
+use super::AccountHead;
 use db::{Doing, Error, Work};
 use domain::AccountId;
 use std::collections::BTreeSet;
 
-/// Makes the accounts that nobody has spoken of before, for a row that does not exist locks nothing; then locks all of them.
+/// Inserts the accounts that have no row yet, since a missing row cannot be locked; then locks all of them.
 pub(super) async fn lock(
     work: &mut Work,
     accounts: &BTreeSet<AccountId>,
-) -> Result<Vec<(AccountId, Head)>, Error> {
+) -> Result<Vec<(AccountId, AccountHead)>, Error> {
     if accounts.is_empty() {
         return Ok(Vec::new());
     }
@@ -36,12 +36,12 @@ pub(super) async fn lock(
             let account = row.account.parse().map_err(|error| Error::stored("an account id", error))?;
             let hash = row.events_head.try_into();
             let hash = hash.map_err(|_| Error::stored("a hash", "expected 32 bytes"))?;
-            Ok((account, Head { sequence: row.sequence, hash }))
+            Ok((account, AccountHead { sequence: row.sequence, hash }))
         })
         .collect()
 }
 
-pub(super) async fn save(work: &mut Work, moved: &[(&AccountId, &Head)]) -> Result<(), Error> {
+pub(super) async fn save(work: &mut Work, moved: &[(&AccountId, &AccountHead)]) -> Result<(), Error> {
     if moved.is_empty() {
         return Ok(());
     }

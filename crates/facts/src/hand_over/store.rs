@@ -1,6 +1,6 @@
 //! Hand-overs in Postgres: one row for each, and its list of facts while it runs.
 
-use super::{Done, HandOver, Order};
+use super::{HandOver, HandOverOrder, StepCounts};
 use db::{Doing, Error, PgConnection, Pool};
 use domain::Cause;
 use serde::Serialize;
@@ -10,16 +10,16 @@ use uuid::Uuid;
 /// How a hand-over stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum HandOverState {
     Running,
     Finished,
 }
 
-impl State {
+impl HandOverState {
     fn read(text: &str) -> Result<Self, Error> {
         match text {
-            "running" => Ok(State::Running),
-            "finished" => Ok(State::Finished),
+            "running" => Ok(HandOverState::Running),
+            "finished" => Ok(HandOverState::Finished),
             _ => Err(Error::stored("the state of a hand-over", format!("{text:?}"))),
         }
     }
@@ -35,7 +35,7 @@ pub struct Listed {
     pub is_over: bool,
 }
 
-struct Row {
+struct HandOverRow {
     hand_over: Uuid,
     kind: String,
     reader: String,
@@ -48,11 +48,11 @@ struct Row {
     unreadable: i64,
 }
 
-impl Row {
+impl HandOverRow {
     fn read(self) -> Result<HandOver, Error> {
         let Self { hand_over, kind, reader, began_at, by, facts, handed_over, left_out, unreadable, .. } =
             self;
-        let state = State::read(&self.state)?;
+        let state = HandOverState::read(&self.state)?;
         Ok(HandOver {
             hand_over,
             kind,
@@ -69,6 +69,9 @@ impl Row {
 }
 
 /// Those of these readers of a kind that do not have all of it: they began to read it later than the gate to admit it.
+///
+/// # Errors
+/// Those of the database.
 pub async fn waiting_readers(pool: &Pool, kind: &str, readers: &[&str]) -> Result<Vec<String>, Error> {
     sqlx::query_scalar!(
         "select reader from readers where kind = $1 and reader = any($2) and since > '-infinity' order by reader",
@@ -80,12 +83,19 @@ pub async fn waiting_readers(pool: &Pool, kind: &str, readers: &[&str]) -> Resul
     .doing("looking for readers that came later")
 }
 
-/// Begins a hand-over with its list, or finds the one that runs; nothing where the reader has not begun to read the kind:
+/// Begins a hand-over with its list, or finds the one that runs; `None` if the reader has not begun to read the kind:
 /// what is admitted until then would be missed. Of several who begin one at once the others wait for the first.
-pub async fn begin(pool: &Pool, order: &Order<'_>, now: OffsetDateTime) -> Result<Option<HandOver>, Error> {
+///
+/// # Errors
+/// Those of the database.
+pub async fn begin(
+    pool: &Pool,
+    order: &HandOverOrder<'_>,
+    now: OffsetDateTime,
+) -> Result<Option<HandOver>, Error> {
     let mut transaction = pool.begin().await.doing("beginning a hand-over")?;
     let connection = &mut *transaction;
-    // The whole inbox is read, and who comes second waits for as long.
+    // This reads the whole inbox, and a second caller waits as long.
     sqlx::query!("select set_config('statement_timeout', '0', true) as statements, set_config('lock_timeout', '0', true) as locks")
         .fetch_one(&mut *connection)
         .await
@@ -113,7 +123,11 @@ pub async fn begin(pool: &Pool, order: &Order<'_>, now: OffsetDateTime) -> Resul
 }
 
 /// Lists what the reader has not settled, in order of time.
-async fn list(connection: &mut PgConnection, hand_over: Uuid, order: &Order<'_>) -> Result<(), Error> {
+async fn list(
+    connection: &mut PgConnection,
+    hand_over: Uuid,
+    order: &HandOverOrder<'_>,
+) -> Result<(), Error> {
     sqlx::query!(
         "with listed as (
              insert into hand_over_facts (hand_over, place, source, id)
@@ -136,7 +150,7 @@ async fn list(connection: &mut PgConnection, hand_over: Uuid, order: &Order<'_>)
 
 async fn running(connection: &mut PgConnection, kind: &str, reader: &str) -> Result<Option<HandOver>, Error> {
     sqlx::query_as!(
-        Row,
+        HandOverRow,
         "select hand_over, kind, reader, state, began_at, by, facts, handed_over, left_out, unreadable
          from hand_overs where kind = $1 and reader = $2 and state = 'running'",
         kind,
@@ -145,12 +159,15 @@ async fn running(connection: &mut PgConnection, kind: &str, reader: &str) -> Res
     .fetch_optional(connection)
     .await
     .doing("looking for a hand-over")?
-    .map(Row::read)
+    .map(HandOverRow::read)
     .transpose()
 }
 
-/// Takes a hand-over in hand until the transaction ends; nothing where somebody else has it. What follows looks rows up by
+/// Locks a hand-over until the transaction ends; `None` if another process holds it. What follows looks rows up by
 /// their keys: of a list that was just made Postgres knows no statistics, and would read the whole inbox for each step.
+///
+/// # Errors
+/// Those of the database.
 pub async fn claim(connection: &mut PgConnection, hand_over: Uuid) -> Result<Option<HandOver>, Error> {
     sqlx::query!(
         "select set_config('enable_seqscan', 'off', true) as scans, set_config('enable_hashjoin', 'off', true) as hashes,
@@ -160,7 +177,7 @@ pub async fn claim(connection: &mut PgConnection, hand_over: Uuid) -> Result<Opt
     .await
     .doing("taking a hand-over in hand")?;
     sqlx::query_as!(
-        Row,
+        HandOverRow,
         "select hand_over, kind, reader, state, began_at, by, facts, handed_over, left_out, unreadable
          from hand_overs where hand_over = $1 for update skip locked",
         hand_over,
@@ -168,12 +185,15 @@ pub async fn claim(connection: &mut PgConnection, hand_over: Uuid) -> Result<Opt
     .fetch_optional(connection)
     .await
     .doing("taking a hand-over in hand")?
-    .map(Row::read)
+    .map(HandOverRow::read)
     .transpose()
 }
 
-/// The next facts of its list. What became of each is looked up one by one: an `exists` Postgres may answer by reading all that
-/// ever became of any fact.
+/// The next facts of its list. What became of each is looked up one by one: an `exists` Postgres may answer by reading all
+/// that ever became of any fact.
+///
+/// # Errors
+/// Those of the database.
 pub async fn next(
     connection: &mut PgConnection,
     hand_over: &HandOver,
@@ -212,9 +232,16 @@ pub async fn next(
 }
 
 /// Notes what became of the next facts of the list.
-pub async fn advance(connection: &mut PgConnection, hand_over: Uuid, done: Done) -> Result<HandOver, Error> {
+///
+/// # Errors
+/// Those of the database.
+pub async fn advance(
+    connection: &mut PgConnection,
+    hand_over: Uuid,
+    done: StepCounts,
+) -> Result<HandOver, Error> {
     sqlx::query_as!(
-        Row,
+        HandOverRow,
         "update hand_overs set place = place + $2 + $3 + $4, handed_over = handed_over + $2, left_out = left_out + $3,
                                unreadable = unreadable + $4
          where hand_over = $1
@@ -231,6 +258,9 @@ pub async fn advance(connection: &mut PgConnection, hand_over: Uuid, done: Done)
 }
 
 /// Its list is through, and goes.
+///
+/// # Errors
+/// Those of the database.
 pub async fn finish(
     connection: &mut PgConnection,
     hand_over: Uuid,
@@ -246,7 +276,7 @@ pub async fn finish(
         .await
         .doing("finishing a hand-over")?;
     sqlx::query_as!(
-        Row,
+        HandOverRow,
         "update hand_overs set state = 'finished', ended_at = greatest(began_at, $2) where hand_over = $1
          returning hand_over, kind, reader, state, began_at, by, facts, handed_over, left_out, unreadable",
         hand_over,

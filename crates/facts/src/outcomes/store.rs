@@ -1,6 +1,6 @@
 //! The table of outcomes: one row for each fact and each reader that has settled it.
 
-use super::{Before, FactState, ReaderOutcome, Settlement, Standing};
+use super::{Before, FactState, ReaderOutcome, ReaderStanding, Settlement};
 use crate::Readers;
 use db::{Doing, Error, PgConnection, Work};
 use domain::{Cause, Outcome};
@@ -48,6 +48,9 @@ pub async fn settled_before<'a>(
 
 /// Writes what a reader made of the facts of a batch, in the order in which it settled them. `rules` is the recorded version
 /// of those that decided, where the reader has such. One statement.
+///
+/// # Errors
+/// Those of the database.
 pub async fn settle(
     work: &mut Work,
     reader: &str,
@@ -101,6 +104,9 @@ pub async fn forget_refusals(work: &mut Work, reader: &str, refused: &[Cause]) -
 }
 
 /// What each reader made of a fact, by the reader's name.
+///
+/// # Errors
+/// Those of the database.
 pub async fn of(connection: &mut PgConnection, cause: &Cause) -> Result<Vec<ReaderOutcome>, Error> {
     let rows = sqlx::query!(
         "select reader, outcome, settled_at from outcomes where source = $1 and id = $2 order by reader",
@@ -118,8 +124,11 @@ pub async fn of(connection: &mut PgConnection, cause: &Cause) -> Result<Vec<Read
         .collect()
 }
 
-/// How facts stand at each reader that is bound to their kind; what was not admitted is left out. For whoever has stated facts
-/// and waits for what becomes of them.
+/// How facts stand at each reader that is bound to their kind; what was not admitted is left out. For commands that stated
+/// facts and wait for what becomes of them.
+///
+/// # Errors
+/// Those of the database.
 pub async fn states<'a>(
     connection: &mut PgConnection,
     readers: &Readers,
@@ -153,11 +162,11 @@ fn standing(
     is_given_up: bool,
     letter: Option<Uuid>,
     is_expected: bool,
-) -> Result<Standing, Error> {
+) -> Result<ReaderStanding, Error> {
     Ok(match settled {
-        Some((word, at)) => Standing::Settled { outcome: outcome(&word)?, at },
-        None if is_given_up => Standing::GivenUp { letter },
-        None if is_expected => Standing::InFlight,
-        None => Standing::NotHandedOver,
+        Some((word, at)) => ReaderStanding::Settled { outcome: outcome(&word)?, at },
+        None if is_given_up => ReaderStanding::GivenUp { letter },
+        None if is_expected => ReaderStanding::InFlight,
+        None => ReaderStanding::NotHandedOver,
     })
 }

@@ -8,6 +8,9 @@ use db::{Doing, Error, PgConnection};
 use time::OffsetDateTime;
 
 /// Writes down readers that are new: they get what is admitted from now on. Safe to repeat; called whenever a fleet starts.
+///
+/// # Errors
+/// Those of the database.
 pub async fn readers_known(
     connection: &mut PgConnection,
     readers: &Readers,

@@ -13,6 +13,9 @@ const STEP_OF_RETENTION: i64 = 1000;
 
 /// Erases the texts and the bodies of these facts, and writes down who did; `letters` were erased beside them. Safe to repeat:
 /// what is erased already is not counted again.
+///
+/// # Errors
+/// Those of the database.
 pub async fn erase(pool: &Pool, causes: &[Cause], letters: u64, erasure: &Erasure) -> Result<Reached, Error> {
     let mut reached = Reached { letters, ..Reached::default() };
     let mut steps = causes.chunks(STEP).peekable();
@@ -22,7 +25,7 @@ pub async fn erase(pool: &Pool, causes: &[Cause], letters: u64, erasure: &Erasur
     let mut letters = letters;
     for step in steps {
         let mut transaction = pool.begin().await.doing("beginning to erase")?;
-        // A step is large, and nobody waits for it but who asked.
+        // A step is large, and only the operator who asked waits for it.
         sqlx::query!("set local statement_timeout = '10min'")
             .execute(&mut *transaction)
             .await
@@ -88,6 +91,9 @@ async fn write_down(connection: &mut PgConnection, reached: Reached, erasure: &E
 
 /// Erases what strangers wrote into facts that were admitted before `before`, a step of them; returns how many there were.
 /// What operators wrote of their own acts stays: it is their account of what they did.
+///
+/// # Errors
+/// Those of the database.
 pub async fn erase_older(pool: &Pool, before: OffsetDateTime, at: OffsetDateTime) -> Result<u64, Error> {
     let causes: Vec<Cause> = sqlx::query!(
         r#"select source as "source!", id as "id!" from facts_with_texts
@@ -106,6 +112,9 @@ pub async fn erase_older(pool: &Pool, before: OffsetDateTime, at: OffsetDateTime
 }
 
 /// Who had what erased, the latest first.
+///
+/// # Errors
+/// Those of the database.
 pub async fn erasures(pool: &Pool, limit: i64) -> Result<Vec<ErasureLine>, Error> {
     sqlx::query_as!(
         ErasureLine,

@@ -1,14 +1,14 @@
 //! One connection, from the peer's first byte to its last.
 //!
 //! HTTP is hyper's. Its own header timer runs while a connection that is kept alive waits for its next request, too, so that
-//! one value would serve both; and it has none for those who do not take their answers. Hence a clock of our own.
+//! one value would serve both; and it has none for peers that do not take their answers. Hence a clock of our own.
 
 use super::caller::Caller;
 use super::limits::BODY_MAX;
 use super::refused::{Turned, Why};
 use super::visit::{LEAVE_TIMEOUT, Visit};
 use super::visitors::Guest;
-use crate::http::problem;
+use crate::problem::problem;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -29,7 +29,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// What hyper keeps for a connection: of its head, and of the body while nobody reads on.
+/// What hyper keeps for a connection: of its head, and of the body while its handler does not read on.
 const BUFFER_MAX: usize = 32 * 1024;
 
 /// Above what any processor or proxy sends; a signature header alone may have 4 KiB.
@@ -53,7 +53,7 @@ enum End {
 /// Who answers requests.
 pub struct Answers {
     pub routes: Router,
-    /// Whoever has too many requests in hand is answered by these.
+    /// The routes that answer an address with too many requests in hand.
     pub crowded: Router,
 }
 

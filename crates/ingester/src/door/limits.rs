@@ -1,14 +1,14 @@
-//! What a door allows.
+//! The limits of a door.
 
-use super::caller::Proxies;
+use super::proxies::Proxies;
 use std::time::Duration;
 
 /// Larger bodies are refused. Paddle's and Stripe's largest are some tens of kilobytes.
 pub const BODY_MAX: usize = 1024 * 1024;
 
-/// What a door allows those who come.
+/// What a door allows its peers.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct DoorLimits {
     /// Open at once.
     pub connections: usize,
     /// Of these from one address: connections, or where a proxy stands in front requests in hand.
@@ -26,12 +26,12 @@ pub struct Limits {
     pub bodies_bytes: usize,
     /// Of bodies that are genuine and not yet durable, all together.
     pub work_bytes: usize,
-    /// Unknown tokens from one address within a minute that are told so; more are told to wait.
+    /// Unknown tokens from one address within a minute that are answered with 401; further ones get 429.
     pub failed_tokens: u32,
     pub proxies: Proxies,
 }
 
-impl Default for Limits {
+impl Default for DoorLimits {
     fn default() -> Self {
         Self {
             connections: 2048,
@@ -50,8 +50,8 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
-    /// Those of the admin door: few connections, from whomever.
+impl DoorLimits {
+    /// Those of the admin door: few connections, from any address.
     pub fn of_admin() -> Self {
         Self { connections: 64, connections_per_address: 64, ..Self::default() }
     }

@@ -1,10 +1,10 @@
-//! Why the door sent somebody away, and how it says so before there is a request to answer.
+//! Why the door refused a connection or a request, and how it says so before there is a request to answer.
 
-use crate::http::{self, Problem, RETRY_AFTER_S};
+use crate::problem::{PROBLEM, Problem, RETRY_AFTER_S};
 use axum::http::StatusCode;
 use tokio::net::TcpStream;
 
-/// Why somebody was sent away: the labels of the metric.
+/// Why a connection or a request was refused: the labels of the metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
     /// Every connection is in work.
@@ -92,13 +92,13 @@ impl Turned {
         Self { status, detail }
     }
 
-    /// As far as the peer's window takes it: nobody is waited for.
+    /// As far as the peer's window takes it: the door does not wait for the peer.
     pub fn tell(&self, stream: &TcpStream) {
         let body = Problem { status: self.status, detail: self.detail.to_owned() }.text(None);
         let text = format!(
             "HTTP/1.1 {}\r\ncontent-type: {}\r\ncontent-length: {}\r\nretry-after: {RETRY_AFTER_S}\r\nconnection: close\r\n\r\n{body}",
             self.status,
-            http::PROBLEM,
+            PROBLEM,
             body.len(),
         );
         drop(stream.try_write(text.as_bytes()));

@@ -2,10 +2,11 @@
 //! problem document, the id in it.
 //!
 //! Two layers that the same crate offers are not used. Its time limit is one for a whole request, while here each phase has
-//! its own and a peer who is slow is told apart from a handler that hangs ([`super::visit`]). Its limit of a body knows a
-//! number of bytes, while [`crate::body`] gives room to all bodies together and has whoever holds some for longest make way.
+//! its own and a slow peer is distinguished from a handler that hangs ([`super::visit`]). Its limit of a body knows a
+//! number of bytes, while [`crate::body`] gives room to all bodies together and closes the connection that has held some for
+//! longest.
 
-use crate::http::{Problem, problem};
+use crate::problem::{Problem, problem};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;

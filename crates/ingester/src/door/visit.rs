@@ -1,9 +1,9 @@
 //! One open connection as its door sees it: in which phase it is, since when, and until when it may stay there.
 //!
 //! Everything that changes it happens while its connection is polled, so that the connection looks at [`Visit::deadline`]
-//! after each poll and need not be told.
+//! after each poll and needs no notice.
 
-use super::limits::Limits;
+use super::limits::DoorLimits;
 use super::refused::Why;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 /// A request that is in work longer than this hangs. Making a delivery durable takes 4 s at most.
 const WORK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Whoever reads the body answers first; this is for a body that nobody reads.
+/// A handler that reads the body answers first; this is for a body that no handler reads.
 const BODY_MARGIN: Duration = Duration::from_secs(2);
 
 /// After an answer that came before the whole request: so long what else comes is thrown away, since closing at once would
@@ -36,7 +36,7 @@ pub enum Phase {
     Leaving,
 }
 
-struct State {
+struct VisitState {
     phase: Phase,
     since: Instant,
     until: Option<Instant>,
@@ -52,19 +52,19 @@ struct State {
 }
 
 pub struct Visit {
-    state: Mutex<State>,
+    state: Mutex<VisitState>,
     head: Duration,
     idle: Duration,
     body: Duration,
     answer: Duration,
-    /// Cancelled when it has to make way for another.
+    /// Cancelled when it is closed for another.
     pub leave: CancellationToken,
 }
 
 impl Visit {
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &DoorLimits) -> Self {
         let now = Instant::now();
-        let state = State {
+        let state = VisitState {
             phase: Phase::Idle,
             since: now,
             until: Some(now + limits.head_timeout),
@@ -84,7 +84,7 @@ impl Visit {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, VisitState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -172,7 +172,7 @@ impl Visit {
     }
 
     /// Whether something can be said on the connection that is not taken for a part of something else. A peer that has not
-    /// asked yet may be about to: where it makes way it is told so, while one that says nothing is closed without a word.
+    /// asked yet may be about to: if it is closed for another it gets an answer, while a silent one is closed without one.
     pub fn can_be_told(&self, why: Why) -> bool {
         let state = self.state();
         let has_asked = match state.phase {

@@ -1,7 +1,7 @@
-//! Everybody who is in: how many, from where, and who has to make way.
+//! The open connections of a door: how many, from where, and which one is closed for another.
 
-use super::caller::network_of;
-use super::limits::Limits;
+use super::limits::DoorLimits;
+use super::proxies::network_of;
 use super::refused::{self, Why};
 use super::visit::Visit;
 use std::collections::HashMap;
@@ -13,35 +13,35 @@ use tokio::time::Instant;
 /// Far longer than a request takes to come.
 const OLD: Duration = Duration::from_secs(1);
 
-/// Closed at once where descriptors are short; who came before a genuine sender takes the first that are free.
+/// How many are closed at once if descriptors are short; connections that waited before a genuine sender take the first.
 const OLD_AT_ONCE: usize = 32;
 
 pub struct Visitors {
     pub door: &'static str,
-    pub limits: Limits,
+    pub limits: DoorLimits,
     open: Mutex<Open>,
 }
 
 #[derive(Default)]
 struct Open {
     last_id: u64,
-    visits: HashMap<u64, Entry>,
+    visits: HashMap<u64, OpenVisit>,
     /// Connections of an address, or requests in hand of one behind a proxy.
     of_address: HashMap<IpAddr, usize>,
 }
 
-struct Entry {
+struct OpenVisit {
     visit: Arc<Visit>,
     /// None for a proxy, who may have as many connections as there are.
     address: Option<IpAddr>,
 }
 
 impl Open {
-    /// Who has been waited for longest, of those whom `counts` lets.
+    /// The connection that the door has waited for longest, of those that `counts` accepts.
     fn longest(
         &self,
         since: impl Fn(&Visit) -> Option<Instant>,
-        counts: impl Fn(u64, &Entry) -> bool,
+        counts: impl Fn(u64, &OpenVisit) -> bool,
     ) -> Option<u64> {
         let waiting = self.visits.iter().filter(|(id, entry)| counts(**id, entry));
         let waiting = waiting.filter_map(|(id, entry)| Some((since(&entry.visit)?, *id)));
@@ -71,7 +71,7 @@ impl Open {
 }
 
 impl Visitors {
-    pub fn new(door: &'static str, limits: Limits) -> Arc<Self> {
+    pub fn new(door: &'static str, limits: DoorLimits) -> Arc<Self> {
         Arc::new(Self { door, limits, open: Mutex::default() })
     }
 
@@ -84,6 +84,9 @@ impl Visitors {
     }
 
     /// Lets a connection in, where need be for another that the door waits for.
+    ///
+    /// # Errors
+    /// The limit that is reached, if no other connection can be closed for this one.
     pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Result<Guest, Why> {
         let peer = peer.to_canonical();
         let address = (!self.limits.proxies.trusts(peer)).then(|| network_of(peer));
@@ -100,7 +103,7 @@ impl Visitors {
         }
         open.last_id += 1;
         let (id, visit) = (open.last_id, Arc::new(Visit::new(&self.limits)));
-        open.visits.insert(id, Entry { visit: visit.clone(), address });
+        open.visits.insert(id, OpenVisit { visit: visit.clone(), address });
         if let Some(address) = address {
             *open.of_address.entry(address).or_default() += 1;
         }
@@ -109,7 +112,7 @@ impl Visitors {
         Ok(Guest { visitors: self.clone(), id, peer, visit })
     }
 
-    /// It counts as gone from now on, so that nobody else is closed in its stead.
+    /// It counts as closed from now on, so that no other connection is closed in its place.
     fn close(&self, open: &mut Open, id: Option<u64>) -> Option<()> {
         let visit = open.remove(id?)?;
         visit.leave.cancel();
@@ -117,8 +120,8 @@ impl Visitors {
         Some(())
     }
 
-    /// Closes some of those who have been waited for for long. The system may say that there are no descriptors though nobody
-    /// knocks: who has just come in is not to pay for it.
+    /// Closes some of the connections that the door has waited for longest. The system may say that there are no descriptors
+    /// though no connection waits: one that has just been accepted stays open.
     pub fn close_old(&self) {
         let mut open = self.open();
         let since = |visit: &Visit| visit.waiting_since().filter(|since| since.elapsed() >= OLD);
@@ -128,7 +131,7 @@ impl Visitors {
         }
     }
 
-    /// Closes everybody whom the door waits for.
+    /// Closes every connection that the door waits for.
     pub fn close_all(&self) {
         let mut open = self.open();
         while let Some(longest) = open.longest(Visit::waiting_since, |_, _| true) {
@@ -136,7 +139,7 @@ impl Visitors {
         }
     }
 
-    /// Closes whoever has held a part of a body for longest, but for the one who asks.
+    /// Closes the connection that has held a part of a body for longest, except the caller's own.
     pub fn close_one_with_a_body(&self, but: u64) {
         let mut open = self.open();
         let longest = open.longest(Visit::holding_since, |id, _| id != but);
@@ -144,6 +147,9 @@ impl Visitors {
     }
 
     /// Counts a request that came through a proxy to the address that it came from.
+    ///
+    /// # Errors
+    /// [`Why::Address`]: this address has as many requests in hand as it may.
     pub fn enter(self: &Arc<Self>, address: IpAddr) -> Result<InHand, Why> {
         let mut open = self.open();
         if open.count(address) >= self.limits.connections_per_address {
@@ -192,7 +198,10 @@ mod tests {
     fn visitors(connections: usize, connections_per_address: usize, proxies: &[&str]) -> Arc<Visitors> {
         let proxies: Vec<String> = proxies.iter().map(|text| (*text).to_owned()).collect();
         let proxies = super::super::Proxies::parse(&proxies, Default::default()).unwrap();
-        Visitors::new("test", Limits { connections, connections_per_address, proxies, ..Limits::default() })
+        Visitors::new(
+            "test",
+            DoorLimits { connections, connections_per_address, proxies, ..DoorLimits::default() },
+        )
     }
 
     fn comes(visitors: &Arc<Visitors>, peer: [u8; 4]) -> Guest {

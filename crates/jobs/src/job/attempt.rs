@@ -1,8 +1,8 @@
 //! One attempt: the call or the question, and the transaction that commits its end.
 
-use super::runner::Servers;
-use super::store::{self, End, State, Taken};
-use super::{Asked, Attempt, Called, Job, Limits, Next, Verdict, code};
+use super::servers::JobServers;
+use super::store::{self, AttemptEnd, JobState, TakenJob};
+use super::{Asked, CallAttempt, Called, Delay, Job, JobLimits, JobVerdict, code};
 use bus::{Delays, EmittedEvents, Fate, Fated, panic_text};
 use db::Work;
 use futures_util::FutureExt;
@@ -22,35 +22,35 @@ pub(super) struct CarriedOut<'a, J> {
     job: &'a J,
     /// Whose job it is.
     worker: &'static str,
-    limits: Limits,
-    taken: Taken,
+    limits: JobLimits,
+    taken: TakenJob,
     until: Instant,
-    servers: &'a Servers,
+    servers: &'a JobServers,
 }
 
 /// What is to be written.
 enum Ending<A> {
     Answered(A),
-    Known(End),
+    Known(AttemptEnd),
     /// The handler is not asked what it writes about it: it could not say.
-    Bare(End),
+    Bare(AttemptEnd),
 }
 
 /// What was written.
-enum Written {
-    End(End, Option<EmittedEvents>),
-    /// Somebody else holds the row by now, or it was written by the commit whose answer did not come.
+enum WrittenEnd {
+    End(AttemptEnd, Option<EmittedEvents>),
+    /// Another process holds the row by now, or the commit whose answer did not come has written the end.
     NotHeld,
 }
 
-struct Failure {
+struct SettlingFailure {
     why: String,
     passes: bool,
     /// The commit may hold nevertheless.
     is_uncertain: bool,
 }
 
-impl Failure {
+impl SettlingFailure {
     fn of(error: &impl Fated) -> Self {
         let passes = matches!(error.fate(), Fate::Transient | Fate::Hung);
         Self { why: error.to_string(), passes, is_uncertain: false }
@@ -58,7 +58,13 @@ impl Failure {
 }
 
 impl<'a, J: Job> CarriedOut<'a, J> {
-    pub fn new(job: &'a J, worker: &'static str, taken: Taken, until: Instant, servers: &'a Servers) -> Self {
+    pub fn new(
+        job: &'a J,
+        worker: &'static str,
+        taken: TakenJob,
+        until: Instant,
+        servers: &'a JobServers,
+    ) -> Self {
         Self { job, worker, limits: job.limits(), taken, until, servers }
     }
 
@@ -70,23 +76,23 @@ impl<'a, J: Job> CarriedOut<'a, J> {
             Ok(intent) => {
                 let attempt = self.attempt(intent);
                 let ending = match self.taken.step {
-                    State::Calling => self.call(&attempt).await,
+                    JobState::Calling => self.call(&attempt).await,
                     _ => self.ask(&attempt).await,
                 };
                 self.finish(Some(&attempt), ending).await;
             }
             // Of a call that was taken nothing was sent.
             Err(why) => {
-                let (code, is_unknown) = (code::UNREADABLE_INTENT, self.taken.step != State::Calling);
-                let end = End::Dead { code, why: why.to_string(), is_unknown };
+                let (code, is_unknown) = (code::UNREADABLE_INTENT, self.taken.step != JobState::Calling);
+                let end = AttemptEnd::Dead { code, why: why.to_string(), is_unknown };
                 self.finish(None, Ending::Bare(end)).await;
             }
         }
     }
 
-    fn attempt(&self, intent: J::Intent) -> Attempt<J::Intent> {
+    fn attempt(&self, intent: J::Intent) -> CallAttempt<J::Intent> {
         let number = |count: i32| u32::try_from(count).unwrap_or_default();
-        Attempt {
+        CallAttempt {
             kind: J::KIND,
             id: self.taken.id.clone(),
             intent,
@@ -96,23 +102,23 @@ impl<'a, J: Job> CarriedOut<'a, J> {
         }
     }
 
-    async fn call(&self, attempt: &Attempt<J::Intent>) -> Ending<J::Answer> {
+    async fn call(&self, attempt: &CallAttempt<J::Intent>) -> Ending<J::Answer> {
         // The lease must not end under a call: this process stood still since it took the row.
         if Instant::now() + self.limits.call > self.until {
-            return Ending::Known(self.again(Next::Backoff, "it was taken up too late".to_owned()));
+            return Ending::Known(self.again(Delay::Backoff, "it was taken up too late".to_owned()));
         }
         match self.limited("call", self.job.call(attempt)).await {
             Ok(Called::Answered(answer)) => Ending::Answered(answer),
-            Ok(Called::NotSent(why)) => Ending::Known(self.again(Next::Backoff, why)),
-            Ok(Called::Unknown(why)) | Err(why) => Ending::Known(self.unknown(Next::Backoff, why)),
+            Ok(Called::NotSent(why)) => Ending::Known(self.again(Delay::Backoff, why)),
+            Ok(Called::Unknown(why)) | Err(why) => Ending::Known(self.unknown(Delay::Backoff, why)),
         }
     }
 
-    async fn ask(&self, attempt: &Attempt<J::Intent>) -> Ending<J::Answer> {
+    async fn ask(&self, attempt: &CallAttempt<J::Intent>) -> Ending<J::Answer> {
         match self.limited("ask", self.job.ask(attempt)).await {
             Ok(Asked::Answered(answer)) => Ending::Answered(answer),
-            Ok(Asked::Absent(why)) => Ending::Known(self.again(Next::Backoff, why)),
-            Ok(Asked::Unknown(why)) | Err(why) => Ending::Known(self.unknown(Next::Backoff, why)),
+            Ok(Asked::Absent(why)) => Ending::Known(self.again(Delay::Backoff, why)),
+            Ok(Asked::Unknown(why)) | Err(why) => Ending::Known(self.unknown(Delay::Backoff, why)),
         }
     }
 
@@ -133,37 +139,37 @@ impl<'a, J: Job> CarriedOut<'a, J> {
     }
 
     /// The call is known to have failed.
-    fn again(&self, next: Next, why: String) -> End {
+    fn again(&self, next: Delay, why: String) -> AttemptEnd {
         match self.taken.calls >= self.limits.calls_max as i32 {
-            true => End::Dead { code: code::ATTEMPTS, why, is_unknown: false },
-            false => End::Again(delay(next, self.limits.again, self.taken.calls), why),
+            true => AttemptEnd::Dead { code: code::ATTEMPTS, why, is_unknown: false },
+            false => AttemptEnd::Again(delay(next, self.limits.again, self.taken.calls), why),
         }
     }
 
-    fn unknown(&self, next: Next, why: String) -> End {
+    fn unknown(&self, next: Delay, why: String) -> AttemptEnd {
         match self.taken.asks >= self.limits.asks_max as i32 {
-            true => End::Dead { code: code::UNKNOWN_END, why, is_unknown: true },
-            false => End::Unknown(delay(next, self.limits.ask, self.taken.asks + 1), why),
+            true => AttemptEnd::Dead { code: code::UNKNOWN_END, why, is_unknown: true },
+            false => AttemptEnd::Unknown(delay(next, self.limits.ask, self.taken.asks + 1), why),
         }
     }
 
-    fn end_of(&self, verdict: Verdict) -> End {
+    fn end_of(&self, verdict: JobVerdict) -> AttemptEnd {
         match verdict {
-            Verdict::Done => End::Done,
-            Verdict::Again(next, why) => self.again(next, why),
-            Verdict::Unknown(next, why) => self.unknown(next, why),
-            Verdict::GaveUp(code, why) => End::Dead { code, why, is_unknown: false },
+            JobVerdict::Done => AttemptEnd::Done,
+            JobVerdict::Again(next, why) => self.again(next, why),
+            JobVerdict::Unknown(next, why) => self.unknown(next, why),
+            JobVerdict::GaveUp(code, why) => AttemptEnd::Dead { code, why, is_unknown: false },
         }
     }
 
     /// Writes the end; again while the database is away, for as long as the lease lasts. What was answered is not forgotten
     /// before that.
-    async fn finish(&self, attempt: Option<&Attempt<J::Intent>>, mut ending: Ending<J::Answer>) {
+    async fn finish(&self, attempt: Option<&CallAttempt<J::Intent>>, mut ending: Ending<J::Answer>) {
         let (mut delays, mut failures, mut is_uncertain) = (Delays::for_servers(), 0, false);
         loop {
             let failure = match self.transact(attempt, &ending).await {
-                Ok(Written::End(end, emitted)) => return self.written(end, emitted).await,
-                Ok(Written::NotHeld) => return self.not_held(is_uncertain),
+                Ok(WrittenEnd::End(end, emitted)) => return self.written(end, emitted).await,
+                Ok(WrittenEnd::NotHeld) => return self.not_held(is_uncertain),
                 Err(failure) => failure,
             };
             is_uncertain |= failure.is_uncertain;
@@ -185,7 +191,7 @@ impl<'a, J: Job> CarriedOut<'a, J> {
     fn without_handler(&self, ending: Ending<J::Answer>, why: String) -> Ending<J::Answer> {
         match ending {
             Ending::Answered(_) => {
-                Ending::Known(self.unknown(Next::Backoff, format!("its answer could not be settled: {why}")))
+                Ending::Known(self.unknown(Delay::Backoff, format!("its answer could not be settled: {why}")))
             }
             Ending::Known(end) | Ending::Bare(end) => Ending::Bare(end),
         }
@@ -193,9 +199,9 @@ impl<'a, J: Job> CarriedOut<'a, J> {
 
     async fn transact(
         &self,
-        attempt: Option<&Attempt<J::Intent>>,
+        attempt: Option<&CallAttempt<J::Intent>>,
         ending: &Ending<J::Answer>,
-    ) -> Result<Written, Failure> {
+    ) -> Result<WrittenEnd, SettlingFailure> {
         let pool = &self.servers.pool;
         let mut work = Work::new(pool.clone(), OffsetDateTime::now_utc());
         let write = tokio::time::timeout(TIME_LIMIT, self.write(&mut work, attempt, ending));
@@ -203,21 +209,25 @@ impl<'a, J: Job> CarriedOut<'a, J> {
             Ok(Ok(Ok(written))) => written,
             Ok(Ok(Err(_))) => {
                 let why = format!("it took longer than {TIME_LIMIT:?}");
-                return Err(Failure { why, passes: true, is_uncertain: false });
+                return Err(SettlingFailure { why, passes: true, is_uncertain: false });
             }
             Ok(Err(panic)) => {
                 metrics::counter!("bursar_panics_total", "worker" => self.worker).increment(1);
                 let why = format!("it panicked: {}", panic_text(&*panic));
-                return Err(Failure { why, passes: false, is_uncertain: false });
+                return Err(SettlingFailure { why, passes: false, is_uncertain: false });
             }
-            Err(moved) => return Err(Failure::of(&moved)),
+            Err(moved) => return Err(SettlingFailure::of(&moved)),
         };
         match written {
             Ok(written) => {
                 let committed = db::within(TIME_LIMIT, "committing", work.commit());
                 match db::unless_moved(pool, committed).await.and_then(|committed| committed) {
                     Ok(()) => Ok(written),
-                    Err(error) => Err(Failure { passes: true, is_uncertain: true, ..Failure::of(&error) }),
+                    Err(error) => Err(SettlingFailure {
+                        passes: true,
+                        is_uncertain: true,
+                        ..SettlingFailure::of(&error)
+                    }),
                 }
             }
             Err(failure) => {
@@ -230,55 +240,55 @@ impl<'a, J: Job> CarriedOut<'a, J> {
     async fn write(
         &self,
         work: &mut Work,
-        attempt: Option<&Attempt<J::Intent>>,
+        attempt: Option<&CallAttempt<J::Intent>>,
         ending: &Ending<J::Answer>,
-    ) -> Result<Written, Failure> {
-        let database = |error: db::Error| Failure::of(&error);
+    ) -> Result<WrittenEnd, SettlingFailure> {
+        let database = |error: db::Error| SettlingFailure::of(&error);
         if !store::hold(work, J::KIND, &self.taken).await.map_err(database)? {
-            return Ok(Written::NotHeld);
+            return Ok(WrittenEnd::NotHeld);
         }
         let (end, settled) = match (ending, attempt) {
             (Ending::Answered(answer), Some(attempt)) => {
                 let settled = self.job.settle(work, attempt, answer).await;
-                let settled = settled.map_err(|error| Failure::of(&error))?;
+                let settled = settled.map_err(|error| SettlingFailure::of(&error))?;
                 (self.end_of(settled.verdict), settled.emitted)
             }
             (Ending::Answered(_), None) => {
-                (self.unknown(Next::Backoff, "without an intent".to_owned()), None)
+                (self.unknown(Delay::Backoff, "without an intent".to_owned()), None)
             }
             (Ending::Known(end) | Ending::Bare(end), _) => (end.clone(), None),
         };
         let mut emitted = settled;
-        if let (End::Dead { code, why, .. }, Some(attempt), false) =
+        if let (AttemptEnd::Dead { code, why, .. }, Some(attempt), false) =
             (&end, attempt, matches!(ending, Ending::Bare(_)))
         {
             let told = self.job.gave_up(work, attempt, code, why).await;
-            let told = told.map_err(|error| Failure::of(&error))?;
+            let told = told.map_err(|error| SettlingFailure::of(&error))?;
             // What the verdict came with is committed in any case: the sweeper of the outbox publishes what is not here.
             emitted = emitted.or(told);
         }
         store::end(work, J::KIND, &self.taken, &end).await.map_err(database)?;
-        Ok(Written::End(end, emitted))
+        Ok(WrittenEnd::End(end, emitted))
     }
 
-    async fn written(&self, end: End, emitted: Option<EmittedEvents>) {
+    async fn written(&self, end: AttemptEnd, emitted: Option<EmittedEvents>) {
         let (kind, id, attempt) = (J::KIND, &*self.taken.id, self.taken.attempt);
         match &end {
-            End::Done => tracing::debug!(kind, id, attempt, "a job is done"),
-            End::Again(delay, _) => {
+            AttemptEnd::Done => tracing::debug!(kind, id, attempt, "a job is done"),
+            AttemptEnd::Again(delay, _) => {
                 tracing::warn!(kind, id, attempt, again_ms = delay.as_millis() as u64, "a job's call failed");
             }
-            End::Unknown(delay, _) => {
+            AttemptEnd::Unknown(delay, _) => {
                 let ask_ms = delay.as_millis() as u64;
                 tracing::warn!(kind, id, attempt, ask_ms, "what became of a job's call is not known");
             }
-            End::Dead { code, .. } => tracing::error!(kind, id, attempt, code, "a job is given up"),
+            AttemptEnd::Dead { code, .. } => tracing::error!(kind, id, attempt, code, "a job is given up"),
         }
         self.count(match end {
-            End::Done => "done",
-            End::Again(..) => "again",
-            End::Unknown(..) => "unknown",
-            End::Dead { .. } => "gave_up",
+            AttemptEnd::Done => "done",
+            AttemptEnd::Again(..) => "again",
+            AttemptEnd::Unknown(..) => "unknown",
+            AttemptEnd::Dead { .. } => "gave_up",
         });
         if let Some(emitted) = emitted {
             self.servers.publish_emitted(emitted).await;
@@ -288,7 +298,7 @@ impl<'a, J: Job> CarriedOut<'a, J> {
     fn not_held(&self, is_uncertain: bool) {
         if !is_uncertain {
             let (kind, id, attempt) = (J::KIND, &*self.taken.id, self.taken.attempt);
-            tracing::warn!(kind, id, attempt, "an end came after its lease, and is not written");
+            tracing::warn!(kind, id, attempt, "a job's end came after its lease and is not written");
             self.count("late");
         }
     }
@@ -299,10 +309,10 @@ impl<'a, J: Job> CarriedOut<'a, J> {
 }
 
 /// The delay before the `count`-th repetition.
-fn delay(next: Next, (first, longest): (Duration, Duration), count: i32) -> Duration {
+fn delay(next: Delay, (first, longest): (Duration, Duration), count: i32) -> Duration {
     match next {
-        Next::After(delay) => delay,
-        Next::Backoff => {
+        Delay::After(delay) => delay,
+        Delay::Backoff => {
             let mut delays = Delays::new(first, longest);
             let drawn = (0..count.clamp(1, 64)).map(|_| delays.next_delay());
             drawn.last().unwrap_or(first)

@@ -1,10 +1,9 @@
 //! The kinds of jobs that one worker owns.
 
 use super::attempt::CarriedOut;
-use super::put_back::PutBack;
-use super::runner::Servers;
-use super::store::Taken;
-use super::{Job, Limits, Owner};
+use super::servers::JobServers;
+use super::store::TakenJob;
+use super::{Job, JobLimits, Owner};
 use futures_util::future::BoxFuture;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use tokio::time::Instant;
 
 /// Kinds of jobs with their handlers. Clones are the same.
 pub struct Kinds<O> {
-    kinds: Vec<Arc<dyn Kind>>,
+    kinds: Vec<Arc<dyn JobKind>>,
     owner: PhantomData<fn() -> O>,
 }
 
@@ -40,32 +39,28 @@ impl<O: Owner> Kinds<O> {
         Ok(self)
     }
 
-    /// The worker that reads what comes back to the owner's queue.
-    pub fn put_back(&self) -> PutBack<O> {
-        PutBack::new(self.clone())
-    }
-
     pub fn names(&self) -> Vec<&'static str> {
         self.kinds.iter().map(|kind| kind.name()).collect()
     }
 
-    pub(super) fn all(&self) -> &[Arc<dyn Kind>] {
+    pub(super) fn all(&self) -> &[Arc<dyn JobKind>] {
         &self.kinds
     }
 
-    pub(super) fn find(&self, name: &str) -> Option<&Arc<dyn Kind>> {
+    pub(super) fn find(&self, name: &str) -> Option<&Arc<dyn JobKind>> {
         self.kinds.iter().find(|kind| kind.name() == name)
     }
 }
 
-/// A kind whose types nobody needs to know.
-pub(super) trait Kind: Send + Sync {
+/// A kind of jobs without its types.
+pub(super) trait JobKind: Send + Sync {
     fn name(&self) -> &'static str;
 
-    fn limits(&self) -> Limits;
+    fn limits(&self) -> JobLimits;
 
     /// Calls or asks, and writes the end. `until`: when the lease ends, by this process's clock.
-    fn carry_out<'a>(&'a self, taken: Taken, until: Instant, servers: &'a Servers) -> BoxFuture<'a, ()>;
+    fn carry_out<'a>(&'a self, taken: TakenJob, until: Instant, servers: &'a JobServers)
+    -> BoxFuture<'a, ()>;
 
     /// What is called for an intent, or why it is none.
     fn describe(&self, intent: &str) -> Result<String, String>;
@@ -76,16 +71,21 @@ struct Of<J> {
     worker: &'static str,
 }
 
-impl<J: Job> Kind for Of<J> {
+impl<J: Job> JobKind for Of<J> {
     fn name(&self) -> &'static str {
         J::KIND
     }
 
-    fn limits(&self) -> Limits {
+    fn limits(&self) -> JobLimits {
         self.job.limits()
     }
 
-    fn carry_out<'a>(&'a self, taken: Taken, until: Instant, servers: &'a Servers) -> BoxFuture<'a, ()> {
+    fn carry_out<'a>(
+        &'a self,
+        taken: TakenJob,
+        until: Instant,
+        servers: &'a JobServers,
+    ) -> BoxFuture<'a, ()> {
         Box::pin(CarriedOut::new(&self.job, self.worker, taken, until, servers).run())
     }
 

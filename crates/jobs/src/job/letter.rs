@@ -4,7 +4,7 @@
 //! again, the same to the last byte, and it is recorded once.
 
 use super::Owner;
-use super::runner::Servers;
+use super::servers::JobServers;
 use super::store::{self, Given};
 use bus::{Death, Incoming, Message, Namespace, PublishError, ReplayedLetter, Returned};
 use db::{Doing, Error};
@@ -16,8 +16,8 @@ const STEP: i64 = 50;
 /// What the broker does not take now is published again after this.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// Publishes the letters that are due; tells whether there may be more at once.
-pub(super) async fn publish<O: Owner>(kinds: &[&str], servers: &Servers) -> Result<bool, Error> {
+/// Publishes the letters that are due, and returns whether more may be due at once.
+pub(super) async fn publish<O: Owner>(kinds: &[&str], servers: &JobServers) -> Result<bool, Error> {
     let mut transaction = servers.pool.begin().await.map_err(Error::Away)?;
     let given = store::given_up(&mut transaction, kinds, STEP).await?;
     if given.is_empty() {

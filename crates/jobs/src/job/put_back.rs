@@ -2,7 +2,7 @@
 
 use super::kind::Kinds;
 use super::letter::read_message_id;
-use super::store::{self, Met, State};
+use super::store::{self, JobState, Met};
 use super::{Owner, code};
 use bus::{Decoded, Incoming, ReplayedLetter, Settled, Verdict};
 use db::{Error, Work};
@@ -34,13 +34,13 @@ pub enum Foreseen {
     /// It would be asked what became of this attempt of this call; a call follows only where it is known to have failed.
     Asked(String, u32),
     /// It is at work or done already.
-    Nothing(State),
+    Nothing(JobState),
     /// It would be a dead letter again, with this code.
     Refused(&'static str),
 }
 
 impl Foreseen {
-    /// What would follow; nothing where nothing would.
+    /// What would follow, in words; `None` if nothing would.
     pub fn in_words(&self) -> Option<String> {
         match self {
             Foreseen::Called(what, attempt) => Some(format!("attempt {attempt} would call {what}")),
@@ -52,11 +52,14 @@ impl Foreseen {
     }
 }
 
-impl<O: Owner> PutBack<O> {
-    pub(super) fn new(kinds: Kinds<O>) -> Self {
-        Self { kinds }
+impl<O: Owner> Kinds<O> {
+    /// The worker that reads what comes back to the owner's queue.
+    pub fn put_back(&self) -> PutBack<O> {
+        PutBack { kinds: self.clone() }
     }
+}
 
+impl<O: Owner> PutBack<O> {
     /// What [`handle`](bus::Worker::handle) would do with one, and what comes of it.
     ///
     /// # Errors
@@ -115,7 +118,7 @@ fn judge(met: &Met, item: &Returning) -> Judged {
     let is_repeat = item.replayed.is_some_and(|replayed| met.replay == Some(replayed.replay));
     match (met.is_same_intent, met.state) {
         (false, _) => Judged::Refused(code::CHANGED_INTENT),
-        (true, State::Dead) if !is_repeat => Judged::PutBack,
+        (true, JobState::Dead) if !is_repeat => Judged::PutBack,
         (true, _) => Judged::Nothing,
     }
 }

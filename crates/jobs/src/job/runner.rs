@@ -1,15 +1,14 @@
 //! Takes what is due and carries it out, until it is asked to stop.
 
-use super::kind::{Kind, Kinds};
+use super::kind::{JobKind, Kinds};
+use super::servers::JobServers;
 use super::{Owner, letter, store};
-use bus::{Delays, EmittedEvents, Namespace, Publisher};
-use db::{Doing, Pool};
+use bus::Delays;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 /// Taking, or publishing letters, that takes longer hangs.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -17,37 +16,9 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// How often gauges are set.
 const MEASURE: Duration = Duration::from_secs(10);
 
-/// What jobs are carried out with.
-#[derive(Clone)]
-pub struct Servers {
-    pub namespace: Namespace,
-    pub pool: Pool,
-    pub publisher: Publisher,
-}
-
-impl Servers {
-    /// Publishes committed events. What fails here stays in the outbox, and its sweeper publishes it.
-    pub(super) async fn publish_emitted(&self, emitted: EmittedEvents) {
-        let EmittedEvents { row, messages } = emitted;
-        if let Err(error) = self.publisher.publish_all(messages).await {
-            tracing::warn!(%error, outbox = %row, "left to the outbox sweeper");
-            return;
-        }
-        let settled = db::within(TIME_LIMIT, "deleting an outbox row", settle_outbox(&self.pool, row));
-        if let Err(error) = settled.await {
-            tracing::warn!(%error, outbox = %row, "left to the outbox sweeper");
-        }
-    }
-}
-
-async fn settle_outbox(pool: &Pool, row: Uuid) -> Result<(), db::Error> {
-    let mut connection = pool.acquire().await.doing("taking a connection")?;
-    db::outbox::settled(&mut connection, row).await
-}
-
 /// How one process goes about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
+pub struct RunnerPace {
     /// Calls and questions under way in this process.
     pub calls_max: u32,
     /// How often to look while nothing is due.
@@ -56,15 +27,15 @@ pub struct Pace {
     pub drain: Duration,
 }
 
-impl Default for Pace {
+impl Default for RunnerPace {
     fn default() -> Self {
         Self { calls_max: 64, look: Duration::from_secs(1), drain: Duration::from_secs(30) }
     }
 }
 
-/// Carries out the jobs of these kinds until the token is cancelled and the calls in hand have ended, or [`Pace::drain`] has.
-/// Any number of processes may do so. It never fails: while a server is away it pauses.
-pub async fn run<O: Owner>(kinds: Kinds<O>, servers: Servers, pace: Pace, stop: CancellationToken) {
+/// Carries out the jobs of these kinds until the token is cancelled and the calls in hand have ended, or [`RunnerPace::drain`]
+/// has. Any number of processes may do so. It never fails: while a server is away it pauses.
+pub async fn run<O: Owner>(kinds: Kinds<O>, servers: JobServers, pace: RunnerPace, stop: CancellationToken) {
     for kind in kinds.names() {
         for end in ["done", "again", "unknown", "gave_up", "crashed", "late"] {
             metrics::counter!("bursar_job_attempts_total", "kind" => kind, "end" => end).increment(0);
@@ -77,7 +48,12 @@ pub async fn run<O: Owner>(kinds: Kinds<O>, servers: Servers, pace: Pace, stop: 
     );
 }
 
-async fn carry_out<O: Owner>(kinds: &Kinds<O>, servers: &Servers, pace: Pace, stop: &CancellationToken) {
+async fn carry_out<O: Owner>(
+    kinds: &Kinds<O>,
+    servers: &JobServers,
+    pace: RunnerPace,
+    stop: &CancellationToken,
+) {
     let servers = Arc::new(servers.clone());
     let mut in_hand = JoinSet::new();
     let mut delays = Delays::for_servers();
@@ -114,11 +90,11 @@ async fn carry_out<O: Owner>(kinds: &Kinds<O>, servers: &Servers, pace: Pace, st
     in_hand.shutdown().await;
 }
 
-/// Takes what is due of each kind, the kinds in turn; tells whether there may be more at once.
+/// Takes what is due of each kind, the kinds in turn, and returns whether more may be due at once.
 async fn take_round<O: Owner>(
     kinds: &Kinds<O>,
-    servers: &Arc<Servers>,
-    pace: Pace,
+    servers: &Arc<JobServers>,
+    pace: RunnerPace,
     first: usize,
     in_hand: &mut JoinSet<()>,
 ) -> Result<bool, db::Error> {
@@ -135,8 +111,8 @@ async fn take_round<O: Owner>(
 }
 
 async fn take(
-    kind: &Arc<dyn Kind>,
-    servers: &Arc<Servers>,
+    kind: &Arc<dyn JobKind>,
+    servers: &Arc<JobServers>,
     room: u32,
     in_hand: &mut JoinSet<()>,
 ) -> Result<usize, db::Error> {
@@ -162,8 +138,8 @@ fn log_panic(ended: Result<(), tokio::task::JoinError>) {
 
 async fn publish_letters<O: Owner>(
     kinds: &Kinds<O>,
-    servers: &Servers,
-    pace: Pace,
+    servers: &JobServers,
+    pace: RunnerPace,
     stop: &CancellationToken,
 ) {
     let mut delays = Delays::for_servers();
@@ -187,11 +163,11 @@ async fn publish_letters<O: Owner>(
     }
 }
 
-async fn set_gauges<O: Owner>(kinds: &Kinds<O>, servers: &Servers, stop: &CancellationToken) {
+async fn set_gauges<O: Owner>(kinds: &Kinds<O>, servers: &JobServers, stop: &CancellationToken) {
     while !stop.is_cancelled() {
         let names = kinds.names();
         let measured = store::measure(&servers.pool, &names);
-        // What cannot be measured now is measured later; whoever takes jobs says that the database is away.
+        // What cannot be measured now is measured later; the task that takes jobs logs that the database is away.
         if let Err(error) = db::within(TIME_LIMIT, "counting jobs", measured).await {
             tracing::debug!(%error, "jobs are not counted");
         }

@@ -1,4 +1,4 @@
-//! SQL of jobs. All times are told by the clock of Postgres: leases of several processes are measured by one clock.
+//! SQL of jobs. All times are read from the clock of Postgres, so that one clock measures the leases of all processes.
 
 use db::{Doing, Error, Pool, Work};
 use serde_json::value::RawValue;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 /// What a row says of its job; the picture is in [`super`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum JobState {
     Due,
     Calling,
     Unknown,
@@ -18,20 +18,27 @@ pub enum State {
     Dead,
 }
 
-impl State {
+impl JobState {
     pub fn as_str(self) -> &'static str {
         match self {
-            State::Due => "due",
-            State::Calling => "calling",
-            State::Unknown => "unknown",
-            State::Asking => "asking",
-            State::Done => "done",
-            State::Dead => "dead",
+            JobState::Due => "due",
+            JobState::Calling => "calling",
+            JobState::Unknown => "unknown",
+            JobState::Asking => "asking",
+            JobState::Done => "done",
+            JobState::Dead => "dead",
         }
     }
 
     fn read(text: &str) -> Result<Self, Error> {
-        let all = [State::Due, State::Calling, State::Unknown, State::Asking, State::Done, State::Dead];
+        let all = [
+            JobState::Due,
+            JobState::Calling,
+            JobState::Unknown,
+            JobState::Asking,
+            JobState::Done,
+            JobState::Dead,
+        ];
         let known = all.into_iter().find(|state| state.as_str() == text);
         known.ok_or_else(|| Error::stored("the state of a job", text))
     }
@@ -43,7 +50,7 @@ pub enum Scheduled {
     New,
     /// The id is known, and nothing was changed.
     Known {
-        state: State,
+        state: JobState,
         is_same_intent: bool,
     },
 }
@@ -51,7 +58,7 @@ pub enum Scheduled {
 /// How a job stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
-    pub state: State,
+    pub state: JobState,
     pub attempt: u32,
     /// When it goes on; nothing at its end.
     pub next_at: Option<OffsetDateTime>,
@@ -63,12 +70,12 @@ pub struct Status {
 
 /// A row that is held by this process, for a lease.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub(super) struct TakenJob {
     pub id: String,
     pub intent: Box<RawValue>,
     /// `calling` or `asking`.
-    pub step: State,
-    /// Its lease had ended: whoever called or asked has written no end.
+    pub step: JobState,
+    /// Its lease had ended: the process that called or asked wrote no end.
     pub is_orphan: bool,
     pub attempt: i32,
     pub calls: i32,
@@ -79,7 +86,7 @@ pub(super) struct Taken {
 
 /// How a held row goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum AttemptEnd {
     Done,
     Again(Duration, String),
     Unknown(Duration, String),
@@ -122,19 +129,20 @@ pub(super) async fn schedule(
     .fetch_one(work.connection().await?)
     .await
     .doing("looking at a scheduled job")?;
-    Ok(Scheduled::Known { state: State::read(&known.state)?, is_same_intent: known.is_same_intent })
+    Ok(Scheduled::Known { state: JobState::read(&known.state)?, is_same_intent: known.is_same_intent })
 }
 
-/// Takes up to `room` rows that are due or whose lease has ended, each for `lease`, as far as the limits of kind and key allow.
+/// Takes up to `room` rows that are due or whose lease has ended, each for `lease`, as far as the limits of kind and key
+/// allow.
 ///
-/// Takers of one kind go one after another, under a lock: what they count is what is under way, whoever holds it. Rows of a key
-/// that is full are looked past; of the others the oldest go first. Whoever got something may get more at once.
+/// Takers of one kind go one after another, under a lock: what they count is what is under way in all processes. Rows of a key
+/// that is full are looked past; of the others the oldest go first. A taker that got rows may take more at once.
 pub(super) async fn take(
     pool: &Pool,
     kind: &str,
     room: u32,
-    limits: &super::Limits,
-) -> Result<Vec<Taken>, Error> {
+    limits: &super::JobLimits,
+) -> Result<Vec<TakenJob>, Error> {
     let mut transaction = pool.begin().await.map_err(Error::Away)?;
     sqlx::query!("select pg_advisory_xact_lock(hashtextextended('bursar jobs ' || $1::text, 0))", kind)
         .execute(&mut *transaction)
@@ -187,8 +195,8 @@ pub(super) async fn take(
     .doing("taking jobs")?;
     transaction.commit().await.doing("taking jobs")?;
     let taken = rows.into_iter().map(|row| {
-        let step = State::read(&row.state)?;
-        Ok(Taken {
+        let step = JobState::read(&row.state)?;
+        Ok(TakenJob {
             id: row.id,
             intent: row.intent.0,
             step,
@@ -204,7 +212,7 @@ pub(super) async fn take(
 }
 
 /// Whether the row is still this holder's. It stays locked until the transaction ends.
-pub(super) async fn hold(work: &mut Work, kind: &str, taken: &Taken) -> Result<bool, Error> {
+pub(super) async fn hold(work: &mut Work, kind: &str, taken: &TakenJob) -> Result<bool, Error> {
     let held = sqlx::query_scalar!(
         r#"select true as "held!" from jobs where kind = $1 and id = $2 and holder = $3 for update"#,
         kind,
@@ -218,13 +226,18 @@ pub(super) async fn hold(work: &mut Work, kind: &str, taken: &Taken) -> Result<b
 }
 
 /// Writes the end of a call or a question, which is the beginning of what comes next.
-pub(super) async fn end(work: &mut Work, kind: &str, taken: &Taken, end: &End) -> Result<(), Error> {
+pub(super) async fn end(
+    work: &mut Work,
+    kind: &str,
+    taken: &TakenJob,
+    end: &AttemptEnd,
+) -> Result<(), Error> {
     let (state, delay, why, code, is_unknown) = match end {
-        End::Done => (State::Done, None, None, None, false),
-        End::Again(delay, why) => (State::Due, Some(*delay), Some(why), None, false),
-        End::Unknown(delay, why) => (State::Unknown, Some(*delay), Some(why), None, false),
-        End::Dead { code, why, is_unknown } => {
-            (State::Dead, Some(Duration::ZERO), Some(why), Some(*code), *is_unknown)
+        AttemptEnd::Done => (JobState::Done, None, None, None, false),
+        AttemptEnd::Again(delay, why) => (JobState::Due, Some(*delay), Some(why), None, false),
+        AttemptEnd::Unknown(delay, why) => (JobState::Unknown, Some(*delay), Some(why), None, false),
+        AttemptEnd::Dead { code, why, is_unknown } => {
+            (JobState::Dead, Some(Duration::ZERO), Some(why), Some(*code), *is_unknown)
         }
     };
     let why = why.map(|why| shortened(why));
@@ -322,7 +335,7 @@ pub(super) async fn handed_over(
 /// What a job that comes back finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Met {
-    pub state: State,
+    pub state: JobState,
     pub is_unknown: bool,
     pub is_same_intent: bool,
     pub replay: Option<Uuid>,
@@ -343,7 +356,7 @@ pub(super) async fn meet(work: &mut Work, kind: &str, id: &str, intent: &str) ->
     .doing("looking for the job of a letter")?;
     row.map(|row| {
         Ok(Met {
-            state: State::read(&row.state)?,
+            state: JobState::read(&row.state)?,
             is_unknown: row.is_unknown,
             is_same_intent: row.is_same_intent,
             replay: row.replay,
@@ -393,7 +406,7 @@ pub async fn declare_failed(work: &mut Work, kind: &str, id: &str) -> Result<boo
     Ok(changed.rows_affected() == 1)
 }
 
-/// How a job stands; nothing where there is none.
+/// The state of a job; `None` if there is no such job.
 ///
 /// # Errors
 /// Those of the database.
@@ -408,7 +421,7 @@ pub async fn status(work: &mut Work, kind: &str, id: &str) -> Result<Option<Stat
     .doing("looking at a job")?;
     row.map(|row| {
         Ok(Status {
-            state: State::read(&row.state)?,
+            state: JobState::read(&row.state)?,
             attempt: u32::try_from(row.attempt).unwrap_or_default(),
             next_at: row.next_at,
             code: row.code,
@@ -426,7 +439,8 @@ pub struct KeptFor {
     pub dead: Duration,
 }
 
-/// Deletes up to `limit` jobs that are at an end for longer; tells how many. Safe to repeat, and side by side.
+/// Deletes up to `limit` jobs that are at an end for longer, and returns how many. Safe to repeat, and for several processes
+/// at once.
 ///
 /// # Errors
 /// Those of the database.
@@ -449,8 +463,8 @@ pub async fn purge(pool: &Pool, kept_for: KeptFor, limit: u32) -> Result<u64, Er
     Ok(purged.rows_affected())
 }
 
-/// Sets the gauges of kinds: `bursar_jobs_due`, `bursar_jobs_running`, `bursar_jobs_unknown`, and `bursar_jobs_late_seconds`, how late
-/// the oldest is that is due.
+/// Sets the gauges of kinds: `bursar_jobs_due`, `bursar_jobs_running`, `bursar_jobs_unknown`, and `bursar_jobs_late_seconds`,
+/// how late the oldest is that is due.
 ///
 /// # Errors
 /// Those of the database.

@@ -84,7 +84,7 @@ pub(super) async fn change(
 #[derive(Debug, Clone, PartialEq)]
 pub struct Raised {
     pub alert: String,
-    /// Which one, where there can be several; else empty.
+    /// Which one, if there can be several; else empty.
     pub about: String,
     pub raised_at: OffsetDateTime,
     /// As it was then.

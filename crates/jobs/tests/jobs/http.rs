@@ -2,7 +2,7 @@
 
 use crate::outside::{Mood, Outside, Temper};
 use jobs::Called;
-use jobs::http::{Caller, CallerSettings, Endpoint, HttpAnswer};
+use jobs::http::{CallerSettings, Endpoint, HttpAnswer, HttpCaller};
 use processors::api::{Method, Request};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,9 +18,9 @@ fn request(path: &str) -> Request {
     }
 }
 
-fn caller() -> Caller {
+fn caller() -> HttpCaller {
     let whole = Duration::from_millis(300);
-    Caller::new(CallerSettings { whole, answer_bytes_max: 1000, ..CallerSettings::default() }).unwrap()
+    HttpCaller::new(CallerSettings { whole, answer_bytes_max: 1000, ..CallerSettings::default() }).unwrap()
 }
 
 fn endpoint(address: impl std::fmt::Display) -> Endpoint {

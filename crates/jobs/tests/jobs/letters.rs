@@ -7,7 +7,7 @@ use db::Work;
 use dead_letters::acts::{self, ActRequest, ReplayPace};
 use dead_letters::read::Filter;
 use dead_letters::{DeadLetters, replay};
-use jobs::{Foreseen, Kinds, Limits, Owner, PutBack, Returning, State, code};
+use jobs::{Foreseen, JobLimits, JobState, Kinds, Owner, PutBack, Returning, code};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use testkit::{Running, Site, run};
@@ -51,7 +51,7 @@ async fn gives_up(site: &Site, id: &str) {
     let outside = Outside::open(Temper::Always(Mood::Refuses)).await;
     let (dead, letters) = (site.number(DEAD).await, site.number(LETTERS).await);
     schedule::<0>(&site.pool, &intent(id, "a")).await;
-    let twice = Limits { calls_max: 2, ..limits() };
+    let twice = JobLimits { calls_max: 2, ..limits() };
     let (stop, running) = start(site, Calls::<0>::to(outside.address, twice, None));
     site.until(DEAD, dead + 1).await;
     site.until(LETTERS, letters + 1).await;
@@ -110,7 +110,7 @@ fn what_was_given_up_is_a_letter_and_a_replay_of_it_calls_again() {
         assert_eq!(site.number("select attempt::bigint from jobs").await, 3, "attempts are counted on");
         stop.cancel();
         running.await.unwrap();
-        assert_eq!(foreseen(&site, "calls_0/one", &bodies[0]).await, Foreseen::Nothing(State::Done));
+        assert_eq!(foreseen(&site, "calls_0/one", &bodies[0]).await, Foreseen::Nothing(JobState::Done));
         close(&site, workers).await;
     });
 }

@@ -2,14 +2,14 @@
 
 use crate::outside::{Outside, Temper};
 use crate::world::{Mortal, intent, limits, make_effects, schedule};
-use jobs::Limits;
+use jobs::JobLimits;
 use std::time::Duration;
 use testkit::{Site, run_within, within};
 
 /// Nothing is late, whatever else this machine does.
-pub fn patient() -> Limits {
+pub fn patient() -> JobLimits {
     let limit = Duration::from_secs(20);
-    Limits { of_kind: 6, of_key: 2, call: limit, lease: 3 * limit, ..limits() }
+    JobLimits { of_kind: 6, of_key: 2, call: limit, lease: 3 * limit, ..limits() }
 }
 
 pub const KEYS: [&str; 4] = ["fast_1", "fast_2", "fast_3", "slow"];

@@ -6,7 +6,7 @@ use crate::limits::{hold, patient, schedule_all, temper};
 use crate::outside::{Outside, Temper};
 use crate::world::{Calls, Desk, PACE, intent, limits, make_effects, schedule};
 use bus::{Broker, Namespace, Publisher};
-use jobs::{Kinds, Limits, Servers};
+use jobs::{JobLimits, JobServers, Kinds};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use secrecy::ExposeSecret;
@@ -46,7 +46,7 @@ fn start(site: &Site, outside: &Outside, is_patient: bool) -> Process {
 fn carries_out_jobs_where_it_is_told_to() {
     let told = |name: &str| std::env::var(name).ok();
     let Some(outside) = told("JOBS_OUTSIDE") else { return };
-    let limits: Limits = if told("JOBS_PATIENT").unwrap() == "true" { patient() } else { limits() };
+    let limits: JobLimits = if told("JOBS_PATIENT").unwrap() == "true" { patient() } else { limits() };
     testkit::run_without_site(async || {
         let namespace = Namespace::new(&told("JOBS_NAMESPACE").unwrap()).unwrap();
         let pool = db::pool(&told("JOBS_DATABASE_URL").unwrap().into(), 4, namespace.as_str()).unwrap();
@@ -54,7 +54,7 @@ fn carries_out_jobs_where_it_is_told_to() {
         let publisher = Publisher::spawn(broker, Duration::from_secs(5));
         let kinds =
             Kinds::<Desk>::default().with(Calls::<0>::to(outside.parse().unwrap(), limits, None)).unwrap();
-        jobs::run(kinds, Servers { namespace, pool, publisher }, PACE, CancellationToken::new()).await;
+        jobs::run(kinds, JobServers { namespace, pool, publisher }, PACE, CancellationToken::new()).await;
     });
 }
 

@@ -6,7 +6,8 @@ use crate::world::{
 };
 use db::Work;
 use jobs::{
-    Attempt, Called, Job, KeptFor, Kinds, Limits, Next, Scheduled, Settled, State, Status, Verdict, code,
+    CallAttempt, Called, Delay, Job, JobLimits, JobState, JobVerdict, KeptFor, Kinds, Scheduled,
+    SettledAnswer, Status, code,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Mutex;
@@ -26,7 +27,7 @@ async fn status(site: &Site, kind: &str, id: &str) -> Option<Status> {
 }
 
 /// Waits until a job is in a state, and tells how it stands then.
-async fn until(site: &Site, kind: &str, id: &str, state: State) -> Status {
+async fn until(site: &Site, kind: &str, id: &str, state: JobState) -> Status {
     eventually(&format!("{id} to be {state:?}"), async || {
         status(site, kind, id).await.filter(|status| status.state == state)
     })
@@ -39,7 +40,7 @@ fn a_second_schedule_of_an_id_is_a_value_and_changes_nothing() {
         make_effects(&site).await;
         let first = intent("one", "a");
         assert_eq!(schedule::<0>(&site.pool, &first).await, Scheduled::New);
-        let known = |is_same_intent| Scheduled::Known { state: State::Due, is_same_intent };
+        let known = |is_same_intent| Scheduled::Known { state: JobState::Due, is_same_intent };
         assert_eq!(schedule::<0>(&site.pool, &first).await, known(true));
         let mut other = work(&site);
         let scheduled = jobs::schedule::<Calls<0>>(&mut other, "one", &intent("one", "b")).await;
@@ -53,9 +54,9 @@ fn a_second_schedule_of_an_id_is_a_value_and_changes_nothing() {
         assert_eq!(status(&site, "calls_0", "two").await, None);
         let outside = Outside::open(Temper::Always(Mood::Prompt)).await;
         let _running = start(&site, Calls::<0>::to(outside.address, limits(), None));
-        until(&site, "calls_0", "one", State::Done).await;
+        until(&site, "calls_0", "one", JobState::Done).await;
         assert_eq!((outside.calls(), outside.executed("one")), (1, 1));
-        assert_eq!(status(&site, "calls_1", "one").await.unwrap().state, State::Due, "it has no runner");
+        assert_eq!(status(&site, "calls_1", "one").await.unwrap().state, JobState::Due, "it has no runner");
     });
 }
 
@@ -71,9 +72,9 @@ fn what_is_scheduled_for_later_waits_for_its_time() {
         later.commit().await.unwrap();
         schedule::<0>(&site.pool, &intent("two", "a")).await;
         let _running = start(&site, Calls::<0>::to(outside.address, limits(), None));
-        until(&site, "calls_0", "two", State::Done).await;
+        until(&site, "calls_0", "two", JobState::Done).await;
         let one = status(&site, "calls_0", "one").await.unwrap();
-        assert_eq!((one.state, one.attempt, one.next_at), (State::Due, 0, Some(at)));
+        assert_eq!((one.state, one.attempt, one.next_at), (JobState::Due, 0, Some(at)));
     });
 }
 
@@ -84,7 +85,7 @@ fn an_end_that_comes_after_its_lease_writes_nothing() {
         schedule::<0>(&site.pool, &intent("one", "a")).await;
         let outside = Outside::open(Temper::Steady(|_| Duration::from_millis(3000))).await;
         // The first one takes its time; meanwhile its lease is ended by hand, as if it had stood still.
-        let slow = Limits { call: Duration::from_secs(5), lease: Duration::from_secs(60), ..limits() };
+        let slow = JobLimits { call: Duration::from_secs(5), lease: Duration::from_secs(60), ..limits() };
         let came = outside.came();
         let (stop, first) = start(&site, Calls::<0>::to(outside.address, slow, None));
         came.await;
@@ -93,7 +94,7 @@ fn an_end_that_comes_after_its_lease_writes_nothing() {
         assert_eq!(sqlx::query(ended).execute(&site.pool).await.unwrap().rows_affected(), 1);
         // The second one asks; what it learns is what holds.
         let second = Mortal::start::<0>(&site, &outside, slow, None);
-        until(&site, "calls_0", "one", State::Done).await;
+        until(&site, "calls_0", "one", JobState::Done).await;
         first.await.unwrap();
         drop(second);
         assert_eq!(outside.wrongs(), Vec::<String>::new());
@@ -121,7 +122,7 @@ impl Job for Observer {
         "one".to_owned()
     }
 
-    async fn call(&self, _: &Attempt<Nothing>) -> Called<()> {
+    async fn call(&self, _: &CallAttempt<Nothing>) -> Called<()> {
         let open = "select count(*) from pg_stat_activity
                     where datname = current_database() and pid <> pg_backend_pid()
                       and (xact_start is not null or state like 'idle in transaction%')
@@ -135,8 +136,13 @@ impl Job for Observer {
         Called::Answered(())
     }
 
-    async fn settle(&self, _: &mut Work, _: &Attempt<Nothing>, (): &()) -> Result<Settled, db::Error> {
-        Ok(Verdict::Done.into())
+    async fn settle(
+        &self,
+        _: &mut Work,
+        _: &CallAttempt<Nothing>,
+        (): &(),
+    ) -> Result<SettledAnswer, db::Error> {
+        Ok(JobVerdict::Done.into())
     }
 }
 
@@ -149,9 +155,9 @@ fn no_transaction_is_open_while_the_outside_is_called() {
         let observer = std::sync::Arc::new(Observer { pool: site.owner.clone(), open: Mutex::default() });
         let kinds = Kinds::<Desk>::default().with(Shared(observer.clone())).unwrap();
         // It looks so rarely that it is at nothing else meanwhile.
-        let pace = jobs::Pace { look: Duration::from_secs(30), ..PACE };
+        let pace = jobs::RunnerPace { look: Duration::from_secs(30), ..PACE };
         tokio::spawn(jobs::run(kinds, servers(&site), pace, site.over.child_token()));
-        until(&site, "observer", "one", State::Done).await;
+        until(&site, "observer", "one", JobState::Done).await;
         assert_eq!(*observer.open.lock().unwrap(), [0]);
     });
 }
@@ -169,27 +175,27 @@ impl<J: Job> Job for Shared<J> {
         J::key(intent)
     }
 
-    fn limits(&self) -> Limits {
+    fn limits(&self) -> JobLimits {
         self.0.limits()
     }
 
-    async fn call(&self, attempt: &Attempt<J::Intent>) -> Called<J::Answer> {
+    async fn call(&self, attempt: &CallAttempt<J::Intent>) -> Called<J::Answer> {
         self.0.call(attempt).await
     }
 
     async fn settle(
         &self,
         work: &mut Work,
-        attempt: &Attempt<J::Intent>,
+        attempt: &CallAttempt<J::Intent>,
         answer: &J::Answer,
-    ) -> Result<Settled, J::Error> {
+    ) -> Result<SettledAnswer, J::Error> {
         self.0.settle(work, attempt, answer).await
     }
 
     async fn gave_up(
         &self,
         work: &mut Work,
-        attempt: &Attempt<J::Intent>,
+        attempt: &CallAttempt<J::Intent>,
         code: &str,
         why: &str,
     ) -> Result<Option<bus::EmittedEvents>, J::Error> {
@@ -214,11 +220,11 @@ impl Job for Odd {
         intent.clone()
     }
 
-    fn limits(&self) -> Limits {
-        Limits { calls_max: 3, asks_max: 2, call: Duration::from_millis(50), ..limits() }
+    fn limits(&self) -> JobLimits {
+        JobLimits { calls_max: 3, asks_max: 2, call: Duration::from_millis(50), ..limits() }
     }
 
-    async fn call(&self, attempt: &Attempt<String>) -> Called<()> {
+    async fn call(&self, attempt: &CallAttempt<String>) -> Called<()> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         match attempt.intent.as_str() {
             "panic" => panic!("no way"),
@@ -232,24 +238,24 @@ impl Job for Odd {
     async fn settle(
         &self,
         work: &mut Work,
-        attempt: &Attempt<String>,
+        attempt: &CallAttempt<String>,
         (): &(),
-    ) -> Result<Settled, db::Error> {
+    ) -> Result<SettledAnswer, db::Error> {
         match attempt.intent.as_str() {
             "settle_panics" => panic!("no way to write"),
             "settle_fails" => {
                 let failed = sqlx::query("select 1 / 0").execute(work.connection().await?).await;
                 Err(failed.map(|_| ()).map_err(|error| db::Error::stored("a number", error)).unwrap_err())
             }
-            "again" => Ok(Verdict::Again(Next::After(Duration::ZERO), "no".to_owned()).into()),
-            _ => Ok(Verdict::Done.into()),
+            "again" => Ok(JobVerdict::Again(Delay::After(Duration::ZERO), "no".to_owned()).into()),
+            _ => Ok(JobVerdict::Done.into()),
         }
     }
 
     async fn gave_up(
         &self,
         _: &mut Work,
-        attempt: &Attempt<String>,
+        attempt: &CallAttempt<String>,
         code: &str,
         _why: &str,
     ) -> Result<Option<bus::EmittedEvents>, db::Error> {
@@ -269,7 +275,7 @@ fn whatever_a_handler_does_ends_and_is_never_called_twice_by_itself() {
             let mut work = work(&site);
             jobs::schedule::<Odd>(&mut work, manner, &manner.to_owned()).await.unwrap();
             work.commit().await.unwrap();
-            let status = until(&site, "odd", manner, State::Dead).await;
+            let status = until(&site, "odd", manner, JobState::Dead).await;
             assert_eq!(odd.calls.load(Ordering::Relaxed), calls, "{manner}");
             assert_eq!((status.code.as_deref(), status.is_unknown), (Some(code), is_unknown), "{manner}");
             assert_eq!(odd.gave_up.lock().unwrap().last().unwrap(), &format!("{manner} {code}"));
@@ -290,7 +296,7 @@ fn who_is_asked_to_stop_ends_what_is_in_hand_and_takes_nothing_more() {
         make_effects(&site).await;
         let outside = Outside::open(Temper::Steady(|_| Duration::from_millis(1500))).await;
         let patient =
-            Limits { call: Duration::from_secs(5), lease: Duration::from_secs(60), of_key: 1, ..limits() };
+            JobLimits { call: Duration::from_secs(5), lease: Duration::from_secs(60), of_key: 1, ..limits() };
         for id in ["one", "two"] {
             schedule::<0>(&site.pool, &intent(id, "a")).await;
         }
@@ -302,7 +308,7 @@ fn who_is_asked_to_stop_ends_what_is_in_hand_and_takes_nothing_more() {
         assert_eq!(site.number("select count(*) from jobs where state = 'done'").await, 1);
         assert_eq!(site.number("select count(*) from jobs where state = 'due' and attempt = 0").await, 1);
         // Who must not take that long leaves it, and it is unknown once its lease ends: never called again by itself.
-        let impatient = jobs::Pace { drain: Duration::ZERO, ..PACE };
+        let impatient = jobs::RunnerPace { drain: Duration::ZERO, ..PACE };
         let kinds = Kinds::<Desk>::default().with(Calls::<0>::to(outside.address, patient, None)).unwrap();
         let (stop, came) = (CancellationToken::new(), outside.came());
         let running = tokio::spawn(jobs::run(kinds, servers(&site), impatient, stop.clone()));
@@ -331,9 +337,9 @@ fn a_crash_before_the_call_is_asked_about_and_then_called() {
         let mortal = Mortal::start::<0>(&site, &outside, limits(), Some(death));
         came.recv().await.unwrap();
         drop(mortal);
-        assert_eq!(status(&site, "calls_0", "one").await.unwrap().state, State::Calling);
+        assert_eq!(status(&site, "calls_0", "one").await.unwrap().state, JobState::Calling);
         let _running = start(&site, Calls::<0>::to(outside.address, limits(), None));
-        let status = until(&site, "calls_0", "one", State::Done).await;
+        let status = until(&site, "calls_0", "one", JobState::Done).await;
         // The first attempt was asked about, and so is void: it could not be executed any more had it come late.
         assert_eq!(status.attempt, 2);
         assert_eq!((outside.count("one", Fate::Void), outside.executed("one")), (1, 1));

@@ -3,9 +3,10 @@
 use crate::outside::Outside;
 use bus::{Fate, Fated};
 use db::{Doing, Work};
-use jobs::http::{Caller, CallerSettings, Endpoint, HttpAnswer};
+use jobs::http::{CallerSettings, Endpoint, HttpAnswer, HttpCaller};
 use jobs::{
-    Asked, Attempt, Called, Job, Kinds, Limits, Next, Owner, Pace, Scheduled, Servers, Settled, Verdict,
+    Asked, CallAttempt, Called, Delay, Job, JobLimits, JobServers, JobVerdict, Kinds, Owner, RunnerPace,
+    Scheduled, SettledAnswer,
 };
 use processors::api::{Method, Request};
 use secrecy::{ExposeSecret, SecretString};
@@ -100,9 +101,9 @@ impl Death {
 
 /// Calls the outside; what came of it is a row of `effects`.
 pub struct Calls<const LANE: usize> {
-    pub caller: Caller,
+    pub caller: HttpCaller,
     pub endpoint: Endpoint,
-    pub limits: Limits,
+    pub limits: JobLimits,
     pub death: Option<Death>,
 }
 
@@ -117,11 +118,11 @@ impl Fated for Failed {
 }
 
 impl<const LANE: usize> Calls<LANE> {
-    pub fn to(outside: SocketAddr, limits: Limits, death: Option<Death>) -> Self {
+    pub fn to(outside: SocketAddr, limits: JobLimits, death: Option<Death>) -> Self {
         // One for all: it reads this machine's certificates.
-        static CALLER: LazyLock<Caller> = LazyLock::new(|| {
+        static CALLER: LazyLock<HttpCaller> = LazyLock::new(|| {
             let whole = Duration::from_secs(30);
-            Caller::new(CallerSettings { whole, ..CallerSettings::default() }).unwrap()
+            HttpCaller::new(CallerSettings { whole, ..CallerSettings::default() }).unwrap()
         });
         let endpoint = Endpoint { base: format!("http://{outside}").parse().unwrap(), authorization: None };
         Self { caller: CALLER.clone(), endpoint, limits, death }
@@ -133,7 +134,7 @@ impl<const LANE: usize> Calls<LANE> {
         }
     }
 
-    async fn send(&self, method: Method, attempt: &Attempt<Intent>) -> Called<HttpAnswer> {
+    async fn send(&self, method: Method, attempt: &CallAttempt<Intent>) -> Called<HttpAnswer> {
         let Intent { key, id } = &attempt.intent;
         let request = Request {
             method,
@@ -161,18 +162,18 @@ impl<const LANE: usize> Job for Calls<LANE> {
         format!("POST /calls for {}", intent.id)
     }
 
-    fn limits(&self) -> Limits {
+    fn limits(&self) -> JobLimits {
         self.limits
     }
 
-    async fn call(&self, attempt: &Attempt<Intent>) -> Called<HttpAnswer> {
+    async fn call(&self, attempt: &CallAttempt<Intent>) -> Called<HttpAnswer> {
         self.comes(Step::Taken).await;
         let called = self.send(Method::Post, attempt).await;
         self.comes(Step::Answered).await;
         called
     }
 
-    async fn ask(&self, attempt: &Attempt<Intent>) -> Asked<HttpAnswer> {
+    async fn ask(&self, attempt: &CallAttempt<Intent>) -> Asked<HttpAnswer> {
         self.comes(Step::Asking).await;
         match self.send(Method::Get, attempt).await {
             Called::Answered(answer) => match answer.status {
@@ -187,9 +188,9 @@ impl<const LANE: usize> Job for Calls<LANE> {
     async fn settle(
         &self,
         work: &mut Work,
-        attempt: &Attempt<Intent>,
+        attempt: &CallAttempt<Intent>,
         answer: &HttpAnswer,
-    ) -> Result<Settled, Failed> {
+    ) -> Result<SettledAnswer, Failed> {
         let verdict = match answer.status {
             200 => {
                 sqlx::query("insert into effects (id, attempt) values ($1, $2)")
@@ -198,11 +199,11 @@ impl<const LANE: usize> Job for Calls<LANE> {
                     .execute(work.connection().await?)
                     .await
                     .doing("writing an effect")?;
-                Verdict::Done
+                JobVerdict::Done
             }
-            422 => Verdict::Again(Next::Backoff, "it was refused".to_owned()),
-            410 => Verdict::GaveUp("gone_for_good", "it says that it is gone".to_owned()),
-            status => Verdict::Unknown(Next::Backoff, format!("status {status}")),
+            422 => JobVerdict::Again(Delay::Backoff, "it was refused".to_owned()),
+            410 => JobVerdict::GaveUp("gone_for_good", "it says that it is gone".to_owned()),
+            status => JobVerdict::Unknown(Delay::Backoff, format!("status {status}")),
         };
         self.comes(Step::Settling).await;
         if let Some(death) = &self.death {
@@ -213,9 +214,9 @@ impl<const LANE: usize> Job for Calls<LANE> {
 }
 
 /// Fast ones: a run is over in a moment.
-pub fn limits() -> Limits {
+pub fn limits() -> JobLimits {
     let millis = Duration::from_millis;
-    Limits {
+    JobLimits {
         of_kind: 8,
         of_key: 2,
         call: millis(150),
@@ -227,10 +228,11 @@ pub fn limits() -> Limits {
     }
 }
 
-pub const PACE: Pace = Pace { calls_max: 8, look: Duration::from_millis(20), drain: Duration::from_secs(10) };
+pub const PACE: RunnerPace =
+    RunnerPace { calls_max: 8, look: Duration::from_millis(20), drain: Duration::from_secs(10) };
 
 /// Every kind, for who has no call to make.
-pub fn all_kinds(limits: Limits) -> Kinds<Desk> {
+pub fn all_kinds(limits: JobLimits) -> Kinds<Desk> {
     let nowhere: SocketAddr = "127.0.0.1:9".parse().unwrap();
     let kinds = Kinds::default().with(Calls::<0>::to(nowhere, limits, None)).unwrap();
     let kinds = kinds.with(Calls::<1>::to(nowhere, limits, None)).unwrap();
@@ -258,8 +260,12 @@ pub async fn schedule<const LANE: usize>(pool: &db::Pool, intent: &Intent) -> Sc
     scheduled
 }
 
-pub fn servers(site: &Site) -> Servers {
-    Servers { namespace: site.namespace.clone(), pool: site.pool.clone(), publisher: site.publisher.clone() }
+pub fn servers(site: &Site) -> JobServers {
+    JobServers {
+        namespace: site.namespace.clone(),
+        pool: site.pool.clone(),
+        publisher: site.publisher.clone(),
+    }
 }
 
 /// Runs jobs in the background of the site until the token that it returns is cancelled.
@@ -282,7 +288,7 @@ impl Mortal {
     pub fn start<const LANE: usize>(
         site: &Site,
         outside: &Outside,
-        limits: Limits,
+        limits: JobLimits,
         death: Option<Death>,
     ) -> Self {
         let database_url = site.database_url.expose_secret();
@@ -293,7 +299,7 @@ impl Mortal {
         let (site, outside) = (site.clone(), outside.address);
         runtime.spawn(async move {
             let pool = db::pool(&database_url, 3, site.namespace.as_str()).unwrap();
-            let servers = Servers { pool, ..servers(&site) };
+            let servers = JobServers { pool, ..servers(&site) };
             let kinds = Kinds::<Desk>::default().with(Calls::<LANE>::to(outside, limits, death)).unwrap();
             // It is never asked to stop.
             jobs::run(kinds, servers, PACE, CancellationToken::new()).await;

@@ -6,7 +6,7 @@ use super::{money_text, snapshot};
 use db::{Doing, Error, PgConnection, Pool};
 use domain::catalog::Unknown;
 use domain::ledger::{PaymentState, Rules};
-use domain::record::{Reading, Record as PaymentRecord, Stated};
+use domain::record::{PaymentRecord, Reading, Stated};
 use domain::{AccountId, Credits, PaymentId};
 use rust_decimal::Decimal;
 use serde::Serialize;

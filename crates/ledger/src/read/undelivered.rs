@@ -3,7 +3,7 @@
 use super::payment::{WhyUndelivered, why_undelivered};
 use db::{Doing, Error, PgConnection, Pool};
 use domain::ledger::Rules;
-use domain::record::Record as PaymentRecord;
+use domain::record::PaymentRecord;
 use domain::{Credits, Money, PaymentId};
 use serde::Serialize;
 use sqlx::types::Json;

@@ -6,7 +6,7 @@ use domain::event::{Balances, SOURCE_LEDGER};
 use domain::journal::Hash;
 use domain::ledger::{Account, Books, Lots};
 use domain::{AccountId, Credits, Envelope};
-use facts::emit::{Head, Heads};
+use facts::emit::{AccountHead, Heads};
 use rust_decimal::Decimal;
 use std::collections::BTreeSet;
 
@@ -79,8 +79,8 @@ struct AccountRow {
 
 impl AccountRow {
     /// The account, without its lots, and the head of its chain of events.
-    fn account(self) -> Result<(Account, Head), Error> {
-        let head = Head { sequence: self.sequence, hash: hash(self.events_head)? };
+    fn account(self) -> Result<(Account, AccountHead), Error> {
+        let head = AccountHead { sequence: self.sequence, hash: hash(self.events_head)? };
         let account = Account {
             id: parse_id("an account id", &self.account)?,
             balances: Balances {
@@ -137,10 +137,10 @@ pub(super) async fn save(work: &mut Work, batch: &BatchState) -> Result<(), Erro
 }
 
 /// The accounts that the batch changed; an error where one of them was not locked.
-fn changed(batch: &BatchState) -> Result<Vec<(&Account, &Head)>, Error> {
+fn changed(batch: &BatchState) -> Result<Vec<(&Account, &AccountHead)>, Error> {
     let posted: BTreeSet<&AccountId> = batch.journal.iter().map(|transaction| &transaction.account).collect();
     let emitted: BTreeSet<&AccountId> = batch.heads.moved().iter().collect();
-    let mut changed: Vec<(&Account, &Head)> = Vec::new();
+    let mut changed: Vec<(&Account, &AccountHead)> = Vec::new();
     for id in posted.union(&emitted) {
         let Some(head) = batch.heads.get(id) else {
             return Err(Error::stored("an account", format!("{id} was to be written without its lock")));

@@ -3,8 +3,8 @@
 use super::{BatchState, parse_id};
 use db::{Doing, Error, Work};
 use domain::catalog::CatalogVersion;
-use domain::ledger::{Books, Payment, PaymentState};
-use domain::record::{Reading, Record as PaymentRecord};
+use domain::ledger::{Books, LedgerPayment, PaymentState};
+use domain::record::{PaymentRecord, Reading};
 use domain::{AccountId, CustomerId, PaymentId};
 use rust_decimal::Decimal;
 use sqlx::types::Json;
@@ -73,8 +73,8 @@ struct LockedPayment {
 }
 
 impl LockedPayment {
-    fn payment(self) -> Result<Payment, Error> {
-        Ok(Payment {
+    fn payment(self) -> Result<LedgerPayment, Error> {
+        Ok(LedgerPayment {
             id: parse_id("a payment id", &self.payment)?,
             record: self.record.0,
             state: PaymentState::parse(&self.state)
@@ -90,7 +90,7 @@ impl LockedPayment {
 
 /// Writes the payments that the batch changed, sorted by their ids.
 pub(super) async fn save(work: &mut Work, batch: &BatchState) -> Result<(), Error> {
-    let mut changed: Vec<&Payment> =
+    let mut changed: Vec<&LedgerPayment> =
         batch.books.payments.values().filter(|payment| payment.changed).collect();
     if changed.is_empty() {
         return Ok(());
@@ -144,7 +144,7 @@ struct PaymentColumns<'a> {
 }
 
 impl<'a> PaymentColumns<'a> {
-    fn of(payments: &[&'a Payment]) -> Self {
+    fn of(payments: &[&'a LedgerPayment]) -> Self {
         let all = || payments.iter().copied();
         Self {
             ids: all().map(|p| p.id.as_str()).collect(),
@@ -169,7 +169,7 @@ struct SummaryColumns {
 }
 
 impl SummaryColumns {
-    fn of(payments: &[&Payment]) -> Self {
+    fn of(payments: &[&LedgerPayment]) -> Self {
         let mut columns = Self::default();
         for summary in payments.iter().map(|payment| Summary::of(payment)) {
             columns.customers.push(summary.customers.join(" "));
@@ -192,7 +192,7 @@ struct Summary {
 }
 
 impl Summary {
-    fn of(payment: &Payment) -> Self {
+    fn of(payment: &LedgerPayment) -> Self {
         let Some(terms) = payment.record.terms(payment.reading) else {
             return Self {
                 customers: Vec::new(),

@@ -4,7 +4,7 @@ use super::{Audit, CULPRITS_MAX, Culprit};
 use crate::store::reading;
 use db::{Doing, Error, PgConnection};
 use domain::catalog::{Catalog, Worth};
-use domain::record::{Reading, Record as PaymentRecord};
+use domain::record::{PaymentRecord, Reading};
 use domain::{Credits, PaymentId};
 use rust_decimal::Decimal;
 use sqlx::types::Json;

@@ -60,7 +60,7 @@ fn is_batch(text: &str) -> bool {
 /// The id of a body's event, or of the first in a batch.
 pub fn first_event_id(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
-    struct Wire {
+    struct WireEvent {
         id: String,
     }
     let text = std::str::from_utf8(body).ok()?;
@@ -69,7 +69,7 @@ pub fn first_event_id(body: &[u8]) -> Option<String> {
     } else {
         serde_json::from_str(text).ok()?
     };
-    serde_json::from_str::<Wire>(first.get()).ok().map(|wire| wire.id).filter(|id| !id.is_empty())
+    serde_json::from_str::<WireEvent>(first.get()).ok().map(|wire| wire.id).filter(|id| !id.is_empty())
 }
 
 fn check_own(fact: &Fact) -> Result<(), String> {

@@ -39,7 +39,7 @@ pub fn check_headers(
     received_at: OffsetDateTime,
 ) -> Result<(), Refused> {
     usable(secrets)?;
-    Head::read(headers, received_at).map(|_| ())
+    SignatureHead::read(headers, received_at).map(|_| ())
 }
 
 /// See [`Processor::verify`](crate::Processor::verify).
@@ -53,19 +53,19 @@ pub fn verify(
     received_at: OffsetDateTime,
 ) -> Result<(), Refused> {
     let keys: Vec<Vec<u8>> = usable(secrets)?.into_iter().flat_map(keys).collect();
-    let Head { id, timestamp, signatures } = Head::read(headers, received_at)?;
+    let SignatureHead { id, timestamp, signatures } = SignatureHead::read(headers, received_at)?;
     let signed = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body];
     if any_matches(&keys, &signed, &signatures) { Ok(()) } else { Err(Refused::Mismatch) }
 }
 
 /// The three headers, in order and in time, with at least one signature that could match.
-struct Head {
+struct SignatureHead {
     id: String,
     timestamp: String,
     signatures: Vec<Digest>,
 }
 
-impl Head {
+impl SignatureHead {
     fn read(headers: &dyn Fn(&str) -> Option<String>, received_at: OffsetDateTime) -> Result<Self, Refused> {
         let id = read_header(headers, ID)?;
         let timestamp = read_header(headers, TIMESTAMP)?;

@@ -1,6 +1,6 @@
 //! Stripe's API: form-encoded questions, JSON answers. Branches on status, type and code, never on the message.
 
-use crate::api::{Answer, Method, Refusal, Request};
+use crate::api::{ApiAnswer, ApiRefusal, Method, Request};
 use serde::Deserialize;
 
 /// Fixes the shape of answers, whatever the account's default is. <https://docs.stripe.com/api/versioning>
@@ -32,11 +32,11 @@ pub fn retrieve_refund(refund: &str) -> Request {
 }
 
 /// Reads the answer to [`retrieve_refund`]. Nothing is done by asking: whatever is no refund is worth asking again.
-pub fn read_refund(status: u16, body: &[u8]) -> Answer<Refund> {
+pub fn read_refund(status: u16, body: &[u8]) -> ApiAnswer<Refund> {
     if status == 200 {
         return match serde_json::from_slice(body) {
-            Ok(refund) => Answer::Is(refund),
-            Err(why) => Answer::Unclear(Refusal {
+            Ok(refund) => ApiAnswer::Is(refund),
+            Err(why) => ApiAnswer::Unclear(ApiRefusal {
                 status,
                 code: "unreadable_answer".to_owned(),
                 field: None,
@@ -47,22 +47,22 @@ pub fn read_refund(status: u16, body: &[u8]) -> Answer<Refund> {
     let refusal = refusal(status, body);
     match (status, refusal.code.as_str()) {
         // Also where the key is of the other mode: the field tells nothing of that.
-        (404, "resource_missing") => Answer::Absent,
-        (400..=403, _) => Answer::Refused(refusal),
-        (409 | 429, _) => Answer::NotNow(refusal),
-        _ => Answer::Unclear(refusal),
+        (404, "resource_missing") => ApiAnswer::Absent,
+        (400..=403, _) => ApiAnswer::Refused(refusal),
+        (409 | 429, _) => ApiAnswer::NotNow(refusal),
+        _ => ApiAnswer::Unclear(refusal),
     }
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Failed {
-    error: Error,
+struct ErrorAnswer {
+    error: ErrorBody,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Error {
+struct ErrorBody {
     code: Option<String>,
     #[serde(rename = "type")]
     kind: Option<String>,
@@ -70,9 +70,9 @@ struct Error {
     message: Option<String>,
 }
 
-fn refusal(status: u16, body: &[u8]) -> Refusal {
-    let Failed { error } = serde_json::from_slice(body).unwrap_or_default();
-    Refusal {
+fn refusal(status: u16, body: &[u8]) -> ApiRefusal {
+    let ErrorAnswer { error } = serde_json::from_slice(body).unwrap_or_default();
+    ApiRefusal {
         status,
         code: error.code.or(error.kind).unwrap_or_default(),
         field: error.param,
@@ -96,11 +96,11 @@ mod tests {
     fn an_answer_says_no_more_than_is_known() {
         let check = |status: u16, body: &str, expect: &str| {
             let told = match read_refund(status, body.as_bytes()) {
-                Answer::Is(refund) => format!("{} {}", refund.id, refund.status.unwrap_or_default()),
-                Answer::Absent => "absent".to_owned(),
-                Answer::Refused(refusal) => format!("refused {}", refusal.code),
-                Answer::NotNow(refusal) => format!("not now {}", refusal.code),
-                Answer::Unclear(refusal) => format!("unclear {}", refusal.code),
+                ApiAnswer::Is(refund) => format!("{} {}", refund.id, refund.status.unwrap_or_default()),
+                ApiAnswer::Absent => "absent".to_owned(),
+                ApiAnswer::Refused(refusal) => format!("refused {}", refusal.code),
+                ApiAnswer::NotNow(refusal) => format!("not now {}", refusal.code),
+                ApiAnswer::Unclear(refusal) => format!("unclear {}", refusal.code),
             };
             assert_eq!(told, expect, "{status} {body}");
         };

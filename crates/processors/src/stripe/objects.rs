@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 pub(super) const NAME: &str = "stripe";
 
 /// What every translation of an object needs besides the object.
-pub(super) struct Context<'a> {
+pub(super) struct EventContext<'a> {
     pub(super) settings: &'a Settings,
     pub(super) event_type: &'a str,
     /// That of the endpoint: a date, and since 2024-09 a name after it.

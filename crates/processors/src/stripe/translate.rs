@@ -12,7 +12,7 @@ mod refunds;
 mod sessions;
 mod sold;
 
-use super::objects::{Context, NAME, account};
+use super::objects::{EventContext, NAME, account};
 use crate::delivery::{Delivery, read_event_id, read_event_type, read_object};
 use crate::fields::{Field, read_unix_seconds};
 use crate::refused::Malformed;
@@ -63,7 +63,7 @@ fn read(settings: &Settings, delivery: &Delivery<'_>, event: Field<'_>) -> Resul
         .occurred_at
         .ok_or_else(|| SetAside::malformed("created: expected unix seconds, got none"))?;
     let api_version = event.get("api_version").text();
-    let context = Context {
+    let context = EventContext {
         settings,
         event_type: &delivery.event_type,
         api_version: api_version.as_deref(),
@@ -72,7 +72,7 @@ fn read(settings: &Settings, delivery: &Delivery<'_>, event: Field<'_>) -> Resul
     read(&context, event.get("data").get("object"))
 }
 
-type Read = fn(&Context<'_>, Field<'_>) -> Result<Vec<Fact>, SetAside>;
+type Read = fn(&EventContext<'_>, Field<'_>) -> Result<Vec<Fact>, SetAside>;
 
 fn translation(event_type: &str) -> Result<Read, SetAside> {
     Ok(match event_type {
@@ -136,7 +136,7 @@ fn check_account(settings: &Settings, event: Field<'_>) -> Result<(), SetAside> 
     )))
 }
 
-fn customer(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAside> {
+fn customer(context: &EventContext<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAside> {
     Ok(vec![Fact::Customer(Customer {
         reason: None,
         customer: object.get("id").customer_id(NAME)?,

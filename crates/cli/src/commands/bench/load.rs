@@ -5,7 +5,8 @@ use crate::session::{CONFIRM_TIMEOUT, Session};
 use anyhow::{Result, anyhow};
 use bus::{Broker, Message, Publisher, exchange};
 use domain::fact::{
-    AccountLink, Fact, Item, LinkProof, Movement, MovementKind, MovementStatus, Payment, PaymentStatus, Usage,
+    AccountLink, Fact, LineItem, LinkProof, Movement, MovementKind, MovementStatus, Payment, PaymentStatus,
+    Usage,
 };
 use domain::money::{Credits, Money, currency};
 use domain::{AccountId, Cause, Envelope, PaymentId};
@@ -183,7 +184,7 @@ impl Load {
             status: PaymentStatus::Paid,
             amount: usd(1000)?,
             before_tax: None,
-            items: vec![Item::new(PRICE.to_owned(), 1)],
+            items: vec![LineItem::new(PRICE.to_owned(), 1)],
             account: Some(AccountLink { by_reference: false, account, proof: LinkProof::Stated }),
             customer: None,
             occurred_at: now,

@@ -51,15 +51,15 @@ const DEAD_LETTER: &str = "dead letter";
 
 /// Found by a look through everything that is unrecognised.
 #[derive(Debug, Default, Serialize)]
-struct Found {
+struct FoundDeliveries {
     #[serde(skip)]
     understood: Vec<Cause>,
     not_understood: u64,
     body_gone: u64,
 }
 
-async fn find(session: &Session, which: &WhichUnrecognised) -> Result<Found> {
-    let mut found = Found::default();
+async fn find(session: &Session, which: &WhichUnrecognised) -> Result<FoundDeliveries> {
+    let mut found = FoundDeliveries::default();
     look_through(session, which, |delivery, today| {
         match today {
             Today::Understood(_) => found.understood.push(delivery.cause),
@@ -72,7 +72,7 @@ async fn find(session: &Session, which: &WhichUnrecognised) -> Result<Found> {
     Ok(found)
 }
 
-impl Found {
+impl FoundDeliveries {
     fn text(&self) -> String {
         format!(
             "{} that today's code understands; {} that it does not, {} whose body is gone.",
@@ -106,7 +106,7 @@ pub async fn replay(session: &Session, arguments: &Arguments) -> Result<ExitCode
 async fn carry_out(session: &Session, arguments: &Arguments, causes: &[Cause]) -> Result<Tally> {
     let bulk = &arguments.bulk;
     let broker = session.broker("replay");
-    let mut replay = Replay {
+    let mut replay = UnrecognisedReplay {
         session,
         facts: session.fact_writer(&broker, CONFIRM_TIMEOUT)?,
         readers: session.readers()?,
@@ -138,7 +138,7 @@ async fn record(session: &Session, arguments: &Arguments, tally: &Tally) -> Resu
     Ok(acts::record(&session.pool, &record, OffsetDateTime::now_utc()).await?)
 }
 
-fn refuse(session: &Session, found: &Found, why: &str) -> Result<ExitCode> {
+fn refuse(session: &Session, found: &FoundDeliveries, why: &str) -> Result<ExitCode> {
     match session.json {
         true => say_json(
             &json!({ "found": found.understood.len(), "others": found, "replayed": 0, "error": why }),
@@ -195,7 +195,7 @@ impl Tally {
         }
     }
 
-    fn show(&self, session: &Session, found: &Found, by: &str) -> Result<ExitCode> {
+    fn show(&self, session: &Session, found: &FoundDeliveries, by: &str) -> Result<ExitCode> {
         match session.json {
             true => say_json(&self.json(found, by))?,
             false => say(&self.text(found)),
@@ -203,7 +203,7 @@ impl Tally {
         Ok(if self.is_good() { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }
 
-    fn json(&self, found: &Found, by: &str) -> serde_json::Value {
+    fn json(&self, found: &FoundDeliveries, by: &str) -> serde_json::Value {
         let failed = self.failed.iter().take(NAMED_MAX);
         let not_known = self.not_known.iter().take(NAMED_MAX);
         json!({
@@ -234,7 +234,7 @@ impl Tally {
         })
     }
 
-    fn text(&self, found: &Found) -> String {
+    fn text(&self, found: &FoundDeliveries) -> String {
         if found.understood.is_empty() {
             return format!("Nothing to replay. Found {}", found.text());
         }
@@ -266,7 +266,7 @@ impl Tally {
     }
 }
 
-struct Replay<'a> {
+struct UnrecognisedReplay<'a> {
     session: &'a Session,
     facts: FactWriter,
     readers: Readers,
@@ -275,7 +275,7 @@ struct Replay<'a> {
     tally: Tally,
 }
 
-impl Replay<'_> {
+impl UnrecognisedReplay<'_> {
     async fn run(&mut self, causes: &[Cause], speed: &Speed) -> Result<()> {
         let portion = async |causes: &[Cause]| {
             self.some(causes).await?;
@@ -345,7 +345,7 @@ impl Replay<'_> {
             let mut connection = pool.acquire().await.doing("taking a connection")?;
             let states = outcomes::states(&mut connection, &self.readers, &facts).await?;
             drop(connection);
-            let known = Known {
+            let known = KnownOutcomes {
                 dead: dead
                     .into_iter()
                     .filter(|(cause, copies)| dead_before.get(cause) < Some(copies))
@@ -367,15 +367,15 @@ fn facts_of(deliveries: &[(Cause, Vec<Envelope>)]) -> Vec<Cause> {
 }
 
 /// What the fleet says of the facts of a portion.
-struct Known<'a> {
+struct KnownOutcomes<'a> {
     /// Those that have become dead letters since they were sent.
     dead: BTreeMap<Cause, i64>,
     states: HashMap<&'a Cause, &'a FactState>,
 }
 
 /// A delivery has become what the worst of its facts has; where all are well, what its primary one has.
-fn became(facts: &[Envelope], known: &Known<'_>) -> Became {
-    let outcomes: Vec<Option<Ended>> = facts.iter().map(|fact| known.outcome(fact)).collect();
+fn became(facts: &[Envelope], known: &KnownOutcomes<'_>) -> Became {
+    let outcomes: Vec<Option<FactEnd>> = facts.iter().map(|fact| known.outcome(fact)).collect();
     let failed = outcomes.iter().flatten().find(|ended| ended.is_failure());
     match (failed, outcomes.iter().all(Option::is_some)) {
         (Some(ended), _) => Became::Failed(ended.as_str().to_owned()),
@@ -389,34 +389,34 @@ fn became(facts: &[Envelope], known: &Known<'_>) -> Became {
 
 /// What has become of one fact, at all its readers together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
+enum FactEnd {
     Settled(Outcome),
     /// A worker gave up on it, and it has no outcome of that worker.
     DeadLetter,
 }
 
-impl Ended {
+impl FactEnd {
     fn is_failure(self) -> bool {
         match self {
-            Ended::Settled(outcome) => outcome.is_failure(),
-            Ended::DeadLetter => true,
+            FactEnd::Settled(outcome) => outcome.is_failure(),
+            FactEnd::DeadLetter => true,
         }
     }
 
     fn as_str(self) -> &'static str {
         match self {
-            Ended::Settled(outcome) => outcome.as_str(),
-            Ended::DeadLetter => DEAD_LETTER,
+            FactEnd::Settled(outcome) => outcome.as_str(),
+            FactEnd::DeadLetter => DEAD_LETTER,
         }
     }
 }
 
-impl Known<'_> {
+impl KnownOutcomes<'_> {
     /// A failure at one of its readers is known at once; that it went well once all of them have settled it.
-    fn outcome(&self, fact: &Envelope) -> Option<Ended> {
+    fn outcome(&self, fact: &Envelope) -> Option<FactEnd> {
         let state = self.states.get(&fact.cause).filter(|state| state.kind == fact.fact.kind().as_str());
         let settled = state.and_then(|state| state.failure().or_else(|| state.outcome()));
-        let dead = || self.dead.contains_key(&fact.cause).then_some(Ended::DeadLetter);
-        settled.map(Ended::Settled).or_else(dead)
+        let dead = || self.dead.contains_key(&fact.cause).then_some(FactEnd::DeadLetter);
+        settled.map(FactEnd::Settled).or_else(dead)
     }
 }

@@ -5,7 +5,7 @@ use crate::session::Session;
 use anyhow::Result;
 use clap::Args;
 use db::Doing;
-use gate::{Place, Today, UnrecognisedDelivery, UnrecognisedFilter};
+use gate::{Today, UnrecognisedDelivery, UnrecognisedFilter, UnrecognisedPlace};
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
 
@@ -50,14 +50,14 @@ pub async fn look_through(
     let (filter, settings) = (which.filter(), session.config.settings());
     let mut connection = session.pool.acquire().await.doing("taking a connection")?;
     let line = ProgressLine::new();
-    let (mut place, mut seen) = (Place::beginning(), 0_i64);
+    let (mut place, mut seen) = (UnrecognisedPlace::beginning(), 0_i64);
     loop {
         let page = gate::unrecognised(&mut connection, &filter, &place, PAGE as i64).await?;
         let is_last = page.len() < PAGE;
         seen += page.len() as i64;
         line.count("deliveries looked through", seen);
         if let Some(last) = page.last() {
-            place = Place::after(last);
+            place = UnrecognisedPlace::after(last);
         }
         for delivery in page {
             let today = delivery.today(&settings);

@@ -74,7 +74,7 @@ fn bought(name: &str, price: &str, account: Option<&str>) -> Fact {
         account: AccountId::new(account).unwrap(),
         proof: LinkProof::Stated,
     };
-    let items = vec![Item { line: Some("line_1".to_owned()), ..payment.items[0].clone() }];
+    let items = vec![LineItem { line: Some("line_1".to_owned()), ..payment.items[0].clone() }];
     Fact::Payment(fact::Payment { account: account.map(link), items, ..payment })
 }
 

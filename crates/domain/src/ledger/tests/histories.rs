@@ -136,7 +136,7 @@ fn any_description() -> impl Strategy<Value = Fact> {
     let status = select(vec![PaymentStatus::Paid, PaymentStatus::Paid, PaymentStatus::Pending]);
     (0..13usize, price, 1u64..3, amount, status, 0i64..4).prop_map(
         |(which, price, quantity, cents, status, minute)| {
-            let item = Item {
+            let item = LineItem {
                 quantity_assumed: false,
                 share: None,
                 amount: None,
@@ -174,7 +174,7 @@ fn any_description() -> impl Strategy<Value = Fact> {
                 1 if minute == 0 => (payment.amount, payment.items) = (money("EUR", cents), vec![item]),
                 3 => (payment.amount, payment.items) = (money("USD", 0), vec![item]),
                 5 => {
-                    payment.items = vec![Item {
+                    payment.items = vec![LineItem {
                         quantity_assumed: false,
                         share: None,
                         amount: None,
@@ -209,12 +209,12 @@ fn any_description_of_lines() -> impl Strategy<Value = Fact> {
         select(vec![PaymentStatus::Paid, PaymentStatus::Paid, PaymentStatus::Paid, PaymentStatus::Pending]);
     (share, 1u64..4, paid, free, status, any::<bool>(), 0i64..4).prop_map(
         |(share, quantity, more, free, status, shirt, minute)| {
-            let line = |name: &str, price: &str, quantity, cents| Item {
+            let line = |name: &str, price: &str, quantity, cents| LineItem {
                 line: Some(name.to_owned()),
                 amount: Some(money("USD", cents)),
-                ..Item::new(price, quantity)
+                ..LineItem::new(price, quantity)
             };
-            let odd = Item {
+            let odd = LineItem {
                 share: share.map(|share| share.parse().unwrap()),
                 ..line("l2", "pri_odd", quantity, 333)
             };
@@ -243,7 +243,7 @@ fn any_description_ahead() -> impl Strategy<Value = Fact> {
         |(status, figure, session, rate, captured)| {
             let [intent, name] = if rate { ["stripe:pi_3", "cs_3"] } else { ["stripe:pi_4", "cs_4"] };
             let code = if rate { "EUR" } else { "USD" };
-            let items = [Item { quantity_assumed: true, ..Item::new("pri_unit", 1) }];
+            let items = [LineItem { quantity_assumed: true, ..LineItem::new("pri_unit", 1) }];
             let items = items.into_iter().filter(|_| !rate).collect();
             let of = |object, precedence| fact::Payment {
                 amount: money(code, 1000),
@@ -301,8 +301,8 @@ fn any_description_in_doubt() -> impl Strategy<Value = Fact> {
                 1 => Some(link("a")),
                 _ => None,
             };
-            let assumed = Item { quantity_assumed: true, ..Item::new("pri_unit", 1) };
-            payment.items = [vec![], vec![assumed], vec![Item::new("pri_unit", 2)]][sold].clone();
+            let assumed = LineItem { quantity_assumed: true, ..LineItem::new("pri_unit", 1) };
+            payment.items = [vec![], vec![assumed], vec![LineItem::new("pri_unit", 2)]][sold].clone();
             let euro = if sold == 0 { "EUR" } else { "USD" };
             payment.amount = money(euro, cents);
             payment.before_tax = before_tax.map(|cents| money(euro, cents));
@@ -627,7 +627,7 @@ fn any_contradiction() -> impl Strategy<Value = Fact> {
         payment.account = Some(link(account));
         payment.aliases.extend(ids.iter().map(|id| id.parse().unwrap()));
         if unknown {
-            payment.items = vec![Item::new("pri_nobody_knows".to_owned(), 1)];
+            payment.items = vec![LineItem::new("pri_nobody_knows".to_owned(), 1)];
         }
         Fact::Payment(payment)
     });

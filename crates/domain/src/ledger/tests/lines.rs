@@ -8,10 +8,10 @@ use crate::fact::{MovedLine, Purpose};
 /// A line of a pack of 1,000 for 10.00, one of 1,000 and a bonus of 50 for 5.00, and a shirt for 5.00.
 pub(super) fn lines_of(name: &str, amount: &str) -> Fact {
     let Fact::Payment(payment) = buy(name, "a", "pri_1000", amount) else { unreachable!() };
-    let line = |line: &str, price: &str, amount: &str| Item {
+    let line = |line: &str, price: &str, amount: &str| LineItem {
         line: Some(line.to_owned()),
         amount: Some(usd(amount)),
-        ..Item::new(price, 1)
+        ..LineItem::new(price, 1)
     };
     let items =
         vec![line("l1", "pri_1000", "10.00"), line("l2", "pri_1050", "5.00"), line("l3", "shirt", "5.00")];
@@ -188,7 +188,7 @@ fn a_back_in_full_cancels_the_chargeback_that_it_returns() {
 #[test]
 fn half_a_period_grants_half_and_its_refund_reverses_its_share() {
     let Fact::Payment(payment) = buy("t1", "a", "pri_1050", "5.00") else { unreachable!() };
-    let half = Item { share: Some(Decimal::new(5, 1)), ..Item::new("pri_1050", 1) };
+    let half = LineItem { share: Some(Decimal::new(5, 1)), ..LineItem::new("pri_1050", 1) };
     check(&[
         (Fact::Payment(fact::Payment { items: vec![half], ..payment }), ["525", "0", "0"]),
         (moved("r1", "t1", Refund, Final, "2.50", 1), ["262.5", "0", "0"]),
@@ -198,7 +198,7 @@ fn half_a_period_grants_half_and_its_refund_reverses_its_share() {
 #[test]
 fn what_sells_nothing_is_delivered_with_nothing_and_alarms_nobody() {
     let Fact::Payment(payment) = buy("t1", "a", "pri_1000", "0.00") else { unreachable!() };
-    let nothing = Item { share: Some(Decimal::ZERO), ..Item::new("pri_1000", 1) };
+    let nothing = LineItem { share: Some(Decimal::ZERO), ..LineItem::new("pri_1000", 1) };
     let payment = fact::Payment { items: vec![nothing], ..payment };
     let known = World::new().tell("1", &Fact::Payment(payment.clone())).unwrap();
     assert_eq!(
@@ -267,7 +267,7 @@ fn a_session_that_is_not_paid_yet_names_account_price_and_purpose() {
     let intent = stripe("pi_1", 1, PaymentStatus::Paid);
     check_both_orders(true, [session.clone(), intent.clone()], (PaymentState::Delivered, Some("a"), None));
     let priced =
-        fact::Payment { items: vec![Item::new("pri_1000", 1)], purpose: Purpose::Unstated, ..session };
+        fact::Payment { items: vec![LineItem::new("pri_1000", 1)], purpose: Purpose::Unstated, ..session };
     check_both_orders(false, [priced, intent], (PaymentState::Delivered, Some("a"), None));
 }
 
@@ -283,7 +283,7 @@ fn a_fee_that_a_rate_would_cover_is_not_a_purchase_of_credits() {
 
 #[test]
 fn an_explicit_account_outranks_one_that_only_serves_whichever_object_comes_first() {
-    let items = || vec![Item::new("pri_1000", 1)];
+    let items = || vec![LineItem::new("pri_1000", 1)];
     let session = fact::Payment { account: account("b", true), ..stripe("cs_1", 0, PaymentStatus::Pending) };
     let intent = fact::Payment {
         account: account("a", false),
@@ -294,7 +294,7 @@ fn an_explicit_account_outranks_one_that_only_serves_whichever_object_comes_firs
     // Two that only serve contradict each other, where no explicit one decides.
     let first = fact::Payment { account: account("b", true), ..stripe("cs_1", 0, PaymentStatus::Pending) };
     let other = fact::Payment { account: account("c", true), ..stripe("cs_2", 0, PaymentStatus::Pending) };
-    let mut record = Record::default();
+    let mut record = PaymentRecord::default();
     record.describe("1", &first);
     record.describe("2", &other);
     assert!(record.contradicts_itself());
@@ -305,7 +305,7 @@ fn an_explicit_account_outranks_one_that_only_serves_whichever_object_comes_firs
 #[test]
 fn what_was_delivered_by_a_field_that_only_serves_stays_when_an_explicit_one_differs() {
     let paid = |by_reference, name: &str, object: &str| {
-        let items = vec![Item::new("pri_1000", 1)];
+        let items = vec![LineItem::new("pri_1000", 1)];
         let account = account(name, by_reference);
         Fact::Payment(fact::Payment { account, items, ..stripe(object, 0, PaymentStatus::Paid) })
     };
@@ -427,11 +427,11 @@ fn what_was_described_before_anybody_asked_is_no_purpose_that_is_unstated() {
 
 #[test]
 fn what_was_said_before_another_amount_was_paid_tells_nothing_of_each_items_part() {
-    let cart = |amount: &str| Item {
+    let cart = |amount: &str| LineItem {
         line: Some("li_1".to_owned()),
         amount: Some(usd(amount)),
         before_discounts: Some(usd(amount)),
-        ..Item::new("pri_1000", 1)
+        ..LineItem::new("pri_1000", 1)
     };
     for (captured, left) in [("1.00", "0"), ("10.00", "1000")] {
         let mut world = World::new();
@@ -458,12 +458,12 @@ fn a_stated_quantity_goes_before_an_assumed_one_whichever_description_leads() {
         account: account("a", false),
         ..stripe(object, precedence, PaymentStatus::Paid)
     };
-    let assumed = || Item { quantity_assumed: true, ..Item::new("pri_1000", 1) };
+    let assumed = || LineItem { quantity_assumed: true, ..LineItem::new("pri_1000", 1) };
     for order in [[0, 1], [1, 0]] {
         for leading_is_assumed in [true, false] {
             let (first, second) = match leading_is_assumed {
-                true => (assumed(), Item::new("pri_1000", 3)),
-                false => (Item::new("pri_1000", 3), assumed()),
+                true => (assumed(), LineItem::new("pri_1000", 3)),
+                false => (LineItem::new("pri_1000", 3), assumed()),
             };
             let facts = [of("cs_1", 0, first), of("pi_1", 1, second)];
             let mut world = World::new();

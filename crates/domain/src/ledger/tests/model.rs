@@ -6,7 +6,7 @@
 
 use crate::catalog::{Catalog, Price, RateAppliesTo};
 use crate::fact::{
-    self, AdjustmentKind, Fact, HoldStatus, Item, MovementKind, MovementStatus, PaymentStatus, Purpose,
+    self, AdjustmentKind, Fact, HoldStatus, LineItem, MovementKind, MovementStatus, PaymentStatus, Purpose,
 };
 use crate::ids::{AccountId, CustomerId, PaymentId};
 use crate::money::{Credits, Currency, Money};
@@ -181,7 +181,7 @@ impl Model {
     }
 
     /// Nothing of an item that the catalog does not know; nothing within where nobody can tell how many it was.
-    fn granted_by_item(&self, purchase: &Purchase<'_>, item: &Item) -> Option<Option<i128>> {
+    fn granted_by_item(&self, purchase: &Purchase<'_>, item: &LineItem) -> Option<Option<i128>> {
         let processor = purchase.ids.first()?.processor();
         let price = self.catalog.prices.get(processor)?.get(&item.price)?;
         Some(purchase.quantity(item, price).map(|quantity| {
@@ -256,7 +256,7 @@ impl Purchase<'_> {
 
     /// The leading description's; no part of the money where another amount was paid than it says. A quantity that it only
     /// assumes is whatever another one states.
-    fn items(&self) -> Vec<Item> {
+    fn items(&self) -> Vec<LineItem> {
         let described = self.descriptions();
         let Some(leading) = described.iter().find(|said| !said.items.is_empty()) else { return Vec::new() };
         let is_believed = leading.status == PaymentStatus::Paid || Some(leading.amount) == self.total();
@@ -266,7 +266,7 @@ impl Purchase<'_> {
                 .find(|item| !item.quantity_assumed)
                 .map(|item| item.quantity)
         };
-        let of = |item: &Item| Item {
+        let of = |item: &LineItem| LineItem {
             quantity: if item.quantity_assumed { stated(&item.price).unwrap_or(1) } else { item.quantity },
             quantity_assumed: item.quantity_assumed && stated(&item.price).is_none(),
             amount: item.amount.filter(|_| is_believed),
@@ -291,7 +291,7 @@ impl Purchase<'_> {
     }
 
     /// How many of an item were sold: as stated; where the catalog says what one costs, it must be paid for.
-    fn quantity(&self, item: &Item, price: &Price) -> Option<u64> {
+    fn quantity(&self, item: &LineItem, price: &Price) -> Option<u64> {
         let only = self.items().len() == 1;
         let cost = item.before_discounts.or(self.figure(|said| said.before_discounts).filter(|_| only));
         let paid = self.before_tax();

@@ -189,7 +189,7 @@ impl World {
     }
 
     /// Never more reversed than granted, exactly the target; held as far as the payment's own lots reach.
-    fn check_exact(&self, payment: &Payment) -> Result<(), String> {
+    fn check_exact(&self, payment: &LedgerPayment) -> Result<(), String> {
         let of_lots = |part: fn(&Lot) -> Credits| self.of_payment(&payment.id, part);
         if payment.state != PaymentState::Delivered {
             let nothing = of_lots(|lot| lot.granted).is_zero();

@@ -4,7 +4,7 @@ use crate::fields::{Field, read_rfc3339};
 use crate::paddle::entities::{NAME, account, money};
 use crate::set_aside::SetAside;
 use crate::settings::Settings;
-use domain::fact::{Item, Payment, PaymentStatus, Purpose};
+use domain::fact::{LineItem, Payment, PaymentStatus, Purpose};
 use domain::{Fact, Money};
 use rust_decimal::Decimal;
 use std::borrow::Cow;
@@ -20,7 +20,7 @@ enum Origin {
     /// `subscription_payment_method_change`: the items of the subscription stand in it, and none of them is sold
     /// (<https://developer.paddle.com/build/subscriptions/update-payment-details>).
     CardChange,
-    /// Not told, or a word that Paddle has added since.
+    /// Not stated, or a word that Paddle has added since.
     Unknown,
 }
 
@@ -117,12 +117,12 @@ fn has_recurring_price(items: Field<'_>) -> bool {
 
 /// Line by line, from `details.line_items`: these have ids, which adjustments name, and amounts. Older transactions have
 /// `items` alone. Nothing where a line gives something back: what such a change of a subscription is worth in credits
-/// is nowhere told, so it waits for somebody to decide.
-fn sold(origin: Origin, data: Field<'_>, amount: Money) -> Result<Option<Vec<Item>>, SetAside> {
+/// is stated nowhere, so it waits for an operator to decide.
+fn sold(origin: Origin, data: Field<'_>, amount: Money) -> Result<Option<Vec<LineItem>>, SetAside> {
     let lines = data.get("details").get("line_items");
     let (lines, told_by) = match lines.elements()?.next() {
-        Some(_) => (lines, Told::WithAmounts),
-        None => (data.get("items"), Told::WithoutAmounts),
+        Some(_) => (lines, LineDetail::WithAmounts),
+        None => (data.get("items"), LineDetail::WithoutAmounts),
     };
     if lines.is_absent() {
         return Err(lines.malformed("a list"));
@@ -139,7 +139,7 @@ fn sold(origin: Origin, data: Field<'_>, amount: Money) -> Result<Option<Vec<Ite
 }
 
 #[derive(Clone, Copy)]
-enum Told {
+enum LineDetail {
     WithAmounts,
     WithoutAmounts,
 }
@@ -152,28 +152,28 @@ fn is_given_back(line: Field<'_>) -> Result<bool, SetAside> {
     Ok(line.get("quantity").integer().is_some_and(i64::is_negative) || total.text().is_some_and(is_negative))
 }
 
-fn item(origin: Origin, data: Field<'_>, line: Field<'_>, told: Told) -> Result<Item, SetAside> {
+fn item(origin: Origin, data: Field<'_>, line: Field<'_>, told: LineDetail) -> Result<LineItem, SetAside> {
     let price = line.get("price_id");
     let price = if price.is_absent() { line.get("price").get("id") } else { price };
-    let mut item = Item::new(price.id()?, quantity(line.get("quantity"))?);
+    let mut item = LineItem::new(price.id()?, quantity(line.get("quantity"))?);
     item.share = match origin {
         Origin::CardChange => Some(Decimal::ZERO),
         Origin::Platform | Origin::Subscription | Origin::Unknown => share(line.get("proration"))?,
     };
     let totals = line.get("totals");
     match told {
-        Told::WithAmounts if !totals.is_absent() => {
+        LineDetail::WithAmounts if !totals.is_absent() => {
             item.line = line.get("id").optional_id()?;
             item.amount = Some(money(data, totals.get("total"), before_tax(totals)?)?);
             item.before_discounts = optional_money(data, totals.get("subtotal"))?;
         }
-        Told::WithAmounts | Told::WithoutAmounts => {}
+        LineDetail::WithAmounts | LineDetail::WithoutAmounts => {}
     }
     Ok(item)
 }
 
 /// A movement's part of a line is right only where the lines are parts of the whole.
-fn forget_lines_that_do_not_add_up(items: &mut [Item], amount: Money) {
+fn forget_lines_that_do_not_add_up(items: &mut [LineItem], amount: Money) {
     let sum: Option<Decimal> = items.iter().map(|item| item.amount.map(|amount| amount.amount())).sum();
     let is_whole = sum == Some(amount.amount()) && items.iter().all(|item| item.line.is_some());
     if !is_whole {
@@ -192,7 +192,7 @@ fn quantity(quantity: Field<'_>) -> Result<u64, SetAside> {
     whole.ok_or_else(|| quantity.malformed("a whole number of zero or more"))
 }
 
-/// The part of a period that was sold; nothing where it was the whole. A rate of 0 for a period of the year 1 is how
+/// The part of a period that was sold; `None` if it was the whole. A rate of 0 for a period of the year 1 is how
 /// Paddle has written that there was no proration.
 fn share(proration: Field<'_>) -> Result<Option<Decimal>, SetAside> {
     let rate = proration.get("rate");

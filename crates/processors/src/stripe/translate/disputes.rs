@@ -2,7 +2,7 @@
 
 use crate::fields::{Field, read_unix_seconds};
 use crate::set_aside::SetAside;
-use crate::stripe::objects::{Context, money, payment_of};
+use crate::stripe::objects::{EventContext, money, payment_of};
 use domain::Fact;
 use domain::fact::{Dispute, DisputeStatus, Movement, MovementKind, MovementStatus};
 
@@ -10,7 +10,7 @@ use domain::fact::{Dispute, DisputeStatus, Movement, MovementKind, MovementStatu
 ///
 /// # Errors
 /// Why it gives no facts to act on.
-pub fn dispute(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAside> {
+pub fn dispute(context: &EventContext<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAside> {
     let (payment, aliases) = payment_of(object)?;
     let (status, movement_status) = dispute_status(context.event_type, object)?;
     let amount = money(object, "amount")?;
@@ -110,7 +110,7 @@ fn if_withdrawn(dispute: Field<'_>, otherwise: MovementStatus) -> Result<Movemen
 ///
 /// # Errors
 /// Why it gives no facts to act on.
-pub fn early_fraud_warning(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAside> {
+pub fn early_fraud_warning(context: &EventContext<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAside> {
     let (payment, aliases) = payment_of(object)?;
     Ok(vec![Fact::Dispute(Dispute {
         dispute: object.get("id").id()?,

@@ -4,7 +4,7 @@ use super::refunds::refunds_of;
 use super::sold::describe;
 use crate::fields::Field;
 use crate::set_aside::SetAside;
-use crate::stripe::objects::{Context, NAME, expandable_payment, is_captured, money, others};
+use crate::stripe::objects::{EventContext, NAME, expandable_payment, is_captured, money, others};
 use domain::Fact;
 use domain::fact::{Payment, PaymentStatus};
 
@@ -12,7 +12,7 @@ use domain::fact::{Payment, PaymentStatus};
 ///
 /// # Errors
 /// Why it gives no facts to act on.
-pub fn payment_intent(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAside> {
+pub fn payment_intent(context: &EventContext<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAside> {
     const EXPECTED: &str = "succeeded or requires_capture";
     let status = object.get("status");
     let (status, amount) = match &*status.required_text(EXPECTED)? {
@@ -42,7 +42,7 @@ pub fn payment_intent(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fa
 ///
 /// # Errors
 /// Why it gives no facts to act on.
-pub fn charge(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAside> {
+pub fn charge(context: &EventContext<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAside> {
     const EXPECTED: &str = "succeeded, pending or failed";
     let status = object.get("status");
     match &*status.required_text(EXPECTED)? {

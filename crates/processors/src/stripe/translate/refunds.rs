@@ -8,25 +8,25 @@
 
 use crate::fields::Field;
 use crate::set_aside::SetAside;
-use crate::stripe::objects::{Context, is_captured, money, payment_of};
+use crate::stripe::objects::{EventContext, is_captured, money, payment_of};
 use domain::fact::{Movement, MovementKind, MovementStatus};
 use domain::{Fact, PaymentId};
 
 /// Where a refund that Bursar asked for names the hold that it carries out.
 const HOLD_KEY: &str = "bursar_hold";
 
-/// The reason of what is released when nobody captures it in time.
+/// The reason of a release because the amount was not captured in time.
 const EXPIRED: &str = "expired_uncaptured_charge";
 
 /// From this API version on a release is no refund. Versions begin with their date.
 const RELEASES_UNTIL: &str = "2025-03-31";
 
-/// What a charge tells of its refunds.
+/// What a charge says of its refunds.
 ///
 /// # Errors
 /// Why it gives no facts to act on.
 pub fn refunds_of(
-    context: &Context<'_>,
+    context: &EventContext<'_>,
     charge: Field<'_>,
     payment: &PaymentId,
     aliases: &[PaymentId],
@@ -40,7 +40,7 @@ pub fn refunds_of(
     movements.collect()
 }
 
-fn lists_releases(context: &Context<'_>) -> bool {
+fn lists_releases(context: &EventContext<'_>) -> bool {
     context.api_version.is_none_or(|version| version < RELEASES_UNTIL)
 }
 
@@ -74,7 +74,7 @@ fn release_in(charge: Field<'_>, refunds: &[Field<'_>]) -> Result<Option<usize>,
 ///
 /// # Errors
 /// Why it gives no facts to act on.
-pub fn refund(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAside> {
+pub fn refund(context: &EventContext<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAside> {
     let (payment, aliases) = payment_of(object)?;
     let charge = object.get("charge");
     let is_release = object.get("reason").text().as_deref() == Some(EXPIRED)
@@ -83,7 +83,7 @@ pub fn refund(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, Set
 }
 
 fn refund_movement(
-    context: &Context<'_>,
+    context: &EventContext<'_>,
     refund: Field<'_>,
     payment: PaymentId,
     aliases: Vec<PaymentId>,

@@ -5,7 +5,7 @@ use crate::account_link;
 use crate::fields::Field;
 use crate::set_aside::SetAside;
 use crate::stripe::objects::{
-    Context, NAME, account, expandable_payment, in_currency, money, optional_money, others,
+    EventContext, NAME, account, expandable_payment, in_currency, money, optional_money, others,
 };
 use domain::fact::{AccountLink, Payment, PaymentStatus, Purpose};
 use domain::{Fact, Money};
@@ -16,7 +16,7 @@ use domain::{Fact, Money};
 ///
 /// # Errors
 /// Why it gives no facts to act on.
-pub fn session(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAside> {
+pub fn session(context: &EventContext<'_>, object: Field<'_>) -> Result<Vec<Fact>, SetAside> {
     let intent = expandable_payment(object.get("payment_intent"))?;
     let mode = object.get("mode");
     let purpose = match &*mode.required_text("payment, setup or subscription")? {
@@ -42,12 +42,12 @@ pub fn session(context: &Context<'_>, object: Field<'_>) -> Result<Vec<Fact>, Se
     })])
 }
 
-fn status(context: &Context<'_>, session: Field<'_>) -> Result<PaymentStatus, SetAside> {
+fn status(context: &EventContext<'_>, session: Field<'_>) -> Result<PaymentStatus, SetAside> {
     const EXPECTED: &str = "paid, unpaid or no_payment_required";
     let status = session.get("payment_status");
     match &*status.required_text(EXPECTED)? {
         "paid" | "no_payment_required" => Ok(PaymentStatus::Paid),
-        // Nothing is to be paid yet, and nobody knows how much.
+        // Nothing is to be paid yet, and the amount is unknown.
         "unpaid" if session.get("amount_total").is_absent() => Err(status.no_effect()),
         "unpaid" if context.event_type == "checkout.session.async_payment_failed" => {
             Ok(PaymentStatus::Failed)
@@ -58,7 +58,7 @@ fn status(context: &Context<'_>, session: Field<'_>) -> Result<PaymentStatus, Se
 }
 
 /// Platforms put other things there as well, such as order numbers: it only serves where nothing explicit is said.
-fn reference(context: &Context<'_>, session: Field<'_>) -> Option<AccountLink> {
+fn reference(context: &EventContext<'_>, session: Field<'_>) -> Option<AccountLink> {
     let text = session.get("client_reference_id").account_text()?;
     let link = account_link::from_browser(context.settings.link_secret.as_ref(), &text)?;
     Some(AccountLink { by_reference: true, ..link })

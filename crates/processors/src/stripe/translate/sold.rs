@@ -1,12 +1,12 @@
 //! What a session, intent or charge says in common: who bought what, and what for.
 //!
 //! Metadata is set with the secret key. It may name a price of the catalog and how many of it; webhooks carry no lines of
-//! a cart unless somebody expanded them.
+//! a cart unless the sender expanded them.
 
 use crate::fields::Field;
 use crate::set_aside::SetAside;
-use crate::stripe::objects::{Context, NAME, account, in_currency};
-use domain::fact::{Item, Payment, PaymentStatus, Purpose};
+use crate::stripe::objects::{EventContext, NAME, account, in_currency};
+use domain::fact::{LineItem, Payment, PaymentStatus, Purpose};
 use domain::{CustomerId, Money, PaymentId};
 use rust_decimal::Decimal;
 
@@ -15,7 +15,7 @@ use rust_decimal::Decimal;
 /// # Errors
 /// Why it gives no facts to act on.
 pub fn describe(
-    context: &Context<'_>,
+    context: &EventContext<'_>,
     object: Field<'_>,
     payment: PaymentId,
     amount: Money,
@@ -36,7 +36,7 @@ pub fn describe(
         purpose: purpose(object, account.is_some() || !items.is_empty()),
         items,
         account,
-        // A guest has none: then whoever has the address that was given at the checkout.
+        // A guest has none: then the customer with the e-mail address that was given at the checkout.
         customer: customer.customer_id(NAME).ok().or_else(|| email(object)),
         occurred_at: context.occurred_at,
     })
@@ -59,10 +59,10 @@ fn purpose(object: Field<'_>, names_a_purchase: bool) -> Purpose {
 /// # Errors
 /// Why it gives no facts to act on.
 pub fn items(
-    context: &Context<'_>,
+    context: &EventContext<'_>,
     object: Field<'_>,
     cart_of: Option<Money>,
-) -> Result<Vec<Item>, SetAside> {
+) -> Result<Vec<LineItem>, SetAside> {
     let lines = match cart_of {
         Some(amount) => cart(object, amount)?,
         None => Vec::new(),
@@ -75,12 +75,12 @@ pub fn items(
         return Ok(lines);
     }
     let Some(price) = readable_price(price) else {
-        return Ok(vec![Item::new(UNREADABLE, Item::QUANTITY_UNKNOWN)]);
+        return Ok(vec![LineItem::new(UNREADABLE, LineItem::QUANTITY_UNKNOWN)]);
     };
     let stated = stated_quantity(context, object);
     // The one line of a cart says how many of the one price that is named.
     let told = stated.or(if let [line] = &lines[..] { Some(line.quantity) } else { None });
-    let mut item = Item::new(price, told.unwrap_or(1));
+    let mut item = LineItem::new(price, told.unwrap_or(1));
     item.quantity_assumed = told.is_none();
     Ok(vec![item])
 }
@@ -104,7 +104,7 @@ fn readable_price(price: Field<'_>) -> Option<String> {
 
 /// A quantity that cannot be read is not one: whoever bought three would be given one. Nobody knows then what was bought, but
 /// that it was paid.
-fn stated_quantity(context: &Context<'_>, object: Field<'_>) -> Option<u64> {
+fn stated_quantity(context: &EventContext<'_>, object: Field<'_>) -> Option<u64> {
     let quantity = object.get("metadata").under(&context.settings.metadata_quantity_key);
     if is_unset(quantity) {
         return None;
@@ -112,11 +112,11 @@ fn stated_quantity(context: &Context<'_>, object: Field<'_>) -> Option<u64> {
     let is_plain = |text: &String| text.bytes().all(|byte| byte.is_ascii_digit());
     let text = quantity.account_text().filter(is_plain);
     let number = text.and_then(|text| text.parse().ok()).filter(|quantity| *quantity >= 1);
-    Some(number.unwrap_or(Item::QUANTITY_UNKNOWN))
+    Some(number.unwrap_or(LineItem::QUANTITY_UNKNOWN))
 }
 
 /// `line_items`, in events that a platform sends on after expanding them. A part of a list says nothing of the whole.
-fn cart(session: Field<'_>, amount: Money) -> Result<Vec<Item>, SetAside> {
+fn cart(session: Field<'_>, amount: Money) -> Result<Vec<LineItem>, SetAside> {
     let list = session.get("line_items");
     if list.get("has_more").boolean() == Some(true) {
         return Ok(Vec::new());
@@ -131,12 +131,13 @@ fn cart(session: Field<'_>, amount: Money) -> Result<Vec<Item>, SetAside> {
     Ok(items)
 }
 
-fn cart_line(session: Field<'_>, line: Field<'_>) -> Result<Item, SetAside> {
+fn cart_line(session: Field<'_>, line: Field<'_>) -> Result<LineItem, SetAside> {
     let price = line.get("price");
     let id = price.expandable_id()?.ok_or_else(|| price.malformed("an id"))?;
     let quantity = line.get("quantity");
     let whole = quantity.integer().and_then(|number| u64::try_from(number).ok());
-    let mut item = Item::new(id, whole.ok_or_else(|| quantity.malformed("a whole number of zero or more"))?);
+    let mut item =
+        LineItem::new(id, whole.ok_or_else(|| quantity.malformed("a whole number of zero or more"))?);
     item.line = line.get("id").optional_id()?;
     let part = |field: Field<'_>| match field.is_absent() {
         true => Ok(None),

@@ -1,7 +1,7 @@
 //! Stripe's events.
 
 use super::*;
-use domain::fact::{Item, MovementStatus, Purpose};
+use domain::fact::{LineItem, MovementStatus, Purpose};
 
 fn check(name: &str, changes: Changes<'_>, expect: &str) {
     super::check("stripe", name, changes, expect);
@@ -128,9 +128,9 @@ fn metadata_may_name_a_price_of_the_catalog() {
         let changes = [("data.object.metadata.price", price)];
         only_payment(settings, "stripe", "checkout.session.completed", &changes).items
     };
-    let pack = [Item { quantity_assumed: true, ..Item::new("pack-1000".to_owned(), 1) }];
+    let pack = [LineItem { quantity_assumed: true, ..LineItem::new("pack-1000".to_owned(), 1) }];
     assert_eq!(items(&Settings::default(), json!("pack-1000")), pack);
-    let spaced = [Item { quantity_assumed: true, ..Item::new("1000 credits".to_owned(), 1) }];
+    let spaced = [LineItem { quantity_assumed: true, ..LineItem::new("1000 credits".to_owned(), 1) }];
     assert_eq!(items(&Settings::default(), json!("1000 credits")), spaced);
     assert_eq!(items(&Settings::default(), json!(" 1000 credits\n")), spaced);
     assert_eq!(items(&Settings::default(), json!("")), []);
@@ -149,7 +149,7 @@ fn a_price_that_cannot_be_read_is_not_taken_for_none() {
             let changes = [("data.object.metadata.price", garbage)];
             let payment = only_payment(&Settings::default(), "stripe", name, &changes);
             let quantities: Vec<u64> = payment.items.iter().map(|item| item.quantity).collect();
-            assert_eq!(quantities, [Item::QUANTITY_UNKNOWN], "{changes:?}");
+            assert_eq!(quantities, [LineItem::QUANTITY_UNKNOWN], "{changes:?}");
         }
     }
 }
@@ -165,7 +165,7 @@ fn a_quantity_is_stated_or_known_to_be_assumed_and_never_guessed() {
                     let [item] = &payment.items[..] else { panic!("{payment:?}") };
                     let assumed = if item.quantity_assumed { " assumed" } else { "" };
                     match item.quantity {
-                        Item::QUANTITY_UNKNOWN => "unknown".to_owned(),
+                        LineItem::QUANTITY_UNKNOWN => "unknown".to_owned(),
                         quantity => format!("{quantity}{assumed}"),
                     }
                 }

@@ -1,7 +1,7 @@
 //! Facts in a line each, for whoever has to read a history.
 
 use crate::fact::{
-    AdjustmentKind, AssignmentAct, Fact, HoldStatus, Item, MovementKind, MovementStatus, PaymentStatus,
+    AdjustmentKind, AssignmentAct, Fact, HoldStatus, LineItem, MovementKind, MovementStatus, PaymentStatus,
     Purpose,
 };
 use crate::ids::PaymentId;
@@ -110,7 +110,7 @@ pub(super) fn line(fact: &Fact) -> String {
     }
 }
 
-fn item(item: &Item) -> String {
+fn item(item: &LineItem) -> String {
     let quantity = if item.quantity_assumed { "some".to_owned() } else { format!("{}x", item.quantity) };
     let share = item.share.map(|share| format!(" by {share}")).unwrap_or_default();
     let line = item.line.as_ref().map(|line| format!(" as {line}")).unwrap_or_default();
