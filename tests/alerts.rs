@@ -3,7 +3,7 @@
 
 use crate::binary::{Configuration, json_of, settings};
 use bus::{exchange, header, queue};
-use dead_letters::acts::{Order, Pace, discard, start_replay};
+use dead_letters::acts::{ActRequest, ReplayPace, discard, start_replay};
 use dead_letters::alerts::{Alert, LetterWatch, Thresholds};
 use dead_letters::read::Filter;
 use dead_letters::{DeadLetters, replay};
@@ -62,9 +62,9 @@ async fn give_up(site: &Site, cause: &str, fact: Fact, reason: &str) {
     .await;
 }
 
-fn everything(by: &str) -> Order {
+fn everything(by: &str) -> ActRequest {
     let reason = Some("seen".to_owned());
-    Order { by: by.to_owned(), reason, filter: Filter::default(), expected: None, max: None }
+    ActRequest { by: by.to_owned(), reason, filter: Filter::default(), expected: None, max: None }
 }
 
 const OPEN: &str = "select count(*) from dead_letters where state = 'open'";
@@ -280,7 +280,7 @@ fn a_replay_whose_letters_die_again_is_raised_once_and_cleared_once() {
         assert!(watch.kinds(Alert::ReplayFailing).await.is_empty());
         let order = everything("ada");
         let (replay, _) =
-            start_replay(&site.pool, &order, Pace::default(), OffsetDateTime::now_utc()).await.unwrap();
+            start_replay(&site.pool, &order, ReplayPace::default(), OffsetDateTime::now_utc()).await.unwrap();
         site.until("select count(*) from replays where state = 'finished'", 1).await;
         let now = OffsetDateTime::now_utc();
         watch.look(now).await;

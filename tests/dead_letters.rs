@@ -3,9 +3,9 @@
 
 use crate::payloads::paddle_payload;
 use bus::{Context, Message, REPLAYED, exchange, header, queue};
-use dead_letters::acts::{self, About, Order, Pace};
-use dead_letters::read::{self, Filter, LetterView, State};
-use dead_letters::{DeadLetters, Retention, purge};
+use dead_letters::acts::{self, ActRequest, NoteTarget, ReplayPace};
+use dead_letters::read::{self, Filter, LetterState, LetterView};
+use dead_letters::{DeadLetters, LetterRetention, purge};
 use domain::{Envelope, Fact};
 use lapin::options::{BasicGetOptions, BasicRejectOptions};
 use secrecy::ExposeSecret;
@@ -618,8 +618,8 @@ fn a_letter_that_could_not_be_recorded_for_a_while_is_recorded_whole() {
     });
 }
 
-pub fn order(filter: Filter) -> Order {
-    Order { by: "ada".to_owned(), reason: Some("mended".to_owned()), filter, expected: None, max: None }
+pub fn order(filter: Filter) -> ActRequest {
+    ActRequest { by: "ada".to_owned(), reason: Some("mended".to_owned()), filter, expected: None, max: None }
 }
 
 /// As the loop tells that a replayed message was settled.
@@ -658,7 +658,8 @@ fn what_died_again_without_a_replay_is_open_again_and_what_was_discarded_is_not(
         let id = |number: usize| letters[number].line.letter;
         let now = OffsetDateTime::now_utc();
         let filter = Filter { letters: vec![id(0), id(1)], ..Filter::default() };
-        let (replay, _) = acts::start_replay(&site.pool, &order(filter), Pace::default(), now).await.unwrap();
+        let (replay, _) =
+            acts::start_replay(&site.pool, &order(filter), ReplayPace::default(), now).await.unwrap();
         acts::discard(&site.pool, &order(Filter::letter(id(2))), now).await.unwrap();
 
         // The outcome comes twice, as it may; a copy of an old letter is no new death.
@@ -687,7 +688,9 @@ fn what_died_again_in_a_replay_is_another_letter_and_that_word_is_the_last() {
         let id = |number: usize| letters[number].line.letter;
         let now = OffsetDateTime::now_utc();
         let (replay, count) =
-            acts::start_replay(&site.pool, &order(Filter::default()), Pace::default(), now).await.unwrap();
+            acts::start_replay(&site.pool, &order(Filter::default()), ReplayPace::default(), now)
+                .await
+                .unwrap();
         assert_eq!(count, 2);
         let again = |number: usize| {
             let dead = Dead { code: "panic", ..Dead::of(&spent(["1", "2"][number], 1)) };
@@ -717,7 +720,8 @@ fn closed_letters_go_after_their_time_and_open_ones_never() {
         // 1 died again as another letter, 2 is discarded, 3 resolved, 4 open.
         acts::discard(&site.pool, &order(Filter::letter(id(1))), now).await.unwrap();
         let filter = Filter { letters: vec![id(0), id(2)], ..Filter::default() };
-        let (replay, _) = acts::start_replay(&site.pool, &order(filter), Pace::default(), now).await.unwrap();
+        let (replay, _) =
+            acts::start_replay(&site.pool, &order(filter), ReplayPace::default(), now).await.unwrap();
         let again = died_again(&site, Dead { at: now, ..Dead::of(&spent("1", 1)) }, replay, id(0));
         site.publisher.publish_all(vec![again, resolved(&site, replay, id(2))]).await.unwrap();
         let letters = recorded(&site, 5).await;
@@ -728,7 +732,7 @@ fn closed_letters_go_after_their_time_and_open_ones_never() {
             .await
             .unwrap();
 
-        let retention = Retention { resolved: day * 30, discarded: day * 90 };
+        let retention = LetterRetention { resolved: day * 30, discarded: day * 90 };
         let purge_at = async |days: u32, limit: i64| {
             purge(&site.pool, retention, now + day * days, limit).await.unwrap()
         };
@@ -764,8 +768,8 @@ fn the_audit_is_append_only_and_tells_who_did_what_and_why() {
         let letters = recorded(&site, 2).await;
         let id = letters[0].line.letter;
         let now = OffsetDateTime::now_utc();
-        acts::note(&site.pool, &About::Letter(id), "eve", "looks like a typo", now).await.unwrap();
-        let kind = About::Fingerprint(letters[0].line.fingerprint.clone());
+        acts::note(&site.pool, &NoteTarget::Letter(id), "eve", "looks like a typo", now).await.unwrap();
+        let kind = NoteTarget::Fingerprint(letters[0].line.fingerprint.clone());
         acts::note(&site.pool, &kind, "eve", "all of them", now).await.unwrap();
         acts::discard(&site.pool, &order(Filter::letter(id)), now).await.unwrap();
         acts::undo(&site.pool, &order(Filter::letter(id)), now).await.unwrap();
@@ -794,8 +798,8 @@ fn the_audit_is_append_only_and_tells_who_did_what_and_why() {
         ] {
             assert!(sqlx::query(statement).execute(&site.owner).await.is_err(), "{statement}");
         }
-        let unknown = acts::note(&site.pool, &About::Letter(Uuid::now_v7()), "eve", "x", now).await;
-        assert!(matches!(unknown, Err(acts::Error::Unknown(_))), "{unknown:?}");
+        let unknown = acts::note(&site.pool, &NoteTarget::Letter(Uuid::now_v7()), "eve", "x", now).await;
+        assert!(matches!(unknown, Err(acts::ActError::Unknown(_))), "{unknown:?}");
     });
 }
 
@@ -812,7 +816,7 @@ fn an_act_on_many_is_in_the_audit_of_each_and_in_that_of_no_other() {
         acts::discard(&site.pool, &order(two.clone()), now).await.unwrap();
         acts::undo(&site.pool, &order(two), now).await.unwrap();
         acts::discard(&site.pool, &order(Filter::letter(ids[2])), now).await.unwrap();
-        acts::start_replay(&site.pool, &order(of_kind), Pace::default(), now).await.unwrap();
+        acts::start_replay(&site.pool, &order(of_kind), ReplayPace::default(), now).await.unwrap();
         let told = async |letter: Option<Uuid>, fingerprint: Option<String>| {
             let filter = read::AuditFilter { id: letter, fingerprint, by: None };
             let lines = read::audit(&site.pool, &filter, 100).await.unwrap();
@@ -835,14 +839,14 @@ fn nobody_does_nothing_and_a_replay_that_is_none_releases_nothing() {
         let id = recorded(&site, 1).await[0].line.letter;
         let now = OffsetDateTime::now_utc();
         for by in ["", " "] {
-            let order = Order { by: by.to_owned(), ..order(Filter::letter(id)) };
-            let replayed = acts::start_replay(&site.pool, &order, Pace::default(), now).await;
-            assert!(matches!(replayed, Err(acts::Error::Nobody)), "{replayed:?}");
-            let noted = acts::note(&site.pool, &About::Letter(id), by, "seen", now).await;
-            assert!(matches!(noted, Err(acts::Error::Nobody)), "{noted:?}");
+            let order = ActRequest { by: by.to_owned(), ..order(Filter::letter(id)) };
+            let replayed = acts::start_replay(&site.pool, &order, ReplayPace::default(), now).await;
+            assert!(matches!(replayed, Err(acts::ActError::Nobody)), "{replayed:?}");
+            let noted = acts::note(&site.pool, &NoteTarget::Letter(id), by, "seen", now).await;
+            assert!(matches!(noted, Err(acts::ActError::Nobody)), "{noted:?}");
         }
         let none = acts::release(&site.pool, Uuid::now_v7(), now, "ada", now).await;
-        assert!(matches!(none, Err(acts::Error::Replay { .. })), "{none:?}");
+        assert!(matches!(none, Err(acts::ActError::Replay { .. })), "{none:?}");
         assert_eq!(site.number("select count(*) from dead_letter_audit").await, 0);
     });
 }
@@ -867,7 +871,7 @@ fn the_oldest_is_what_failed_first_however_late_it_died() {
         let (open, _) = read::gauges(&mut connection).await.unwrap();
         assert_eq!(open[0].oldest, FIRST);
         drop(connection);
-        let first = Order { max: Some(1), ..order(Filter::default()) };
+        let first = ActRequest { max: Some(1), ..order(Filter::default()) };
         acts::discard(&site.pool, &first, OffsetDateTime::now_utc()).await.unwrap();
         assert_eq!(site.texts("select id from dead_letters where state = 'discarded'").await, ["1"]);
     });
@@ -882,15 +886,20 @@ fn an_act_on_letters_that_are_not_as_expected_writes_nothing() {
         let now = OffsetDateTime::now_utc();
         acts::discard(&site.pool, &order(Filter::letter(ids[2])), now).await.unwrap();
         let before = states(&site).await;
-        let replay = async |order: Order| acts::start_replay(&site.pool, &order, Pace::default(), now).await;
+        let replay = async |order: ActRequest| {
+            acts::start_replay(&site.pool, &order, ReplayPace::default(), now).await
+        };
         let all = || order(Filter { letters: ids.clone(), ..Filter::default() });
-        assert!(matches!(replay(all()).await, Err(acts::Error::Otherwise { wanted: State::Open, .. })));
-        let few = Order { expected: Some(3), ..order(Filter::default()) };
-        assert!(matches!(replay(few).await, Err(acts::Error::Count { expected: 3, found: 2 })));
+        assert!(matches!(
+            replay(all()).await,
+            Err(acts::ActError::Otherwise { wanted: LetterState::Open, .. })
+        ));
+        let few = ActRequest { expected: Some(3), ..order(Filter::default()) };
+        assert!(matches!(replay(few).await, Err(acts::ActError::Count { expected: 3, found: 2 })));
         let none = order(Filter { worker: Some("nobody".to_owned()), ..Filter::default() });
-        assert!(matches!(replay(none).await, Err(acts::Error::Nothing { .. })));
+        assert!(matches!(replay(none).await, Err(acts::ActError::Nothing { .. })));
         let unknown = order(Filter { letters: vec![ids[0], Uuid::now_v7()], ..Filter::default() });
-        assert!(matches!(replay(unknown).await, Err(acts::Error::Unknown(_))));
+        assert!(matches!(replay(unknown).await, Err(acts::ActError::Unknown(_))));
         assert_eq!(states(&site).await, before);
         assert_eq!(site.number("select count(*) from replays").await, 0);
         assert_eq!(site.number("select count(*) from replay_letters").await, 0);

@@ -243,7 +243,7 @@ fn what_was_resolved_meanwhile_is_not_edited_and_of_two_edits_one_is() {
             refused(&edit(&site, &settings, &old, &cut).await, 2, state);
             let late =
                 acts::edit(&site.pool, &prepared, &Default::default(), OffsetDateTime::now_utc()).await;
-            assert!(matches!(late, Err(acts::Error::Otherwise { .. })), "{late:?}");
+            assert!(matches!(late, Err(acts::ActError::Otherwise { .. })), "{late:?}");
         }
         sqlx::query("update dead_letters set state = 'open'").execute(&site.owner).await.unwrap();
         let (one, other) =

@@ -4,7 +4,7 @@
 use crate::dead_letters::{Dead, bury, order, recorded, spent, states};
 use crate::payloads::paddle_payload;
 use bus::{Broker, Message, Publisher, REPLAYED, exchange, queue};
-use dead_letters::acts::{self, Pace};
+use dead_letters::acts::{self, ReplayPace};
 use dead_letters::read::Filter;
 use dead_letters::{DeadLetters, replay};
 use domain::Fact;
@@ -51,7 +51,7 @@ async fn change(site: &Site, statement: &'static str) {
 async fn passed_on(site: &Site, letter: Uuid, queue: &str, outcome: &str) -> Uuid {
     let now = OffsetDateTime::now_utc();
     let order = order(Filter::letter(letter));
-    let (replay, _) = acts::start_replay(&site.pool, &order, Pace::default(), now).await.unwrap();
+    let (replay, _) = acts::start_replay(&site.pool, &order, ReplayPace::default(), now).await.unwrap();
     site.until("select count(*) from replay_letters where state = 'waiting'", 0).await;
     site.take(queue).await;
     let told =
@@ -203,7 +203,7 @@ fn a_replay_is_paused_and_cancelled_at_once_while_the_broker_confirms_nothing() 
         relay.hold();
         let now = OffsetDateTime::now_utc();
         let all = order(Filter::default());
-        let (replay, _) = acts::start_replay(&site.pool, &all, Pace::default(), now).await.unwrap();
+        let (replay, _) = acts::start_replay(&site.pool, &all, ReplayPace::default(), now).await.unwrap();
         carry_out(&site, publisher);
         eventually("a step to be under way", async || {
             // It has read its letters and waits for the broker, in the middle of its transaction.

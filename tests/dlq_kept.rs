@@ -4,10 +4,10 @@
 use crate::dead_letters::{DEAD, Dead, bury, died_again, order, recorded, resolved, spent, states};
 use crate::payloads::paddle_payload;
 use bus::queue;
-use dead_letters::acts::{self, Pace};
+use dead_letters::acts::{self, ReplayPace};
 use dead_letters::alerts::{LetterWatch, Thresholds};
 use dead_letters::read::Filter;
-use dead_letters::{Retention, purge};
+use dead_letters::{LetterRetention, purge};
 use domain::Envelope;
 use jobs::watch::AlertWatcher;
 use serde_json::json;
@@ -109,7 +109,7 @@ fn a_new_death_opens_a_letter_also_where_its_clock_is_behind() {
         let id = recorded(&site, 1).await[0].line.letter;
         let now = OffsetDateTime::now_utc();
         let all = order(Filter::default());
-        let (replay, _) = acts::start_replay(&site.pool, &all, Pace::default(), now).await.unwrap();
+        let (replay, _) = acts::start_replay(&site.pool, &all, ReplayPace::default(), now).await.unwrap();
         site.publisher.publish_all(vec![resolved(&site, replay, id)]).await.unwrap();
         recorded(&site, 1).await;
         let behind = || Dead { at: DEAD - Duration::from_secs(60), ..dead() };
@@ -117,7 +117,7 @@ fn a_new_death_opens_a_letter_also_where_its_clock_is_behind() {
         recorded(&site, 1).await;
         assert_eq!(states(&site).await, ["open"]);
         // A copy of that says nothing new.
-        let (replay, _) = acts::start_replay(&site.pool, &all, Pace::default(), now).await.unwrap();
+        let (replay, _) = acts::start_replay(&site.pool, &all, ReplayPace::default(), now).await.unwrap();
         site.publisher.publish_all(vec![resolved(&site, replay, id)]).await.unwrap();
         recorded(&site, 1).await;
         bury(&site, [behind()]).await;
@@ -136,7 +136,7 @@ fn a_letter_stays_closed_while_anything_that_became_of_it_is_open() {
             let letters = recorded(&site, number).await;
             let open = letters.iter().find(|letter| letter.line.state == "open").unwrap().line.letter;
             let all = order(Filter::default());
-            let (replay, _) = acts::start_replay(&site.pool, &all, Pace::default(), now).await.unwrap();
+            let (replay, _) = acts::start_replay(&site.pool, &all, ReplayPace::default(), now).await.unwrap();
             site.publisher.publish_all(vec![died_again(&site, dead(now), replay, open)]).await.unwrap();
         }
         recorded(&site, 3).await;
@@ -173,7 +173,7 @@ fn with_closed_letters_go_their_replays_kinds_and_alerts() {
         let letters = recorded(&site, 2).await;
         let first = letters[0].line.letter;
         let only = order(Filter::letter(first));
-        let (replay, _) = acts::start_replay(&site.pool, &only, Pace::default(), now).await.unwrap();
+        let (replay, _) = acts::start_replay(&site.pool, &only, ReplayPace::default(), now).await.unwrap();
         let again = died_again(&site, Dead { at: now, ..Dead::of(&spent("1", 1)) }, replay, first);
         site.publisher.publish_all(vec![again]).await.unwrap();
         let letters = recorded(&site, 3).await;
@@ -191,7 +191,7 @@ fn with_closed_letters_go_their_replays_kinds_and_alerts() {
         acts::discard(&site.pool, &order(Filter::letter(successor)), now).await.unwrap();
         watcher.look(now + Duration::from_secs(2 * 3_600)).await.unwrap();
         let day = Duration::from_secs(86_400);
-        let retention = Retention { resolved: day * 30, discarded: day * 90 };
+        let retention = LetterRetention { resolved: day * 30, discarded: day * 90 };
         for days in [1, 31] {
             purge(&site.pool, retention, now + day * days, 100).await.unwrap();
             assert_eq!(site.texts(kept).await, ["{1,1,2,3}"], "after {days} days");

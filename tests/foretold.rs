@@ -10,7 +10,7 @@ use crate::dlq::Deployment;
 use crate::histories::story::Writer;
 use crate::payloads::paddle_payload;
 use bus::{exchange, queue};
-use dead_letters::acts::{self, Order, Pace};
+use dead_letters::acts::{self, ActRequest, ReplayPace};
 use dead_letters::read::Filter;
 use domain::fact::{LineItem, Payment};
 use domain::{Cause, Envelope, Fact, FactKind};
@@ -402,7 +402,7 @@ async fn replay_all(site: &Site, deployment: &Deployment, count: usize) {
 
 /// One after the other, each with all that comes of it, as a plan does.
 async fn replay_each(site: &Site, count: usize) {
-    let order = Order {
+    let order = ActRequest {
         by: "ada".to_owned(),
         reason: None,
         filter: Filter::default(),
@@ -410,7 +410,9 @@ async fn replay_each(site: &Site, count: usize) {
         max: Some(1),
     };
     for _ in 0..count {
-        acts::start_replay(&site.pool, &order, Pace::default(), OffsetDateTime::now_utc()).await.unwrap();
+        acts::start_replay(&site.pool, &order, ReplayPace::default(), OffsetDateTime::now_utc())
+            .await
+            .unwrap();
         site.until("select count(*) from dead_letters where state = 'replaying'", 0).await;
         site.until(ON_THE_WAY, 0).await;
     }
@@ -494,7 +496,7 @@ async fn a_plan_comes_true(
     assert_eq!((expect.balances.len(), expect.unassigned), (got.balances.len(), got.unassigned), "{what}");
 
     // The next plan begins with an empty queue.
-    let order = Order {
+    let order = ActRequest {
         by: "ada".to_owned(),
         reason: Some("the next".to_owned()),
         filter: Filter::default(),

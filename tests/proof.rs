@@ -622,8 +622,10 @@ fn a_fact_without_outcome_is_lost_unless_a_dead_letter_stands_for_it() {
         assert_eq!(counts.admitted, sum, "{counts:?}");
 
         // What was discarded is accounted for when its letter is long gone.
-        let retention =
-            dead_letters::Retention { resolved: Duration::from_secs(60), discarded: Duration::from_secs(60) };
+        let retention = dead_letters::LetterRetention {
+            resolved: Duration::from_secs(60),
+            discarded: Duration::from_secs(60),
+        };
         let in_a_year = OffsetDateTime::now_utc() + Duration::from_secs(365 * 86_400);
         change(&site, "update dead_letters set state = 'discarded', closed_at = now(), closed_by = 'ada' where id = 'another'").await;
         while dead_letters::purge(&site.pool, retention, in_a_year, 100).await.unwrap() > 0 {}

@@ -5,7 +5,7 @@ use crate::dead_letters::{Dead, bury, order, recorded, states};
 use crate::ledger::ledger_with;
 use bus::{Decoded, Fate, Fated, Incoming, REPLAYED, Settled, Topology, Verdict, Worker, exchange, queue};
 use db::Work;
-use dead_letters::acts::{self, Pace};
+use dead_letters::acts::{self, ReplayPace};
 use dead_letters::read::Filter;
 use dead_letters::{DeadLetters, replay};
 use domain::envelope::{self, is_batch};
@@ -241,7 +241,7 @@ fn a_fact_is_settled_once_both_its_readers_have_settled_it_and_the_worst_is_told
         counter.is_strict.store(false, Ordering::Relaxed);
         carry_out(&site, &readers);
         let now = OffsetDateTime::now_utc();
-        acts::start_replay(&site.pool, &order(Filter::default()), Pace::default(), now).await.unwrap();
+        acts::start_replay(&site.pool, &order(Filter::default()), ReplayPace::default(), now).await.unwrap();
         site.until("select count(*) from dead_letters where state = 'resolved' and outcome = 'applied'", 1)
             .await;
         assert_eq!(state(&site, &readers, "thirteen").await.outcome(), Some(Outcome::Applied));
@@ -264,7 +264,9 @@ fn carry_out(site: &Site, readers: &Readers) {
 async fn passed_on(site: &Site, letter: Uuid) {
     let now = OffsetDateTime::now_utc();
     let (replay, _) =
-        acts::start_replay(&site.pool, &order(Filter::letter(letter)), Pace::default(), now).await.unwrap();
+        acts::start_replay(&site.pool, &order(Filter::letter(letter)), ReplayPace::default(), now)
+            .await
+            .unwrap();
     site.until("select count(*) from replay_letters where state = 'waiting'", 0).await;
     site.take(queue::GATE).await;
     let told =

@@ -20,7 +20,7 @@ use domain::settings::InvalidSetting;
 pub use domain::settings::{Masked, duration};
 use gate::PublisherEntry;
 use ingester::{DoorSettings, TokenEntry};
-use ledger::{CatalogEntry, CreditSettings, Rate};
+use ledger::{CatalogEntry, CreditSettings, RateEntry};
 use limits::Limits;
 use processors::{AccountSettings, Mode, StripeSettings};
 use retention::RetentionSettings;
@@ -68,7 +68,7 @@ pub struct Config {
     #[serde(default)]
     pub catalog: Vec<CatalogEntry>,
     #[serde(default)]
-    pub rate: BTreeMap<String, Rate>,
+    pub rate: BTreeMap<String, RateEntry>,
     #[serde(default)]
     pub publishers: Vec<PublisherEntry>,
     #[serde(default)]

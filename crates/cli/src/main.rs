@@ -83,8 +83,8 @@ fn told(error: &anyhow::Error) -> String {
 /// A table, a column or a function that is not there.
 fn is_unmigrated(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
-        let of_act = cause.downcast_ref::<dead_letters::acts::Error>().and_then(|error| match error {
-            dead_letters::acts::Error::Database(error) => Some(error),
+        let of_act = cause.downcast_ref::<dead_letters::acts::ActError>().and_then(|error| match error {
+            dead_letters::acts::ActError::Database(error) => Some(error),
             _ => None,
         });
         cause.downcast_ref::<db::Error>().or(of_act).is_some_and(db::Error::is_unmigrated)

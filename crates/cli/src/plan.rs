@@ -1,12 +1,12 @@
 //! A plan: what messages would change if they were replayed now.
 //!
 //! The fleet's own workers read, decide and write them, one message after the other, in one transaction that is rolled back
-//! in the end: later messages see what earlier ones did, as in a replay. What a worker would hand on goes to whoever reads
-//! it by the topology, within the same transaction; what it would publish is what the plan shows. Nothing is written,
+//! in the end: later messages see what earlier ones did, as in a replay. What a worker would hand on goes to the workers that
+//! read it by the topology, within the same transaction; what it would publish is what the plan shows. Nothing is written,
 //! nothing is published, no message is taken from a queue. (Numbers that Postgres gives out, the positions of facts among
 //! them, are not taken back; their gaps mean nothing.)
 //!
-//! A plan runs beside a live fleet and gives way to it: where a row is held by somebody else it lets go of everything and
+//! A plan runs beside a live fleet and gives way to it: where another transaction holds a row, the plan is rolled back and
 //! begins again a little later. What it holds itself the fleet waits for, so it is short: see [`MESSAGES_MAX`] and
 //! [`TIME_LIMIT`].
 
@@ -132,7 +132,7 @@ pub struct Step {
     pub outcome: Outcome,
 }
 
-/// An event that would be told.
+/// An event that would be published.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Event {
     #[serde(rename = "type")]
@@ -201,7 +201,7 @@ pub struct Plan {
     pub sums: Sums,
 }
 
-/// Tells what the fleet would make of these messages, the oldest first, as it is configured here.
+/// Finds out what the fleet would make of these messages, the oldest first, as it is configured here.
 pub async fn plan(session: &Session, messages: &[Replayed]) -> Result<Plan> {
     let floor = session.idle_floor("plan")?;
     let make = || consumers(session, &floor);
@@ -268,8 +268,8 @@ impl Planner {
         let mut work = Work::giving_way(self.pool.clone(), OffsetDateTime::now_utc());
         let at = work.now;
         let deadline = Instant::now() + self.time_limit;
-        let rehearsal = Rehearsal { planner: self, topology: &self.topology, readers, deadline };
-        let planned = rehearsal.play(&mut work, messages).await;
+        let dry_run = DryRun { planner: self, topology: &self.topology, readers, deadline };
+        let planned = dry_run.play(&mut work, messages).await;
         work.abandon().await;
         let messages = planned?;
         Ok(Plan { at, fleet_differs: false, sums: Sums::of(&messages), messages })
@@ -288,8 +288,8 @@ fn gave_way(why: &str) -> anyhow::Error {
     )
 }
 
-/// The fleet in one transaction.
-struct Rehearsal<'a> {
+/// A dry run: the fleet in one transaction that is rolled back.
+struct DryRun<'a> {
     planner: &'a Planner,
     topology: &'a Topology,
     readers: &'a [Arc<dyn Consumer>],
@@ -305,7 +305,7 @@ struct Delivery<'a> {
     stations: usize,
 }
 
-impl<'a> Rehearsal<'a> {
+impl<'a> DryRun<'a> {
     async fn play(&self, work: &mut Work, messages: &[Replayed]) -> Result<Vec<PlannedMessage>, Trouble> {
         let mut planned = Vec::with_capacity(messages.len());
         for message in messages {
@@ -437,7 +437,7 @@ fn received(message: Message) -> Incoming {
 struct Parts(Vec<Part>);
 
 impl Parts {
-    /// What a worker made of a fact goes to what others made of it. What only leads to facts is told beside them.
+    /// What a worker made of a fact goes to what others made of it. What only leads to facts is shown beside them.
     fn note(&mut self, before: &[Step], worker: &'static str, taken: TakenItem, is_read_on: bool) {
         if taken.fact.is_none() && is_read_on && taken.publish.is_empty() {
             return;
@@ -541,7 +541,7 @@ impl Part {
         if let Some(failure) = would_fail {
             return Ok(Some(Pending::WouldFail(failure)));
         }
-        // Their letters tell nothing: they stop it as a repeat, or have settled it.
+        // The letters of these workers say nothing: they stop the fact as a repeat, or have settled it.
         let stopped_by = self.outcomes.iter().map(|outcome| outcome.worker);
         let settled_by =
             standings().filter(|(_, standing)| is_applied(standing)).map(|(name, _)| name.as_str());

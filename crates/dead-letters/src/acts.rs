@@ -1,5 +1,5 @@
 //! What operators do with letters. Each act is one transaction, is in the audit, and takes the letters as they are when it
-//! happens: who comes second finds them in other hands, and is told.
+//! happens: of two operators who act on the same letters, the second gets an error that says so.
 
 mod edit;
 mod erase;
@@ -8,15 +8,15 @@ mod store;
 
 pub use edit::{Edit, edit};
 pub use erase::{Erased, Whose, erase};
-pub use replays::{Pace, cancel, pause, release, resume, start_replay};
+pub use replays::{ReplayPace, cancel, pause, release, resume, start_replay};
 pub use store::{discard, note, record, undo};
 
-use crate::read::{Filter, State};
+use crate::read::{Filter, LetterState};
 use serde_json::Value;
 use uuid::Uuid;
 
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ActError {
     #[error(transparent)]
     Database(#[from] db::Error),
     #[error(
@@ -24,11 +24,11 @@ pub enum Error {
     )]
     Count { expected: i64, found: i64 },
     #[error("expected a letter that is {wanted}, found none that the filter means: see `bursar dlq list`")]
-    Nothing { wanted: State },
+    Nothing { wanted: LetterState },
     #[error(
         "expected letter {letter} to be {wanted}, it is {state}: somebody else has dealt with it, see `bursar dlq show {letter}`"
     )]
-    Otherwise { letter: Uuid, wanted: State, state: String },
+    Otherwise { letter: Uuid, wanted: LetterState, state: String },
     #[error("expected the id of a letter, got {0}: see `bursar dlq list`")]
     Unknown(Uuid),
     #[error(
@@ -43,7 +43,7 @@ pub enum Error {
 
 /// Who acts on which letters, and why.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Order {
+pub struct ActRequest {
     pub by: String,
     pub reason: Option<String>,
     /// `states` is set by the act.
@@ -57,7 +57,7 @@ pub struct Order {
 /// Something done that changed no letter: an export, what was drained, deliveries that were admitted again. What may be
 /// broken off is written down before it begins, without letters, and again with what came of it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Record {
+pub struct AuditRecord {
     pub by: String,
     pub action: &'static str,
     /// What was meant, in the words of the act.
@@ -69,7 +69,7 @@ pub struct Record {
 
 /// What a note is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum About {
+pub enum NoteTarget {
     Letter(Uuid),
     Fingerprint(String),
 }

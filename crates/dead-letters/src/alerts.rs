@@ -1,6 +1,6 @@
-//! What the dead-letters worker watches for, so that operators are told of dead letters before they ask.
+//! What the dead-letters worker watches for: it raises alerts, so that operators know of dead letters before they ask.
 //!
-//! Nobody watches while no dead-letters worker runs: that is what the rules in `deploy/alerts.yml` are for.
+//! Nobody watches while no dead-letters worker runs: the rules in `deploy/alerts.yml` are for that.
 
 mod store;
 
@@ -33,7 +33,7 @@ pub const CREDITS: &str = "credits";
 /// Its text is a public name, in metrics, events and the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Alert {
-    /// A kind of failures of which no letter is kept; told of once, as long as one is.
+    /// A kind of failures of which no letter was stored before; raised once, as long as one is stored.
     NewKind,
     /// Many letters come in.
     Inflow,
@@ -184,7 +184,7 @@ impl LetterWatch {
         store::replays_failing(connection, self.thresholds.replay_failing, now - JUST_ENDED).await
     }
 
-    /// A queue in which messages wait at every look is not drained, whoever should.
+    /// Raises an alert where messages wait in the queue at every look for long: no worker drains it.
     async fn queue(&mut self, findings: &mut Findings, now: OffsetDateTime) {
         let name = self.namespace.name(queue::DEAD_LETTERS);
         let asked = tokio::time::timeout(PROBE_TIMEOUT, self.consume.depth(&name)).await;

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 /// What is known of the fleet whose letters are read.
 #[derive(Debug, Clone)]
-pub struct Known {
+pub struct FleetContext {
     /// How a stored webhook's body is read.
     pub settings: processors::Settings,
     /// The names of its workers. Letters of all others count together: their name is whatever somebody wrote.
@@ -42,7 +42,7 @@ pub struct Letter {
 
 impl Letter {
     /// Reads what the loop wrote into its headers; where the broker gave up on it, what that wrote.
-    pub fn read(incoming: &Incoming, known: &Known, now: OffsetDateTime) -> Self {
+    pub fn read(incoming: &Incoming, fleet: &FleetContext, now: OffsetDateTime) -> Self {
         let death = incoming.death.clone().unwrap_or_else(|| match &incoming.unreadable {
             Some(unreadable) => stray(incoming, code::UNREADABLE, unreadable.reason()),
             None => stray(incoming, crate::code::UNEXPLAINED, UNEXPLAINED.to_owned()),
@@ -52,8 +52,8 @@ impl Letter {
         let replayed = returned.as_ref().and_then(|returned| returned.replayed);
         let attempts = returned.map(|returned| returned.attempts).unwrap_or_default();
         let message = Incoming { returned: None, death: None, returns: 0, ..incoming.clone() };
-        let subject = subject(&death, &message, &known.settings, first_failed_at);
-        let known_worker = known.workers.iter().copied().find(|worker| *worker == death.worker);
+        let subject = subject(&death, &message, &fleet.settings, first_failed_at);
+        let known_worker = fleet.workers.iter().copied().find(|worker| *worker == death.worker);
         Self {
             known_worker,
             worker: death.worker,
@@ -69,7 +69,7 @@ impl Letter {
         }
     }
 
-    /// The same for the same death of the same message, however often it is told.
+    /// The same for the same death of the same message, however often its letter is delivered.
     pub fn key(&self) -> [u8; 32] {
         let replay = self.replayed.map(|replayed| replayed.replay.to_string()).unwrap_or_default();
         let id = self.message.message_id.as_deref().unwrap_or("");
@@ -80,7 +80,7 @@ impl Letter {
             replay.as_bytes(),
             &self.message.body,
         ];
-        // What tells two messages apart may be what cannot be read.
+        // Two messages may differ only in what cannot be read.
         let unreadable = self.message.unreadable.as_ref().map(UnreadableProperties::identity);
         match &unreadable {
             None => key(&said),
@@ -101,9 +101,9 @@ impl Letter {
 
     /// The type of its fact as far as it is one of ours: what anybody makes up is no kind of failure of its own.
     pub fn fact_kind(&self) -> Option<&'static str> {
-        let told = self.subject.fact_type.as_deref()?;
+        let stated = self.subject.fact_type.as_deref()?;
         let known = FactKind::ALL.into_iter().map(FactKind::as_str);
-        Some(known.into_iter().find(|kind| *kind == told).unwrap_or("unknown"))
+        Some(known.into_iter().find(|kind| *kind == stated).unwrap_or("unknown"))
     }
 }
 
@@ -208,8 +208,8 @@ mod tests {
         };
         let incoming = Incoming { death: Some(death), ..Incoming::default() };
         let workers = &["gate", "ledger"];
-        let known = Known { settings: processors::Settings::default(), workers };
-        Letter::read(&incoming, &known, OffsetDateTime::UNIX_EPOCH).fingerprint()
+        let fleet = FleetContext { settings: processors::Settings::default(), workers };
+        Letter::read(&incoming, &fleet, OffsetDateTime::UNIX_EPOCH).fingerprint()
     }
 
     /// Whoever may publish at all could else raise an alert with every message.

@@ -1,13 +1,14 @@
-//! Dead letters: what a worker gave up on, kept with everything needed to understand it, and replayed.
+//! Dead letters: messages that a worker gave up on. This crate stores them with everything needed to understand them, and replays
+//! them.
 //!
 //! The worker moves every letter from the queue into Postgres and acknowledges it once it is there: nobody looks into the
 //! queue, nothing waits in it, and one that is not empty is an alarm. What operators do they do to rows: [`read`] shows
 //! them, [`acts`] changes them, [`replay`] puts messages back into the queues they came from, at a rate.
 //!
-//! How a replay went is told by the loop that settles the message, over the same queue, before it acknowledges: a letter
+//! The loop that settles a replayed message publishes its outcome to the same queue before it acknowledges the message: a letter
 //! stays until its outcome is known, whatever crashes in between.
 //!
-//! [`alerts`] tells operators what they should look at before they look.
+//! [`alerts`] raises alerts for what operators should look at.
 //!
 //! A letter here is never lost for being odd: what Postgres cannot hold as text is replaced, the body is kept as bytes.
 
@@ -24,9 +25,9 @@ mod store;
 mod subject;
 mod worker;
 
-use letter::Known;
+use letter::FleetContext;
 pub use letter::{AsItCame, Letter};
-pub use retention::{Retention, purge};
+pub use retention::{LetterRetention, purge};
 pub use settings::{AlertSettings, DeadLetterSettings, Settings};
 pub use subject::Subject;
 pub use worker::{WORKER, member};
@@ -37,7 +38,7 @@ use domain::Outcome;
 use time::OffsetDateTime;
 
 pub struct DeadLetters {
-    known: Known,
+    fleet: FleetContext,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +52,7 @@ impl Fated for Error {
 }
 
 /// What comes by the queue.
-pub enum Item {
+pub enum Arrival {
     Letter(Box<Letter>),
     Outcome(ReplayOutcome),
 }
@@ -59,7 +60,7 @@ pub enum Item {
 impl DeadLetters {
     /// `settings`: how stored bodies of webhooks are read. `workers`: the names of the fleet's workers.
     pub fn new(settings: processors::Settings, workers: &'static [&'static str]) -> Self {
-        Self { known: Known { settings, workers } }
+        Self { fleet: FleetContext { settings, workers } }
     }
 }
 
@@ -68,7 +69,7 @@ impl bus::Worker for DeadLetters {
     const PREFETCH: u16 = 500;
     const GIVES_UP: bool = false;
 
-    type Item = Item;
+    type Item = Arrival;
     type Error = Error;
 
     fn queue(&self) -> &'static str {
@@ -76,47 +77,47 @@ impl bus::Worker for DeadLetters {
     }
 
     /// Everything is a letter: what does not say why it died is kept as it is.
-    fn decode(&self, message: &Incoming, now: OffsetDateTime) -> Vec<Decoded<Item>> {
+    fn decode(&self, message: &Incoming, now: OffsetDateTime) -> Vec<Decoded<Arrival>> {
         // What died of a message may have been published under any key: that is the letter's own, and no word of ours.
-        let told = match message.death.is_none() && message.routing_key == REPLAYED {
+        let outcomes = match message.death.is_none() && message.routing_key == REPLAYED {
             true => serde_json::from_slice::<Vec<ReplayOutcome>>(&message.body).ok(),
             false => None,
         };
-        match told {
+        match outcomes {
             Some(outcomes) => {
-                outcomes.into_iter().map(|outcome| Decoded::Item(Item::Outcome(outcome))).collect()
+                outcomes.into_iter().map(|outcome| Decoded::Item(Arrival::Outcome(outcome))).collect()
             }
-            None => vec![Decoded::Item(Item::Letter(Box::new(Letter::read(message, &self.known, now))))],
+            None => vec![Decoded::Item(Arrival::Letter(Box::new(Letter::read(message, &self.fleet, now))))],
         }
     }
 
-    fn encode(&self, item: &Item) -> (&'static str, Vec<u8>) {
+    fn encode(&self, item: &Arrival) -> (&'static str, Vec<u8>) {
         match item {
-            Item::Letter(letter) => ("application/octet-stream", letter.message.body.clone()),
-            Item::Outcome(outcome) => {
+            Arrival::Letter(letter) => ("application/octet-stream", letter.message.body.clone()),
+            Arrival::Outcome(outcome) => {
                 ("application/json", serde_json::to_vec(&[outcome]).expect("it holds ids, a text and a time"))
             }
         }
     }
 
-    fn received_at(&self, item: &Item) -> Option<OffsetDateTime> {
+    fn received_at(&self, item: &Arrival) -> Option<OffsetDateTime> {
         match item {
-            Item::Letter(letter) => Some(letter.dead_at),
-            Item::Outcome(outcome) => Some(outcome.at),
+            Arrival::Letter(letter) => Some(letter.dead_at),
+            Arrival::Outcome(outcome) => Some(outcome.at),
         }
     }
 
-    async fn handle(&self, work: &mut Work, items: &[Item]) -> Result<Settled, Error> {
+    async fn handle(&self, work: &mut Work, items: &[Arrival]) -> Result<Settled, Error> {
         let mut letters = Vec::new();
         let mut outcomes = Vec::new();
         let mut verdicts = Vec::with_capacity(items.len());
         for item in items {
             verdicts.push(Verdict::Done(match item {
-                Item::Letter(letter) => {
+                Arrival::Letter(letter) => {
                     letters.push(&**letter);
                     Outcome::Recorded
                 }
-                Item::Outcome(outcome) => {
+                Arrival::Outcome(outcome) => {
                     outcomes.push(outcome);
                     Outcome::ReplayResolved
                 }

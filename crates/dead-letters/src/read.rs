@@ -12,7 +12,7 @@ pub use group::{Group, count_groups, groups};
 pub use letter::{GivenUp, LetterLine, LetterView, Try, copies, count, given_up, letter, letters};
 pub use message::{StoredMessage, stored, stored_after};
 pub(crate) use open::at_stake;
-pub use open::{Gauge, gauges};
+pub use open::{OpenLetters, gauges};
 pub use replay::{ReplayLine, replays};
 
 use domain::Money;
@@ -26,10 +26,10 @@ use uuid::Uuid;
 /// What has become of a letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum LetterState {
     /// Nobody has done anything about it.
     Open,
-    /// A replay has it in hand, and its outcome is not known.
+    /// It is in a replay, and its outcome is not known.
     Replaying,
     /// A replay put it back, and its worker settled it.
     Resolved,
@@ -41,32 +41,38 @@ pub enum State {
     Discarded,
 }
 
-impl State {
-    pub const ALL: [State; 6] =
-        [State::Open, State::Replaying, State::Resolved, State::DeadAgain, State::Edited, State::Discarded];
+impl LetterState {
+    pub const ALL: [LetterState; 6] = [
+        LetterState::Open,
+        LetterState::Replaying,
+        LetterState::Resolved,
+        LetterState::DeadAgain,
+        LetterState::Edited,
+        LetterState::Discarded,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
-            State::Open => "open",
-            State::Replaying => "replaying",
-            State::Resolved => "resolved",
-            State::DeadAgain => "dead_again",
-            State::Edited => "edited",
-            State::Discarded => "discarded",
+            LetterState::Open => "open",
+            LetterState::Replaying => "replaying",
+            LetterState::Resolved => "resolved",
+            LetterState::DeadAgain => "dead_again",
+            LetterState::Edited => "edited",
+            LetterState::Discarded => "discarded",
         }
     }
 }
 
-impl fmt::Display for State {
+impl fmt::Display for LetterState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-impl FromStr for State {
+impl FromStr for LetterState {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let known = Self::ALL.map(State::as_str).join(", ");
+        let known = Self::ALL.map(LetterState::as_str).join(", ");
         Self::ALL
             .into_iter()
             .find(|state| state.as_str() == text)
@@ -101,7 +107,7 @@ pub struct Filter {
     /// Somewhere in the reason or the body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    pub states: Vec<State>,
+    pub states: Vec<LetterState>,
 }
 
 impl Default for Filter {
@@ -118,7 +124,7 @@ impl Default for Filter {
             since: None,
             until: None,
             text: None,
-            states: vec![State::Open],
+            states: vec![LetterState::Open],
         }
     }
 }
@@ -134,7 +140,7 @@ impl Filter {
         Self { text, ..self.clone() }
     }
 
-    /// Whether it says which letters, beyond where they stand.
+    /// Whether it says which letters, beyond what has become of them.
     pub fn is_narrow(&self) -> bool {
         *self != Self { states: self.states.clone(), ..Self::default() }
     }

@@ -1,9 +1,10 @@
 //! Carrying replays out: messages go back into the queues they came from, oldest first, at the rate that was asked for.
 //!
-//! An operator only says what is to be replayed; any number of processes carry it out, one step at a time. A step takes
-//! the replay in hand, publishes, waits for the confirms and commits: a crash in between publishes a message twice, which
-//! its worker makes harmless, and never forgets one. Who pauses or cancels the replay does not wait for it: a broker that
-//! confirms nothing is when they want to. The outcome of each message comes back by the queue of dead letters.
+//! An operator only says what is to be replayed; any number of processes carry it out, one step at a time. A step claims
+//! the replay, publishes, waits for the confirms and commits: a crash in between publishes a message twice, which
+//! its worker makes harmless, and never forgets one. An operator who pauses or cancels the replay does not
+//! wait for a step, which may wait for a broker that confirms nothing. The outcome of each message comes back by the queue of dead
+//! letters.
 
 mod store;
 
@@ -13,7 +14,7 @@ use facts::Readers;
 use jobs::{Found, Pass};
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Claimed, Counts, Followed, Waiting};
+use store::{Claimed, Followed, ReplayCounts, Waiting};
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -39,7 +40,7 @@ const IN_HAND_MAX: i64 = 5_000;
 const STEPS_PER_SECOND: f64 = 10.0;
 
 #[derive(Debug, thiserror::Error)]
-enum Error {
+enum StepError {
     #[error(transparent)]
     Database(#[from] db::Error),
     #[error(transparent)]
@@ -48,7 +49,7 @@ enum Error {
 
 /// What a replay does next.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Next {
+enum NextStep {
     /// Publish so many, then pause.
     Publish(i64, Duration),
     /// Nothing can be done before some outcome is known.
@@ -63,12 +64,12 @@ enum Next {
 pub fn put_back(namespace: Namespace, pool: Pool, publisher: Publisher) -> Pass {
     Pass::new("replays", WATCH, PASS_LIMIT, move || {
         let (namespace, pool, publisher) = (namespace.clone(), pool.clone(), publisher.clone());
-        async move { turn(&namespace, &pool, &publisher).await.map(Found::more_if) }
+        async move { step_all(&namespace, &pool, &publisher).await.map(Found::more_if) }
     })
 }
 
-/// One step of each replay that is due; tells whether one of them went on.
-async fn turn(namespace: &Namespace, pool: &Pool, publisher: &Publisher) -> Result<bool, Error> {
+/// Makes one step of each replay that is due; returns whether one of them went on.
+async fn step_all(namespace: &Namespace, pool: &Pool, publisher: &Publisher) -> Result<bool, StepError> {
     let mut goes_on = false;
     for replay in store::due(pool, OffsetDateTime::now_utc()).await? {
         let stepped = tokio::time::timeout(TIME_LIMIT, step(namespace, pool, publisher, replay)).await;
@@ -89,19 +90,19 @@ pub fn follow(pool: Pool, readers: Readers) -> Pass {
             let Followed { last, closed } =
                 store::follow(&pool, &readers, *after, OffsetDateTime::now_utc()).await?;
             *after = last;
-            // What one end of them tells is no reason to rest before the other.
+            // There may be more to close: look on without a rest.
             Ok::<_, db::Error>(Found::more_if(last.is_some() && closed > 0))
         }
     })
 }
 
-/// One step of a replay; tells whether it went on. While nothing can be done before some outcome is known, nothing is written.
+/// Makes one step of a replay; returns whether it went on. While nothing can be done before some outcome is known, nothing is written.
 async fn step(
     namespace: &Namespace,
     pool: &Pool,
     publisher: &Publisher,
     replay: Uuid,
-) -> Result<bool, Error> {
+) -> Result<bool, StepError> {
     let now = OffsetDateTime::now_utc();
     let mut transaction = pool.begin().await.doing("beginning a step of a replay")?;
     let connection = &mut *transaction;
@@ -110,26 +111,26 @@ async fn step(
     let enough = (STEP, canary.max(IN_HAND_MAX) + 1, canary.saturating_add(1));
     let counts = store::counts(connection, replay, enough).await?;
     match next(&claimed, counts) {
-        Next::Publish(count, pause) => {
+        NextStep::Publish(count, pause) => {
             let letters = store::waiting(connection, replay, count).await?;
-            let sent = Sent::of(namespace, publisher, &letters).await;
+            let sent = SentMessages::of(namespace, publisher, &letters).await;
             // What a late step missed the next ones make up for, but not more than a second of it.
             let due = claimed.next_at.max(now - Duration::from_secs(1)) + pause;
             note_sent(connection, replay, &sent, due, now).await?;
             transaction.commit().await.doing("committing a step of a replay")?;
             sent.failure.map_or(Ok(true), |error| Err(error.into()))
         }
-        Next::Wait => Ok(false),
+        NextStep::Wait => Ok(false),
         // Cancelled meanwhile.
-        Next::Stop | Next::Finish if !store::is_running(connection, replay).await? => Ok(false),
-        Next::Stop => {
+        NextStep::Stop | NextStep::Finish if !store::is_running(connection, replay).await? => Ok(false),
+        NextStep::Stop => {
             stop(connection, replay, now).await?;
             transaction.commit().await.doing("stopping a replay")?;
             metrics::counter!("bursar_replays_total", "result" => "stopped").increment(1);
             tracing::error!(%replay, "a replay was stopped: its canary failed again");
             Ok(true)
         }
-        Next::Finish => {
+        NextStep::Finish => {
             end(connection, replay, "finished", None, now).await?;
             transaction.commit().await.doing("finishing a replay")?;
             let result = if counts.dead_again > 0 { "failed_again" } else { "resolved" };
@@ -142,7 +143,7 @@ async fn step(
 
 /// What became of the messages of one step.
 #[derive(Default)]
-struct Sent<'a> {
+struct SentMessages<'a> {
     published: Vec<&'a Waiting>,
     /// Their queue is not there.
     unroutable: Vec<Uuid>,
@@ -150,7 +151,7 @@ struct Sent<'a> {
     failure: Option<PublishError>,
 }
 
-impl<'a> Sent<'a> {
+impl<'a> SentMessages<'a> {
     /// Publishes the messages of these letters, and waits until the broker has confirmed them.
     async fn of(namespace: &Namespace, publisher: &Publisher, letters: &'a [Waiting]) -> Self {
         let messages: Vec<Message> =
@@ -170,11 +171,11 @@ impl<'a> Sent<'a> {
     }
 }
 
-/// The replay's row is the first to be locked, as whoever cancels it does: then its letters.
+/// Notes what went out. The replay's row is locked before its letters, as a cancelling operator locks them.
 async fn note_sent(
     connection: &mut PgConnection,
     replay: Uuid,
-    sent: &Sent<'_>,
+    sent: &SentMessages<'_>,
     due: OffsetDateTime,
     now: OffsetDateTime,
 ) -> Result<(), db::Error> {
@@ -191,23 +192,23 @@ async fn stop(connection: &mut PgConnection, replay: Uuid, now: OffsetDateTime) 
     end(connection, replay, "stopped", Some(why), now).await
 }
 
-fn next(replay: &Claimed, counts: Counts) -> Next {
+fn next(replay: &Claimed, counts: ReplayCounts) -> NextStep {
     let gone = counts.published + counts.resolved + counts.dead_again;
     let canary = replay.canary.map(i64::from).filter(|canary| gone <= *canary && counts.waiting > 0);
     let allowed = match canary {
         Some(canary) if gone < canary => canary - gone,
-        Some(_) if counts.dead_again > 0 => return Next::Stop,
-        Some(_) if counts.published > 0 => return Next::Wait,
+        Some(_) if counts.dead_again > 0 => return NextStep::Stop,
+        Some(_) if counts.published > 0 => return NextStep::Wait,
         Some(_) | None => IN_HAND_MAX - counts.published,
     };
     match (counts.waiting, counts.published) {
-        (0, 0) => Next::Finish,
-        (0, _) => Next::Wait,
-        _ if allowed <= 0 => Next::Wait,
+        (0, 0) => NextStep::Finish,
+        (0, _) => NextStep::Wait,
+        _ if allowed <= 0 => NextStep::Wait,
         _ => {
             let step = at_rate(replay.rate);
             let count = step.0.min(allowed).min(counts.waiting);
-            Next::Publish(count, step.1)
+            NextStep::Publish(count, step.1)
         }
     }
 }
@@ -229,23 +230,23 @@ mod tests {
         let check = |canary, [waiting, published, resolved, dead_again]: [i64; 4], expect| {
             let replay =
                 Claimed { replay: Uuid::nil(), canary, rate: None, next_at: OffsetDateTime::UNIX_EPOCH };
-            let counts = Counts { waiting, published, resolved, dead_again };
+            let counts = ReplayCounts { waiting, published, resolved, dead_again };
             assert_eq!(next(&replay, counts), expect, "{canary:?} {counts:?}");
         };
-        let publish = |count| Next::Publish(count, Duration::ZERO);
+        let publish = |count| NextStep::Publish(count, Duration::ZERO);
         check(None, [1000, 0, 0, 0], publish(500));
         check(None, [10, 0, 0, 0], publish(10));
-        check(None, [10, 5_000, 0, 0], Next::Wait);
-        check(None, [0, 1, 9, 0], Next::Wait);
-        check(None, [0, 0, 9, 1], Next::Finish);
+        check(None, [10, 5_000, 0, 0], NextStep::Wait);
+        check(None, [0, 1, 9, 0], NextStep::Wait);
+        check(None, [0, 0, 9, 1], NextStep::Finish);
         check(Some(5), [1000, 0, 0, 0], publish(5));
         check(Some(5), [997, 3, 0, 0], publish(2));
-        check(Some(5), [995, 3, 2, 0], Next::Wait);
-        check(Some(5), [995, 0, 4, 1], Next::Stop);
-        check(Some(5), [995, 2, 2, 1], Next::Stop);
+        check(Some(5), [995, 3, 2, 0], NextStep::Wait);
+        check(Some(5), [995, 0, 4, 1], NextStep::Stop);
+        check(Some(5), [995, 2, 2, 1], NextStep::Stop);
         check(Some(5), [995, 0, 5, 0], publish(500));
         check(Some(5), [900, 90, 5, 5], publish(500));
-        check(Some(5), [0, 0, 3, 0], Next::Finish);
+        check(Some(5), [0, 0, 3, 0], NextStep::Finish);
     }
 
     #[test]

@@ -7,7 +7,7 @@ pub use store::purge;
 use std::time::Duration;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retention {
+pub struct LetterRetention {
     /// Of letters that were resolved, or went on as another letter.
     pub resolved: Duration,
     /// Of discarded letters: so long they can be taken back.

@@ -1,7 +1,7 @@
 //! What of dead letters is configured.
 
 use crate::alerts::{CREDITS, Thresholds};
-use crate::retention::Retention;
+use crate::retention::LetterRetention;
 use domain::money::currency;
 use domain::settings::{InvalidSetting, duration};
 use rust_decimal::Decimal;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 /// What the worker is configured by.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    pub retention: Retention,
+    pub retention: LetterRetention,
     pub alerts: Thresholds,
 }
 
@@ -90,7 +90,7 @@ fn at_stake(unit: &str, text: &str) -> Result<(String, Decimal), InvalidSetting>
     }
 }
 
-impl Retention {
+impl LetterRetention {
     /// Reads the dead letters' two keys of `[retention]`.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ impl Subject {
         subject.traced(message)
     }
 
-    /// What can be told without the code by which workers read messages: of one that ended a process.
+    /// What can be read without the code of the workers: this message ended a process, and is not decoded again.
     pub fn looked_at(queue: &str, message: &Incoming) -> Self {
         let processor = message.routing_key.strip_prefix("raw.").filter(|_| queue == queue::INGESTER);
         let subject = match processor {

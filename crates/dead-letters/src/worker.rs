@@ -1,9 +1,9 @@
 //! The worker as the fleet lists and runs it.
 
 use crate::alerts::{Alert, LetterWatch};
-use crate::read::{self, Gauge as OpenLetters};
+use crate::read::{self, OpenLetters};
 use crate::settings::Settings;
-use crate::{DeadLetters, Retention, alerts, code, purge, replay};
+use crate::{DeadLetters, LetterRetention, alerts, code, purge, replay};
 use bus::{QueueSpec, exchange, queue};
 use db::PgConnection;
 use futures_util::FutureExt;
@@ -48,7 +48,7 @@ pub fn member(settings: Settings, floor: &Floor) -> Member {
         .watches(WORKER.name, watch)
 }
 
-fn purge_closed(pool: db::Pool, retention: Retention) -> Pass {
+fn purge_closed(pool: db::Pool, retention: LetterRetention) -> Pass {
     Pass::new("purge_dead_letters", PURGE_EVERY, PURGE_LIMIT, move || {
         let pool = pool.clone();
         async move {

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 /// Why a pass did not come to its end. The next one finds what it left.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ExpiryError {
     #[error(transparent)]
     Database(#[from] db::Error),
     #[error(transparent)]
@@ -16,7 +16,10 @@ pub enum Error {
 
 /// One pass over all accounts; returns how many it stated. Any number of passes may run at once: those that see the same
 /// state of an account state the same fact.
-pub async fn pass_once(pool: &Pool, facts: &FactWriter, now: OffsetDateTime) -> Result<usize, Error> {
+///
+/// # Errors
+/// Those of the database, and where neither RabbitMQ nor Postgres takes a fact. What was stated before stays stated.
+pub async fn pass_once(pool: &Pool, facts: &FactWriter, now: OffsetDateTime) -> Result<usize, ExpiryError> {
     let mut stated = 0;
     let mut after = None;
     loop {

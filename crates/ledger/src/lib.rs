@@ -12,8 +12,8 @@
 //! | every account that may change | `accounts` |
 //!
 //! Customers that only a payment's record names are looked up before anything is locked. Where one shows only once its
-//! payment is locked, because it was told of in between, it is locked out of order: two batches that meet so are told
-//! apart by Postgres, and one of them is tried again.
+//! payment is locked, because a fact named it in between, it is locked out of order: where two batches meet so, Postgres
+//! ends one of them, and the loop tries it again.
 //!
 //! Lots, journal and facts need no locks of their own: they belong to an account or a payment that is locked.
 
@@ -27,7 +27,7 @@ mod store;
 pub mod verify;
 mod worker;
 
-pub use settings::{CatalogEntry, CreditSettings, Grants, Rate, Settings};
+pub use settings::{CatalogEntry, CreditSettings, Grants, RateEntry, Settings};
 pub use worker::{QUEUE, WORKER, member};
 
 use bus::{Decoded, Fate, Fated, Incoming, Namespace, Settled, Verdict};
@@ -130,10 +130,10 @@ impl bus::Worker for Ledger {
     async fn handle(&self, work: &mut Work, envelopes: &[Envelope]) -> Result<Settled, Error> {
         let mut batch = store::lock(work, envelopes, &self.rules.read().await.clone()).await?;
         let rules = self.rules_for(work, &batch).await?;
-        let mut told = Told::default();
+        let mut effects = Effects::default();
         let mut verdicts = Vec::with_capacity(envelopes.len());
         for envelope in envelopes {
-            verdicts.push(settle(&mut batch, &rules, work.now, envelope, &mut told)?);
+            verdicts.push(settle(&mut batch, &rules, work.now, envelope, &mut effects)?);
         }
         if !self.recorded.load(Ordering::Relaxed) {
             // Kept by an earlier transaction: this one may still fail.
@@ -141,16 +141,16 @@ impl bus::Worker for Ledger {
             self.recorded.store(kept, Ordering::Relaxed);
         }
         store::save(work, &batch, self.version).await?;
-        told.raise_alarms();
-        let stored = Emitted::store(work, told.events).await?;
+        effects.raise_alarms();
+        let stored = Emitted::store(work, effects.events).await?;
         let emitted = stored.map(|stored| stored.emitted(&self.namespace));
         Ok(Settled { verdicts, forward: Vec::new(), emitted })
     }
 }
 
-/// What a batch has to tell: events to the world, alarms to operators.
+/// What a batch causes outside of the books: events to be published, alarms for operators.
 #[derive(Default)]
-struct Told {
+struct Effects {
     events: Vec<StoredEvent>,
     alarms: Vec<Alarm>,
 }
@@ -162,7 +162,7 @@ struct Alarm {
     foreign_currency: bool,
 }
 
-impl Told {
+impl Effects {
     fn raise_alarms(&self) {
         for Alarm { cause, payment, contradicts, foreign_currency } in &self.alarms {
             let payment = payment.as_ref().map(PaymentId::as_str);
@@ -183,7 +183,7 @@ fn settle(
     rules: &Rules,
     now: OffsetDateTime,
     envelope: &Envelope,
-    told: &mut Told,
+    effects: &mut Effects,
 ) -> Result<Verdict, db::Error> {
     let cause = &envelope.cause;
     if !batch.seen.insert(cause.clone()) {
@@ -203,10 +203,15 @@ fn settle(
     let contradicts = decision.outcome == Outcome::Contradicts;
     if contradicts || decision.foreign_currency {
         let (cause, payment) = (cause.clone(), payment.clone());
-        told.alarms.push(Alarm { cause, payment, contradicts, foreign_currency: decision.foreign_currency });
+        effects.alarms.push(Alarm {
+            cause,
+            payment,
+            contradicts,
+            foreign_currency: decision.foreign_currency,
+        });
     }
     for event in &decision.events {
-        told.events.push(batch.heads.emit(new_event(event, envelope))?);
+        effects.events.push(batch.heads.emit(new_event(event, envelope))?);
     }
     batch.journal.extend(decision.transactions);
     batch.facts.push(settlement(envelope, decision.outcome, payment));
@@ -217,7 +222,7 @@ fn settlement(envelope: &Envelope, outcome: Outcome, payment: Option<PaymentId>)
     Settlement { cause: envelope.cause.clone(), kind: envelope.fact.kind(), outcome, payment }
 }
 
-/// What was decided to be told, before it has its number.
+/// An event as it was decided, before it has its number.
 fn new_event(event: &Event, envelope: &Envelope) -> NewEvent {
     NewEvent {
         account: event.account.clone(),

@@ -17,21 +17,22 @@ mod texts;
 mod undelivered;
 
 pub use account::{
-    AccountLine, AccountView, Restriction, Standing, Standings, account, account_as_of, accounts, accounts_of,
+    AccountLine, AccountStanding, AccountStandings, AccountView, Restriction, account, account_as_of,
+    accounts, accounts_of,
 };
 pub use acts::{ActFilter, ActLine, OPERATOR, acts};
 pub use expiry::{SOURCE as EXPIRY_SOURCE, due};
-pub use fact::{AdmittedFact, FactView, Settlement, admitted, fact};
+pub use fact::{AdmittedFact, FactSettlement, FactView, admitted, fact};
 pub use lot::LotView;
 pub use payment::{
     FactLine, PaymentFilter, PaymentLine, PaymentView, WhyUndelivered, payment, payments, why_undelivered,
 };
 pub use posted::{BalanceChange, Posted, posted};
-pub use restatable::{Place, Restatable, Restated, restatable};
+pub use restatable::{Restatable, RestatableCursor, Restated, restatable};
 pub use roll_forward::{CREDITS, Month, RollForwardLine, roll_forward};
 pub use statement::{EntryView, Statement, StatementRange, TransactionView, statement};
 pub use texts::texts_of;
-pub use undelivered::{Undelivered, delivered, undelivered};
+pub use undelivered::{UndeliveredPayment, delivered, undelivered};
 
 use db::{Doing, Error, PgConnection, Pool};
 use domain::Money;
@@ -42,13 +43,16 @@ use time::OffsetDateTime;
 
 /// A transaction that sees one moment of the database, changes nothing and holds nobody up: it can run beside a live
 /// fleet. Dropping it ends it.
+///
+/// # Errors
+/// Those of the database.
 pub async fn snapshot(pool: &Pool) -> Result<Transaction<'static, Postgres>, Error> {
     pool.begin_with("begin isolation level repeatable read, read only").await.doing("beginning a snapshot")
 }
 
 /// What the ledger has open, for metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Gauges {
+pub struct OpenPayments {
     pub undelivered: i64,
     #[serde(with = "time::serde::rfc3339::option")]
     pub undelivered_since: Option<OffsetDateTime>,
@@ -56,9 +60,12 @@ pub struct Gauges {
 }
 
 /// Cheap however many payments there are: an index holds the open ones alone.
-pub async fn gauges(connection: &mut PgConnection) -> Result<Gauges, Error> {
+///
+/// # Errors
+/// Those of the database.
+pub async fn gauges(connection: &mut PgConnection) -> Result<OpenPayments, Error> {
     sqlx::query_as!(
-        Gauges,
+        OpenPayments,
         r#"select count(*) filter (where state = 'undelivered') as "undelivered!",
                   min(created_at) filter (where state = 'undelivered') as undelivered_since,
                   count(*) filter (where state = 'shell') as "shells!"

@@ -11,9 +11,9 @@
 
 mod compare;
 
-use crate::read::{Place, Restatable, restatable};
-use crate::verify::{Progress, Watcher};
-use crate::{Ledger, Told, settle, store};
+use crate::read::{Restatable, RestatableCursor, restatable};
+use crate::verify::{OnProgress, Progress};
+use crate::{Effects, Ledger, settle, store};
 use bus::Worker;
 use db::{Doing, Error, Pool, Work};
 use domain::catalog::{Catalog, CatalogVersion, RateAppliesTo};
@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, HashMap};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-pub use compare::{Difference, Differences};
+pub use compare::{Differences, LedgerDifference};
 
 /// Facts replayed at a time.
 const STEP: usize = 500;
@@ -66,27 +66,30 @@ pub struct RestatablePayments {
 
 /// Replays everything and compares, naming at most `named_max` differences of each kind. `today` decides facts that were
 /// settled before rules were recorded.
+///
+/// # Errors
+/// Those of the database, and where a stored fact, or the rules that decided it, cannot be read.
 pub async fn rebuild(
     pool: &Pool,
     today: &Rules,
     named_max: i64,
-    watcher: Watcher<'_>,
+    watcher: OnProgress<'_>,
 ) -> Result<Rebuilt, Error> {
-    let mut replay = Replay::begin(pool, today).await?;
+    let mut replay = Rebuild::begin(pool, today).await?;
     let counts = replay.run(watcher).await?;
     let main = replay.main.clone();
     let work = &mut replay.work;
     run(work, read_whole_tables()).await?;
     let mut differences = Vec::new();
-    for statement in compare::STATEMENTS {
-        watcher(Progress { rule: statement.says, checked: 0, of: counts.facts as i64 });
-        differences.push(statement.run(work, &main, named_max).await?);
+    for comparison in compare::COMPARISONS {
+        watcher(Progress { rule: comparison.says, checked: 0, of: counts.facts as i64 });
+        differences.push(comparison.run(work, &main, named_max).await?);
     }
     let missing = replay.missing().await?;
     let restatable = replay.restatable(today, named_max, watcher).await?;
     replay.work.abandon().await;
     let [accounts, payments, lots, journal, outcomes] =
-        <[Differences; 5]>::try_from(differences).expect("one list for each statement");
+        <[Differences; 5]>::try_from(differences).expect("one list for each comparison");
     let all = [&accounts, &payments, &lots, &journal, &outcomes];
     let is_reproduced = missing == 0 && all.iter().all(|differences| differences.count == 0);
     Ok(Rebuilt {
@@ -105,13 +108,13 @@ pub async fn rebuild(
 }
 
 #[derive(Default)]
-struct Counts {
+struct RebuildCounts {
     facts: u64,
     without_rules: u64,
 }
 
 /// The scratch schema and what the replay needs of the recorded one.
-struct Replay {
+struct Rebuild {
     work: Work,
     /// The schema of the ledger itself, quoted.
     main: String,
@@ -120,13 +123,13 @@ struct Replay {
 }
 
 /// A fact as it was settled.
-struct Settled {
+struct SettledFact {
     envelope: Envelope,
     at: OffsetDateTime,
     rules: Option<i64>,
 }
 
-impl Replay {
+impl Rebuild {
     async fn begin(pool: &Pool, today: &Rules) -> Result<Self, Error> {
         let transaction =
             pool.begin_with("begin isolation level repeatable read").await.doing("beginning a replay")?;
@@ -148,9 +151,9 @@ impl Replay {
         Ok(Self { work, main, rules, today })
     }
 
-    async fn run(&mut self, watcher: Watcher<'_>) -> Result<Counts, Error> {
+    async fn run(&mut self, watcher: OnProgress<'_>) -> Result<RebuildCounts, Error> {
         let of = self.count().await?;
-        let mut counts = Counts::default();
+        let mut counts = RebuildCounts::default();
         loop {
             let step = self.next().await?;
             if step.is_empty() {
@@ -166,7 +169,7 @@ impl Replay {
     }
 
     /// One batch of facts that were settled together, as the worker settles them.
-    async fn settle(&mut self, batch: &[Settled]) -> Result<(), Error> {
+    async fn settle(&mut self, batch: &[SettledFact]) -> Result<(), Error> {
         let Some(first) = batch.first() else { return Ok(()) };
         let rules = match first.rules {
             None => &self.today,
@@ -179,14 +182,14 @@ impl Replay {
         let envelopes: Vec<Envelope> = batch.iter().map(|settled| settled.envelope.clone()).collect();
         let mut batch = store::lock(&mut self.work, &envelopes, rules).await?;
         for envelope in &envelopes {
-            settle(&mut batch, rules, first.at, envelope, &mut Told::default())?;
+            settle(&mut batch, rules, first.at, envelope, &mut Effects::default())?;
         }
         let version = RecordedRules::of(rules).version();
         store::record_rules(&mut self.work, rules, version).await?;
         store::save(&mut self.work, &batch, version).await
     }
 
-    async fn next(&mut self) -> Result<Vec<Settled>, Error> {
+    async fn next(&mut self) -> Result<Vec<SettledFact>, Error> {
         let statement = format!("fetch {STEP} from replay");
         let rows = sqlx::query(AssertSqlSafe(statement))
             .fetch_all(self.work.connection().await?)
@@ -209,10 +212,10 @@ impl Replay {
         &mut self,
         today: &Rules,
         named_max: i64,
-        watcher: Watcher<'_>,
+        watcher: OnProgress<'_>,
     ) -> Result<RestatablePayments, Error> {
         run(&mut self.work, format!("set local search_path = {}", self.main)).await?;
-        let (mut place, mut found) = (Place::default(), RestatablePayments::default());
+        let (mut place, mut found) = (RestatableCursor::default(), RestatablePayments::default());
         while let Some(more) = restatable(self.work.connection().await?, &mut place, today).await? {
             found.count += more.len() as i64;
             let room = (named_max as usize).saturating_sub(found.first.len());
@@ -300,7 +303,7 @@ fn before_rules_were_recorded(today: &Rules, recorded: &Catalogs) -> Rules {
     Rules { current, catalogs, reading: Reading::First, ..today.clone() }
 }
 
-fn read(row: &sqlx::postgres::PgRow) -> Result<Settled, Error> {
+fn read(row: &sqlx::postgres::PgRow) -> Result<SettledFact, Error> {
     let column = |error: sqlx::Error| Error::stored("a fact", error);
     let cause =
         Cause { source: row.try_get("source").map_err(column)?, id: row.try_get("id").map_err(column)? };
@@ -310,7 +313,7 @@ fn read(row: &sqlx::postgres::PgRow) -> Result<Settled, Error> {
     let kind = FactKind::parse(&kind).ok_or_else(|| unreadable(format!("a kind {kind:?}")))?;
     let data = RawValue::from_string(text).map_err(|error| unreadable(error.to_string()))?;
     let fact = Fact::parse(kind, &data).map_err(|error| unreadable(error.to_string()))?;
-    Ok(Settled {
+    Ok(SettledFact {
         at: row.try_get("settled_at").map_err(column)?,
         rules: row.try_get("rules").map_err(column)?,
         envelope: Envelope {

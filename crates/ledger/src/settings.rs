@@ -65,7 +65,7 @@ pub struct CatalogEntry {
 /// `[rate.<currency>]`.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, expecting = "the section [rate.<currency>]")]
-pub struct Rate {
+pub struct RateEntry {
     pub credits_per_unit: String,
 }
 
@@ -73,7 +73,7 @@ pub struct Rate {
 #[derive(Debug, Clone, Copy)]
 pub struct Grants<'a> {
     pub catalog: &'a [CatalogEntry],
-    pub rates: &'a BTreeMap<String, Rate>,
+    pub rates: &'a BTreeMap<String, RateEntry>,
     pub rate_applies_to: RateAppliesTo,
 }
 
@@ -173,7 +173,7 @@ impl CatalogEntry {
     }
 }
 
-impl Rate {
+impl RateEntry {
     /// Credits per main unit of a currency.
     fn read(&self) -> Result<Decimal, InvalidSetting> {
         let wrong = |why: String| Err(InvalidSetting::new(why));

@@ -31,7 +31,7 @@ pub(crate) struct BatchState {
     pub seen: BTreeSet<Cause>,
     pub journal: Vec<Transaction>,
     pub facts: Vec<Settlement>,
-    /// Facts of this batch that were refused before and are told again.
+    /// Facts of this batch that were refused before and came again.
     refused: Vec<Cause>,
     ids: PaymentIds,
 }
@@ -103,6 +103,6 @@ pub(crate) async fn save(work: &mut Work, batch: &BatchState, rules: i64) -> Res
     lots::save(work, batch).await?;
     journal::save(work, batch).await?;
     outcomes::forget_refusals(work, Ledger::NAME, &batch.refused).await?;
-    // In the order in which they were settled: their positions tell it to a rebuild.
+    // In the order in which they were settled: a rebuild reads it from their positions.
     outcomes::settle(work, Ledger::NAME, &batch.facts, Some(rules)).await
 }

@@ -64,7 +64,7 @@ pub struct Progress {
     pub of: i64,
 }
 
-pub type Watcher<'a> = &'a mut (dyn FnMut(Progress) + Send);
+pub type OnProgress<'a> = &'a mut (dyn FnMut(Progress) + Send);
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
 fn is_false(flag: &bool) -> bool {
@@ -73,12 +73,15 @@ fn is_false(flag: &bool) -> bool {
 
 /// Checks every account, or the one in `scope`; facts belong to no account and are checked only with all of them.
 /// `scale` is the deployment's number of decimal places of a credit, `readers` are the workers that its topology binds to facts.
+///
+/// # Errors
+/// Those of the database.
 pub async fn verify(
     pool: &Pool,
     scale: u32,
     scope: Option<&AccountId>,
     readers: &Readers,
-    watcher: Watcher<'_>,
+    watcher: OnProgress<'_>,
 ) -> Result<Report, Error> {
     verify_with(pool, scale, scope, readers, &[], watcher).await
 }
@@ -93,7 +96,7 @@ pub async fn verify_with(
     scope: Option<&AccountId>,
     readers: &Readers,
     of_workers: &[CheckSpec],
-    watcher: Watcher<'_>,
+    watcher: OnProgress<'_>,
 ) -> Result<Report, Error> {
     let mut snapshot = read::snapshot(pool).await?;
     set::take_time(&mut snapshot).await?;
@@ -118,7 +121,7 @@ struct Audit<'a> {
     connection: &'a mut PgConnection,
     scope: Option<&'a str>,
     size: Size,
-    watcher: Watcher<'a>,
+    watcher: OnProgress<'a>,
     /// Of the check that is being made.
     rule: Rule,
     checks: Vec<Check>,

@@ -63,7 +63,7 @@ fn expire(pool: db::Pool, writer: FactWriter, every: Duration) -> Pass {
             if accounts > 0 {
                 tracing::info!(accounts, "stated lots whose time has come");
             }
-            Ok::<_, expiry::Error>(Found::Nothing)
+            Ok::<_, expiry::ExpiryError>(Found::Nothing)
         }
     })
 }

@@ -13,7 +13,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use domain::event::Balances;
 use domain::{AccountId, CustomerId};
-use ledger::read::{self, AccountView, PaymentLine, Standing, Statement, StatementRange};
+use ledger::read::{self, AccountStanding, AccountView, PaymentLine, Statement, StatementRange};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use time::OffsetDateTime;
@@ -160,10 +160,10 @@ fn headline(view: &AccountView) -> String {
     format!("\n{table}")
 }
 
-fn standing_text(standing: &read::Standings) -> String {
-    let say = |name: &str, standing: Standing| match standing {
-        Standing::Allowed => format!("{name} {}", Style::Good.paint("allowed")),
-        Standing::Restricted => format!("{name} {}", Style::Bad.paint("restricted")),
+fn standing_text(standing: &read::AccountStandings) -> String {
+    let say = |name: &str, standing: AccountStanding| match standing {
+        AccountStanding::Allowed => format!("{name} {}", Style::Good.paint("allowed")),
+        AccountStanding::Restricted => format!("{name} {}", Style::Bad.paint("restricted")),
     };
     let kinds = [("access", standing.access), ("checkout", standing.checkout), ("balance", standing.balance)];
     let mut lines =

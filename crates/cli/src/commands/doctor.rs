@@ -11,7 +11,7 @@ use crate::session::Session;
 use crate::visible;
 use anyhow::Result;
 use db::Doing;
-use dead_letters::read::{Filter, State};
+use dead_letters::read::{Filter, LetterState};
 use finding::{Finding, Mark, finding};
 use serde_json::json;
 use std::process::ExitCode;
@@ -132,7 +132,7 @@ async fn dead_letters(session: &Session) -> Vec<Finding> {
     let asked = async {
         let mut connection = session.pool.acquire().await.doing("taking a connection")?;
         let (open, _) = dead_letters::read::gauges(&mut connection).await?;
-        let replaying = Filter { states: vec![State::Replaying], ..Filter::default() };
+        let replaying = Filter { states: vec![LetterState::Replaying], ..Filter::default() };
         let replaying = dead_letters::read::count(&session.pool, &replaying).await?;
         Ok::<_, db::Error>((
             open,

@@ -13,7 +13,7 @@ use anyhow::Result;
 use clap::Args;
 use domain::fact::AssignmentAct;
 use domain::{Outcome, PaymentId};
-use ledger::read::{self, Place, Restatable};
+use ledger::read::{self, Restatable, RestatableCursor};
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -64,7 +64,7 @@ pub async fn run(session: &Session, arguments: &RestateArguments) -> Result<Exit
 /// Those that are meant, of all that are read differently today, by name.
 async fn find(session: &Session, arguments: &RestateArguments) -> Result<Vec<Restatable>> {
     let (today, line) = (session.config.rules()?, ProgressLine::new());
-    let (mut place, mut found) = (Place::default(), Vec::new());
+    let (mut place, mut found) = (RestatableCursor::default(), Vec::new());
     let mut connection = read::snapshot(&session.pool).await?;
     while let Some(more) = read::restatable(&mut connection, &mut place, &today).await? {
         found.extend(more.into_iter().filter(|one| {

@@ -37,7 +37,7 @@ impl RetentionSettings {
 
     /// # Errors
     /// One of the dead letters' keys is no duration.
-    pub fn of_dead_letters(&self) -> Result<dead_letters::Retention, InvalidSetting> {
-        dead_letters::Retention::read(&self.resolved_dead_letters, &self.discarded_dead_letters)
+    pub fn of_dead_letters(&self) -> Result<dead_letters::LetterRetention, InvalidSetting> {
+        dead_letters::LetterRetention::read(&self.resolved_dead_letters, &self.discarded_dead_letters)
     }
 }

@@ -6,7 +6,7 @@ pub use store::{cancel, pause, release, resume, start_replay};
 
 /// How a replay goes about it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Pace {
+pub struct ReplayPace {
     pub canary: Option<i32>,
     /// Messages a second.
     pub rate: Option<f64>,

@@ -7,10 +7,10 @@ use serde_json::json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// New kinds told of by one look; the next takes the rest.
+/// New kinds that one look raises alerts for; the next takes the rest.
 const KINDS_AT_ONCE: i64 = 500;
 
-/// Kinds of failures that nobody was told of, and those told of whose letters are still open.
+/// Kinds of failures without an alert so far, and those with an alert whose letters are still open.
 pub(super) async fn new_kinds(connection: &mut PgConnection) -> Result<Vec<Condition>, Error> {
     let kinds = sqlx::query!(
         "(select fingerprint, worker, fact_type, code, first_seen from fingerprints f
@@ -51,7 +51,7 @@ pub(super) async fn recorded_since(
     .doing("counting letters that came in")
 }
 
-/// When that failed first which is open still, however often it was replayed since.
+/// When the oldest open letter first failed, however often it was replayed since.
 pub(super) async fn oldest(connection: &mut PgConnection) -> Result<Option<OffsetDateTime>, Error> {
     sqlx::query_scalar!("select min(first_failed_at) as oldest from dead_letters where closed_at is null")
         .fetch_one(connection)
@@ -87,6 +87,9 @@ pub(super) async fn replays_failing(
 }
 
 /// How many kinds of failures there ever were.
+///
+/// # Errors
+/// Those of the database.
 pub async fn kinds(connection: &mut PgConnection) -> Result<i64, Error> {
     sqlx::query_scalar!(r#"select count(*) as "count!" from fingerprints"#)
         .fetch_one(connection)

@@ -65,7 +65,7 @@ pub struct LetterView {
     pub content_type: Option<String>,
     pub user_id: Option<String>,
     pub headers: BTreeMap<String, String>,
-    /// As it came; JSON has it as text, in the words of whoever shows it.
+    /// As it came; the command that shows it in JSON makes a text of it.
     #[serde(skip)]
     pub body: Vec<u8>,
     /// What of it could not be read.
@@ -88,7 +88,7 @@ pub struct LetterView {
     pub audit: Vec<AuditLine>,
 }
 
-/// A replay that had the letter in hand.
+/// A replay that the letter was in.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Try {
     pub replay: Uuid,

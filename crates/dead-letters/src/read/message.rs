@@ -4,7 +4,7 @@ mod store;
 
 pub use store::{stored, stored_after};
 
-use super::State;
+use super::LetterState;
 use crate::letter::AsItCame;
 use bus::{Attempt, Incoming};
 use serde_json::Value;
@@ -15,7 +15,7 @@ use uuid::Uuid;
 #[derive(Debug, Clone)]
 pub struct StoredMessage {
     pub letter: Uuid,
-    pub state: State,
+    pub state: LetterState,
     /// Without the namespace.
     pub queue: String,
     pub worker: String,

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 /// Open letters of one worker and code, for metrics. The oldest is what failed first.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Gauge {
+pub struct OpenLetters {
     pub worker: String,
     pub code: String,
     pub open: i64,

@@ -14,13 +14,13 @@ use uuid::Uuid;
 /// Letters whose facts are looked for at a time.
 const FOLLOWED_AT_ONCE: i64 = 2_000;
 
-/// After this nobody expects an outcome any more. A worker may be down for a night; what comes later finds an open letter.
+/// After this no outcome is expected any more. A worker may be down for a night; what comes later finds an open letter.
 const FOLLOWED_FOR: Duration = Duration::from_secs(86_400);
 
 /// Bodies in one step together, beyond the first.
 const BYTES_MAX: i64 = 8 * 1024 * 1024;
 
-/// A replay in this process's hands until its transaction ends.
+/// A replay that this process has claimed until its transaction ends.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Claimed {
     pub replay: Uuid,
@@ -31,7 +31,7 @@ pub(super) struct Claimed {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Counts {
+pub(super) struct ReplayCounts {
     pub waiting: i64,
     pub published: i64,
     pub resolved: i64,
@@ -49,8 +49,8 @@ pub(super) async fn due(pool: &Pool, now: OffsetDateTime) -> Result<Vec<Uuid>, E
     .doing("looking for replays")
 }
 
-/// Takes a replay in hand until the transaction ends, if nobody else has it and it is still due. Its row is not locked: who
-/// pauses or cancels it does not wait for a step that waits for the broker.
+/// Claims a replay until the transaction ends, if no other process has it and it is still due. Its row is not locked: an operator
+/// who pauses or cancels it does not wait for a step that waits for the broker.
 pub(super) async fn claim(
     connection: &mut PgConnection,
     replay: Uuid,
@@ -95,9 +95,9 @@ pub(super) async fn counts(
     connection: &mut PgConnection,
     replay: Uuid,
     (at_once, in_hand, canary): (i64, i64, i64),
-) -> Result<Counts, Error> {
+) -> Result<ReplayCounts, Error> {
     sqlx::query_as!(
-        Counts,
+        ReplayCounts,
         r#"select (select count(*) from (select from replay_letters where replay = $1 and state = 'waiting' limit $2) l)
                     as "waiting!",
                   (select count(*) from (select from replay_letters where replay = $1 and state = 'published' limit $3) l)
@@ -128,7 +128,7 @@ pub(super) struct Waiting {
 }
 
 /// The next letters to go. They are not locked: an outcome that comes before they count as published is noted all the same,
-/// and one that is given back meanwhile is told of by [`published`].
+/// and [`published`] takes back one that an operator gave back meanwhile.
 pub(super) async fn waiting(
     connection: &mut PgConnection,
     replay: Uuid,
@@ -194,8 +194,8 @@ impl WaitingRow {
     }
 }
 
-/// Notes what went out, as of the beginning of the transaction: what comes of it was told later. A letter whose outcome has
-/// come already keeps that; one that a cancelled replay gave back meanwhile is in its hands again.
+/// Notes what went out, as of the beginning of the transaction: its outcomes come later than that. A letter whose outcome has
+/// come already keeps that; one that a cancelled replay gave back meanwhile belongs to the replay again.
 pub(super) async fn published(
     connection: &mut PgConnection,
     replay: Uuid,
@@ -260,6 +260,7 @@ pub(crate) async fn release(
     Ok(released.rows_affected())
 }
 
+/// Sets when the next step of a replay is due.
 pub(super) async fn due_at(
     connection: &mut PgConnection,
     replay: Uuid,

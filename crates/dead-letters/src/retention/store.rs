@@ -1,6 +1,6 @@
 //! SQL: deleting what was closed long ago.
 
-use super::Retention;
+use super::LetterRetention;
 use crate::alerts::Alert;
 use db::{Doing, Error, PgConnection, Pool};
 use time::OffsetDateTime;
@@ -12,7 +12,12 @@ use time::OffsetDateTime;
 ///
 /// # Errors
 /// Those of the database. What was deleted before one of them stays deleted.
-pub async fn purge(pool: &Pool, retention: Retention, now: OffsetDateTime, limit: i64) -> Result<u64, Error> {
+pub async fn purge(
+    pool: &Pool,
+    retention: LetterRetention,
+    now: OffsetDateTime,
+    limit: i64,
+) -> Result<u64, Error> {
     let mut transaction = pool.begin().await.doing("beginning a purge")?;
     let deleted = delete(&mut transaction, retention, now, limit).await?;
     if deleted > 0 {
@@ -30,7 +35,7 @@ pub async fn purge(pool: &Pool, retention: Retention, now: OffsetDateTime, limit
 
 async fn delete(
     connection: &mut PgConnection,
-    retention: Retention,
+    retention: LetterRetention,
     now: OffsetDateTime,
     limit: i64,
 ) -> Result<i64, Error> {
@@ -73,7 +78,7 @@ async fn record_purge(connection: &mut PgConnection, deleted: i64, now: OffsetDa
     Ok(())
 }
 
-/// Replays of which no letter is left, and what was told of them. The audit tells for good that they were.
+/// Deletes replays of which no letter is left, and their alerts. The audit keeps for good that they were.
 async fn forget_replays(pool: &Pool, before: OffsetDateTime, limit: i64) -> Result<(), Error> {
     sqlx::query!(
         "with forgotten as (
@@ -94,8 +99,9 @@ async fn forget_replays(pool: &Pool, before: OffsetDateTime, limit: i64) -> Resu
     Ok(())
 }
 
-/// Kinds of failures of which no letter is left, if it is not told of any more: when one of them comes again, it is new. None
-/// can come meanwhile that takes its kind for known: who records one waits for the lock, and what it recorded is seen.
+/// Deletes kinds of failures of which no letter is left and no alert is raised: when one of them comes again, it is new. No
+/// letter can come meanwhile that takes its kind for known: the worker that records it waits for the lock, and what it has
+/// recorded by then is seen.
 async fn forget_kinds(pool: &Pool, before: OffsetDateTime, limit: i64) -> Result<(), Error> {
     let kinds = sqlx::query_scalar!(
         "select fingerprint from fingerprints f

@@ -95,7 +95,7 @@ impl<'a> Deaths<'a> {
     }
 }
 
-/// What tells one letter from another, and what stays as it was first recorded.
+/// Where letters came from: what of them stays as it was first recorded.
 pub(super) struct Origins<'a> {
     pub ids: Vec<Uuid>,
     pub copies: Vec<i32>,
@@ -180,7 +180,7 @@ impl<'a> Subjects<'a> {
 }
 
 /// The kinds of failures that letters are of.
-pub(super) struct Kinds<'a> {
+pub(super) struct KindColumns<'a> {
     pub fingerprints: Vec<String>,
     pub workers: Texts<'a>,
     pub types: Vec<Option<&'static str>>,
@@ -188,7 +188,7 @@ pub(super) struct Kinds<'a> {
     pub reasons: Vec<String>,
 }
 
-impl<'a> Kinds<'a> {
+impl<'a> KindColumns<'a> {
     pub fn of(letters: &'a Distinct<'a>) -> Self {
         Self {
             fingerprints: letters.column(Letter::fingerprint),

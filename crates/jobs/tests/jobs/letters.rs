@@ -4,7 +4,7 @@ use crate::outside::{Fate, Mood, Outside, Temper};
 use crate::world::{Calls, Desk, intent, limits, make_effects, schedule, start};
 use bus::{Decoded, Incoming, Worker};
 use db::Work;
-use dead_letters::acts::{self, Order, Pace};
+use dead_letters::acts::{self, ActRequest, ReplayPace};
 use dead_letters::read::Filter;
 use dead_letters::{DeadLetters, replay};
 use jobs::{Foreseen, JobLimits, JobState, Kinds, Owner, PutBack, Returning, code};
@@ -61,9 +61,14 @@ async fn gives_up(site: &Site, id: &str) {
 }
 
 async fn replay_all(site: &Site) {
-    let order =
-        Order { by: "ana".to_owned(), reason: None, filter: Filter::default(), expected: None, max: None };
-    acts::start_replay(&site.pool, &order, Pace::default(), OffsetDateTime::now_utc()).await.unwrap();
+    let order = ActRequest {
+        by: "ana".to_owned(),
+        reason: None,
+        filter: Filter::default(),
+        expected: None,
+        max: None,
+    };
+    acts::start_replay(&site.pool, &order, ReplayPace::default(), OffsetDateTime::now_utc()).await.unwrap();
 }
 
 fn came(id: &str, body: &str) -> Returning {

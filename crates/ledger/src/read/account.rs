@@ -25,7 +25,7 @@ pub struct AccountView {
     pub debt: Credits,
     pub sequence: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub standing: Option<Standings>,
+    pub standing: Option<AccountStandings>,
     pub lots: Vec<LotView>,
     pub lots_total: i64,
     /// What a payment looks like is known only for now: a view of the past leaves it out.
@@ -35,17 +35,17 @@ pub struct AccountView {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Standing {
+pub enum AccountStanding {
     Allowed,
     Restricted,
 }
 
 /// What gateways let the account do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Standings {
-    pub access: Standing,
-    pub checkout: Standing,
-    pub balance: Standing,
+pub struct AccountStandings {
+    pub access: AccountStanding,
+    pub checkout: AccountStanding,
+    pub balance: AccountStanding,
     pub restrictions: Vec<Restriction>,
 }
 
@@ -58,9 +58,9 @@ pub struct Restriction {
     pub since: OffsetDateTime,
 }
 
-impl Standings {
+impl AccountStandings {
     fn unrestricted() -> Self {
-        let allowed = Standing::Allowed;
+        let allowed = AccountStanding::Allowed;
         Self { access: allowed, checkout: allowed, balance: allowed, restrictions: Vec::new() }
     }
 }
@@ -76,7 +76,7 @@ impl AccountView {
             held: Credits::ZERO,
             debt: Credits::ZERO,
             sequence: 0,
-            standing: Some(Standings::unrestricted()),
+            standing: Some(AccountStandings::unrestricted()),
             lots: Vec::new(),
             lots_total: 0,
             payments: Some(Vec::new()),
@@ -91,6 +91,9 @@ impl AccountView {
 }
 
 /// The account as it is now; nothing where nobody has spoken of it.
+///
+/// # Errors
+/// Those of the database.
 pub async fn account(pool: &Pool, id: &AccountId) -> Result<Option<AccountView>, Error> {
     let connection = &mut *snapshot(pool).await?;
     let row =
@@ -112,6 +115,9 @@ pub async fn account(pool: &Pool, id: &AccountId) -> Result<Option<AccountView>,
 }
 
 /// The account as it was at a moment, computed from its journal; nothing where nobody has spoken of it until today.
+///
+/// # Errors
+/// Those of the database.
 pub async fn account_as_of(
     pool: &Pool,
     id: &AccountId,
@@ -152,6 +158,9 @@ pub async fn account_as_of(
 }
 
 /// The accounts that a customer, or whoever has an e-mail address, is linked to: by itself or by its address.
+///
+/// # Errors
+/// Those of the database, and where a stored id is none.
 pub async fn accounts_of(pool: &Pool, customer: &CustomerId) -> Result<Vec<AccountId>, Error> {
     let rows = sqlx::query_scalar!(
         r#"select distinct account as "account!" from customers
@@ -176,6 +185,9 @@ pub struct AccountLine {
 }
 
 /// Accounts by their id, beginning after `after`.
+///
+/// # Errors
+/// Those of the database.
 pub async fn accounts(pool: &Pool, limit: i64, after: Option<&AccountId>) -> Result<Vec<AccountLine>, Error> {
     let rows = sqlx::query!(
         "select account, available, held, debt, sequence, transactions from accounts

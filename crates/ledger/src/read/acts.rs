@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 /// The source of an operator's facts is this and the operator's name. Nobody else may state facts under it.
 pub const OPERATOR: &str = "operator/";
 
-/// One act, as its stored fact tells it.
+/// One act, as its stored fact states it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ActLine {
     pub fact: String,

@@ -17,6 +17,9 @@ const STEP: i64 = 500;
 
 /// The next accounts, after the given one, that have credits left in lots whose time has come; empty when the pass is
 /// through. It only reads.
+///
+/// # Errors
+/// Those of the database, and where a stored id is none.
 pub async fn due(
     pool: &Pool,
     after: Option<&AccountId>,

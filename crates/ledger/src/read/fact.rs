@@ -26,7 +26,7 @@ pub struct FactView {
     pub kind: String,
     /// What it says, as it was admitted.
     pub data: Box<RawValue>,
-    /// When it happened, as its source tells.
+    /// When it happened, as its source states.
     #[serde(with = "time::serde::rfc3339")]
     pub time: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
@@ -43,7 +43,7 @@ pub struct FactView {
     /// How often it came again and was stopped.
     pub repeats: i32,
     /// What the ledger made of it; nothing as long as it has not read it.
-    pub settled: Option<Settlement>,
+    pub settled: Option<FactSettlement>,
     /// What each of its readers made of it.
     pub outcomes: Vec<ReaderOutcome>,
     pub transactions: Vec<TransactionView>,
@@ -52,7 +52,7 @@ pub struct FactView {
 
 /// What the ledger made of a fact, and what decided it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Settlement {
+pub struct FactSettlement {
     pub outcome: String,
     #[serde(with = "time::serde::rfc3339")]
     pub settled_at: OffsetDateTime,
@@ -79,11 +79,16 @@ pub struct AdmittedFact {
 }
 
 impl AdmittedFact {
+    /// The fact itself.
+    ///
+    /// # Errors
+    /// Where the stored text is no fact of its kind.
     pub fn read(&self) -> Result<Fact, Error> {
         read_fact(&self.kind, &self.fact)
     }
 }
 
+/// A stored fact; an error where its text is no fact of its kind.
 pub(super) fn read_fact(kind: &str, text: &str) -> Result<Fact, Error> {
     let kind = FactKind::parse(kind).ok_or_else(|| Error::stored("a fact's kind", kind))?;
     Fact::parse(kind, &raw(text)?).map_err(|error| Error::stored("a fact", error))
@@ -94,6 +99,9 @@ fn raw(text: &str) -> Result<Box<RawValue>, Error> {
 }
 
 /// What was admitted under this identity; nothing where nothing was.
+///
+/// # Errors
+/// Those of the database.
 pub async fn admitted(pool: &Pool, cause: &Cause) -> Result<Option<AdmittedFact>, Error> {
     stored(&mut *snapshot(pool).await?, cause).await
 }
@@ -112,6 +120,9 @@ async fn stored(connection: &mut PgConnection, cause: &Cause) -> Result<Option<A
 }
 
 /// The fact with everything that it brought about; nothing where none was admitted under this identity.
+///
+/// # Errors
+/// Those of the database, and where the stored fact or an event cannot be read.
 pub async fn fact(pool: &Pool, cause: &Cause) -> Result<Option<FactView>, Error> {
     let connection = &mut *snapshot(pool).await?;
     let Some(admitted) = stored(connection, cause).await? else { return Ok(None) };
@@ -141,12 +152,13 @@ pub async fn fact(pool: &Pool, cause: &Cause) -> Result<Option<FactView>, Error>
     }))
 }
 
+/// What the ledger made of a fact; nothing as long as it has not read it.
 pub(super) async fn settlement(
     connection: &mut PgConnection,
     cause: &Cause,
-) -> Result<Option<Settlement>, Error> {
+) -> Result<Option<FactSettlement>, Error> {
     sqlx::query_as!(
-        Settlement,
+        FactSettlement,
         r#"select outcome, settled_at, position, payment, r.content as "rules?: Json<Value>"
            from outcomes f left join rules_versions r using (rules)
            where source = $1 and id = $2 and reader = $3"#,

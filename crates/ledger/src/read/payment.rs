@@ -110,6 +110,9 @@ pub struct PaymentFilter {
 }
 
 /// The newest payments first.
+///
+/// # Errors
+/// Those of the database.
 pub async fn payments(pool: &Pool, filter: &PaymentFilter) -> Result<Vec<PaymentLine>, Error> {
     list(&mut *snapshot(pool).await?, filter).await
 }
@@ -134,6 +137,7 @@ async fn list(connection: &mut PgConnection, filter: &PaymentFilter) -> Result<V
     Ok(rows.into_iter().map(PaymentLine::from).collect())
 }
 
+/// The newest payments of an account.
 pub(super) async fn payments_of_account(
     connection: &mut PgConnection,
     account: &AccountId,
@@ -143,7 +147,10 @@ pub(super) async fn payments_of_account(
 }
 
 /// The payment that an id leads to, by whatever name the purchase is known; nothing where no fact has named it.
-/// Why one is undelivered is told by today's rules.
+/// Why one is undelivered is judged by today's rules.
+///
+/// # Errors
+/// Those of the database.
 pub async fn payment(pool: &Pool, id: &PaymentId, today: &Rules) -> Result<Option<PaymentView>, Error> {
     let connection = &mut *snapshot(pool).await?;
     let Some(name) = leads_to(connection, id).await? else { return Ok(None) };
@@ -166,7 +173,7 @@ pub async fn payment(pool: &Pool, id: &PaymentId, today: &Rules) -> Result<Optio
     }))
 }
 
-/// Why an undelivered payment is so. `linked` tells whether its customer stands for an account.
+/// Why an undelivered payment is so. `linked`: its customer stands for an account.
 pub fn why_undelivered(
     id: &PaymentId,
     record: &PaymentRecord,

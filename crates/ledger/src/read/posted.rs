@@ -13,19 +13,22 @@ use time::OffsetDateTime;
 /// of them, so that more than this is an error and not a shorter list.
 const POSTED_MAX: i64 = 10_000;
 
-/// What `cause` posted at the moment `at`, by which it is told from what was posted earlier. It is looked for in the accounts
-/// that the fact concerns and in `told`, those that events were told of.
+/// What `cause` posted at the moment `at`; what it posted at other moments was posted earlier. It is looked for in the accounts
+/// that the fact concerns and in `emitted`, those of the events that it caused.
+///
+/// # Errors
+/// Those of the database, and where the fact posted more than [`POSTED_MAX`] transactions.
 pub async fn posted(
     connection: &mut PgConnection,
     cause: &Cause,
     fact: &Fact,
-    told: Vec<String>,
+    emitted: Vec<String>,
     at: OffsetDateTime,
 ) -> Result<Posted, Error> {
     let settled = settlement(connection, cause).await?;
     let payment = settled.as_ref().and_then(|settled| settled.payment.as_deref());
     let mut accounts = accounts_concerned(connection, fact, payment).await?;
-    accounts.extend(told);
+    accounts.extend(emitted);
     accounts.sort();
     accounts.dedup();
     let mut transactions = last_transactions(connection, &accounts, cause, at).await?;
@@ -67,7 +70,7 @@ async fn last_transactions(
     with_entries(connection, rows).await
 }
 
-/// The accounts' rows tell the balances after, and the entries how they came about; each transaction is told what it led to.
+/// The accounts' rows have the balances after, and the entries how they came about; each transaction gets the balances it led to.
 async fn changes(
     connection: &mut PgConnection,
     transactions: &mut [TransactionView],

@@ -1,7 +1,7 @@
 //! Delivered payments whose credits would be others if they were read as they are read today, and why. Nothing changes them
 //! but a fact of their own or an operator who has them restated.
 
-use crate::verify::payments::{self, Row, State};
+use crate::verify::payments::{self, DeliveredPayment, PaymentAmounts};
 use db::{Error, PgConnection};
 use domain::catalog::{Catalog, Unknown};
 use domain::fact::Purpose;
@@ -32,15 +32,15 @@ pub struct Restated {
     pub held: Credits,
 }
 
-impl From<&State> for Restated {
-    fn from(state: &State) -> Self {
+impl From<&PaymentAmounts> for Restated {
+    fn from(state: &PaymentAmounts) -> Self {
         Self { granted: state.purchase + state.bonus, reversed: state.reversed, held: state.held }
     }
 }
 
 /// Which of them to look at next.
 #[derive(Debug, Default)]
-pub struct Place {
+pub struct RestatableCursor {
     after: String,
     catalogs: Option<HashMap<String, Catalog>>,
     /// Delivered payments looked at so far.
@@ -49,9 +49,12 @@ pub struct Place {
 
 /// Those among the next payments; nothing once there is none left. Prices stay those of each payment's first grant: a later
 /// change of prices does not reach back.
+///
+/// # Errors
+/// Those of the database.
 pub async fn restatable(
     connection: &mut PgConnection,
-    place: &mut Place,
+    place: &mut RestatableCursor,
     today: &Rules,
 ) -> Result<Option<Vec<Restatable>>, Error> {
     if place.catalogs.is_none() {
@@ -69,11 +72,15 @@ pub async fn restatable(
     Ok(Some(rows.iter().filter_map(|row| of_row(row, &catalogs, today)).collect()))
 }
 
-fn of_row(row: &Row, catalogs: &HashMap<&String, &Catalog>, today: &Rules) -> Option<Restatable> {
+fn of_row(
+    row: &DeliveredPayment,
+    catalogs: &HashMap<&String, &Catalog>,
+    today: &Rules,
+) -> Option<Restatable> {
     let payment: PaymentId = row.payment.parse().ok()?;
     let catalog = *catalogs.get(row.catalog.as_ref()?)?;
     let terms = row.record.terms(today.reading)?;
-    // Known to be none: what was described before anybody asked, or tells nothing, keeps what it was granted.
+    // Known to be no purchase of credits. A payment that was described before its purpose was read keeps what it was granted.
     let by_todays_catalog = terms.purpose == Purpose::Other
         && terms.worth(payment.processor(), catalog, today.scale) == Err(Unknown::NotAPurchaseOfCredits)
         && !(row.state.purchase + row.state.bonus).is_zero();
@@ -90,10 +97,10 @@ fn of_row(row: &Row, catalogs: &HashMap<&String, &Catalog>, today: &Rules) -> Op
     Some(Restatable { payment, why, stored, today, by_todays_catalog })
 }
 
-fn nothing_granted(row: &Row, terms: &Terms, today: &Rules) -> State {
+fn nothing_granted(row: &DeliveredPayment, terms: &Terms, today: &Rules) -> PaymentAmounts {
     let gone = row.record.gone(terms, today.reading);
     let none = Credits::ZERO;
-    State {
+    PaymentAmounts {
         purchase: none,
         bonus: none,
         reversed: none,
@@ -103,7 +110,7 @@ fn nothing_granted(row: &Row, terms: &Terms, today: &Rules) -> State {
     }
 }
 
-fn why(row: &Row, today: &State, terms: &Terms, by_todays_catalog: bool) -> String {
+fn why(row: &DeliveredPayment, today: &PaymentAmounts, terms: &Terms, by_todays_catalog: bool) -> String {
     let (stored, mut whys) = (&row.state, Vec::new());
     let named = row.record.movements.values().any(|stated| !stated.what.lines.is_empty());
     if stored.reversed_amount != today.reversed_amount || stored.held_amount != today.held_amount {

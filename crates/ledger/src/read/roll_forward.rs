@@ -124,8 +124,8 @@ impl RollForwardLine {
     }
 }
 
-/// An amount as Postgres tells it is exact to its thirtieth place.
-struct Row {
+/// A line as Postgres computes it: amounts are exact to their thirtieth place.
+struct RollForwardRow {
     account: Option<String>,
     currency: Option<String>,
     opening: String,
@@ -139,7 +139,7 @@ struct Row {
     adds_up: bool,
 }
 
-impl Row {
+impl RollForwardRow {
     fn line(self) -> Result<RollForwardLine, Error> {
         let places = match self.currency.as_deref() {
             Some(code) => {
@@ -167,24 +167,32 @@ impl Row {
     }
 }
 
-/// Tells the lines one after the other, each account's credits before its money, those of all accounts together at the
+/// Passes the lines to `show` one after the other, each account's credits before its money, those of all accounts together at the
 /// end. Lines of zeros are left out.
+///
+/// # Errors
+/// Those of the database, and where a stored currency or amount is none.
 pub async fn roll_forward(
     pool: &Pool,
     month: Month,
     account: Option<&AccountId>,
-    tell: &mut dyn FnMut(RollForwardLine),
+    show: &mut dyn FnMut(RollForwardLine),
 ) -> Result<(), Error> {
     let connection = &mut *snapshot(pool).await?;
     take_time(connection).await?;
     let account = account.map(AccountId::as_str);
-    let mut rows =
-        sqlx::query_file_as!(Row, "src/read/roll_forward.sql", month.since(), month.until(), account)
-            .fetch(connection);
+    let mut rows = sqlx::query_file_as!(
+        RollForwardRow,
+        "src/read/roll_forward.sql",
+        month.since(),
+        month.until(),
+        account
+    )
+    .fetch(connection);
     while let Some(row) = rows.try_next().await.doing("rolling a month forward")? {
         let line = row.line()?;
         if !line.is_empty() || !line.adds_up {
-            tell(line);
+            show(line);
         }
     }
     Ok(())

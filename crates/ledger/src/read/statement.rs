@@ -36,6 +36,9 @@ pub struct Statement {
 }
 
 /// The balances are sums of the journal's entries, not what the account's row says.
+///
+/// # Errors
+/// Those of the database.
 pub async fn statement(pool: &Pool, id: &AccountId, range: &StatementRange) -> Result<Statement, Error> {
     let connection = &mut *snapshot(pool).await?;
     let last = last_number(connection, id, range.as_of.unwrap_or(END_OF_TIME)).await?;

@@ -7,6 +7,9 @@ use time::OffsetDateTime;
 
 /// Every fact about an account that has texts or a stored body, of those admitted before `before`: those that name it, those
 /// about its payments and customers, and requests for refunds of its payments. Reads all that has texts, once.
+///
+/// # Errors
+/// Those of the database.
 pub async fn texts_of(
     pool: &Pool,
     account: &AccountId,

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 /// `bursar payment undelivered list --each --json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Undelivered {
+pub struct UndeliveredPayment {
     pub payment: PaymentId,
     pub why: WhyUndelivered,
     /// Of its items, as the processor names them.
@@ -26,12 +26,15 @@ pub struct Undelivered {
 }
 
 /// Up to `limit` of them, those that came after the given one, the oldest first.
+///
+/// # Errors
+/// Those of the database, and where a stored id is none.
 pub async fn undelivered(
     connection: &mut PgConnection,
-    after: Option<&Undelivered>,
+    after: Option<&UndeliveredPayment>,
     limit: i64,
     today: &Rules,
-) -> Result<Vec<Undelivered>, Error> {
+) -> Result<Vec<UndeliveredPayment>, Error> {
     let rows = sqlx::query_as!(
         UndeliveredRow,
         r#"select payment, record as "record: Json<PaymentRecord>", created_at,
@@ -58,7 +61,7 @@ struct UndeliveredRow {
 }
 
 impl UndeliveredRow {
-    fn payment(self, today: &Rules) -> Result<Undelivered, Error> {
+    fn payment(self, today: &Rules) -> Result<UndeliveredPayment, Error> {
         let payment: PaymentId =
             self.payment.parse().map_err(|error| Error::stored("a payment id", format!("{error}")))?;
         let record = self.record.0;
@@ -67,7 +70,7 @@ impl UndeliveredRow {
         let catalog = &today.catalogs[&today.current];
         let worth =
             terms.as_ref().and_then(|terms| terms.worth(payment.processor(), catalog, today.scale).ok());
-        Ok(Undelivered {
+        Ok(UndeliveredPayment {
             why,
             prices: terms.iter().flat_map(|terms| &terms.items).map(|item| item.price.clone()).collect(),
             money: terms.as_ref().map(|terms| terms.total),
@@ -79,6 +82,9 @@ impl UndeliveredRow {
 }
 
 /// Those of the payments that are delivered now.
+///
+/// # Errors
+/// Those of the database, and where a stored id is none.
 pub async fn delivered(pool: &Pool, payments: &[PaymentId]) -> Result<BTreeSet<PaymentId>, Error> {
     let names: Vec<&str> = payments.iter().map(PaymentId::as_str).collect();
     let rows = sqlx::query_scalar!(

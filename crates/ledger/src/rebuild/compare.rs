@@ -9,38 +9,38 @@ use sqlx::AssertSqlSafe;
 pub struct Differences {
     pub count: i64,
     /// The first of them.
-    pub first: Vec<Difference>,
+    pub first: Vec<LedgerDifference>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
-pub struct Difference {
+pub struct LedgerDifference {
     /// An account, a payment, a lot, a transaction (`acct_42 #7`), a fact.
     pub subject: String,
     pub recorded: String,
     pub rebuilt: String,
 }
 
-pub(super) struct Statement {
+pub(super) struct Comparison {
     pub says: &'static str,
     sql: &'static str,
 }
 
 /// In the order of the report's fields.
-pub(super) const STATEMENTS: [Statement; 5] = [
-    Statement { says: "comparing accounts", sql: include_str!("accounts.sql") },
-    Statement { says: "comparing payments", sql: include_str!("payments.sql") },
-    Statement { says: "comparing lots", sql: include_str!("lots.sql") },
-    Statement { says: "comparing the journal", sql: include_str!("journal.sql") },
-    Statement { says: "comparing outcomes", sql: include_str!("outcomes.sql") },
+pub(super) const COMPARISONS: [Comparison; 5] = [
+    Comparison { says: "comparing accounts", sql: include_str!("accounts.sql") },
+    Comparison { says: "comparing payments", sql: include_str!("payments.sql") },
+    Comparison { says: "comparing lots", sql: include_str!("lots.sql") },
+    Comparison { says: "comparing the journal", sql: include_str!("journal.sql") },
+    Comparison { says: "comparing outcomes", sql: include_str!("outcomes.sql") },
 ];
 
-impl Statement {
+impl Comparison {
     pub async fn run(&self, work: &mut Work, main: &str, named_max: i64) -> Result<Differences, Error> {
         let found = self.sql.replace("main.", &format!("{main}."));
         let statement = format!(
             "select subject, recorded, rebuilt, count(*) over () as count from ({found}) d order by subject limit $1"
         );
-        let rows: Vec<Named> = sqlx::query_as(AssertSqlSafe(statement))
+        let rows: Vec<DifferenceRow> = sqlx::query_as(AssertSqlSafe(statement))
             .bind(named_max)
             .fetch_all(work.connection().await?)
             .await
@@ -53,8 +53,8 @@ impl Statement {
 }
 
 #[derive(sqlx::FromRow)]
-struct Named {
+struct DifferenceRow {
     #[sqlx(flatten)]
-    difference: Difference,
+    difference: LedgerDifference,
     count: i64,
 }

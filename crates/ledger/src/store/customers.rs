@@ -141,6 +141,7 @@ pub(super) async fn linked(
     Ok(linked)
 }
 
+/// Writes the links of the customers that the batch locked, where they changed.
 pub(super) async fn save(work: &mut Work, batch: &BatchState) -> Result<(), Error> {
     let books = &batch.books;
     let known: BTreeSet<&CustomerId> = books.customers.keys().chain(books.emails.keys()).collect();
@@ -152,7 +153,7 @@ pub(super) async fn save(work: &mut Work, batch: &BatchState) -> Result<(), Erro
         known.iter().map(|customer| books.customers.get(*customer).map(AccountId::as_str)).collect();
     let emails: Vec<Option<&str>> =
         known.iter().map(|customer| books.emails.get(*customer).map(|(_, email)| email.as_str())).collect();
-    let told: Vec<Option<OffsetDateTime>> =
+    let times: Vec<Option<OffsetDateTime>> =
         known.iter().map(|customer| books.emails.get(*customer).map(|(at, _)| *at)).collect();
     sqlx::query!(
         "update customers c set account = n.account, email = n.email, email_at = n.email_at
@@ -162,7 +163,7 @@ pub(super) async fn save(work: &mut Work, batch: &BatchState) -> Result<(), Erro
         &customers as _,
         &accounts as _,
         &emails as _,
-        &told as _,
+        &times as _,
     )
     .execute(work.connection().await?)
     .await

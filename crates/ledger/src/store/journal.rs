@@ -6,6 +6,7 @@ use domain::PaymentId;
 use domain::journal::Transaction;
 use time::OffsetDateTime;
 
+/// Writes the transactions of the batch.
 pub(super) async fn save(work: &mut Work, batch: &BatchState) -> Result<(), Error> {
     if batch.journal.is_empty() {
         return Ok(());

@@ -41,6 +41,7 @@ pub(super) async fn lock(work: &mut Work, envelopes: &[Envelope]) -> Result<Paym
     Ok(PaymentIds { stored: leads_to.clone(), leads_to })
 }
 
+/// Writes where ids lead that now lead elsewhere.
 pub(super) async fn save(work: &mut Work, batch: &BatchState) -> Result<(), Error> {
     let changed = || {
         let new = |(id, payment): &(&PaymentId, &PaymentId)| {

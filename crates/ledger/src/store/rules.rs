@@ -5,7 +5,7 @@ use domain::catalog::{Catalog, CatalogVersion};
 use domain::ledger::{RecordedRules, Rules};
 use sqlx::types::Json;
 
-/// Keeps the rules that decide, and their catalog, beside what they decide. Tells whether they were kept before.
+/// Keeps the rules that decide, and their catalog, beside what they decide. Returns whether they were kept before.
 pub(crate) async fn record_rules(work: &mut Work, rules: &Rules, version: i64) -> Result<bool, Error> {
     let recorded = RecordedRules::of(rules);
     let now = work.now;
@@ -35,6 +35,7 @@ pub(crate) async fn record_rules(work: &mut Work, rules: &Rules, version: i64) -
     Ok(false)
 }
 
+/// Reads catalogs by their versions; those that are not kept are left out.
 pub(crate) async fn catalogs(
     work: &mut Work,
     versions: &[String],

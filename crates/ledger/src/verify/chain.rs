@@ -11,19 +11,19 @@ const CHUNK: i64 = 2000;
 
 /// A place in the journal: everything up to it has been checked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-struct Place {
+struct JournalPlace {
     account: String,
     number: i64,
 }
 
-/// Where the chain stands: the account in hand and the hash of its last transaction.
+/// Where the chain stands: the account that is being checked and the hash of its last transaction.
 #[derive(Default)]
-struct Chain {
+struct JournalChain {
     account: String,
     previous: Hash,
 }
 
-struct Row {
+struct JournalRow {
     account: String,
     number: i64,
     kind: String,
@@ -38,12 +38,12 @@ struct Row {
 
 /// Adds to `found` every transaction whose hash does not follow from its content and the hash before it.
 pub(super) async fn check(audit: &mut Audit<'_>, found: &mut Vec<Culprit>) -> Result<(), Error> {
-    let mut chain = Chain::default();
-    let mut after = Place { account: audit.scope.unwrap_or("").to_owned(), number: 0 };
+    let mut chain = JournalChain::default();
+    let mut after = JournalPlace { account: audit.scope.unwrap_or("").to_owned(), number: 0 };
     let mut checked = 0;
     loop {
         let rows = transactions(audit.connection, audit.scope, &after).await?;
-        let Some(last) = rows.last().map(Row::place) else { return Ok(()) };
+        let Some(last) = rows.last().map(JournalRow::place) else { return Ok(()) };
         checked += rows.len() as i64;
         for row in rows {
             let culprit = chain.follow(row);
@@ -54,11 +54,11 @@ pub(super) async fn check(audit: &mut Audit<'_>, found: &mut Vec<Culprit>) -> Re
     }
 }
 
-impl Chain {
+impl JournalChain {
     /// Goes one transaction further. After a break the chain goes on from what is stored: each break is named once.
-    fn follow(&mut self, row: Row) -> Option<Culprit> {
+    fn follow(&mut self, row: JournalRow) -> Option<Culprit> {
         if self.account != row.account {
-            *self = Chain { account: row.account.clone(), previous: GENESIS };
+            *self = JournalChain { account: row.account.clone(), previous: GENESIS };
         }
         let subject = format!("{} #{}", row.account, row.number);
         let stored: Hash = row.hash.as_slice().try_into().unwrap_or(GENESIS);
@@ -73,9 +73,9 @@ impl Chain {
     }
 }
 
-impl Row {
-    fn place(&self) -> Place {
-        Place { account: self.account.clone(), number: self.number }
+impl JournalRow {
+    fn place(&self) -> JournalPlace {
+        JournalPlace { account: self.account.clone(), number: self.number }
     }
 
     fn transaction(self) -> Result<Transaction, String> {
@@ -99,10 +99,10 @@ fn hex(hash: &Hash) -> String {
 async fn transactions(
     connection: &mut PgConnection,
     scope: Option<&str>,
-    after: &Place,
-) -> Result<Vec<Row>, Error> {
+    after: &JournalPlace,
+) -> Result<Vec<JournalRow>, Error> {
     sqlx::query_as!(
-        Row,
+        JournalRow,
         r#"select account, number, kind, cause_source, cause_id, payment, at, hash, entries::text as "entries!"
          from transactions
          where (account, number) > ($1, $2) and ($3::text is null or account = $3)
@@ -126,8 +126,8 @@ mod tests {
         format!(r#"[["issued", "lot_1", "-{credits}"], ["available", "lot_1", "{credits}"]]"#)
     }
 
-    fn row(account: &str, number: i64, previous: &Hash) -> Row {
-        let row = |hash: Hash| Row {
+    fn row(account: &str, number: i64, previous: &Hash) -> JournalRow {
+        let row = |hash: Hash| JournalRow {
             account: account.to_owned(),
             number,
             kind: "grant".to_owned(),
@@ -141,13 +141,13 @@ mod tests {
         row(row(GENESIS).transaction().unwrap().chained_hash(previous))
     }
 
-    fn stored(row: &Row) -> Hash {
+    fn stored(row: &JournalRow) -> Hash {
         row.hash.as_slice().try_into().unwrap()
     }
 
     #[test]
     fn a_chain_is_followed_from_account_to_account() {
-        let mut chain = Chain::default();
+        let mut chain = JournalChain::default();
         let first = row("acct_1", 1, &GENESIS);
         let second = row("acct_1", 2, &stored(&first));
         let other = row("acct_2", 1, &GENESIS);
@@ -158,10 +158,10 @@ mod tests {
 
     #[test]
     fn a_changed_transaction_is_named_once() {
-        let mut chain = Chain::default();
+        let mut chain = JournalChain::default();
         let first = row("acct_1", 1, &GENESIS);
         let second = row("acct_1", 2, &stored(&first));
-        let culprit = chain.follow(Row { entries: entries(1000), ..first }).unwrap();
+        let culprit = chain.follow(JournalRow { entries: entries(1000), ..first }).unwrap();
         assert_eq!(culprit.subject, "acct_1 #1");
         assert_eq!(chain.follow(second), None);
     }
@@ -169,14 +169,14 @@ mod tests {
     #[test]
     fn a_transaction_that_cannot_be_read_is_named() {
         for entries in ["[]]", r#"[["somewhere", null, "1"]]"#, r#"[["debt", null, 1]]"#] {
-            let broken = Row { entries: entries.to_owned(), ..row("acct_1", 1, &GENESIS) };
-            assert_eq!(Chain::default().follow(broken).unwrap().subject, "acct_1 #1");
+            let broken = JournalRow { entries: entries.to_owned(), ..row("acct_1", 1, &GENESIS) };
+            assert_eq!(JournalChain::default().follow(broken).unwrap().subject, "acct_1 #1");
         }
     }
 
     #[test]
     fn a_transaction_taken_out_breaks_the_chain() {
-        let mut chain = Chain::default();
+        let mut chain = JournalChain::default();
         let first = row("acct_1", 1, &GENESIS);
         let second = row("acct_1", 2, &stored(&first));
         assert!(chain.follow(second).is_some());

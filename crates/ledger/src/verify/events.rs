@@ -10,9 +10,9 @@ use sqlx::types::Json;
 /// Events in memory at a time.
 const CHUNK: i64 = 2000;
 
-/// Where the chain stands: the account in hand, and the number and hash of its last event.
+/// Where the chain stands: the account that is being checked, and the number and hash of its last event.
 #[derive(Default)]
-struct Chain {
+struct EventChain {
     account: String,
     sequence: i64,
     previous: EventHash,
@@ -20,7 +20,7 @@ struct Chain {
 
 /// Adds to `found` every event that does not follow from the one before, or that is missing before another.
 pub(super) async fn check(audit: &mut Audit<'_>, found: &mut Vec<Culprit>) -> Result<(), Error> {
-    let mut chain = Chain::default();
+    let mut chain = EventChain::default();
     let mut after = (audit.scope.unwrap_or("").to_owned(), 0);
     let mut checked = 0;
     loop {
@@ -40,7 +40,7 @@ fn place(event: &StoredEvent) -> (String, i64) {
     (event.account.clone().unwrap_or_default(), event.sequence.unwrap_or_default())
 }
 
-impl Chain {
+impl EventChain {
     /// Goes one event further. After a break the chain goes on from what is stored: each break is named once.
     fn follow(&mut self, event: &StoredEvent) -> Option<Culprit> {
         let (account, sequence) = place(event);
@@ -122,7 +122,7 @@ mod tests {
 
     #[track_caller]
     fn check(events: &[StoredEvent], expect: &[&str]) {
-        let mut chain = Chain::default();
+        let mut chain = EventChain::default();
         let named: Vec<String> =
             events.iter().filter_map(|event| chain.follow(event)).map(|culprit| culprit.subject).collect();
         assert_eq!(named, expect);

@@ -16,7 +16,7 @@ const CHUNK: i64 = 1000;
 
 /// What a payment's lots and row show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct State {
+pub(crate) struct PaymentAmounts {
     pub purchase: Credits,
     pub bonus: Credits,
     pub reversed: Credits,
@@ -25,7 +25,7 @@ pub(crate) struct State {
     pub held_amount: Decimal,
 }
 
-impl fmt::Display for State {
+impl fmt::Display for PaymentAmounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { purchase, bonus, reversed, held, .. } = self;
         write!(f, "granted {purchase} and bonus {bonus}, reversed {reversed}, held {held}")?;
@@ -35,14 +35,14 @@ impl fmt::Display for State {
 }
 
 /// A delivered payment.
-pub(crate) struct Row {
+pub(crate) struct DeliveredPayment {
     pub payment: String,
     pub catalog: Option<String>,
     /// How its record was understood when it was last settled: what was decided then is proved as it was.
     pub reading: Reading,
     pub record: PaymentRecord,
     pub remaining: Credits,
-    pub state: State,
+    pub state: PaymentAmounts,
 }
 
 pub(super) async fn check(audit: &mut Audit<'_>, scale: u32) -> Result<Vec<Culprit>, Error> {
@@ -61,7 +61,7 @@ pub(super) async fn check(audit: &mut Audit<'_>, scale: u32) -> Result<Vec<Culpr
     }
 }
 
-fn culprit(row: Row, catalogs: &HashMap<String, Catalog>, scale: u32) -> Option<Culprit> {
+fn culprit(row: DeliveredPayment, catalogs: &HashMap<String, Catalog>, scale: u32) -> Option<Culprit> {
     let catalog = row.catalog.as_ref().and_then(|version| catalogs.get(version));
     let expected = match target(&row, row.reading, catalog, scale) {
         Ok(target) if target == row.state => return None,
@@ -73,13 +73,15 @@ fn culprit(row: Row, catalogs: &HashMap<String, Catalog>, scale: u32) -> Option<
 
 /// What should hold of a payment, from its record and the catalog of its first grant alone. Credits are held as far
 /// as the payment's own lots reach. A description that came later may be of unknown worth: what was granted before stays.
-/// Where it cannot be told, what is missing.
+///
+/// # Errors
+/// What is missing to say it.
 pub(crate) fn target(
-    row: &Row,
+    row: &DeliveredPayment,
     reading: Reading,
     catalog: Option<&Catalog>,
     scale: u32,
-) -> Result<State, &'static str> {
+) -> Result<PaymentAmounts, &'static str> {
     let id: PaymentId = row.payment.parse().map_err(|_| "a payment's id")?;
     let terms = row.record.terms(reading).ok_or("a record that says what was paid")?;
     let catalog = catalog.ok_or("the catalog of its first grant")?;
@@ -89,7 +91,7 @@ pub(crate) fn target(
     let worth = known.unwrap_or(granted);
     let gone = row.record.gone(&terms, reading);
     let (reversed, held) = gone.credits(worth.total(), by_line.as_ref(), terms.total, scale);
-    Ok(State {
+    Ok(PaymentAmounts {
         purchase: worth.purchase,
         bonus: worth.bonus,
         reversed,
@@ -112,7 +114,7 @@ pub(crate) async fn delivered(
     connection: &mut PgConnection,
     scope: Option<&str>,
     after: &str,
-) -> Result<Vec<Row>, Error> {
+) -> Result<Vec<DeliveredPayment>, Error> {
     let rows = sqlx::query_as!(
         StoredPayment,
         r#"select payment, catalog, reading, record as "record: Json<PaymentRecord>", reversed_amount, held_amount,
@@ -153,14 +155,14 @@ struct StoredPayment {
 }
 
 impl StoredPayment {
-    fn row(self) -> Result<Row, Error> {
-        Ok(Row {
+    fn row(self) -> Result<DeliveredPayment, Error> {
+        Ok(DeliveredPayment {
             payment: self.payment,
             catalog: self.catalog,
             reading: reading(self.reading)?,
             record: self.record.0,
             remaining: Credits::new(self.remaining),
-            state: State {
+            state: PaymentAmounts {
                 purchase: Credits::new(self.purchase),
                 bonus: Credits::new(self.bonus),
                 reversed: Credits::new(self.reversed),
@@ -232,7 +234,7 @@ mod tests {
         moved(&mut record, "adj_1", refunded, MovementStatus::Final);
         moved(&mut record, "adj_2", pending, MovementStatus::Pending);
         let (remaining, reversed, held) = shown;
-        let state = State {
+        let state = PaymentAmounts {
             purchase: Credits::whole(1000),
             bonus: Credits::ZERO,
             reversed: Credits::whole(reversed),
@@ -242,7 +244,7 @@ mod tests {
         };
         let remaining = Credits::whole(remaining);
         let (payment, catalog, reading) = ("paddle:txn_1".into(), Some("v".into()), Reading::TODAY);
-        let row = Row { payment, catalog, reading, record, remaining, state };
+        let row = DeliveredPayment { payment, catalog, reading, record, remaining, state };
         let catalog =
             Catalog { rates: [("USD".to_owned(), Decimal::from(100))].into(), ..Catalog::default() };
         let found = culprit(row, &[("v".to_owned(), catalog)].into(), 6);
@@ -268,7 +270,7 @@ mod tests {
     fn without_its_catalog_a_payment_cannot_be_proved() {
         let (purchase, zero) = (Credits::whole(1000), Credits::ZERO);
         let amount = Decimal::ZERO;
-        let state = State {
+        let state = PaymentAmounts {
             purchase,
             bonus: zero,
             reversed: zero,
@@ -278,7 +280,7 @@ mod tests {
         };
         let record = paid_ten_dollars();
         let (payment, reading) = ("paddle:txn_1".into(), Reading::TODAY);
-        let row = Row { payment, catalog: None, reading, record, remaining: purchase, state };
+        let row = DeliveredPayment { payment, catalog: None, reading, record, remaining: purchase, state };
         assert_eq!(culprit(row, &HashMap::new(), 6).unwrap().expected, "the catalog of its first grant");
     }
 }

@@ -7,7 +7,7 @@ use db::{Doing, Error, PgConnection};
 use facts::conservation::ReaderCounts;
 use serde::Serialize;
 
-/// One more than are named, to tell whether there are more.
+/// One more than are named, to see whether there are more.
 pub(super) const LIMIT: i64 = CULPRITS_MAX as i64 + 1;
 
 macro_rules! checks {

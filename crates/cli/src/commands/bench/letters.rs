@@ -12,8 +12,8 @@ use anyhow::{Result, bail};
 use bus::{Message, queue};
 use clap::Args;
 use db::Doing;
-use dead_letters::acts::{self, Order, Pace};
-use dead_letters::read::{self, Filter, State};
+use dead_letters::acts::{self, ActRequest, ReplayPace};
+use dead_letters::read::{self, Filter, LetterState};
 use gate::PublisherEntry;
 use serde::Serialize;
 use std::process::ExitCode;
@@ -90,14 +90,14 @@ async fn measure(session: &Session, arguments: &LettersArguments) -> Result<Lett
     let fleet = start(&mended).await?;
     progress(session, "replaying all of them");
     let started = Instant::now();
-    let order = Order {
+    let order = ActRequest {
         by: "bench".to_owned(),
         reason: None,
         filter: Filter::default(),
         expected: Some(letters as i64),
         max: None,
     };
-    acts::start_replay(&mended.pool, &order, Pace::default(), OffsetDateTime::now_utc()).await?;
+    acts::start_replay(&mended.pool, &order, ReplayPace::default(), OffsetDateTime::now_utc()).await?;
     wait_for(&mended, SETTLED, letters).await?;
     let replayed_per_second = rate(letters, started);
     progress(session, "the same at first hand");
@@ -173,7 +173,7 @@ async fn answers(session: &Session) -> Result<Vec<Answer>> {
     read::letters(pool, &of_text, 50).await?;
     timed("list --text", started);
     let started = Instant::now();
-    read::count(pool, &Filter { states: vec![State::Open], ..Filter::default() }).await?;
+    read::count(pool, &Filter { states: vec![LetterState::Open], ..Filter::default() }).await?;
     timed("count", started);
     let started = Instant::now();
     read::letter(pool, letter.letter).await?;

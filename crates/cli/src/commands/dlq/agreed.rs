@@ -7,16 +7,20 @@ use crate::output::{say, say_json};
 use crate::session::Session;
 use anyhow::{Result, anyhow};
 use dead_letters::acts;
-use dead_letters::read::{self, Filter, State};
+use dead_letters::read::{self, Filter, LetterState};
 use serde_json::json;
 use std::process::ExitCode;
 use uuid::Uuid;
 
 /// Whether each of the letters that were named is in a state; who comes second is told where they are instead.
-pub async fn otherwise(session: &Session, letters: &[Uuid], wanted: State) -> Result<Option<acts::Error>> {
+pub async fn otherwise(
+    session: &Session,
+    letters: &[Uuid],
+    wanted: LetterState,
+) -> Result<Option<acts::ActError>> {
     known(session, letters).await?;
     let other = named(session, letters).await?.into_iter().find(|line| line.state != wanted.as_str());
-    Ok(other.map(|line| acts::Error::Otherwise { letter: line.letter, wanted, state: line.state }))
+    Ok(other.map(|line| acts::ActError::Otherwise { letter: line.letter, wanted, state: line.state }))
 }
 
 /// How many letters an act is about; it must be what somebody has seen. Nothing where it is not.
@@ -26,7 +30,7 @@ pub async fn agreed(
     agreement: &Agreement,
     question: &str,
 ) -> Result<Option<i64>> {
-    let wanted = filter.states.first().copied().unwrap_or(State::Open);
+    let wanted = filter.states.first().copied().unwrap_or(LetterState::Open);
     if let Some(error) = otherwise(session, &filter.letters, wanted).await? {
         refused(session, error)?;
         return Ok(None);
@@ -53,14 +57,14 @@ pub async fn agreed(
 }
 
 /// Where those are that fit a filter and are not in the state that is wanted: somebody else was first.
-async fn elsewhere(session: &Session, filter: &Filter, wanted: State) -> Result<Option<String>> {
+async fn elsewhere(session: &Session, filter: &Filter, wanted: LetterState) -> Result<Option<String>> {
     let mut counts = Vec::new();
-    for state in State::ALL.into_iter().filter(|state| *state != wanted) {
+    for state in LetterState::ALL.into_iter().filter(|state| *state != wanted) {
         let filter = Filter { states: vec![state], ..filter.clone() };
         let count = read::count(&session.pool, &filter).await?;
         let by = match (count, state) {
             (0, _) => continue,
-            (_, State::Replaying) => replayed_by(session, &filter).await?,
+            (_, LetterState::Replaying) => replayed_by(session, &filter).await?,
             _ => None,
         };
         counts.push(format!("{count} {state}{}", by.unwrap_or_default()));
@@ -78,19 +82,19 @@ async fn replayed_by(session: &Session, filter: &Filter) -> Result<Option<String
 }
 
 /// An act that found other letters than it was told to find: it did nothing, exit status 2.
-pub fn refused(session: &Session, error: acts::Error) -> Result<ExitCode> {
+pub fn refused(session: &Session, error: acts::ActError) -> Result<ExitCode> {
     match error {
-        acts::Error::Count { .. } | acts::Error::Nothing { .. } | acts::Error::Otherwise { .. } => {
+        acts::ActError::Count { .. } | acts::ActError::Nothing { .. } | acts::ActError::Otherwise { .. } => {
             match session.json {
                 true => say_json(&json!({ "done": 0, "error": error.to_string() }))?,
                 false => say(&format!("Nothing was done: {error}.")),
             }
             Ok(ExitCode::from(2))
         }
-        acts::Error::Database(_)
-        | acts::Error::Unknown(_)
-        | acts::Error::Erased(_)
-        | acts::Error::Nobody
-        | acts::Error::Replay { .. } => Err(error.into()),
+        acts::ActError::Database(_)
+        | acts::ActError::Unknown(_)
+        | acts::ActError::Erased(_)
+        | acts::ActError::Nobody
+        | acts::ActError::Replay { .. } => Err(error.into()),
     }
 }

@@ -6,8 +6,8 @@ use crate::output::say_json;
 use crate::output::table::{Column, Table, moment, or_none};
 use crate::session::Session;
 use anyhow::{Result, bail};
-use dead_letters::acts::About;
-use dead_letters::read::{self, AuditFilter, AuditLine, Filter, State};
+use dead_letters::acts::NoteTarget;
+use dead_letters::read::{self, AuditFilter, AuditLine, Filter, LetterState};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -18,8 +18,8 @@ pub async fn list(
     limit: i64,
 ) -> Result<ExitCode> {
     let filter = match about.map(subject) {
-        Some(About::Letter(id)) => AuditFilter { id: Some(id), by, ..AuditFilter::default() },
-        Some(About::Fingerprint(kind)) => {
+        Some(NoteTarget::Letter(id)) => AuditFilter { id: Some(id), by, ..AuditFilter::default() },
+        Some(NoteTarget::Fingerprint(kind)) => {
             AuditFilter { fingerprint: Some(kind), by, ..AuditFilter::default() }
         }
         None => AuditFilter { by, ..AuditFilter::default() },
@@ -44,7 +44,7 @@ async fn is_known(session: &Session, filter: &AuditFilter) -> Result<bool> {
     let meant = Filter {
         letters: filter.id.into_iter().collect(),
         fingerprint: filter.fingerprint.clone(),
-        states: State::ALL.to_vec(),
+        states: LetterState::ALL.to_vec(),
         ..Filter::default()
     };
     let is_replay = match filter.id {

@@ -6,8 +6,8 @@ use crate::commands::bulk::Agreement;
 use crate::output::done;
 use crate::session::Session;
 use anyhow::Result;
-use dead_letters::acts::{self, Order};
-use dead_letters::read::{Filter, State};
+use dead_letters::acts::{self, ActRequest};
+use dead_letters::read::{Filter, LetterState};
 use serde_json::json;
 use std::process::ExitCode;
 use time::OffsetDateTime;
@@ -43,7 +43,7 @@ pub async fn undo(
     agreement: &Agreement,
     reason: Option<String>,
 ) -> Result<ExitCode> {
-    let filter = Filter { states: vec![State::Discarded], ..which.filter() };
+    let filter = Filter { states: vec![LetterState::Discarded], ..which.filter() };
     let Some(order) = order(session, filter, agreement, reason, "Take {} of them back?").await? else {
         return Ok(ExitCode::from(2));
     };
@@ -63,9 +63,9 @@ async fn order(
     agreement: &Agreement,
     reason: Option<String>,
     question: &str,
-) -> Result<Option<Order>> {
+) -> Result<Option<ActRequest>> {
     let by = agreement.by()?;
     let agreed = agreed(session, &filter, agreement, question).await?;
     let max = agreement.max.map(|max| max as i64);
-    Ok(agreed.map(|expected| Order { by, reason, filter, expected: Some(expected), max }))
+    Ok(agreed.map(|expected| ActRequest { by, reason, filter, expected: Some(expected), max }))
 }

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bus::{Incoming, Message, Publisher, QueueReader, REPLAYED, exchange, queue};
 use clap::Args;
-use dead_letters::acts::{self, Record};
+use dead_letters::acts::{self, AuditRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -210,7 +210,7 @@ async fn give_back(session: &Session, mut messages: impl Iterator<Item = Result<
 /// What was drained while Postgres was away is in the audit once it is back. Where it is not back yet this is said, and the
 /// letters are no less safe.
 async fn record(session: &Session, file: &Path, by: &str, count: i64) -> bool {
-    let record = Record {
+    let record = AuditRecord {
         by: by.to_owned(),
         action: "drain",
         filter: None,

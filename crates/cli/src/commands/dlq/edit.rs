@@ -19,7 +19,7 @@ use clap::{ArgGroup, Args};
 use db::Doing;
 use dead_letters::Subject;
 use dead_letters::acts::{self, Edit};
-use dead_letters::read::{self, Filter, State, StoredMessage};
+use dead_letters::read::{self, Filter, LetterState, StoredMessage};
 use domain::envelope::is_batch;
 use domain::{Envelope, FactKind};
 use serde_json::{Value, json};
@@ -150,14 +150,16 @@ pub async fn edit(session: &Session, arguments: &Arguments) -> Result<ExitCode> 
     tell(session, &edited, &edit, new)
 }
 
-async fn find(session: &Session, letter: Uuid) -> Result<StoredMessage, acts::Error> {
+async fn find(session: &Session, letter: Uuid) -> Result<StoredMessage, acts::ActError> {
     let mut connection = session.pool.acquire().await.doing("taking a connection")?;
-    let filter = Filter { states: State::ALL.to_vec(), ..Filter::letter(letter) };
+    let filter = Filter { states: LetterState::ALL.to_vec(), ..Filter::letter(letter) };
     let stored =
-        read::stored(&mut connection, &filter, 1).await?.pop().ok_or(acts::Error::Unknown(letter))?;
+        read::stored(&mut connection, &filter, 1).await?.pop().ok_or(acts::ActError::Unknown(letter))?;
     match stored.state {
-        State::Open => Ok(stored),
-        state => Err(acts::Error::Otherwise { letter, wanted: State::Open, state: state.to_string() }),
+        LetterState::Open => Ok(stored),
+        state => {
+            Err(acts::ActError::Otherwise { letter, wanted: LetterState::Open, state: state.to_string() })
+        }
     }
 }
 

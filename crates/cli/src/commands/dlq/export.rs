@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use db::Doing;
-use dead_letters::acts::{self, Record};
+use dead_letters::acts::{self, AuditRecord};
 use dead_letters::read::{self, Filter, StoredMessage};
 use serde_json::{Value, json};
 use std::fs::OpenOptions;
@@ -30,7 +30,8 @@ pub async fn export(session: &Session, filter: &Filter, to: Option<PathBuf>, by:
     let record = async |letters: Option<i64>, result: Value| {
         let filter = Some(serde_json::to_value(filter.audited())?);
         let by = by.to_owned();
-        let record = Record { by, action: "export", filter, letters, reason: None, result: Some(result) };
+        let record =
+            AuditRecord { by, action: "export", filter, letters, reason: None, result: Some(result) };
         anyhow::Ok(acts::record(&session.pool, &record, OffsetDateTime::now_utc()).await?)
     };
     record(None, json!({ "file": file, "state": "begun" })).await?;

@@ -4,7 +4,7 @@ use crate::output::table::{Column, Style, Table, moment, or_none};
 use crate::output::{say, say_json};
 use crate::session::Session;
 use anyhow::Result;
-use dead_letters::read::{self, Amount, Filter, Group, LetterLine, State};
+use dead_letters::read::{self, Amount, Filter, Group, LetterLine, LetterState};
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -40,10 +40,10 @@ pub async fn letters(session: &Session, filter: &Filter, limit: i64) -> Result<E
 
 /// How many more there are that a replay has in hand, where only others are shown.
 pub async fn replaying(session: &Session, filter: &Filter) -> Result<i64> {
-    if filter.states.contains(&State::Replaying) {
+    if filter.states.contains(&LetterState::Replaying) {
         return Ok(0);
     }
-    let filter = Filter { states: vec![State::Replaying], ..filter.clone() };
+    let filter = Filter { states: vec![LetterState::Replaying], ..filter.clone() };
     Ok(read::count(&session.pool, &filter).await?)
 }
 
@@ -66,7 +66,7 @@ fn letters_table(letters: &[LetterLine]) -> Table {
         Column::Text("reason"),
     ]);
     for letter in letters {
-        let style = if letter.state == State::Open.as_str() { Style::Plain } else { Style::Dim };
+        let style = if letter.state == LetterState::Open.as_str() { Style::Plain } else { Style::Dim };
         table.styled_row(
             style,
             vec![

@@ -22,7 +22,7 @@ use super::bulk::Agreement;
 use crate::session::Session;
 use anyhow::Result;
 use clap::Subcommand;
-use dead_letters::read::State;
+use dead_letters::read::LetterState;
 use replays::OfReplay;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,7 +37,7 @@ pub enum DlqCommand {
         which: WhichLetters,
         /// In these states instead: open, replaying, resolved, dead_again, edited, discarded
         #[arg(long = "state", value_name = "STATE")]
-        states: Vec<State>,
+        states: Vec<LetterState>,
         /// How many at most
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
         limit: i64,
@@ -119,7 +119,7 @@ pub enum DlqCommand {
         which: WhichLetters,
         /// In these states instead of open
         #[arg(long = "state", value_name = "STATE")]
-        states: Vec<State>,
+        states: Vec<LetterState>,
         /// Into this new file, readable by its owner alone, instead of standard output
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,

@@ -17,7 +17,7 @@ pub async fn write(session: &Session, about: &str, text: &str, by: &By) -> Resul
     let now = OffsetDateTime::now_utc();
     let written = acts::note(&session.pool, &subject(about), &by.name()?, text, now).await;
     written.map_err(|error| match error {
-        acts::Error::Nothing { .. } => {
+        acts::ActError::Nothing { .. } => {
             anyhow!("expected a letter's id or a kind's fingerprint, got {about}: see `bursar dlq groups`")
         }
         error => error.into(),
@@ -26,6 +26,6 @@ pub async fn write(session: &Session, about: &str, text: &str, by: &By) -> Resul
 }
 
 /// A letter by its id, else a kind by its fingerprint.
-pub fn subject(about: &str) -> acts::About {
-    about.parse().map_or_else(|_| acts::About::Fingerprint(about.to_owned()), acts::About::Letter)
+pub fn subject(about: &str) -> acts::NoteTarget {
+    about.parse().map_or_else(|_| acts::NoteTarget::Fingerprint(about.to_owned()), acts::NoteTarget::Letter)
 }

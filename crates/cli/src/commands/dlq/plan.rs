@@ -12,7 +12,7 @@ use crate::workers;
 use anyhow::Result;
 use clap::Args;
 use db::Doing;
-use dead_letters::read::{self, Filter, State, StoredMessage};
+use dead_letters::read::{self, Filter, LetterState, StoredMessage};
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -39,7 +39,7 @@ pub struct Arguments {
 
 pub async fn plan(session: &Session, arguments: &Arguments) -> Result<ExitCode> {
     let filter = arguments.which.filter();
-    if let Some(error) = otherwise(session, &filter.letters, State::Open).await? {
+    if let Some(error) = otherwise(session, &filter.letters, LetterState::Open).await? {
         return refused(session, error);
     }
     let found = read::count(&session.pool, &filter).await?;

@@ -12,8 +12,8 @@ use crate::output::{say, say_json};
 use crate::session::Session;
 use anyhow::{Result, bail};
 use clap::Args;
-use dead_letters::acts::{self, Order, Pace};
-use dead_letters::read::{self, Filter, ReplayLine, State};
+use dead_letters::acts::{self, ActRequest, ReplayPace};
+use dead_letters::read::{self, Filter, LetterState, ReplayLine};
 use serde_json::json;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -57,7 +57,7 @@ pub async fn start(session: &Session, arguments: &ReplayArguments) -> Result<Exi
     if expected == 0 {
         return done(session.json, "Nothing to replay.", &json!({ "replay": null, "total": 0 }));
     }
-    let order = Order {
+    let order = ActRequest {
         by,
         reason: arguments.reason.clone(),
         filter,
@@ -65,7 +65,7 @@ pub async fn start(session: &Session, arguments: &ReplayArguments) -> Result<Exi
         max: bulk.agreement.max.map(|max| max as i64),
     };
     let canary = bulk.speed.canary.map(i32::try_from).transpose()?;
-    let pace = Pace { canary, rate: bulk.speed.rate.map(|rate| rate.per_second()) };
+    let pace = ReplayPace { canary, rate: bulk.speed.rate.map(|rate| rate.per_second()) };
     let started = acts::start_replay(&session.pool, &order, pace, OffsetDateTime::now_utc()).await;
     let (replay, total) = match started {
         Ok(started) => started,
@@ -88,7 +88,7 @@ pub async fn start(session: &Session, arguments: &ReplayArguments) -> Result<Exi
 async fn without_queue(session: &Session, filter: &Filter) -> Result<Option<Uuid>> {
     for letter in &filter.letters {
         let view = read::letter(&session.pool, *letter).await?;
-        if view.is_some_and(|view| view.queue.is_empty() && view.line.state == State::Open.as_str()) {
+        if view.is_some_and(|view| view.queue.is_empty() && view.line.state == LetterState::Open.as_str()) {
             return Ok(Some(*letter));
         }
     }

@@ -5,7 +5,7 @@ use crate::session::Session;
 use anyhow::Result;
 use clap::{ArgGroup, Args};
 use dead_letters::acts;
-use dead_letters::read::{self, Filter, LetterLine, State};
+use dead_letters::read::{self, Filter, LetterLine, LetterState};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -78,10 +78,10 @@ impl WhichLetters {
         }
     }
 
-    pub fn filter_in(&self, states: &[State]) -> Filter {
+    pub fn filter_in(&self, states: &[LetterState]) -> Filter {
         match states {
             // What is named is looked up wherever it stands.
-            [] if !self.letters.is_empty() => Filter { states: State::ALL.to_vec(), ..self.filter() },
+            [] if !self.letters.is_empty() => Filter { states: LetterState::ALL.to_vec(), ..self.filter() },
             [] => self.filter(),
             states => Filter { states: states.to_vec(), ..self.filter() },
         }
@@ -101,7 +101,7 @@ pub async fn named(session: &Session, letters: &[Uuid]) -> Result<Vec<LetterLine
     if letters.is_empty() {
         return Ok(Vec::new());
     }
-    let filter = Filter { letters: letters.to_vec(), states: State::ALL.to_vec(), ..Filter::default() };
+    let filter = Filter { letters: letters.to_vec(), states: LetterState::ALL.to_vec(), ..Filter::default() };
     Ok(read::letters(&session.pool, &filter, letters.len() as i64).await?)
 }
 
@@ -109,7 +109,7 @@ pub async fn named(session: &Session, letters: &[Uuid]) -> Result<Vec<LetterLine
 pub async fn known(session: &Session, letters: &[Uuid]) -> Result<()> {
     let found = named(session, letters).await?;
     match letters.iter().find(|id| !found.iter().any(|line| line.letter == **id)) {
-        Some(letter) => Err(acts::Error::Unknown(*letter).into()),
+        Some(letter) => Err(acts::ActError::Unknown(*letter).into()),
         None => Ok(()),
     }
 }

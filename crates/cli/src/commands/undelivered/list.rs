@@ -6,7 +6,7 @@ use crate::output::table::{Column, Style, Table, moment, or_none};
 use crate::session::Session;
 use anyhow::Result;
 use domain::Money;
-use ledger::read::{Undelivered, WhyUndelivered};
+use ledger::read::{UndeliveredPayment, WhyUndelivered};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ struct UndeliveredGroup {
 }
 
 impl UndeliveredGroup {
-    fn of(payment: &Undelivered) -> Self {
+    fn of(payment: &UndeliveredPayment) -> Self {
         Self {
             why: word(payment.why),
             prices: payment.prices.join(", "),
@@ -44,7 +44,7 @@ impl UndeliveredGroup {
     }
 
     /// Takes in one that came after those before.
-    fn note(&mut self, payment: &Undelivered) {
+    fn note(&mut self, payment: &UndeliveredPayment) {
         self.count += 1;
         self.last = payment.since;
         self.deliverable += u64::from(payment.grants_today.is_some());
@@ -128,7 +128,7 @@ fn groups_table(groups: &[UndeliveredGroup]) -> Table {
     table
 }
 
-fn payments_table(payments: &[Undelivered]) -> Table {
+fn payments_table(payments: &[UndeliveredPayment]) -> Table {
     let mut table = Table::new(&[
         Column::Text("payment"),
         Column::Text("why"),

@@ -7,7 +7,7 @@ use clap::Args;
 use db::Doing;
 use domain::fact::AssignmentAct;
 use domain::{Envelope, PaymentId};
-use ledger::read::{self, Undelivered};
+use ledger::read::{self, UndeliveredPayment};
 use std::ops::ControlFlow;
 
 /// Which payments.
@@ -22,7 +22,7 @@ pub struct WhichUndelivered {
 }
 
 impl WhichUndelivered {
-    fn means(&self, payment: &Undelivered) -> bool {
+    fn means(&self, payment: &UndeliveredPayment) -> bool {
         let of_price = self.price.as_ref().is_none_or(|price| payment.prices.contains(price));
         of_price && (self.payments.is_empty() || self.payments.contains(&payment.payment))
     }
@@ -35,11 +35,11 @@ const PAGE: i64 = 500;
 pub async fn look_through(
     session: &Session,
     which: &WhichUndelivered,
-    mut look: impl FnMut(Undelivered) -> ControlFlow<()>,
+    mut look: impl FnMut(UndeliveredPayment) -> ControlFlow<()>,
 ) -> Result<()> {
     let today = session.config.rules()?;
     let mut connection = session.pool.acquire().await.doing("taking a connection")?;
-    let mut last: Option<Undelivered> = None;
+    let mut last: Option<UndeliveredPayment> = None;
     loop {
         let page = read::undelivered(&mut connection, last.as_ref(), PAGE, &today).await?;
         let Some(end) = page.last() else { return Ok(()) };

@@ -12,7 +12,7 @@ use crate::session::{CONFIRM_TIMEOUT, Session};
 use anyhow::{Result, anyhow};
 use clap::Args;
 use db::Doing;
-use dead_letters::acts::{self, Record};
+use dead_letters::acts::{self, AuditRecord};
 use dead_letters::read::copies;
 use domain::{Cause, Envelope, Outcome};
 use facts::outcomes::{self, FactState};
@@ -127,7 +127,7 @@ async fn carry_out(session: &Session, arguments: &Arguments, causes: &[Cause]) -
 }
 
 async fn record(session: &Session, arguments: &Arguments, tally: &Tally) -> Result<()> {
-    let record = Record {
+    let record = AuditRecord {
         by: arguments.bulk.agreement.by()?,
         action: "readmit",
         filter: Some(arguments.which.document()),

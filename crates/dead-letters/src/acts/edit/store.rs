@@ -3,9 +3,9 @@
 use super::Edit;
 use crate::Subject;
 use crate::acts::store::{again, begin, commit, take};
-use crate::acts::{Error, Order};
+use crate::acts::{ActError, ActRequest};
 use crate::letter::key;
-use crate::read::{Filter, State};
+use crate::read::{Filter, LetterState};
 use db::{Doing, PgConnection, Pool};
 use serde_json::json;
 use time::OffsetDateTime;
@@ -16,8 +16,13 @@ use uuid::Uuid;
 ///
 /// # Errors
 /// Where the letter is not open or not known, where the edit names nobody, and those of the database.
-pub async fn edit(pool: &Pool, edit: &Edit, subject: &Subject, now: OffsetDateTime) -> Result<Uuid, Error> {
-    let order = Order {
+pub async fn edit(
+    pool: &Pool,
+    edit: &Edit,
+    subject: &Subject,
+    now: OffsetDateTime,
+) -> Result<Uuid, ActError> {
+    let request = ActRequest {
         by: edit.by.clone(),
         reason: Some(edit.reason.clone()),
         filter: Filter::letter(edit.letter),
@@ -26,7 +31,7 @@ pub async fn edit(pool: &Pool, edit: &Edit, subject: &Subject, now: OffsetDateTi
     };
     again(async || {
         let mut transaction = begin(pool).await?;
-        take(&mut transaction, &order, State::Open).await?;
+        take(&mut transaction, &request, LetterState::Open).await?;
         let new = Uuid::now_v7();
         open_edited(&mut transaction, edit, new, subject, now).await?;
         close_edited(&mut transaction, edit, new, now).await?;

@@ -1,7 +1,7 @@
 //! SQL of erasing.
 
 use super::{Erased, Whose};
-use crate::acts::Error;
+use crate::acts::ActError;
 use crate::acts::store::{again, begin, commit, somebody};
 use crate::fingerprint;
 use bus::Attempt;
@@ -16,7 +16,7 @@ use uuid::Uuid;
 ///
 /// # Errors
 /// Where `by` names nobody, and those of the database.
-pub async fn erase(pool: &Pool, whose: &Whose, by: &str, now: OffsetDateTime) -> Result<Erased, Error> {
+pub async fn erase(pool: &Pool, whose: &Whose, by: &str, now: OffsetDateTime) -> Result<Erased, ActError> {
     again(async || {
         somebody(by)?;
         let mut transaction = begin(pool).await?;
@@ -32,7 +32,7 @@ pub async fn erase(pool: &Pool, whose: &Whose, by: &str, now: OffsetDateTime) ->
     .await
 }
 
-/// Locks the letters that are meant and not erased yet, and tells the closed ones from the others.
+/// Locks the letters that are meant and not erased yet, and separates the closed ones from the others.
 async fn meant(connection: &mut PgConnection, whose: &Whose) -> Result<Erased, db::Error> {
     let (sources, ids): (Vec<&str>, Vec<&str>) =
         whose.causes().iter().map(|cause| (cause.source.as_str(), cause.id.as_str())).unzip();
@@ -112,13 +112,13 @@ async fn record_erasure(
 
 /// What stays of why letters died: the kind of failure, without what was quoted of the message.
 #[derive(Default)]
-struct Masked {
+struct MaskedReasons {
     letters: Vec<Uuid>,
     reasons: Vec<String>,
     attempts: Vec<Json<Vec<Attempt>>>,
 }
 
-async fn masked(connection: &mut PgConnection, letters: &[Uuid]) -> Result<Masked, db::Error> {
+async fn masked(connection: &mut PgConnection, letters: &[Uuid]) -> Result<MaskedReasons, db::Error> {
     let rows = sqlx::query!(
         r#"select letter, reason, attempts as "attempts: Json<Vec<Attempt>>" from dead_letters where letter = any($1)"#,
         letters,
@@ -126,7 +126,7 @@ async fn masked(connection: &mut PgConnection, letters: &[Uuid]) -> Result<Maske
     .fetch_all(connection)
     .await
     .doing("reading why letters died")?;
-    let mut masked = Masked::default();
+    let mut masked = MaskedReasons::default();
     for row in rows {
         let why = |attempt: Attempt| Attempt { why: fingerprint::masked(&attempt.why), ..attempt };
         masked.letters.push(row.letter);

@@ -1,9 +1,9 @@
 //! SQL of what operators do with replays.
 
-use super::Pace;
+use super::ReplayPace;
 use crate::acts::store::{again, begin, commit, somebody, take};
-use crate::acts::{Error, Order};
-use crate::read::State;
+use crate::acts::{ActError, ActRequest};
+use crate::read::LetterState;
 use crate::replay::{end, release as give_back};
 use db::{Doing, PgConnection, Pool};
 use serde_json::json;
@@ -11,22 +11,23 @@ use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Begins a replay of what the order means; the dead-letters worker carries it out. Returns it and how many letters it has.
+/// Begins a replay of the letters that the request means; the dead-letters worker carries it out. Returns its id and how many
+/// letters it has.
 ///
 /// # Errors
-/// Where the order means no open letter, or other letters than were expected, or names nobody, and those of the database.
+/// Where the request means no open letter, or other letters than were expected, or names nobody, and those of the database.
 pub async fn start_replay(
     pool: &Pool,
-    order: &Order,
-    pace: Pace,
+    request: &ActRequest,
+    pace: ReplayPace,
     now: OffsetDateTime,
-) -> Result<(Uuid, i64), Error> {
+) -> Result<(Uuid, i64), ActError> {
     again(async || {
         let replay = Uuid::now_v7();
         let mut transaction = begin(pool).await?;
-        let letters = take(&mut transaction, order, State::Open).await?;
-        insert(&mut transaction, replay, order, pace, &letters, now).await?;
-        record_start(&mut transaction, replay, order, pace, letters.len() as i32, now).await?;
+        let letters = take(&mut transaction, request, LetterState::Open).await?;
+        insert(&mut transaction, replay, request, pace, &letters, now).await?;
+        record_start(&mut transaction, replay, request, pace, letters.len() as i32, now).await?;
         commit(transaction).await?;
         Ok((replay, letters.len() as i64))
     })
@@ -36,8 +37,8 @@ pub async fn start_replay(
 async fn insert(
     connection: &mut PgConnection,
     replay: Uuid,
-    order: &Order,
-    pace: Pace,
+    request: &ActRequest,
+    pace: ReplayPace,
     letters: &[Uuid],
     now: OffsetDateTime,
 ) -> Result<(), db::Error> {
@@ -52,9 +53,9 @@ async fn insert(
          select $1, place, letter, 'waiting' from unnest($2::uuid[]) with ordinality as l (letter, place)",
         replay,
         letters,
-        order.by,
-        order.reason,
-        Json(order.filter.audited()) as _,
+        request.by,
+        request.reason,
+        Json(request.filter.audited()) as _,
         letters.len() as i32,
         pace.canary,
         pace.rate,
@@ -69,22 +70,22 @@ async fn insert(
 async fn record_start(
     connection: &mut PgConnection,
     replay: Uuid,
-    order: &Order,
-    pace: Pace,
+    request: &ActRequest,
+    pace: ReplayPace,
     letters: i32,
     now: OffsetDateTime,
 ) -> Result<(), db::Error> {
-    let result = json!({ "canary": pace.canary, "rate": pace.rate, "max": order.max });
+    let result = json!({ "canary": pace.canary, "rate": pace.rate, "max": request.max });
     sqlx::query!(
         "insert into dead_letter_audit (at, by, action, replay, fingerprint, filter, letters, reason, result)
          values ($1, $2, 'replay', $3, $4, $5, $6, $7, $8)",
         now,
-        order.by,
+        request.by,
         replay,
-        order.filter.fingerprint,
-        Json(order.filter.audited()) as _,
+        request.filter.fingerprint,
+        Json(request.filter.audited()) as _,
         letters,
-        order.reason,
+        request.reason,
         result,
     )
     .execute(connection)
@@ -97,7 +98,7 @@ async fn record_start(
 ///
 /// # Errors
 /// Where the replay does not run, where `by` names nobody, and those of the database.
-pub async fn pause(pool: &Pool, replay: Uuid, by: &str, now: OffsetDateTime) -> Result<(), Error> {
+pub async fn pause(pool: &Pool, replay: Uuid, by: &str, now: OffsetDateTime) -> Result<(), ActError> {
     set_state(pool, replay, ("running", "paused"), ("pause", by), now).await
 }
 
@@ -105,7 +106,7 @@ pub async fn pause(pool: &Pool, replay: Uuid, by: &str, now: OffsetDateTime) -> 
 ///
 /// # Errors
 /// Where the replay is not paused, where `by` names nobody, and those of the database.
-pub async fn resume(pool: &Pool, replay: Uuid, by: &str, now: OffsetDateTime) -> Result<(), Error> {
+pub async fn resume(pool: &Pool, replay: Uuid, by: &str, now: OffsetDateTime) -> Result<(), ActError> {
     set_state(pool, replay, ("paused", "running"), ("resume", by), now).await
 }
 
@@ -115,7 +116,7 @@ async fn set_state(
     (from, to): (&'static str, &str),
     (action, by): (&str, &str),
     now: OffsetDateTime,
-) -> Result<(), Error> {
+) -> Result<(), ActError> {
     somebody(by)?;
     let mut transaction = begin(pool).await?;
     let changed = sqlx::query!(
@@ -141,13 +142,13 @@ async fn refusal(
     connection: &mut PgConnection,
     replay: Uuid,
     wanted: &'static str,
-) -> Result<Error, db::Error> {
+) -> Result<ActError, db::Error> {
     let state = sqlx::query_scalar!("select state from replays where replay = $1", replay)
         .fetch_optional(connection)
         .await
         .doing("looking at a replay")?;
     let found = state.map_or_else(|| "which is none".to_owned(), |state| format!("which is {state}"));
-    Ok(Error::Replay { replay, wanted, found })
+    Ok(ActError::Replay { replay, wanted, found })
 }
 
 async fn record_of_replay(
@@ -175,7 +176,7 @@ async fn record_of_replay(
 ///
 /// # Errors
 /// Where the replay has ended or is not known, where `by` names nobody, and those of the database.
-pub async fn cancel(pool: &Pool, replay: Uuid, by: &str, now: OffsetDateTime) -> Result<i64, Error> {
+pub async fn cancel(pool: &Pool, replay: Uuid, by: &str, now: OffsetDateTime) -> Result<i64, ActError> {
     again(async || {
         somebody(by)?;
         let mut transaction = begin(pool).await?;
@@ -191,7 +192,7 @@ pub async fn cancel(pool: &Pool, replay: Uuid, by: &str, now: OffsetDateTime) ->
     .await
 }
 
-/// Locks a replay's row unless it has ended; tells whether it did.
+/// Locks a replay's row unless the replay has ended; returns whether the row is locked.
 async fn lock_unended(connection: &mut PgConnection, replay: Uuid) -> Result<bool, db::Error> {
     let running = sqlx::query_scalar!(
         r#"select true as "running!" from replays where replay = $1 and state in ('running', 'paused') for update"#,
@@ -214,7 +215,7 @@ pub async fn release(
     published_before: OffsetDateTime,
     by: &str,
     now: OffsetDateTime,
-) -> Result<i64, Error> {
+) -> Result<i64, ActError> {
     again(async || {
         somebody(by)?;
         let mut transaction = begin(pool).await?;

@@ -3,8 +3,11 @@
 use super::{AuditFilter, AuditLine};
 use db::{Doing, Error, Pool};
 
-/// The latest first. A letter's are also those on many of which it was one, those of the replays that had it in hand, and, of
+/// The latest first. A letter's are also those on many of which it was one, those of the replays that it was in, and, of
 /// its kind, the notes.
+///
+/// # Errors
+/// Those of the database.
 pub async fn audit(pool: &Pool, filter: &AuditFilter, limit: i64) -> Result<Vec<AuditLine>, Error> {
     sqlx::query_as!(
         AuditLine,

@@ -8,6 +8,9 @@ use sqlx::types::Json;
 use time::OffsetDateTime;
 
 /// Kinds of failures, the largest first.
+///
+/// # Errors
+/// Those of the database.
 pub async fn groups(pool: &Pool, filter: &Filter, limit: i64) -> Result<Vec<Group>, Error> {
     let rows = sqlx::query_as!(
         GroupRow,
@@ -75,6 +78,9 @@ impl From<GroupRow> for Group {
 }
 
 /// How many kinds of failures there are.
+///
+/// # Errors
+/// Those of the database.
 pub async fn count_groups(pool: &Pool, filter: &Filter) -> Result<i64, Error> {
     sqlx::query_scalar!(
         r#"select count(distinct fingerprint) as "count!" from dead_letters_meant($1)"#,

@@ -2,7 +2,7 @@
 
 use super::{GivenUp, LetterLine, LetterView, Try};
 use crate::letter::AsItCame;
-use crate::read::{Amount, AuditFilter, AuditLine, Filter, State, audit, plain};
+use crate::read::{Amount, AuditFilter, AuditLine, Filter, LetterState, audit, plain};
 use bus::Attempt;
 use db::{Doing, Error, PgConnection, Pool};
 use domain::Cause;
@@ -14,6 +14,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// Letters by their age, the oldest first.
+///
+/// # Errors
+/// Those of the database.
 pub async fn letters(pool: &Pool, filter: &Filter, limit: i64) -> Result<Vec<LetterLine>, Error> {
     let rows = sqlx::query_as!(
         LetterRow,
@@ -77,6 +80,9 @@ impl From<LetterRow> for LetterLine {
 }
 
 /// How many letters a filter means.
+///
+/// # Errors
+/// Those of the database.
 pub async fn count(pool: &Pool, filter: &Filter) -> Result<i64, Error> {
     sqlx::query_scalar!(r#"select count(*) as "count!" from dead_letters_meant($1)"#, Json(filter) as _)
         .fetch_one(pool)
@@ -85,6 +91,9 @@ pub async fn count(pool: &Pool, filter: &Filter) -> Result<i64, Error> {
 }
 
 /// The newest letter of a fact, by others than `workers`.
+///
+/// # Errors
+/// Those of the database.
 pub async fn given_up(
     connection: &mut PgConnection,
     cause: &Cause,
@@ -104,6 +113,9 @@ pub async fn given_up(
 }
 
 /// How often each of these facts has come as a dead letter so far; those that never did are left out.
+///
+/// # Errors
+/// Those of the database.
 pub async fn copies(pool: &Pool, causes: &[Cause]) -> Result<BTreeMap<Cause, i64>, Error> {
     let sources: Vec<&str> = causes.iter().map(|cause| cause.source.as_str()).collect();
     let ids: Vec<&str> = causes.iter().map(|cause| cause.id.as_str()).collect();
@@ -120,8 +132,11 @@ pub async fn copies(pool: &Pool, causes: &[Cause]) -> Result<BTreeMap<Cause, i64
 }
 
 /// A letter with everything that is kept of it; nothing where there is none of this id.
+///
+/// # Errors
+/// Those of the database.
 pub async fn letter(pool: &Pool, letter: Uuid) -> Result<Option<LetterView>, Error> {
-    let filter = Filter { states: State::ALL.to_vec(), ..Filter::letter(letter) };
+    let filter = Filter { states: LetterState::ALL.to_vec(), ..Filter::letter(letter) };
     let Some(line) = letters(pool, &filter, 1).await?.pop() else { return Ok(None) };
     let content = content(pool, letter).await?;
     let replays = tries(pool, letter).await?;

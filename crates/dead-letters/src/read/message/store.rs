@@ -12,6 +12,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// The messages of letters, the oldest first.
+///
+/// # Errors
+/// Those of the database. One of them says that a stored state is unknown.
 pub async fn stored(
     connection: &mut PgConnection,
     filter: &Filter,
@@ -21,6 +24,9 @@ pub async fn stored(
 }
 
 /// The messages of letters that are younger than this one.
+///
+/// # Errors
+/// As of [`stored`].
 pub async fn stored_after(
     connection: &mut PgConnection,
     filter: &Filter,

@@ -1,17 +1,22 @@
 //! SQL of the figures of open letters.
 
-use super::Gauge;
+use super::OpenLetters;
 use db::{Doing, Error, PgConnection};
 use rust_decimal::Decimal;
 
 /// What is open, by worker and code; and the money and credits at stake, by unit.
-pub async fn gauges(connection: &mut PgConnection) -> Result<(Vec<Gauge>, Vec<(String, Decimal)>), Error> {
+///
+/// # Errors
+/// Those of the database.
+pub async fn gauges(
+    connection: &mut PgConnection,
+) -> Result<(Vec<OpenLetters>, Vec<(String, Decimal)>), Error> {
     Ok((open(connection).await?, at_stake(connection).await?))
 }
 
-async fn open(connection: &mut PgConnection) -> Result<Vec<Gauge>, Error> {
+async fn open(connection: &mut PgConnection) -> Result<Vec<OpenLetters>, Error> {
     sqlx::query_as!(
-        Gauge,
+        OpenLetters,
         r#"select worker, code, count(*) as "open!", min(first_failed_at) as "oldest!"
            from dead_letters where closed_at is null group by worker, code"#,
     )

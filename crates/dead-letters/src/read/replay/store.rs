@@ -5,6 +5,9 @@ use db::{Doing, Error, Pool};
 use uuid::Uuid;
 
 /// The latest replays first, or the one.
+///
+/// # Errors
+/// Those of the database.
 pub async fn replays(pool: &Pool, replay: Option<Uuid>, limit: i64) -> Result<Vec<ReplayLine>, Error> {
     sqlx::query_as!(
         ReplayLine,
