@@ -110,8 +110,10 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
+    type MadeStep = fn() -> BoxFuture<'static, Result<Found, PassError>>;
+
     /// Runs a pass whose steps end so, one after another, until it has made them all.
-    async fn run(steps: Vec<fn() -> BoxFuture<'static, Result<Found, PassError>>>) -> u32 {
+    async fn run(steps: Vec<MadeStep>) -> u32 {
         let (made, stop) = (Arc::new(AtomicU32::new(0)), CancellationToken::new());
         let (counted, last) = (made.clone(), stop.clone());
         let pass = Pass::new("test", Duration::from_millis(1), Duration::from_millis(20), move || {
@@ -127,7 +129,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_step_that_fails_panics_or_hangs_is_made_again() {
-        let steps: Vec<fn() -> BoxFuture<'static, Result<Found, PassError>>> = vec![
+        let steps: Vec<MadeStep> = vec![
             || async { Ok(Found::More) }.boxed(),
             || async { Err("away".into()) }.boxed(),
             || async { panic!("a bug") }.boxed(),
