@@ -168,7 +168,8 @@ fn acts_of_every_place_are_in_one_list_in_order_of_time() {
 #[test]
 fn the_list_is_a_line_for_each_act_and_says_how_to_see_more() {
     run(async |site| {
-        let settings = Deployment::with("").settings();
+        let deployment = Deployment::with("");
+        let settings = deployment.settings();
         let text = async |arguments: &[&str]| {
             let output = Bursar::run(&site, &settings, &[&["audit"], arguments].concat()).await;
             assert!(output.status.success());
