@@ -157,7 +157,7 @@ async fn hand_over(hand_overs: &HandOvers, mut hand_over: HandOver) -> HandOver 
     while hand_over.state == HandOverState::Running {
         match hand_overs.step(&hand_over, random.random_range(STEP / 2..=STEP)).await.unwrap() {
             HandOverStep::Went(now) => hand_over = now,
-            HandOverStep::QueueIsFull(_) | HandOverStep::InHand => {
+            HandOverStep::QueueIsFull(_) | HandOverStep::Draining(_) | HandOverStep::InHand => {
                 tokio::time::sleep(Duration::from_millis(20)).await
             }
         }
@@ -229,6 +229,43 @@ fn a_reader_that_came_later_settles_what_was_there_once_in_order_of_time_while_n
     });
 }
 
+/// What went out is not expected from its reader before it has settled it all; a reader that goes and comes back is a new one.
+#[test]
+fn a_hand_over_is_finished_once_its_reader_has_settled_it() {
+    run_within(LIMIT, async |site| {
+        let admitting = site.start(gate(&site), 1);
+        admit(&site, customers("old", 20, AT)).await;
+        site.until("select count(*) from inbox", 20).await;
+        admitting.stop().await;
+        let hand_overs = hand_overs(&site, with_late(&site).await).await;
+        let waits = "select count(*) from readers where reader = 'late' and since > '-infinity'";
+        let mut begun = hand_overs.begin(&TO_LATE, OffsetDateTime::now_utc()).await.unwrap();
+        for handed_over in [15, 20] {
+            let HandOverStep::Went(went) = hand_overs.step(&begun, 15).await.unwrap() else { panic!() };
+            assert_eq!((went.handed_over, went.state), (handed_over, HandOverState::Running));
+            begun = went;
+        }
+        let HandOverStep::Draining(draining) = hand_overs.step(&begun, 15).await.unwrap() else { panic!() };
+        assert_eq!((draining.settled, draining.hand_over.state), (0, HandOverState::Running));
+        assert_eq!(draining.depth.unwrap().consumers, 0);
+        assert_eq!(site.number(waits).await, 1);
+
+        let late = site.start(Late, 1);
+        assert_eq!(hand_over(&hand_overs, begun).await.handed_over, 20);
+        let settled = "select count(*) from outcomes where reader = 'late'";
+        assert_eq!((site.number(settled).await, site.number(waits).await), (20, 0));
+        assert!(hand_overs.readers_to_serve(FactKind::Customer).await.unwrap().is_empty());
+        late.stop().await;
+
+        let mut connection = site.pool.acquire().await.unwrap();
+        for readers in [site.readers(), Readers::of(&hand_overs.topology, &site.namespace)] {
+            readers_known(&mut connection, &readers, OffsetDateTime::now_utc()).await.unwrap();
+        }
+        assert_eq!(site.number(waits).await, 1);
+        site.delete_queue("late").await;
+    });
+}
+
 #[test]
 fn a_hand_over_that_is_killed_goes_on_where_it_stopped_and_two_at_once_are_one() {
     let count = BEFORE as i64;
@@ -254,6 +291,8 @@ fn a_hand_over_that_is_killed_goes_on_where_it_stopped_and_two_at_once_are_one()
         killed.kill().await.unwrap();
         assert_eq!(site.number("select count(*) from hand_overs where state = 'running'").await, 1);
 
+        // It is finished once the ledger has settled them.
+        let ledger = Bursar::start(&site, &settings, &["run", "ledger"]).await;
         let ((one, first), (other, second)) =
             tokio::join!(json_of(&site, &settings, &hand_over), json_of(&site, &settings, &hand_over));
         assert!(one.status.success() && other.status.success(), "{first:#} {second:#}");
@@ -265,8 +304,7 @@ fn a_hand_over_that_is_killed_goes_on_where_it_stopped_and_two_at_once_are_one()
             (&json!("ada"), &json!(count), &json!(count), &json!("finished"))
         );
 
-        let ledger = Bursar::start(&site, &settings, &["run", "ledger"]).await;
-        site.until("select count(*) from outcomes where reader = 'ledger'", count).await;
+        assert_eq!(site.number("select count(*) from outcomes where reader = 'ledger'").await, count);
         assert!(ledger.terminate().await.success());
         let (output, again) = json_of(&site, &settings, &hand_over).await;
         assert!(output.status.success(), "{again:#}");

@@ -1,6 +1,6 @@
 -- Hand-overs: a reader that was added later is given the facts of its kinds that were admitted before it existed.
 --
---   running ──► finished     every fact of the list was put into the reader's queue, or had come to its end there
+--   running ──► finished     every fact of the list has come to its end at the reader, or could not be read
 --
 -- What a hand-over is about is listed when it begins, in the order in which it goes out. So the inbox needs no further index,
 -- which every admission would pay for; and whoever goes on with a hand-over that broke off reads on in the list.
@@ -28,11 +28,11 @@ create table hand_overs (
 -- One at a time for each reader and kind: who begins another goes on with this one.
 create unique index hand_overs_running on hand_overs (kind, reader) where state = 'running';
 
--- The facts of a hand-over, in their order. Made with it in one transaction, and deleted in that which finishes it: a foreign
+-- The facts of a hand-over, in their order. Made with it in one transaction, and deleted before it is finished: a foreign
 -- key would only make the list take twice as long.
 create table hand_over_facts (
     hand_over uuid   not null,
-    -- From 1, without a gap.
+    -- From 1, without a gap when it is made; what went out and is over at the reader is deleted.
     place     bigint not null check (place > 0),
     source    text   collate "C" not null,
     id        text   collate "C" not null,

@@ -25,5 +25,6 @@ create index audit_by_account on audit (account, at) where account is not null;
 create trigger audit_append_only before update or delete or truncate on audit
     for each statement execute function refuse_change();
 
--- The list of all acts reads the latest of each place.
+-- The list of all acts reads the latest of each place. What is written down of many letters takes its time.
+set local statement_timeout = 0;
 create index dead_letter_audit_by_time on dead_letter_audit (at);

@@ -7,6 +7,9 @@
 //! A step takes the hand-over in hand, publishes, waits for the confirms and commits: a crash in between publishes a message
 //! twice, which the reader makes harmless by the facts' identity. A command that begins a hand-over that was begun before, or
 //! is under way elsewhere, goes on with it: each fact of the list goes out once.
+//!
+//! A hand-over whose list went out is not finished yet: it drains. It is finished when the reader has settled, or given up on,
+//! every fact of the list. Only then is every older fact of the kind expected from the reader; not where some were unreadable.
 
 mod store;
 
@@ -14,7 +17,7 @@ use crate::envelopes::pack;
 use crate::readers::{Readers, handed_over};
 use bus::exchange;
 use bus::{Broker, BrokerError, Namespace, PublishError, Publisher, QueueDepth, Topology};
-use db::{Doing, Pool};
+use db::{Doing, PgConnection, Pool};
 use domain::{Cause, Envelope, Fact, FactKind};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -27,8 +30,12 @@ pub use store::HandOverState;
 /// Facts of one step: as many as one message carries.
 pub const STEP: usize = domain::envelope::BATCH_MAX;
 
-/// While so many messages wait in the reader's queue no more are put there: new facts wait behind them.
-const QUEUE_MAX: u32 = 100;
+/// While so many messages (of up to [`STEP`] facts) wait in the reader's queue no more are put there: new facts wait behind
+/// them.
+const QUEUE_MAX: u32 = 10;
+
+/// So many facts of the list are looked at by one step that waits for the reader.
+const DRAIN_MAX: i64 = 5_000;
 
 /// Why facts cannot be handed over. A hand-over that has begun goes on where it stopped, whenever it is begun again.
 #[derive(Debug, thiserror::Error)]
@@ -83,17 +90,33 @@ impl HandOver {
     pub fn place(&self) -> i64 {
         self.handed_over + self.left_out + self.unreadable
     }
+
+    fn is_out(&self) -> bool {
+        self.place() >= self.facts
+    }
 }
 
 /// What a step came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HandOverStep {
-    /// Some facts went out, or the last ones had: see its state.
+    /// Some facts went out, or the reader has settled the last ones: see its state.
     Went(HandOver),
+    /// All facts went out, and the reader has not settled all of them yet.
+    Draining(Draining),
     /// Enough messages wait in the reader's queue.
     QueueIsFull(QueueDepth),
     /// Another process makes a step of it just now.
     InHand,
+}
+
+/// What a hand-over still waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draining {
+    pub hand_over: HandOver,
+    /// The reader is done with so many facts from the start of the list.
+    pub settled: i64,
+    /// Of the reader's queue.
+    pub depth: Option<QueueDepth>,
 }
 
 /// Which reader is given which facts, and the operator who orders it.
@@ -144,17 +167,16 @@ impl HandOvers {
         }
     }
 
-    /// The next facts of a hand-over, at most so many. The last step finishes it.
+    /// The next facts of a hand-over, at most so many; when all went out, a look at what the reader has settled. The last step
+    /// finishes it.
     ///
     /// # Errors
     /// Those of the database or of RabbitMQ. The step can be made again.
     pub async fn step(&self, hand_over: &HandOver, facts_max: usize) -> Result<HandOverStep, Error> {
         let queues = self.queues(hand_over);
-        for queue in &queues {
-            let depth = self.broker.depth(queue).await?;
-            if depth.ready >= QUEUE_MAX {
-                return Ok(HandOverStep::QueueIsFull(depth));
-            }
+        let depth = self.depth(&queues).await?;
+        if let Some(depth) = depth.filter(|depth| depth.ready >= QUEUE_MAX && !hand_over.is_out()) {
+            return Ok(HandOverStep::QueueIsFull(depth));
         }
         let mut transaction = self.pool.begin().await.doing("beginning a step of a hand-over")?;
         let Some(claimed) = store::claim(&mut transaction, hand_over.hand_over).await? else {
@@ -165,15 +187,23 @@ impl HandOvers {
         }
         let limit = i64::try_from(facts_max.clamp(1, STEP)).unwrap_or(i64::MAX);
         let listed = store::next(&mut transaction, &claimed, limit).await?;
-        let went = if listed.is_empty() {
-            handed_over(&mut transaction, &claimed.reader, &claimed.kind).await?;
-            store::finish(&mut transaction, claimed.hand_over, OffsetDateTime::now_utc()).await?
+        let step = if listed.is_empty() {
+            drain(&mut transaction, claimed, depth).await?
         } else {
             let done = self.put(&listed, &queues).await?;
-            store::advance(&mut transaction, claimed.hand_over, done).await?
+            HandOverStep::Went(store::advance(&mut transaction, claimed.hand_over, &done).await?)
         };
         transaction.commit().await.doing("committing a step of a hand-over")?;
-        Ok(HandOverStep::Went(went))
+        Ok(step)
+    }
+
+    /// Of the queue that takes longest to empty: the one without a consumer, or else the longest.
+    async fn depth(&self, queues: &[String]) -> Result<Option<QueueDepth>, Error> {
+        let mut depths = Vec::new();
+        for queue in queues {
+            depths.push(self.broker.depth(queue).await?);
+        }
+        Ok(depths.into_iter().max_by_key(|depth| (depth.consumers == 0, depth.ready)))
     }
 
     /// The queues, with their namespace, in which the reader waits for facts of the kind.
@@ -200,7 +230,7 @@ impl HandOvers {
                 _ if fact.is_over => done.left_out += 1,
                 Ok(envelope) => envelopes.push(envelope),
                 Err(why) => {
-                    done.unreadable += 1;
+                    done.unreadable.push(fact.place);
                     tracing::error!(cause = %fact.cause, why, "a stored fact cannot be read, and is not handed over");
                 }
             }
@@ -216,11 +246,33 @@ impl HandOvers {
 }
 
 /// What became of the facts of a step.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct StepCounts {
     handed_over: i64,
     left_out: i64,
-    unreadable: i64,
+    /// Their places in the list.
+    unreadable: Vec<i64>,
+}
+
+/// A step of a hand-over whose list went out. What the gate admitted for readers of before while the list was made is listed
+/// when all else is settled.
+async fn drain(
+    connection: &mut PgConnection,
+    hand_over: HandOver,
+    depth: Option<QueueDepth>,
+) -> Result<HandOverStep, Error> {
+    if let Some(settled) = store::drain(connection, hand_over.hand_over, DRAIN_MAX).await? {
+        return Ok(HandOverStep::Draining(Draining { hand_over, settled, depth }));
+    }
+    if hand_over.unreadable == 0 {
+        let listed = store::list_missed(connection, &hand_over).await?;
+        if !listed.is_out() {
+            return Ok(HandOverStep::Went(listed));
+        }
+        handed_over(connection, &hand_over.reader, &hand_over.kind).await?;
+    }
+    let now = OffsetDateTime::now_utc();
+    Ok(HandOverStep::Went(store::finish(connection, hand_over.hand_over, now).await?))
 }
 
 impl Listed {

@@ -82,10 +82,46 @@ impl FactState {
         Some(worst(standings.filter_map(ReaderStanding::outcome)).unwrap_or(Outcome::Kept))
     }
 
+    /// What whoever waits for the fact is told. A failure at one of its readers is known at once; that it went well once all of
+    /// them have settled it.
+    pub fn end(&self) -> Option<FactEnd> {
+        let is_given_up = self.readers.iter().any(|(_, at)| matches!(at, ReaderStanding::GivenUp { .. }));
+        let given_up = is_given_up.then_some(FactEnd::DeadLetter);
+        let settled = || self.outcome().map(FactEnd::Settled);
+        self.failure().map(FactEnd::Settled).or(given_up).or_else(settled)
+    }
+
     /// The worst outcome so far that an operator has to look at, whatever others have still to say.
     pub fn failure(&self) -> Option<Outcome> {
         let outcomes = self.readers.iter().filter_map(|(_, standing)| standing.outcome());
         worst(outcomes.filter(|outcome| outcome.is_failure()))
+    }
+}
+
+/// What is told of a fact that a reader gave up on.
+pub const DEAD_LETTER: &str = "dead letter";
+
+/// What is known of a fact, at all its readers together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FactEnd {
+    Settled(Outcome),
+    /// A reader gave up on it, and it has no outcome of that reader.
+    DeadLetter,
+}
+
+impl FactEnd {
+    pub fn is_failure(self) -> bool {
+        match self {
+            FactEnd::Settled(outcome) => outcome.is_failure(),
+            FactEnd::DeadLetter => true,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FactEnd::Settled(outcome) => outcome.as_str(),
+            FactEnd::DeadLetter => DEAD_LETTER,
+        }
     }
 }
 
@@ -132,11 +168,15 @@ mod tests {
         ReaderStanding::Settled { outcome, at: OffsetDateTime::UNIX_EPOCH }
     }
 
-    #[track_caller]
-    fn check(standings: &[ReaderStanding], outcome: Option<Outcome>, failure: Option<Outcome>) {
+    fn state(standings: &[ReaderStanding]) -> FactState {
         let readers = standings.iter().map(|standing| ("reader".to_owned(), standing.clone())).collect();
         let cause = Cause { source: "paddle".to_owned(), id: "evt_1".to_owned() };
-        let state = FactState { cause, kind: "fact.payment".to_owned(), readers };
+        FactState { cause, kind: "fact.payment".to_owned(), readers }
+    }
+
+    #[track_caller]
+    fn check(standings: &[ReaderStanding], outcome: Option<Outcome>, failure: Option<Outcome>) {
+        let state = state(standings);
         assert_eq!((state.outcome(), state.failure()), (outcome, failure), "{standings:?}");
     }
 
@@ -155,5 +195,19 @@ mod tests {
         check(&[settled(Applied), given_up], None, None);
         check(&[settled(Applied), ReaderStanding::NotHandedOver], Some(Applied), None);
         check(&[ReaderStanding::NotHandedOver], Some(Kept), None);
+    }
+
+    #[test]
+    fn a_failure_at_one_reader_is_known_whatever_others_have_still_to_say() {
+        use Outcome::{Applied, Refused};
+        let given_up = || ReaderStanding::GivenUp { letter: None };
+        let check = |standings: &[ReaderStanding], expect: Option<FactEnd>| {
+            assert_eq!(state(standings).end(), expect, "{standings:?}");
+        };
+        check(&[settled(Refused), ReaderStanding::InFlight], Some(FactEnd::Settled(Refused)));
+        check(&[given_up(), ReaderStanding::InFlight], Some(FactEnd::DeadLetter));
+        check(&[given_up(), settled(Applied)], Some(FactEnd::DeadLetter));
+        check(&[settled(Applied), ReaderStanding::InFlight], None);
+        check(&[settled(Applied), ReaderStanding::NotHandedOver], Some(FactEnd::Settled(Applied)));
     }
 }

@@ -14,7 +14,7 @@ use db::Doing;
 use domain::event::Balances;
 use domain::money::{Credits, InvalidAmount, SCALE_MAX};
 use domain::{AccountId, Cause, Envelope, Fact, Outcome};
-use facts::outcomes::FactState;
+use facts::outcomes::{FactEnd, FactState};
 use ledger::read::{self, FactView, OPERATOR, PaymentView};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -136,39 +136,38 @@ impl Act {
         Envelope::parse(&envelope.to_json(), self.at).context("--by, --id")?;
         let broker = session.broker("act");
         session.fact_writer(&broker, CONFIRM_TIMEOUT)?.state(vec![envelope]).await?;
-        let outcome = wait(session, &self.cause, self.patience).await?;
+        let end = wait(session, &self.cause, self.patience).await?;
         broker.close().await;
-        let fact = match outcome {
+        let fact = match end {
             Some(_) => read::fact(&session.pool, &self.cause).await?,
             None => None,
         };
-        Ok(Done { cause: self.cause, outcome, fact })
+        Ok(Done { cause: self.cause, end, fact })
     }
 }
 
-/// What became of the fact once every reader has settled it; or, at the end of patience, what an operator has to look at by then.
-async fn wait(session: &Session, cause: &Cause, patience: Duration) -> Result<Option<Outcome>> {
+/// What became of the fact: a failure as soon as one reader tells it, else once every reader has settled it. Nothing at the end
+/// of patience.
+async fn wait(session: &Session, cause: &Cause, patience: Duration) -> Result<Option<FactEnd>> {
     let readers = session.readers()?;
-    let mut failure = None;
     let deadline = tokio::time::Instant::now() + patience;
     while tokio::time::Instant::now() < deadline {
         let mut connection = session.pool.acquire().await.doing("taking a connection")?;
         let states = facts::outcomes::states(&mut connection, &readers, [cause]).await?;
         drop(connection);
-        if let Some(outcome) = states.iter().find_map(FactState::outcome) {
-            return Ok(Some(outcome));
+        if let Some(end) = states.iter().find_map(FactState::end) {
+            return Ok(Some(end));
         }
-        failure = states.iter().find_map(FactState::failure);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    Ok(failure)
+    Ok(None)
 }
 
 /// An act that was stated, and what became of it.
 pub struct Done {
     cause: Cause,
     /// Nothing where one of its readers has not settled it in time.
-    outcome: Option<Outcome>,
+    end: Option<FactEnd>,
     fact: Option<FactView>,
 }
 
@@ -196,8 +195,15 @@ impl Done {
         }
     }
 
+    fn outcome(&self) -> Option<Outcome> {
+        match self.end {
+            Some(FactEnd::Settled(outcome)) => Some(outcome),
+            Some(FactEnd::DeadLetter) | None => None,
+        }
+    }
+
     pub fn contradicts(&self) -> bool {
-        self.outcome == Some(Outcome::Contradicts)
+        self.outcome() == Some(Outcome::Contradicts)
     }
 
     pub fn moved_nothing(&self) -> bool {
@@ -205,18 +211,23 @@ impl Done {
     }
 
     fn failure(&self) -> Option<String> {
-        let why = match self.outcome {
+        let why = match self.end {
             None => {
                 "accepted, and not settled yet: is the fleet running? See `bursar doctor`, and repeat the act with its id (--id) to see what became of it"
             }
-            Some(Outcome::Refused) => {
+            Some(FactEnd::DeadLetter) => {
+                "a worker gave up on it. It waits as a dead letter: see `bursar dlq list --event`"
+            }
+            Some(FactEnd::Settled(Outcome::Refused)) => {
                 "refused: an account's credits stay below 10^15, and two delivered payments are never made one. It waits as a dead letter"
             }
-            Some(Outcome::Contradicts) if self.moved_nothing() => {
+            Some(FactEnd::Settled(Outcome::Contradicts)) if self.moved_nothing() => {
                 "it contradicts what was acted upon, and moved nothing"
             }
-            Some(Outcome::Contradicts) => "done, and what is said of it does not fit together: look at it",
-            Some(_) => return None,
+            Some(FactEnd::Settled(Outcome::Contradicts)) => {
+                "done, and what is said of it does not fit together: look at it"
+            }
+            Some(FactEnd::Settled(_)) => return None,
         };
         Some(why.to_owned())
     }
@@ -242,7 +253,7 @@ impl Done {
     }
 
     fn say_text(&self, balances: &[(AccountId, Balances)]) {
-        let Some(outcome) = &self.outcome else { return };
+        let Some(outcome) = self.outcome() else { return };
         let mut lines = vec![format!("{outcome}: {}", self.cause)];
         lines.extend(balances.iter().map(|(account, after)| {
             format!("{account}: {} available, {} held, {} debt", after.available, after.held, after.debt)
@@ -264,7 +275,7 @@ impl Done {
         let own = balances.iter().find(|(account, _)| Some(account) == about.account);
         say_json(&json!({
             "cause": self.cause.to_string(),
-            "outcome": self.outcome,
+            "outcome": self.outcome(),
             "error": failed,
             "account": about.account,
             "available": own.map(|(_, after)| after.available),

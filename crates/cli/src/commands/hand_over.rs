@@ -38,7 +38,7 @@ pub struct Arguments {
     by: By,
 }
 
-/// Between two looks at a queue that is full, or at a hand-over that somebody else has in hand.
+/// Between two looks at a queue that is full, at what a reader has settled, or at a hand-over that somebody else has in hand.
 const LOOK: Duration = Duration::from_millis(100);
 
 fn kind(text: &str) -> Result<FactKind, String> {
@@ -78,7 +78,7 @@ async fn hand_over(session: &Session, arguments: &Arguments) -> Result<ExitCode>
     show(session, arguments.kind, &done)
 }
 
-/// Step by step to the end of the list, however many processes take part.
+/// Step by step until the reader has settled all of the list, however many processes take part.
 async fn carry_out(hand_overs: &HandOvers, begun: HandOver, rate: Option<Rate>) -> Result<HandOver> {
     let line = ProgressLine::new();
     let ended = tokio::select! {
@@ -100,6 +100,11 @@ async fn step_by_step(
     let mut pace = Throttle::new(rate);
     let portion = pace.portion(STEP);
     let mut is_warned = false;
+    let mut warn_once = |reader: &str, depth: QueueDepth| {
+        if depth.consumers == 0 && !std::mem::replace(&mut is_warned, true) {
+            warn(&nobody_takes(reader, depth));
+        }
+    };
     while hand_over.state == HandOverState::Running {
         match hand_overs.step(&hand_over, portion).await? {
             HandOverStep::Went(now) => {
@@ -109,9 +114,15 @@ async fn step_by_step(
                 line.show("facts handed over", checked, of);
             }
             HandOverStep::QueueIsFull(depth) => {
-                if depth.consumers == 0 && !std::mem::replace(&mut is_warned, true) {
-                    warn(&nobody_takes(&hand_over.reader, depth));
+                warn_once(&hand_over.reader, depth);
+                tokio::time::sleep(LOOK).await;
+            }
+            HandOverStep::Draining(draining) => {
+                if let Some(depth) = draining.depth {
+                    warn_once(&hand_over.reader, depth);
                 }
+                line.show("facts settled by the reader", draining.settled, draining.hand_over.facts);
+                hand_over = draining.hand_over;
                 tokio::time::sleep(LOOK).await;
             }
             HandOverStep::InHand => tokio::time::sleep(LOOK).await,
@@ -147,12 +158,14 @@ fn text(kind: FactKind, done: &[HandOver]) -> String {
 fn line(done: &HandOver) -> String {
     let HandOver { kind, reader, facts, handed_over, left_out, unreadable, by, began_at, .. } = done;
     let mut text = format!(
-        "{reader}: {handed_over} of {facts} facts ({kind}) were handed over, {left_out} it had settled meanwhile. Begun by {by} at {}.",
+        "{reader}: {handed_over} of {facts} facts ({kind}) were handed over, {left_out} were settled meanwhile, or left to their \
+         dead letters. Begun by {by} at {}.",
         moment(*began_at)
     );
     if *unreadable > 0 {
         text.push_str(&format!(
-            " {unreadable} could not be read by this version and were left out: see the log."
+            " {unreadable} could not be read by this version and were left out: see the log. So {reader} does not have all \
+             of {kind} yet: hand over again with a version that reads them."
         ));
     }
     text

@@ -4,7 +4,7 @@
 
 use super::act::reason;
 use super::bulk::Bulk;
-use super::bulk::acts::{Deed, NOT_KNOWN, Outcomes, assignment};
+use super::bulk::acts::{Deed, Ends, NOT_KNOWN, assignment};
 use crate::output::progress::ProgressLine;
 use crate::output::table::{Column, Style, Table};
 use crate::output::{say, say_json};
@@ -13,6 +13,7 @@ use anyhow::Result;
 use clap::Args;
 use domain::fact::AssignmentAct;
 use domain::{Outcome, PaymentId};
+use facts::outcomes::FactEnd;
 use ledger::read::{self, Restatable, RestatableCursor};
 use serde_json::json;
 use std::process::ExitCode;
@@ -77,13 +78,13 @@ async fn find(session: &Session, arguments: &RestateArguments) -> Result<Vec<Res
     Ok(found)
 }
 
-async fn judge(outcomes: &Outcomes<'_>) -> Result<Vec<Option<String>>> {
-    let of = |(_, outcome): &(&PaymentId, Option<Outcome>)| match outcome {
-        Some(Outcome::Applied) => None,
-        Some(outcome) => Some(outcome.to_string()),
+async fn judge(ends: &Ends<'_>) -> Result<Vec<Option<String>>> {
+    let of = |(_, end): &(&PaymentId, Option<FactEnd>)| match end {
+        Some(FactEnd::Settled(Outcome::Applied)) => None,
+        Some(end) => Some(end.as_str().to_owned()),
         None => Some(NOT_KNOWN.to_owned()),
     };
-    Ok(outcomes.iter().map(of).collect())
+    Ok(ends.iter().map(of).collect())
 }
 
 fn plan(session: &Session, found: &[Restatable]) -> Result<ExitCode> {

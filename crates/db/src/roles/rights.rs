@@ -52,7 +52,7 @@ pub const RIGHTS: &[Right] = &[
     // An outcome goes where it was a refusal: by a trigger (outcomes_kept).
     passing("outcomes", Nothing),
     // What was admitted before a reader existed is its own once all of it was handed over.
-    changed("readers", Columns(&["since"])),
+    passing("readers", Columns(&["since"])),
     changed(
         "hand_overs",
         Columns(&["state", "ended_at", "facts", "place", "handed_over", "left_out", "unreadable"]),

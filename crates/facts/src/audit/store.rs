@@ -7,6 +7,7 @@ use db::{Doing, Error, PgConnection, Work};
 use domain::{AccountId, Cause, Fact, FactKind};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use sqlx::Connection;
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -62,6 +63,25 @@ pub async fn acts(
     readers: &Readers,
     query: &ActQuery,
 ) -> Result<Vec<PastAct>, Error> {
+    let rows = rows(connection, query).await?;
+    let causes: Vec<Cause> = rows.iter().filter_map(Row::cause).collect();
+    let states = outcomes::states(connection, readers, &causes).await?;
+    let states: BTreeMap<Cause, FactState> =
+        states.into_iter().map(|state| (state.cause.clone(), state)).collect();
+    rows.into_iter().map(|row| row.read(&states)).collect()
+}
+
+/// Rows are looked up by their keys: of an operator's source Postgres expects very many facts, and would read the whole inbox
+/// for each.
+async fn rows(connection: &mut PgConnection, query: &ActQuery) -> Result<Vec<Row>, Error> {
+    let mut transaction = connection.begin_with("begin read only").await.doing("listing operators' acts")?;
+    sqlx::query!(
+        "select set_config('enable_seqscan', 'off', true) as scans, set_config('enable_hashjoin', 'off', true) as hashes,
+                set_config('enable_mergejoin', 'off', true) as merges, set_config('jit', 'off', true) as jit"
+    )
+    .fetch_one(&mut *transaction)
+    .await
+    .doing("listing operators' acts")?;
     let rows = sqlx::query_file_as!(
         Row,
         "src/audit/acts.sql",
@@ -73,14 +93,11 @@ pub async fn acts(
         query.until,
         query.limit,
     )
-    .fetch_all(&mut *connection)
+    .fetch_all(&mut *transaction)
     .await
     .doing("listing operators' acts")?;
-    let causes: Vec<Cause> = rows.iter().filter_map(Row::cause).collect();
-    let states = outcomes::states(connection, readers, &causes).await?;
-    let states: BTreeMap<Cause, FactState> =
-        states.into_iter().map(|state| (state.cause.clone(), state)).collect();
-    rows.into_iter().map(|row| row.read(&states)).collect()
+    transaction.commit().await.doing("listing operators' acts")?;
+    Ok(rows)
 }
 
 impl Row {

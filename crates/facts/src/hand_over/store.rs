@@ -27,6 +27,7 @@ impl HandOverState {
 
 /// A fact of a hand-over's list, as it is stored.
 pub struct Listed {
+    pub place: i64,
     pub cause: Cause,
     pub kind: String,
     pub fact: String,
@@ -68,13 +69,19 @@ impl HandOverRow {
     }
 }
 
-/// Those of these readers of a kind that do not have all of it: they began to read it later than the gate to admit it.
+/// Those of these readers of a kind that do not have all of it: they began to read it later than the gate to admit it; or a
+/// hand-over to them is not finished.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn waiting_readers(pool: &Pool, kind: &str, readers: &[&str]) -> Result<Vec<String>, Error> {
     sqlx::query_scalar!(
-        "select reader from readers where kind = $1 and reader = any($2) and since > '-infinity' order by reader",
+        "select reader from readers r
+         where kind = $1 and reader = any($2)
+           and (since > '-infinity'
+                or exists (select from hand_overs h
+                           where h.kind = r.kind and h.reader = r.reader and h.state = 'running'))
+         order by reader",
         kind,
         readers as _,
     )
@@ -100,26 +107,56 @@ pub async fn begin(
         .fetch_one(&mut *connection)
         .await
         .doing("beginning a hand-over")?;
-    let (hand_over, kind) = (Uuid::now_v7(), order.kind.as_str());
+    let kind = order.kind.as_str();
+    let begun = loop {
+        let hand_over = Uuid::now_v7();
+        if insert(connection, hand_over, order, now).await? {
+            list(connection, hand_over, order).await?;
+        }
+        if let Some(running) = running(connection, kind, order.reader).await? {
+            break Some(running);
+        }
+        // The one that ran may have finished in between.
+        if !is_known(connection, kind, order.reader).await? {
+            break None;
+        }
+    };
+    transaction.commit().await.doing("beginning a hand-over")?;
+    Ok(begun)
+}
+
+/// False where one runs, or where the reader has not begun to read the kind.
+async fn insert(
+    connection: &mut PgConnection,
+    hand_over: Uuid,
+    order: &HandOverOrder<'_>,
+    now: OffsetDateTime,
+) -> Result<bool, Error> {
     let begun = sqlx::query!(
         "insert into hand_overs (hand_over, kind, reader, began_at, by)
          select $1, kind, reader, $4, $5 from readers where kind = $2 and reader = $3
          on conflict (kind, reader) where state = 'running' do nothing",
         hand_over,
-        kind,
+        order.kind.as_str(),
         order.reader,
         now,
         order.by,
     )
-    .execute(&mut *connection)
+    .execute(connection)
     .await
     .doing("beginning a hand-over")?;
-    if begun.rows_affected() > 0 {
-        list(connection, hand_over, order).await?;
-    }
-    let running = running(connection, kind, order.reader).await?;
-    transaction.commit().await.doing("beginning a hand-over")?;
-    Ok(running)
+    Ok(begun.rows_affected() > 0)
+}
+
+async fn is_known(connection: &mut PgConnection, kind: &str, reader: &str) -> Result<bool, Error> {
+    sqlx::query_scalar!(
+        r#"select exists (select from readers where kind = $1 and reader = $2) as "is_known!""#,
+        kind,
+        reader,
+    )
+    .fetch_one(connection)
+    .await
+    .doing("looking for a reader")
 }
 
 /// Lists what the reader has not settled, in order of time.
@@ -200,7 +237,7 @@ pub async fn next(
     limit: i64,
 ) -> Result<Vec<Listed>, Error> {
     let rows = sqlx::query!(
-        r#"select i.source, i.id, i.kind, i.fact, i.time,
+        r#"select l.place, i.source, i.id, i.kind, i.fact, i.time,
                   (i.kind <> h.kind
                    or (select true from outcomes o where o.source = i.source and o.id = i.id and o.reader = h.reader limit 1)
                       is not null
@@ -222,6 +259,7 @@ pub async fn next(
     Ok(rows
         .into_iter()
         .map(|row| Listed {
+            place: row.place,
             cause: Cause { source: row.source, id: row.id },
             kind: row.kind,
             fact: row.fact,
@@ -231,15 +269,25 @@ pub async fn next(
         .collect())
 }
 
-/// Notes what became of the next facts of the list.
+/// Notes what became of the next facts of the list. For those that cannot be read nobody waits.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn advance(
     connection: &mut PgConnection,
     hand_over: Uuid,
-    done: StepCounts,
+    done: &StepCounts,
 ) -> Result<HandOver, Error> {
+    if !done.unreadable.is_empty() {
+        sqlx::query!(
+            "delete from hand_over_facts where hand_over = $1 and place = any($2)",
+            hand_over,
+            &done.unreadable as _,
+        )
+        .execute(&mut *connection)
+        .await
+        .doing("noting what cannot be handed over")?;
+    }
     sqlx::query_as!(
         HandOverRow,
         "update hand_overs set place = place + $2 + $3 + $4, handed_over = handed_over + $2, left_out = left_out + $3,
@@ -249,7 +297,7 @@ pub async fn advance(
         hand_over,
         done.handed_over,
         done.left_out,
-        done.unreadable,
+        done.unreadable.len() as i64,
     )
     .fetch_one(connection)
     .await
@@ -257,7 +305,83 @@ pub async fn advance(
     .read()
 }
 
-/// Its list is through, and goes.
+/// Takes facts from the start of the list that are over at the reader. How many from the start of the list it is done with, as
+/// long as one is left; nothing when none is.
+///
+/// # Errors
+/// Those of the database.
+pub async fn drain(connection: &mut PgConnection, hand_over: Uuid, limit: i64) -> Result<Option<i64>, Error> {
+    sqlx::query!(
+        "delete from hand_over_facts d using (
+             select l.place,
+                    (i.kind is distinct from h.kind
+                     or (select true from outcomes o where o.source = i.source and o.id = i.id and o.reader = h.reader limit 1)
+                        is not null
+                     or (select true from facts_given_up g
+                         where g.worker = h.reader and g.source = i.source and g.id = i.id limit 1) is not null
+                    ) as is_over
+             from (select hand_over, place, source, id from hand_over_facts
+                   where hand_over = $1 order by place limit $2) l
+             join hand_overs h on h.hand_over = l.hand_over
+             left join inbox i on i.source = l.source and i.id = l.id
+         ) looked
+         where d.hand_over = $1 and d.place = looked.place and looked.is_over",
+        hand_over,
+        limit,
+    )
+    .execute(&mut *connection)
+    .await
+    .doing("looking for what a reader has settled of a hand-over")?;
+    let first = sqlx::query_scalar!(
+        "select place from hand_over_facts where hand_over = $1 order by place limit 1",
+        hand_over
+    )
+    .fetch_optional(connection)
+    .await
+    .doing("looking for what a reader has not settled of a hand-over")?;
+    Ok(first.map(|place| place - 1))
+}
+
+/// Lists what was admitted before the reader came and is not over there, though all that was listed is. This reads the whole
+/// inbox.
+///
+/// # Errors
+/// Those of the database.
+pub async fn list_missed(connection: &mut PgConnection, hand_over: &HandOver) -> Result<HandOver, Error> {
+    sqlx::query!(
+        "select set_config('statement_timeout', '0', true) as statements, set_config('enable_seqscan', 'on', true) as scans,
+                set_config('enable_hashjoin', 'on', true) as hashes, set_config('enable_mergejoin', 'on', true) as merges"
+    )
+    .fetch_one(&mut *connection)
+    .await
+    .doing("listing what a hand-over missed")?;
+    sqlx::query_as!(
+        HandOverRow,
+        "with listed as (
+             insert into hand_over_facts (hand_over, place, source, id)
+             select $1, $4 + row_number() over (order by i.time, i.source, i.id), i.source, i.id
+             from inbox i
+             where i.kind = $2
+               and coalesce(i.recognised_at, i.admitted_at)
+                   < (select since from readers where reader = $3 and kind = $2)
+               and not exists (select from outcomes o where o.source = i.source and o.id = i.id and o.reader = $3)
+               and not exists (select from facts_given_up g where g.source = i.source and g.id = i.id and g.worker = $3)
+             returning 1
+         )
+         update hand_overs set facts = facts + (select count(*) from listed) where hand_over = $1
+         returning hand_over, kind, reader, state, began_at, by, facts, handed_over, left_out, unreadable",
+        hand_over.hand_over,
+        hand_over.kind,
+        hand_over.reader,
+        hand_over.facts,
+    )
+    .fetch_one(connection)
+    .await
+    .doing("listing what a hand-over missed")?
+    .read()
+}
+
+/// Its list is empty.
 ///
 /// # Errors
 /// Those of the database.
@@ -266,15 +390,6 @@ pub async fn finish(
     hand_over: Uuid,
     now: OffsetDateTime,
 ) -> Result<HandOver, Error> {
-    // As many rows as there were facts.
-    sqlx::query!("select set_config('statement_timeout', '0', true)")
-        .fetch_one(&mut *connection)
-        .await
-        .doing("finishing a hand-over")?;
-    sqlx::query!("delete from hand_over_facts where hand_over = $1", hand_over)
-        .execute(&mut *connection)
-        .await
-        .doing("finishing a hand-over")?;
     sqlx::query_as!(
         HandOverRow,
         "update hand_overs set state = 'finished', ended_at = greatest(began_at, $2) where hand_over = $1

@@ -7,7 +7,8 @@ use super::Readers;
 use db::{Doing, Error, PgConnection};
 use time::OffsetDateTime;
 
-/// Writes down readers that are new: they get what is admitted from now on. Safe to repeat; called whenever a fleet starts.
+/// Writes down readers that are new: they get what is admitted from now on. Those that read no more are forgotten: when one comes
+/// back, it has not had what was admitted meanwhile. Safe to repeat; called whenever a fleet starts.
 ///
 /// # Errors
 /// Those of the database.
@@ -17,6 +18,16 @@ pub async fn readers_known(
     now: OffsetDateTime,
 ) -> Result<(), Error> {
     let (kinds, names) = readers.columns();
+    sqlx::query!(
+        "delete from readers r
+         where not exists (select from unnest($1::text[], $2::text[]) as b (kind, reader)
+                           where b.reader = r.reader and b.kind = r.kind)",
+        &kinds as _,
+        &names as _,
+    )
+    .execute(&mut *connection)
+    .await
+    .doing("forgetting readers of facts")?;
     sqlx::query!(
         "insert into readers (reader, kind, since)
          select reader, kind, $3 from unnest($1::text[], $2::text[]) as b (kind, reader)

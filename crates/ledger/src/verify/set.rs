@@ -173,11 +173,13 @@ pub(super) async fn size(connection: &mut PgConnection, scope: Option<&str>) -> 
 }
 
 /// A check of a long journal takes longer than a worker's statement may; and each statement is planned for its own
-/// scope and place, for a plan that fits any would read the whole journal for the last chunk.
+/// scope and place, for a plan that fits any would read the whole journal for the last chunk. To compile each would take longer
+/// than it saves.
 pub(super) async fn take_time(connection: &mut PgConnection) -> Result<(), Error> {
     sqlx::query!(
         "select set_config('statement_timeout', '0', true) as timeout,
-                set_config('plan_cache_mode', 'force_custom_plan', true) as plans",
+                set_config('plan_cache_mode', 'force_custom_plan', true) as plans,
+                set_config('jit', 'off', true) as jit",
     )
     .fetch_one(connection)
     .await

@@ -8,7 +8,8 @@ use crate::session::{CONFIRM_TIMEOUT, Session};
 use anyhow::Result;
 use db::Doing;
 use domain::fact::{Assignment, AssignmentAct};
-use domain::{Cause, Envelope, Fact, Outcome, PaymentId};
+use domain::{Cause, Envelope, Fact, PaymentId};
+use facts::outcomes::FactEnd;
 use ledger::read::OPERATOR;
 use serde_json::json;
 use std::collections::HashMap;
@@ -27,8 +28,8 @@ const NAMED_MAX: usize = 20;
 /// What became of an act that nobody has settled.
 pub const NOT_KNOWN: &str = "not known yet: is the fleet running?";
 
-/// The outcome of each payment's act, nothing where it is not known yet.
-pub type Outcomes<'a> = [(&'a PaymentId, Option<Outcome>)];
+/// What became of each payment's act, nothing where it is not known yet.
+pub type Ends<'a> = [(&'a PaymentId, Option<FactEnd>)];
 
 /// What is done to payments, as it is said.
 #[derive(Clone, Copy)]
@@ -68,7 +69,7 @@ impl Deed {
         bulk: &Bulk,
         payments: &[PaymentId],
         act: impl Fn(&PaymentId) -> Envelope,
-        judge: impl AsyncFn(&Outcomes<'_>) -> Result<Vec<Option<String>>>,
+        judge: impl AsyncFn(&Ends<'_>) -> Result<Vec<Option<String>>>,
     ) -> Result<ActTally> {
         let mut tally = ActTally::default();
         if payments.is_empty() {
@@ -80,9 +81,9 @@ impl Deed {
             let acts: Vec<Envelope> = portion.iter().map(&act).collect();
             let causes: Vec<Cause> = acts.iter().map(|act| act.cause.clone()).collect();
             facts.state(acts).await?;
-            let outcomes = outcomes(session, &causes, bulk.speed.wait).await?;
-            let outcomes: Vec<(&PaymentId, Option<Outcome>)> = portion.iter().zip(outcomes).collect();
-            let became = judge(&outcomes).await?;
+            let ends = ends(session, &causes, bulk.speed.wait).await?;
+            let ends: Vec<(&PaymentId, Option<FactEnd>)> = portion.iter().zip(ends).collect();
+            let became = judge(&ends).await?;
             Ok(tally.note(portion, became, payments.len()))
         });
         if canary_failed.await?.is_some() {
@@ -184,19 +185,19 @@ fn name(what: AssignmentAct) -> &'static str {
 }
 
 /// What became of each act, once all are known or patience is at its end.
-async fn outcomes(session: &Session, causes: &[Cause], patience: Duration) -> Result<Vec<Option<Outcome>>> {
+async fn ends(session: &Session, causes: &[Cause], patience: Duration) -> Result<Vec<Option<FactEnd>>> {
     let readers = session.readers()?;
     let deadline = Instant::now() + patience;
     loop {
         let mut connection = session.pool.acquire().await.doing("taking a connection")?;
         let states = facts::outcomes::states(&mut connection, &readers, causes).await?;
         drop(connection);
-        let known = states.into_iter().filter_map(|state| Some((state.outcome()?, state.cause)));
-        let mut outcomes: HashMap<Cause, Outcome> = known.map(|(outcome, cause)| (cause, outcome)).collect();
-        if outcomes.len() < causes.len() && Instant::now() < deadline {
+        let known = states.into_iter().filter_map(|state| Some((state.end()?, state.cause)));
+        let mut ends: HashMap<Cause, FactEnd> = known.map(|(end, cause)| (cause, end)).collect();
+        if ends.len() < causes.len() && Instant::now() < deadline {
             tokio::time::sleep(LOOK).await;
             continue;
         }
-        return Ok(causes.iter().map(|cause| outcomes.remove(cause)).collect());
+        return Ok(causes.iter().map(|cause| ends.remove(cause)).collect());
     }
 }

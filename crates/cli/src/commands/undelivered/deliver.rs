@@ -6,11 +6,12 @@
 use super::which::{WhichUndelivered, act, deliverable};
 use crate::commands::act::reason;
 use crate::commands::bulk::Bulk;
-use crate::commands::bulk::acts::{ActTally, Deed, NOT_KNOWN, Outcomes};
+use crate::commands::bulk::acts::{ActTally, Deed, Ends, NOT_KNOWN};
 use crate::session::Session;
 use anyhow::Result;
 use clap::Args;
-use domain::{Outcome, PaymentId};
+use domain::PaymentId;
+use facts::outcomes::FactEnd;
 use ledger::read;
 use std::process::ExitCode;
 
@@ -45,15 +46,15 @@ pub async fn deliver(session: &Session, arguments: &Arguments) -> Result<ExitCod
 async fn carry_out(session: &Session, arguments: &Arguments, payments: &[PaymentId]) -> Result<ActTally> {
     let by = arguments.bulk.agreement.by()?;
     let deliver = |payment: &PaymentId| act(payment, &by, &arguments.reason);
-    let judge = async |outcomes: &Outcomes<'_>| {
-        let payments: Vec<PaymentId> = outcomes.iter().map(|(payment, _)| (*payment).clone()).collect();
+    let judge = async |ends: &Ends<'_>| {
+        let payments: Vec<PaymentId> = ends.iter().map(|(payment, _)| (*payment).clone()).collect();
         let delivered = read::delivered(&session.pool, &payments).await?;
-        let of = |(payment, outcome): &(&PaymentId, Option<Outcome>)| match outcome {
+        let of = |(payment, end): &(&PaymentId, Option<FactEnd>)| match end {
             _ if delivered.contains(*payment) => None,
-            Some(outcome) => Some(format!("{outcome}, and still undelivered")),
+            Some(end) => Some(format!("{}, and still undelivered", end.as_str())),
             None => Some(NOT_KNOWN.to_owned()),
         };
-        Ok(outcomes.iter().map(of).collect())
+        Ok(ends.iter().map(of).collect())
     };
     DEED.carry_out(session, &arguments.bulk, payments, deliver, judge).await
 }

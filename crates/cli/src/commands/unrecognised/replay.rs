@@ -14,8 +14,8 @@ use clap::Args;
 use db::Doing;
 use dead_letters::acts::{self, AuditRecord};
 use dead_letters::read::copies;
-use domain::{Cause, Envelope, Outcome};
-use facts::outcomes::{self, FactState};
+use domain::{Cause, Envelope};
+use facts::outcomes::{self, DEAD_LETTER, FactEnd, FactState};
 use facts::{FactWriter, Readers};
 use gate::Today;
 use serde::Serialize;
@@ -45,9 +45,6 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// So many of those that did not end well are named.
 const NAMED_MAX: usize = 100;
-
-/// What became of a fact that a worker gave up on.
-const DEAD_LETTER: &str = "dead letter";
 
 /// Found by a look through everything that is unrecognised.
 #[derive(Debug, Default, Serialize)]
@@ -387,36 +384,11 @@ fn became(facts: &[Envelope], known: &KnownOutcomes<'_>) -> Became {
     }
 }
 
-/// What has become of one fact, at all its readers together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum FactEnd {
-    Settled(Outcome),
-    /// A worker gave up on it, and it has no outcome of that worker.
-    DeadLetter,
-}
-
-impl FactEnd {
-    fn is_failure(self) -> bool {
-        match self {
-            FactEnd::Settled(outcome) => outcome.is_failure(),
-            FactEnd::DeadLetter => true,
-        }
-    }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            FactEnd::Settled(outcome) => outcome.as_str(),
-            FactEnd::DeadLetter => DEAD_LETTER,
-        }
-    }
-}
-
 impl KnownOutcomes<'_> {
     /// A failure at one of its readers is known at once; that it went well once all of them have settled it.
     fn outcome(&self, fact: &Envelope) -> Option<FactEnd> {
         let state = self.states.get(&fact.cause).filter(|state| state.kind == fact.fact.kind().as_str());
-        let settled = state.and_then(|state| state.failure().or_else(|| state.outcome()));
         let dead = || self.dead.contains_key(&fact.cause).then_some(FactEnd::DeadLetter);
-        settled.map(FactEnd::Settled).or_else(dead)
+        state.and_then(|state| state.end()).or_else(dead)
     }
 }
