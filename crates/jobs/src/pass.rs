@@ -60,6 +60,12 @@ impl Pass {
         Self { worker: "", name, every, limit, step }
     }
 
+    /// The same as a pass of this worker's, in metrics and logs.
+    #[must_use]
+    pub fn of(self, worker: &'static str) -> Self {
+        Self { worker, ..self }
+    }
+
     /// Makes steps until the token is cancelled. A step in hand is ended by its own limit alone, so that what it has begun
     /// is not lost half way; its process waits for it while it drains.
     pub async fn run(mut self, stop: CancellationToken) {

@@ -223,7 +223,7 @@ impl Member {
             let sweeper = sweeper.clone();
             async move { sweeper.lock().await.sweep_once().await.map(Found::more_if) }
         });
-        Pass { worker: "fleet", ..pass }
+        pass.of("fleet")
     }
 
     /// Everything that a process runs for it, each until the context's token is cancelled. `whole`: the pool whose statements
@@ -238,7 +238,7 @@ impl Member {
         let mut running: Vec<BoxFuture<'static, ()>> = Vec::new();
         let stop = || context.stop.clone();
         running.extend(self.consumers.into_iter().map(|consumer| consumer.run(lanes, context.clone())));
-        let of = |pass: Pass| Pass { worker, ..pass };
+        let of = |pass: Pass| pass.of(worker);
         running.extend(self.passes.into_iter().map(|pass| of(pass).run(stop()).boxed()));
         for watch in self.watches {
             let publisher = context.publisher.sibling();
