@@ -22,6 +22,9 @@ create table jobs (
     -- The latest call.
     called_at    timestamptz,
     ended_at     timestamptz,
+    -- Intent, key, reason and failures are purged. The row stays for good: an id is carried out once, however late it is
+    -- scheduled again.
+    forgotten_at timestamptz,
     -- What failed: [{"at": ..., "why": ...}], the latest ones.
     failures     jsonb       not null default '[]',
     -- Of a dead one: why, and whether what became of its last call is not known.
@@ -37,6 +40,7 @@ create table jobs (
     -- Nothing waits for ever. A dead one has a time until its letter is published.
     constraint jobs_next check (next_at is not null or state in ('done', 'dead')),
     constraint jobs_done check (state <> 'done' or next_at is null),
+    constraint jobs_forgotten check (forgotten_at is null or (ended_at is not null and next_at is null)),
     constraint jobs_dead check ((state = 'dead') = (code is not null) and (code is null) = (reason is null)),
     constraint jobs_called check ((attempt = 0) = (called_at is null) and attempt >= calls and calls >= 0 and asks >= 0)
 );
@@ -45,4 +49,4 @@ create table jobs (
 create index jobs_next on jobs (kind, next_at) where next_at is not null;
 -- Calls and questions under way: as many as the limits allow.
 create index jobs_running on jobs (kind, key) where state in ('calling', 'asking');
-create index jobs_over on jobs (ended_at) where ended_at is not null;
+create index jobs_over on jobs (ended_at) where ended_at is not null and forgotten_at is null;

@@ -92,14 +92,26 @@ impl HttpCaller {
     pub async fn send(&self, to: &Endpoint, request: &Request) -> Called<HttpAnswer> {
         let request = match self.built(to, request) {
             Ok(request) => request,
-            Err(why) => return Called::NotSent(why),
+            Err(unbuilt) => return unbuilt,
         };
         let answer = tokio::time::timeout(self.settings.whole, self.exchange(request)).await;
         answer
             .unwrap_or_else(|_| Called::Unknown(format!("no whole answer within {:?}", self.settings.whole)))
     }
 
-    fn built(&self, to: &Endpoint, request: &Request) -> Result<reqwest::Request, String> {
+    /// A key that is none is mended by a new configuration, so the call waits for it; nothing else that is wrong here changes.
+    fn built(&self, to: &Endpoint, request: &Request) -> Result<reqwest::Request, Called<HttpAnswer>> {
+        let mut request = self.without_key(to, request).map_err(Called::Impossible)?;
+        if let Some(authorization) = &to.authorization {
+            let value = HeaderValue::from_str(authorization.expose_secret());
+            let mut value = value.map_err(|_| Called::NotSent("the key is no header".to_owned()))?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(AUTHORIZATION, value);
+        }
+        Ok(request)
+    }
+
+    fn without_key(&self, to: &Endpoint, request: &Request) -> Result<reqwest::Request, String> {
         let url = to.base.join(&request.path).map_err(|why| format!("its path makes no URL: {why}"))?;
         if url.origin() != to.base.origin() {
             return Err("its path leads to another server".to_owned());
@@ -112,12 +124,6 @@ impl HttpCaller {
             let value =
                 HeaderValue::from_str(value).map_err(|_| format!("the value of {name} is no header"))?;
             headers.insert(HeaderName::from_static(name), value);
-        }
-        if let Some(authorization) = &to.authorization {
-            let value = HeaderValue::from_str(authorization.expose_secret());
-            let mut value = value.map_err(|_| "the key is no header".to_owned())?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
         }
         let built = self.client.request(method, url).headers(headers).body(request.body.clone()).build();
         built.map_err(|error| said(&error))

@@ -28,7 +28,10 @@
 //!   ([`Called::NotSent`]), the outside said so ([`JobVerdict::Again`]), or it was asked and said so ([`Asked::Absent`]).
 //!   What a crash, a time limit or a broken answer leaves is *unknown*: it is asked about ([`Job::ask`]), never called again
 //!   by itself, and in the end given up to people.
+//! - An id is carried out once. Of a job that was purged the id and the state stay for good, as a small row: whoever schedules
+//!   the id again is told that it is known.
 //! - Every row that is not at an end has a time at which it goes on; a CHECK holds it. Attempts and questions have a limit.
+//!   A question counts when it is taken: one that ends its process, or whose answer can never be settled, counts too.
 //! - Any number of processes take rows (`for update skip locked`). Who takes one holds it for a lease that is longer than
 //!   a call may take, under a token of its own: an end is written by the holder alone. A process that stood still so long
 //!   that another took over writes nothing.
@@ -39,7 +42,7 @@
 //!   letter that is published twice is recorded once. A replay goes to the owner's queue, where [`PutBack`] reads it.
 //!
 //! What it cannot promise: a request may arrive after its caller has given it up (it lay in a buffer, the process stood still
-//! just before it wrote). A handler that answers [`Asked::Absent`] gives it time first ([`CallAttempt::called_at`]), and every
+//! just before it wrote). A handler that answers [`Asked::Absent`] gives it time first ([`CallAttempt::age`]), and every
 //! call carries the [`CallAttempt::idempotency_key`], the same however often one attempt is sent.
 //!
 //! Why not a crate (read up on in 2026-11, none tried): of those on sqlx 0.9, `apalis-postgres` 1.0.0 puts the tasks of a
@@ -69,6 +72,7 @@ use serde::de::DeserializeOwned;
 use std::future::Future;
 use std::time::Duration;
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 /// The worker whose jobs they are.
 pub trait Owner: Send + Sync + 'static {
@@ -143,11 +147,21 @@ pub struct CallAttempt<I> {
     pub number: u32,
     /// How often its end was asked about before.
     pub asked: u32,
-    /// When the call was begun, by the clock of Postgres.
+    /// When the call was begun, by the clock of Postgres. How long ago that is, [`CallAttempt::age`] tells: this process's
+    /// clock may show another time.
     pub called_at: OffsetDateTime,
+    age_when_taken: Duration,
+    taken_at: Instant,
 }
 
 impl<I> CallAttempt<I> {
+    /// How long ago the call was begun, at least: by the clock of Postgres until the row was taken, by this process's since. Who
+    /// answers [`Asked::Absent`] because the outside knows nothing of the call waits until this is longer than a request can
+    /// be under way.
+    pub fn age(&self) -> Duration {
+        self.age_when_taken + self.taken_at.elapsed()
+    }
+
     /// The same whenever this attempt is sent or asked about, another for the next.
     pub fn idempotency_key(&self) -> String {
         format!("{}/{}/{}", self.kind, self.id, self.number)
@@ -161,6 +175,8 @@ pub enum Called<A> {
     Answered(A),
     /// Nothing left the machine, for sure: it is called again later.
     NotSent(String),
+    /// Nothing left the machine, and nothing ever will: no request can be made of it. It is given up at once.
+    Impossible(String),
     /// It was sent, wholly or in part, and no whole answer came.
     Unknown(String),
 }
@@ -218,15 +234,27 @@ pub mod code {
     pub const ATTEMPTS: &str = "attempts_exhausted";
     /// The stored intent is none that this version reads.
     pub const UNREADABLE_INTENT: &str = "unreadable_intent";
+    /// No request can be made of the intent: nothing was sent, and another try would be the same.
+    pub const IMPOSSIBLE_REQUEST: &str = "impossible_request";
 
     // Of what comes back to the owner's queue.
+    /// The process that reads the queue has no such kind of jobs.
+    pub const UNKNOWN_KIND: &str = "unknown_kind";
     /// It names no job that is there.
     pub const NO_SUCH_JOB: &str = "no_such_job";
     /// It carries another intent than the job's: a changed intent is scheduled anew, under another id.
     pub const CHANGED_INTENT: &str = "changed_intent";
 
     /// Every code that is given here.
-    pub const ALL: [&str; 5] = [UNKNOWN_END, ATTEMPTS, UNREADABLE_INTENT, NO_SUCH_JOB, CHANGED_INTENT];
+    pub const ALL: [&str; 7] = [
+        UNKNOWN_END,
+        ATTEMPTS,
+        UNREADABLE_INTENT,
+        IMPOSSIBLE_REQUEST,
+        UNKNOWN_KIND,
+        NO_SUCH_JOB,
+        CHANGED_INTENT,
+    ];
 }
 
 /// What a kind may do at once and in a row.
@@ -268,19 +296,28 @@ impl Default for JobLimits {
 }
 
 impl JobLimits {
+    /// The most of each number: what is counted of a row fits its columns with room to spare.
+    const NUMBER_MAX: u32 = 1_000_000;
+
+    const LEASE_MAX: Duration = Duration::from_secs(86_400);
+
     /// Why they cannot hold.
     fn check(&self) -> Result<(), String> {
-        let is_positive = self.of_kind > 0 && self.of_key > 0 && self.calls_max > 0 && self.asks_max > 0;
-        match is_positive && self.call * 2 <= self.lease {
+        let numbers = [self.of_kind, self.of_key, self.calls_max, self.asks_max];
+        let are_numbers = numbers.iter().all(|number| (1..=Self::NUMBER_MAX).contains(number));
+        let is_long_enough = self.call.checked_mul(2).is_some_and(|twice| twice <= self.lease);
+        match are_numbers && is_long_enough && self.lease <= Self::LEASE_MAX {
             true => Ok(()),
             false => Err(format!(
-                "expected numbers above zero and a lease of at least twice a call's time, got {self:?}"
+                "expected numbers from 1 to {} and a lease of at least twice a call's time and at most a day, got {self:?}",
+                Self::NUMBER_MAX
             )),
         }
     }
 }
 
-/// Commits an intent with the caller's transaction; it is due at once. An id that is known is a value, and changes nothing.
+/// Commits an intent with the caller's transaction; it is due at once. An id that is known, also one of a purged job, is a
+/// value, and changes nothing.
 ///
 /// # Errors
 /// Those of the database; an intent that is no JSON, or a kind, id or key that is too long, is refused by it.

@@ -96,7 +96,9 @@ impl Pass {
     /// One step within its limit. A panic in it is an error like another.
     async fn step_once(&mut self) -> Result<Found, PassError> {
         let started = Instant::now();
-        let step = AssertUnwindSafe((self.step)()).catch_unwind();
+        let step = &mut self.step;
+        // Begun in a block: a panic before the step's first wait is caught too.
+        let step = AssertUnwindSafe(async move { step().await }).catch_unwind();
         let (result, found) = match tokio::time::timeout(self.limit, step).await {
             Ok(Ok(Ok(Found::Nothing))) => ("nothing", Ok(Found::Nothing)),
             Ok(Ok(Ok(Found::More))) => ("more", Ok(Found::More)),
@@ -139,9 +141,10 @@ mod tests {
             || async { Ok(Found::More) }.boxed(),
             || async { Err("away".into()) }.boxed(),
             || async { panic!("a bug") }.boxed(),
+            || -> BoxFuture<'static, Result<Found, PassError>> { panic!("a bug before the first wait") },
             || std::future::pending().boxed(),
             || async { Ok(Found::Nothing) }.boxed(),
         ];
-        assert_eq!(run(steps).await, 5);
+        assert_eq!(run(steps).await, 6);
     }
 }

@@ -12,8 +12,12 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-/// A transaction that takes longer hangs.
-const TIME_LIMIT: Duration = Duration::from_secs(10);
+/// A transaction that takes longer hangs. More than the ten seconds for which Postgres lets it wait for a lock: that ends first,
+/// and says what it waited for.
+const TIME_LIMIT: Duration = Duration::from_secs(20);
+
+/// A database that takes longer to make a small change does not answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 
 /// A handler that fails so often to settle one answer leaves the end unknown: it is asked about later.
 const FAILURES_MAX: u32 = 3;
@@ -46,14 +50,17 @@ enum WrittenEnd {
 struct SettlingFailure {
     why: String,
     passes: bool,
+    /// It took too long: it passes only where the database does not answer either.
+    is_hung: bool,
     /// The commit may hold nevertheless.
     is_uncertain: bool,
 }
 
 impl SettlingFailure {
     fn of(error: &impl Fated) -> Self {
-        let passes = matches!(error.fate(), Fate::Transient | Fate::Hung);
-        Self { why: error.to_string(), passes, is_uncertain: false }
+        let fate = error.fate();
+        let passes = matches!(fate, Fate::Transient | Fate::Hung);
+        Self { why: error.to_string(), passes, is_hung: matches!(fate, Fate::Hung), is_uncertain: false }
     }
 }
 
@@ -72,11 +79,18 @@ impl<'a, J: Job> CarriedOut<'a, J> {
         if self.taken.is_orphan {
             self.count("crashed");
         }
+        let asks_over = i64::from(self.taken.asks) - i64::from(self.limits.asks_max);
+        if asks_over > 1 {
+            // The handler was to be told of it, and the process ended before that was written.
+            return self.finish(None, Ending::Bare(self.asked_out())).await;
+        }
         match serde_json::from_str::<J::Intent>(self.taken.intent.get()) {
             Ok(intent) => {
                 let attempt = self.attempt(intent);
                 let ending = match self.taken.step {
                     JobState::Calling => self.call(&attempt).await,
+                    // The last question was asked, and no end was written: its process ended, or could not settle its answer.
+                    _ if asks_over > 0 => Ending::Known(self.asked_out()),
                     _ => self.ask(&attempt).await,
                 };
                 self.finish(Some(&attempt), ending).await;
@@ -90,6 +104,12 @@ impl<'a, J: Job> CarriedOut<'a, J> {
         }
     }
 
+    /// All questions were asked.
+    fn asked_out(&self) -> AttemptEnd {
+        let why = "no question about it could be settled, and there were as many as may be".to_owned();
+        AttemptEnd::Dead { code: code::UNKNOWN_END, why, is_unknown: true }
+    }
+
     fn attempt(&self, intent: J::Intent) -> CallAttempt<J::Intent> {
         let number = |count: i32| u32::try_from(count).unwrap_or_default();
         CallAttempt {
@@ -99,30 +119,38 @@ impl<'a, J: Job> CarriedOut<'a, J> {
             number: number(self.taken.attempt),
             asked: number(self.taken.asks).saturating_sub(1),
             called_at: self.taken.called_at,
+            age_when_taken: self.taken.age,
+            taken_at: self.taken.taken_at,
         }
     }
 
     async fn call(&self, attempt: &CallAttempt<J::Intent>) -> Ending<J::Answer> {
         // The lease must not end under a call: this process stood still since it took the row.
         if Instant::now() + self.limits.call > self.until {
-            return Ending::Known(self.again(Delay::Backoff, "it was taken up too late".to_owned()));
+            let why = "it was taken up too late".to_owned();
+            return Ending::Known(AttemptEnd::NotCalled(self.limits.again.0, why));
         }
-        match self.limited("call", self.job.call(attempt)).await {
+        match self.limited("call", async { self.job.call(attempt).await }).await {
             Ok(Called::Answered(answer)) => Ending::Answered(answer),
             Ok(Called::NotSent(why)) => Ending::Known(self.again(Delay::Backoff, why)),
+            Ok(Called::Impossible(why)) => {
+                let code = code::IMPOSSIBLE_REQUEST;
+                Ending::Known(AttemptEnd::Dead { code, why, is_unknown: false })
+            }
             Ok(Called::Unknown(why)) | Err(why) => Ending::Known(self.unknown(Delay::Backoff, why)),
         }
     }
 
     async fn ask(&self, attempt: &CallAttempt<J::Intent>) -> Ending<J::Answer> {
-        match self.limited("ask", self.job.ask(attempt)).await {
+        match self.limited("ask", async { self.job.ask(attempt).await }).await {
             Ok(Asked::Answered(answer)) => Ending::Answered(answer),
             Ok(Asked::Absent(why)) => Ending::Known(self.again(Delay::Backoff, why)),
             Ok(Asked::Unknown(why)) | Err(why) => Ending::Known(self.unknown(Delay::Backoff, why)),
         }
     }
 
-    /// What the handler says in time, or why it says nothing.
+    /// What the handler says in time, or why it says nothing. The handler is begun in here, so that a panic of it is caught
+    /// before its first wait too: callers pass a block.
     async fn limited<T>(&self, step: &'static str, said: impl Future<Output = T>) -> Result<T, String> {
         let began = Instant::now();
         let said = AssertUnwindSafe(tokio::time::timeout(self.limits.call, said)).catch_unwind().await;
@@ -140,14 +168,14 @@ impl<'a, J: Job> CarriedOut<'a, J> {
 
     /// The call is known to have failed.
     fn again(&self, next: Delay, why: String) -> AttemptEnd {
-        match self.taken.calls >= self.limits.calls_max as i32 {
+        match i64::from(self.taken.calls) >= i64::from(self.limits.calls_max) {
             true => AttemptEnd::Dead { code: code::ATTEMPTS, why, is_unknown: false },
             false => AttemptEnd::Again(delay(next, self.limits.again, self.taken.calls), why),
         }
     }
 
     fn unknown(&self, next: Delay, why: String) -> AttemptEnd {
-        match self.taken.asks >= self.limits.asks_max as i32 {
+        match i64::from(self.taken.asks) >= i64::from(self.limits.asks_max) {
             true => AttemptEnd::Dead { code: code::UNKNOWN_END, why, is_unknown: true },
             false => AttemptEnd::Unknown(delay(next, self.limits.ask, self.taken.asks + 1), why),
         }
@@ -173,7 +201,7 @@ impl<'a, J: Job> CarriedOut<'a, J> {
                 Err(failure) => failure,
             };
             is_uncertain |= failure.is_uncertain;
-            failures += u32::from(!failure.passes);
+            failures += u32::from(!self.passes(&failure).await);
             let (kind, id, why, delay) = (J::KIND, &*self.taken.id, failure.why, delays.next_delay());
             tracing::warn!(kind, id, why, "the end of a job's call cannot be written yet");
             if failures == FAILURES_MAX {
@@ -186,6 +214,11 @@ impl<'a, J: Job> CarriedOut<'a, J> {
             }
             tokio::time::sleep(delay).await;
         }
+    }
+
+    /// Whether it is the database's fault, which may be over at the next try.
+    async fn passes(&self, failure: &SettlingFailure) -> bool {
+        failure.passes && !(failure.is_hung && db::answers(&self.servers.pool, ANSWER_LIMIT).await)
     }
 
     fn without_handler(&self, ending: Ending<J::Answer>, why: String) -> Ending<J::Answer> {
@@ -209,12 +242,12 @@ impl<'a, J: Job> CarriedOut<'a, J> {
             Ok(Ok(Ok(written))) => written,
             Ok(Ok(Err(_))) => {
                 let why = format!("it took longer than {TIME_LIMIT:?}");
-                return Err(SettlingFailure { why, passes: true, is_uncertain: false });
+                return Err(SettlingFailure { why, passes: true, is_hung: true, is_uncertain: false });
             }
             Ok(Err(panic)) => {
                 metrics::counter!("bursar_panics_total", "worker" => self.worker).increment(1);
                 let why = format!("it panicked: {}", panic_text(&*panic));
-                return Err(SettlingFailure { why, passes: false, is_uncertain: false });
+                return Err(SettlingFailure { why, passes: false, is_hung: false, is_uncertain: false });
             }
             Err(moved) => return Err(SettlingFailure::of(&moved)),
         };
@@ -225,6 +258,7 @@ impl<'a, J: Job> CarriedOut<'a, J> {
                     Ok(()) => Ok(written),
                     Err(error) => Err(SettlingFailure {
                         passes: true,
+                        is_hung: false,
                         is_uncertain: true,
                         ..SettlingFailure::of(&error)
                     }),
@@ -278,6 +312,9 @@ impl<'a, J: Job> CarriedOut<'a, J> {
             AttemptEnd::Again(delay, _) => {
                 tracing::warn!(kind, id, attempt, again_ms = delay.as_millis() as u64, "a job's call failed");
             }
+            AttemptEnd::NotCalled(..) => {
+                tracing::warn!(kind, id, attempt, "a job was taken up too late to be called")
+            }
             AttemptEnd::Unknown(delay, _) => {
                 let ask_ms = delay.as_millis() as u64;
                 tracing::warn!(kind, id, attempt, ask_ms, "what became of a job's call is not known");
@@ -286,7 +323,7 @@ impl<'a, J: Job> CarriedOut<'a, J> {
         }
         self.count(match end {
             AttemptEnd::Done => "done",
-            AttemptEnd::Again(..) => "again",
+            AttemptEnd::Again(..) | AttemptEnd::NotCalled(..) => "again",
             AttemptEnd::Unknown(..) => "unknown",
             AttemptEnd::Dead { .. } => "gave_up",
         });

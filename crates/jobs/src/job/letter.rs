@@ -6,7 +6,7 @@
 use super::Owner;
 use super::servers::JobServers;
 use super::store::{self, Given};
-use bus::{Death, Incoming, Message, Namespace, PublishError, ReplayedLetter, Returned};
+use bus::{Death, Incoming, Message, Namespace, PublishError, Publisher, ReplayedLetter, Returned};
 use db::{Doing, Error};
 use std::time::Duration;
 
@@ -23,8 +23,8 @@ pub(super) async fn publish<O: Owner>(kinds: &[&str], servers: &JobServers) -> R
     if given.is_empty() {
         return Ok(false);
     }
-    let messages = given.iter().map(|given| message::<O>(&servers.namespace, given)).collect();
-    let outcomes = servers.publisher.publish(messages).await;
+    let messages: Vec<Message> = given.iter().map(|given| message::<O>(&servers.namespace, given)).collect();
+    let outcomes = publish_each(&servers.publisher, messages).await;
     let (mut published, mut failed) = (Vec::new(), Vec::new());
     for (given, outcome) in given.iter().zip(outcomes) {
         let name = (given.kind.as_str(), given.id.as_str());
@@ -43,6 +43,19 @@ pub(super) async fn publish<O: Owner>(kinds: &[&str], servers: &JobServers) -> R
     store::handed_over(&mut transaction, &published, &failed, AGAIN).await?;
     transaction.commit().await.doing("committing what letters are published")?;
     Ok(given.len() as i64 == STEP && failed.is_empty())
+}
+
+/// All at once. One that the broker objects to takes the channel down with the others: they are published once more then, each
+/// by itself. A letter that arrives twice is recorded once.
+async fn publish_each(publisher: &Publisher, messages: Vec<Message>) -> Vec<Result<(), PublishError>> {
+    let mut outcomes = publisher.publish(messages.clone()).await;
+    let is_objected = |outcome: &Result<(), PublishError>| matches!(outcome, Err(PublishError::Objected(_)));
+    if messages.len() > 1 && outcomes.iter().any(is_objected) {
+        for (outcome, message) in outcomes.iter_mut().zip(messages).filter(|(outcome, _)| outcome.is_err()) {
+            *outcome = publisher.publish_all(vec![message]).await;
+        }
+    }
+    outcomes
 }
 
 fn log(given: &Given, error: &PublishError) {

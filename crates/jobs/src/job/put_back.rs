@@ -65,7 +65,9 @@ impl<O: Owner> PutBack<O> {
     /// # Errors
     /// Those of the database.
     pub async fn foresee(&self, work: &mut Work, item: &Returning) -> Result<Foreseen, Error> {
-        let Some(kind) = self.kinds.find(&item.kind) else { return Ok(Foreseen::Refused(code::NO_SUCH_JOB)) };
+        let Some(kind) = self.kinds.find(&item.kind) else {
+            return Ok(Foreseen::Refused(code::UNKNOWN_KIND));
+        };
         let met = store::meet(work, &item.kind, &item.id, item.intent.get()).await?;
         let Some(met) = met else { return Ok(Foreseen::Refused(code::NO_SUCH_JOB)) };
         Ok(match judge(&met, item) {
@@ -88,7 +90,9 @@ impl<O: Owner> PutBack<O> {
             reason: "there is no such job: it was purged, or never was".to_owned(),
         };
         if self.kinds.find(&item.kind).is_none() {
-            return Ok(gone());
+            let known = self.kinds.names().join(", ");
+            let reason = format!("this process has no jobs of the kind {:?}: it has {known}", item.kind);
+            return Ok(Verdict::Dead { code: code::UNKNOWN_KIND, reason });
         }
         let met = store::meet(work, &item.kind, &item.id, item.intent.get()).await?;
         let Some(met) = met else { return Ok(gone()) };

@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 use sqlx::types::Json;
 use std::time::Duration;
 use time::OffsetDateTime;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// What a row says of its job; the picture is in [`super`].
@@ -51,6 +52,7 @@ pub enum Scheduled {
     /// The id is known, and nothing was changed.
     Known {
         state: JobState,
+        /// True of a job whose intent is forgotten ([`purge`]): it cannot be compared any more.
         is_same_intent: bool,
     },
 }
@@ -81,6 +83,9 @@ pub(super) struct TakenJob {
     pub calls: i32,
     pub asks: i32,
     pub called_at: OffsetDateTime,
+    /// How long ago that was when the row was taken.
+    pub age: Duration,
+    pub taken_at: Instant,
     pub holder: Uuid,
 }
 
@@ -89,8 +94,14 @@ pub(super) struct TakenJob {
 pub(super) enum AttemptEnd {
     Done,
     Again(Duration, String),
+    /// As [`AttemptEnd::Again`]; no call was begun, and none is counted.
+    NotCalled(Duration, String),
     Unknown(Duration, String),
-    Dead { code: &'static str, why: String, is_unknown: bool },
+    Dead {
+        code: &'static str,
+        why: String,
+        is_unknown: bool,
+    },
 }
 
 /// What is written of why; the whole is for the log of the outside.
@@ -121,7 +132,7 @@ pub(super) async fn schedule(
         return Ok(Scheduled::New);
     }
     let known = sqlx::query!(
-        r#"select state, intent::text = $3::text as "is_same_intent!" from jobs where kind = $1 and id = $2"#,
+        r#"select state, (forgotten_at is not null or intent::text = $3::text) as "is_same_intent!" from jobs where kind = $1 and id = $2"#,
         kind,
         id,
         intent,
@@ -182,7 +193,8 @@ pub(super) async fn take(
            from taken t
            where j.kind = $1 and j.id = t.id
            returning j.id, j.intent as "intent: Json<Box<RawValue>>", j.state, t.state in ('calling', 'asking') as "is_orphan!",
-                     j.attempt, j.calls, j.asks, j.called_at as "called_at!""#,
+                     j.attempt, j.calls, j.asks, j.called_at as "called_at!",
+                     greatest(0, extract(epoch from statement_timestamp() - j.called_at))::float8 as "age_seconds!""#,
         kind,
         i64::from(room),
         i64::from(limits.of_key),
@@ -194,6 +206,7 @@ pub(super) async fn take(
     .await
     .doing("taking jobs")?;
     transaction.commit().await.doing("taking jobs")?;
+    let taken_at = Instant::now();
     let taken = rows.into_iter().map(|row| {
         let step = JobState::read(&row.state)?;
         Ok(TakenJob {
@@ -205,6 +218,8 @@ pub(super) async fn take(
             calls: row.calls,
             asks: row.asks,
             called_at: row.called_at,
+            age: Duration::try_from_secs_f64(row.age_seconds).unwrap_or_default(),
+            taken_at,
             holder,
         })
     });
@@ -234,13 +249,16 @@ pub(super) async fn end(
 ) -> Result<(), Error> {
     let (state, delay, why, code, is_unknown) = match end {
         AttemptEnd::Done => (JobState::Done, None, None, None, false),
-        AttemptEnd::Again(delay, why) => (JobState::Due, Some(*delay), Some(why), None, false),
+        AttemptEnd::Again(delay, why) | AttemptEnd::NotCalled(delay, why) => {
+            (JobState::Due, Some(*delay), Some(why), None, false)
+        }
         AttemptEnd::Unknown(delay, why) => (JobState::Unknown, Some(*delay), Some(why), None, false),
         AttemptEnd::Dead { code, why, is_unknown } => {
             (JobState::Dead, Some(Duration::ZERO), Some(why), Some(*code), *is_unknown)
         }
     };
     let why = why.map(|why| shortened(why));
+    let not_called = i32::from(matches!(end, AttemptEnd::NotCalled(..)));
     sqlx::query!(
         "update jobs
          set state = $4, holder = null, next_at = now() + make_interval(secs => $5),
@@ -248,7 +266,8 @@ pub(super) async fn end(
              failures = case when $6::text is null then failures else
                             (case when jsonb_array_length(failures) >= 20 then failures - 0 else failures end)
                             || jsonb_build_object('at', now(), 'why', $6::text) end,
-             code = $7, reason = case when $7::text is not null then $6 end, is_unknown = $8
+             code = $7, reason = case when $7::text is not null then $6 end, is_unknown = $8,
+             calls = calls - $9::int
          where kind = $1 and id = $2 and holder = $3",
         kind,
         taken.id,
@@ -258,6 +277,7 @@ pub(super) async fn end(
         why,
         code,
         is_unknown,
+        not_called,
     )
     .execute(work.connection().await?)
     .await
@@ -342,11 +362,11 @@ pub(super) struct Met {
     pub attempt: i32,
 }
 
-/// The job that a letter names, locked.
+/// The job that a letter names, locked. One whose intent is forgotten is none.
 pub(super) async fn meet(work: &mut Work, kind: &str, id: &str, intent: &str) -> Result<Option<Met>, Error> {
     let row = sqlx::query!(
         r#"select state, is_unknown, intent::text = $3::text as "is_same_intent!", replay, attempt
-           from jobs where kind = $1 and id = $2 for update"#,
+           from jobs where kind = $1 and id = $2 and forgotten_at is null for update"#,
         kind,
         id,
         intent,
@@ -431,7 +451,7 @@ pub async fn status(work: &mut Work, kind: &str, id: &str) -> Result<Option<Stat
     .transpose()
 }
 
-/// How long jobs are kept that are at an end.
+/// How long jobs that are at an end are kept whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeptFor {
     pub done: Duration,
@@ -439,8 +459,8 @@ pub struct KeptFor {
     pub dead: Duration,
 }
 
-/// Deletes up to `limit` jobs that are at an end for longer, and returns how many. Safe to repeat, and for several processes
-/// at once.
+/// Forgets up to `limit` jobs that are at an end for longer, and returns how many. Of each its id and its state stay for good:
+/// an id that is scheduled again is known, and calls nothing. Safe to repeat, and for several processes at once.
 ///
 /// # Errors
 /// Those of the database.
@@ -449,10 +469,14 @@ pub async fn purge(pool: &Pool, kept_for: KeptFor, limit: u32) -> Result<u64, Er
         "with over as materialized (
              select kind, id from jobs
              where ended_at < now() - make_interval(secs => least($1::float8, $2::float8)) and next_at is null
+               and forgotten_at is null
                and ended_at < now() - make_interval(secs => case state when 'done' then $1::float8 else $2::float8 end)
              order by ended_at limit $3 for update skip locked
          )
-         delete from jobs j using over o where j.kind = o.kind and j.id = o.id",
+         update jobs j
+         set intent = '{}', key = '-', failures = '[]', reason = case when reason is not null then 'forgotten' end,
+             forgotten_at = now()
+         from over o where j.kind = o.kind and j.id = o.id",
         kept_for.done.as_secs_f64(),
         kept_for.dead.as_secs_f64(),
         i64::from(limit),

@@ -33,6 +33,7 @@ fn told(called: Called<HttpAnswer>) -> String {
     match called {
         Called::Answered(answer) => format!("{} {}", answer.status, String::from_utf8(answer.body).unwrap()),
         Called::NotSent(_) => "not sent".to_owned(),
+        Called::Impossible(_) => "impossible".to_owned(),
         Called::Unknown(why) => format!("unknown: {}", why.split(':').next().unwrap()),
     }
 }
@@ -60,18 +61,23 @@ fn what_was_sent_and_has_no_whole_answer_is_unknown() {
 #[test]
 fn what_never_left_is_known_to_have_failed() {
     testkit::run_without_site(async || {
-        let check = async |to: Endpoint, path: &str| {
+        let expect = async |to: Endpoint, path: &str, expect: &str| {
             let called = caller().send(&to, &request(path)).await;
-            assert_eq!(told(called), "not sent", "{} {path}", to.base);
+            assert_eq!(told(called), expect, "{} {path}", to.base);
         };
+        let check = async |to: Endpoint, path: &str| expect(to, path, "not sent").await;
         // Nobody listens where somebody just did.
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
         check(endpoint(address), "/calls").await;
         check(endpoint("no-such-host.invalid"), "/calls").await;
-        check(endpoint(address), "//elsewhere.invalid/calls").await;
-        check(endpoint(address), "http://elsewhere.invalid/calls").await;
+        let no_key =
+            Endpoint { authorization: Some("Bearer\nsecret".to_owned().into()), ..endpoint(address) };
+        check(no_key, "/calls").await;
+        // However often it is tried.
+        expect(endpoint(address), "//elsewhere.invalid/calls", "impossible").await;
+        expect(endpoint(address), "http://elsewhere.invalid/calls", "impossible").await;
         // TLS is there, and what does not speak it has got nothing of the request.
         let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("https://{}", plain.local_addr().unwrap()).parse().unwrap();

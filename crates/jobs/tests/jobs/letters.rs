@@ -200,7 +200,7 @@ fn what_comes_back_twice_or_changed_calls_nothing() {
         let body = r#"{"id":"one","key":"a"}"#;
         let refused = |code| Foreseen::Refused(code);
         assert_eq!(foreseen(&site, "calls_0/two", body).await, refused(code::NO_SUCH_JOB));
-        assert_eq!(foreseen(&site, "calls_7/one", body).await, refused(code::NO_SUCH_JOB));
+        assert_eq!(foreseen(&site, "calls_7/one", body).await, refused(code::UNKNOWN_KIND));
         let changed = r#"{"id":"one","key":"b"}"#;
         assert_eq!(foreseen(&site, "calls_0/one", changed).await, refused(code::CHANGED_INTENT));
         // A replay puts it back once, whatever became of it since.

@@ -4,9 +4,9 @@ use crate::outside::{Fate, Mood, Outside, Temper};
 use crate::world::{
     Calls, Death, Desk, Mortal, PACE, Step, intent, limits, make_effects, schedule, servers, start,
 };
-use db::Work;
+use db::{Doing, Work};
 use jobs::{
-    CallAttempt, Called, Delay, Job, JobLimits, JobState, JobVerdict, KeptFor, Kinds, Scheduled,
+    Asked, CallAttempt, Called, Delay, Job, JobLimits, JobState, JobVerdict, KeptFor, Kinds, Scheduled,
     SettledAnswer, Status, code,
 };
 use serde::{Deserialize, Serialize};
@@ -179,8 +179,12 @@ impl<J: Job> Job for Shared<J> {
         self.0.limits()
     }
 
-    async fn call(&self, attempt: &CallAttempt<J::Intent>) -> Called<J::Answer> {
-        self.0.call(attempt).await
+    fn call(&self, attempt: &CallAttempt<J::Intent>) -> impl Future<Output = Called<J::Answer>> + Send {
+        self.0.call(attempt)
+    }
+
+    async fn ask(&self, attempt: &CallAttempt<J::Intent>) -> Asked<J::Answer> {
+        self.0.ask(attempt).await
     }
 
     async fn settle(
@@ -203,7 +207,8 @@ impl<J: Job> Job for Shared<J> {
     }
 }
 
-/// What it is told to do: `panic`, `hang`, `not_sent`, `again`, `unknown`, `settle_panics`, `settle_fails`.
+/// What it is told to do: `panic`, `panic_at_once`, `hang`, `not_sent`, `impossible`, `again`, `unknown`, `settle_panics`, `settle_fails`,
+/// `settle_never_passes`.
 #[derive(Default)]
 struct Odd {
     calls: AtomicU32,
@@ -224,14 +229,26 @@ impl Job for Odd {
         JobLimits { calls_max: 3, asks_max: 2, call: Duration::from_millis(50), ..limits() }
     }
 
-    async fn call(&self, attempt: &CallAttempt<String>) -> Called<()> {
+    fn call(&self, attempt: &CallAttempt<String>) -> impl Future<Output = Called<()>> + Send {
         self.calls.fetch_add(1, Ordering::Relaxed);
+        let manner = attempt.intent.clone();
+        assert_ne!(manner, "panic_at_once");
+        async move {
+            match manner.as_str() {
+                "panic" => panic!("no way"),
+                "hang" => std::future::pending().await,
+                "not_sent" => Called::NotSent("nobody is there".to_owned()),
+                "impossible" => Called::Impossible("its path makes no URL".to_owned()),
+                "unknown" => Called::Unknown("half an answer".to_owned()),
+                _ => Called::Answered(()),
+            }
+        }
+    }
+
+    async fn ask(&self, attempt: &CallAttempt<String>) -> Asked<()> {
         match attempt.intent.as_str() {
-            "panic" => panic!("no way"),
-            "hang" => std::future::pending().await,
-            "not_sent" => Called::NotSent("nobody is there".to_owned()),
-            "unknown" => Called::Unknown("half an answer".to_owned()),
-            _ => Called::Answered(()),
+            "settle_never_passes" => Asked::Answered(()),
+            _ => Asked::Unknown("there is no way to ask".to_owned()),
         }
     }
 
@@ -246,6 +263,12 @@ impl Job for Odd {
             "settle_fails" => {
                 let failed = sqlx::query("select 1 / 0").execute(work.connection().await?).await;
                 Err(failed.map(|_| ()).map_err(|error| db::Error::stored("a number", error)).unwrap_err())
+            }
+            // As a lock that is never free.
+            "settle_never_passes" => {
+                let fails = "do $$ begin raise exception using errcode = 'serialization_failure'; end $$";
+                let failed = sqlx::query(fails).execute(work.connection().await?).await;
+                failed.doing("failing for a while").map(|_| JobVerdict::Done.into())
             }
             "again" => Ok(JobVerdict::Again(Delay::After(Duration::ZERO), "no".to_owned()).into()),
             _ => Ok(JobVerdict::Done.into()),
@@ -281,12 +304,66 @@ fn whatever_a_handler_does_ends_and_is_never_called_twice_by_itself() {
             assert_eq!(odd.gave_up.lock().unwrap().last().unwrap(), &format!("{manner} {code}"));
         };
         check("panic", 1, code::UNKNOWN_END, true).await;
+        check("panic_at_once", 1, code::UNKNOWN_END, true).await;
+        check("impossible", 1, code::IMPOSSIBLE_REQUEST, false).await;
         check("hang", 1, code::UNKNOWN_END, true).await;
         check("unknown", 1, code::UNKNOWN_END, true).await;
         check("settle_panics", 1, code::UNKNOWN_END, true).await;
         check("settle_fails", 1, code::UNKNOWN_END, true).await;
+        check("settle_never_passes", 1, code::UNKNOWN_END, true).await;
         check("not_sent", 3, code::ATTEMPTS, false).await;
         check("again", 3, code::ATTEMPTS, false).await;
+    });
+}
+
+#[test]
+fn more_questions_than_the_limit_are_given_up_without_the_handler() {
+    run(async |site| {
+        let odd = std::sync::Arc::new(Odd::default());
+        let row = "insert into jobs (kind, id, key, intent, state, next_at, scheduled_at, attempt, calls, called_at, asks, holder)
+                   values ('odd', 'one', 'k', '\"unknown\"', 'asking', now(), now(), 1, 1, now(), 3, gen_random_uuid())";
+        sqlx::query(row).execute(&site.pool).await.unwrap();
+        let kinds = Kinds::<Desk>::default().with(Shared(odd.clone())).unwrap();
+        tokio::spawn(jobs::run(kinds, servers(&site), PACE, site.over.child_token()));
+        let status = until(&site, "odd", "one", JobState::Dead).await;
+        assert_eq!((status.code.as_deref(), status.is_unknown), (Some(code::UNKNOWN_END), true));
+        assert_eq!(odd.gave_up.lock().unwrap().len(), 0, "a process may have ended while it was told");
+    });
+}
+
+#[test]
+fn limits_that_cannot_hold_are_refused() {
+    let check = |is_fine: bool, limits: JobLimits| {
+        let calls = Calls::<0>::to("127.0.0.1:9".parse().unwrap(), limits, None);
+        assert_eq!(Kinds::<Desk>::default().with(calls).is_ok(), is_fine, "{limits:?}");
+    };
+    check(true, limits());
+    check(true, JobLimits { calls_max: 1_000_000, ..limits() });
+    check(false, JobLimits { calls_max: u32::MAX, ..limits() });
+    check(false, JobLimits { asks_max: u32::MAX, ..limits() });
+    check(false, JobLimits { of_key: 0, ..limits() });
+    check(false, JobLimits { call: Duration::MAX, ..limits() });
+    check(false, JobLimits { lease: Duration::MAX, ..limits() });
+}
+
+#[test]
+fn a_job_that_is_taken_up_too_late_is_not_called_and_none_is_counted() {
+    run(async |site| {
+        let odd = std::sync::Arc::new(Odd::default());
+        let kinds = Kinds::<Desk>::default().with(Shared(odd.clone())).unwrap();
+        let mut work = work(&site);
+        jobs::schedule::<Odd>(&mut work, "one", &"not_sent".to_owned()).await.unwrap();
+        work.commit().await.unwrap();
+        // Who takes waits for this lock, for longer than the lease.
+        let mut other = site.pool.begin().await.unwrap();
+        let lock = "select pg_advisory_xact_lock(hashtextextended('bursar jobs odd', 0))";
+        sqlx::query(lock).execute(&mut *other).await.unwrap();
+        tokio::spawn(jobs::run(kinds, servers(&site), PACE, site.over.child_token()));
+        sqlx::query("select pg_sleep(1)").execute(&mut *other).await.unwrap();
+        other.commit().await.unwrap();
+        let status = until(&site, "odd", "one", JobState::Dead).await;
+        assert_eq!((status.attempt, status.code.as_deref()), (4, Some(code::ATTEMPTS)));
+        assert_eq!(odd.calls.load(Ordering::Relaxed), 3, "as many as the limit allows");
     });
 }
 
@@ -347,10 +424,10 @@ fn a_crash_before_the_call_is_asked_about_and_then_called() {
 }
 
 #[test]
-fn jobs_at_an_end_are_purged_after_their_time() {
+fn jobs_at_an_end_are_forgotten_after_their_time_and_their_ids_never() {
     run(async |site| {
         let rows = "insert into jobs (kind, id, key, intent, state, next_at, scheduled_at, ended_at, code, reason)
-            select 'k', state || age, 'k', '{}', state, next_at, now(), now() - make_interval(days => age), code, code
+            select 'calls_0', state || age, 'k', '[1]', state, next_at, now(), now() - make_interval(days => age), code, code
             from (values ('done', 10, null::timestamptz, null), ('done', 1, null, null), ('dead', 10, null, 'c'),
                          ('dead', 40, null, 'c'), ('dead', 41, now(), 'c')) as r (state, age, next_at, code)";
         sqlx::query(rows).execute(&site.pool).await.unwrap();
@@ -359,7 +436,11 @@ fn jobs_at_an_end_are_purged_after_their_time() {
         assert_eq!(jobs::purge(&site.pool, kept_for, 1).await.unwrap(), 1);
         assert_eq!(jobs::purge(&site.pool, kept_for, 100).await.unwrap(), 1);
         assert_eq!(jobs::purge(&site.pool, kept_for, 100).await.unwrap(), 0);
-        let left = site.texts("select id from jobs order by id").await;
+        let left = site.texts("select id from jobs where intent::text <> '{}' order by id").await;
         assert_eq!(left, ["dead10", "dead41", "done1"], "a letter that is not published keeps its job");
+        for (id, state) in [("done10", JobState::Done), ("dead40", JobState::Dead)] {
+            let again = schedule::<0>(&site.pool, &intent(id, "a")).await;
+            assert_eq!(again, Scheduled::Known { state, is_same_intent: true }, "an id is carried out once");
+        }
     });
 }

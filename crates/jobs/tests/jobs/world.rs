@@ -181,7 +181,7 @@ impl<const LANE: usize> Job for Calls<LANE> {
                 404 => Asked::Absent("it never came".to_owned()),
                 status => Asked::Unknown(format!("status {status}")),
             },
-            Called::NotSent(why) | Called::Unknown(why) => Asked::Unknown(why),
+            Called::NotSent(why) | Called::Impossible(why) | Called::Unknown(why) => Asked::Unknown(why),
         }
     }
 
