@@ -4,6 +4,8 @@
 //! `BURSAR_TEST_HAND_OVER=100000` says how many facts were admitted before; its figures:
 //! `cargo test -p fleet-tests hand_over -- --nocapture`.
 
+#![expect(clippy::print_stdout, reason = "seeds and figures are there to be printed")]
+
 use crate::binary::{Configuration, json_of, settings};
 use bus::{Decoded, Incoming, Publisher, Queue, Settled, Topology, Verdict, exchange};
 use db::Work;

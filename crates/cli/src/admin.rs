@@ -165,9 +165,12 @@ fn is_worker(name: &str) -> bool {
 /// What tells a gauge from others of its name.
 type Labels = Vec<Label>;
 
+/// The worker that measured a gauge, its name and its labels.
+type MeasuredGauge = (&'static str, &'static str, Labels);
+
 /// Gauges that were measured, by worker: where one is gone it is 0, not what it last was.
 #[derive(Clone, Default)]
-pub struct Measured(Arc<Mutex<BTreeSet<(&'static str, &'static str, Labels)>>>);
+pub struct Measured(Arc<Mutex<BTreeSet<MeasuredGauge>>>);
 
 impl Measured {
     fn set(&self, worker: &'static str, gauges: BTreeMap<(&'static str, Labels), f64>) {

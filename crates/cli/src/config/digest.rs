@@ -2,18 +2,27 @@
 
 use super::Config;
 use dead_letters::DeadLetterSettings;
-use ingester::TokenEntry;
+use ingester::{Token, TokenEntry};
+use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 
 impl Config {
     /// Names what decides about facts: the version and every setting, but those that may differ between an operator's shell
     /// and the fleet. Short, and no secret can be told from it.
     pub fn digest(&self) -> String {
-        // Tokens of the environment bind sources, too.
-        let bound = self.sources().map(|sources| format!("{sources:?}")).unwrap_or_default();
+        let bound = self.bound_by_environment();
         let text = serde_json::to_vec(&(env!("CARGO_PKG_VERSION"), self.deciding(), bound))
             .expect("settings are plain data");
         Sha256::digest(text).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Which sources tokens of the environment bind, and to whom: by that the gate decides who may state what.
+    fn bound_by_environment(&self) -> Vec<String> {
+        let tokens = self.env_tokens.iter().filter_map(|text| Token::parse(text.0.expose_secret()).ok());
+        tokens
+            .filter(|token| !token.sources.is_empty())
+            .map(|token| format!("{:?} {:?}", token.speaker(), token.sources))
+            .collect()
     }
 
     /// Without what may differ. Whatever is not named here counts, and so does a section to come. Of a secret it counts
@@ -91,6 +100,9 @@ mod tests {
         proxies = ["10.0.0.0/8"]
     "#;
 
+    /// Of a token.
+    const HASH: &str = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
+
     /// What an operator's shell may have otherwise than the fleet.
     const MAY_DIFFER: [&str; 11] = [
         "database_url",
@@ -102,7 +114,7 @@ mod tests {
         "limits.",
         "http.",
         "dead_letters.edit",
-        "webhook_secrets.paddle.0",
+        "webhook_secrets.",
         "tokens.0.sha256",
     ];
 
@@ -193,7 +205,6 @@ mod tests {
             assert_ne!(other.digest(), digest);
         };
         check(|config| config.accounts.link_secret = None);
-        check(|config| config.webhook_secrets.clear());
         check(|config| config.catalog.clear());
         check(|config| config.publishers[0].sources = None);
         check(|config| config.credits.low.clear());
@@ -203,8 +214,15 @@ mod tests {
     fn a_digest_is_short_and_the_same_each_time() {
         let digest = Config::default().digest();
         assert_eq!((digest.len(), &digest), (8, &Config::default().digest()));
-        let mut with_tokens = Config::default();
-        with_tokens.env_tokens = vec![crate::config::Masked::new("shop:facts:hush")];
-        assert_eq!(with_tokens.digest(), digest);
+        let with_token = |text: String| {
+            let env_tokens = vec![crate::config::Masked::new(text)];
+            Config { env_tokens, ..Config::default() }.digest()
+        };
+        assert_eq!(with_token(format!("shop:facts:{HASH}")), digest, "whom a door lets in may differ");
+        assert_ne!(
+            with_token(format!("shop:facts:{HASH}@shop/*")),
+            digest,
+            "who may use which sources may not"
+        );
     }
 }
