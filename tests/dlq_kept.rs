@@ -1,12 +1,12 @@
 //! What is kept of dead letters: what they are about, which kinds of failures they are, what opens them again, and what goes
 //! when they go.
 
-use crate::dead_letters::{DEAD, Dead, bury, died_again, order, recorded, resolved, spent, states};
+use crate::dead_letters::{DEAD, Dead, OPEN, bury, died_again, order, recorded, resolved, spent, states};
 use crate::payloads::paddle_payload;
 use bus::queue;
-use dead_letters::acts::{self, ReplayPace};
+use dead_letters::acts::{self, ActRequest, ReplayPace};
 use dead_letters::alerts::{LetterWatch, Thresholds};
-use dead_letters::read::Filter;
+use dead_letters::read::{Filter, LetterState};
 use dead_letters::{LetterRetention, purge};
 use domain::Envelope;
 use jobs::watch::AlertWatcher;
@@ -233,5 +233,36 @@ fn an_act_that_met_a_worker_in_a_circle_is_begun_again() {
         };
         let (done, ()) = tokio::join!(act, circle);
         assert_eq!(done.unwrap(), 2);
+    });
+}
+
+#[test]
+fn an_act_on_letters_that_are_not_as_expected_writes_nothing() {
+    run(async |site| {
+        bury(&site, ["1", "2", "3"].map(|id| Dead::of(&spent(id, 1)))).await;
+        let letters = recorded(&site, 3).await;
+        let ids: Vec<Uuid> = letters.iter().map(|letter| letter.line.letter).collect();
+        let now = OffsetDateTime::now_utc();
+        acts::discard(&site.pool, &order(Filter::letter(ids[2])), now).await.unwrap();
+        let before = states(&site).await;
+        let replay = async |order: ActRequest| {
+            acts::start_replay(&site.pool, &order, ReplayPace::default(), now).await
+        };
+        let all = || order(Filter { letters: ids.clone(), ..Filter::default() });
+        assert!(matches!(
+            replay(all()).await,
+            Err(acts::ActError::Otherwise { wanted: LetterState::Open, .. })
+        ));
+        let few = ActRequest { expected: Some(3), ..order(Filter::default()) };
+        assert!(matches!(replay(few).await, Err(acts::ActError::Count { expected: 3, found: 2 })));
+        let none = order(Filter { worker: Some("nobody".to_owned()), ..Filter::default() });
+        assert!(matches!(replay(none).await, Err(acts::ActError::Nothing { .. })));
+        let unknown = order(Filter { letters: vec![ids[0], Uuid::now_v7()], ..Filter::default() });
+        assert!(matches!(replay(unknown).await, Err(acts::ActError::Unknown(_))));
+        assert_eq!(states(&site).await, before);
+        assert_eq!(site.number("select count(*) from replays").await, 0);
+        assert_eq!(site.number("select count(*) from replay_letters").await, 0);
+        assert_eq!(site.number("select count(*) from dead_letter_audit").await, 1, "the discard");
+        assert_eq!(site.number(OPEN).await, 2);
     });
 }
