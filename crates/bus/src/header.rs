@@ -1,5 +1,5 @@
 //! Names of the headers that the fleet sets. The broker's own (`x-death` and its kin) are never copied to a new message,
-//! and nobody but the fleet is believed what begins with [`OWN`].
+//! and a header that begins with [`OWN`] is read only where the fleet alone can write.
 
 pub const TRACEPARENT: &str = "traceparent";
 /// When a gateway received a raw delivery: Unix seconds.

@@ -56,8 +56,7 @@ enum Undecided<E> {
 }
 
 impl<'a, W: Worker> BatchTransaction<'a, W> {
-    /// A suspect gives way to others: that it waits for somebody's lock is not its fault, and the process may be ended during
-    /// the wait, which must not count against it.
+    /// A suspect does not wait for locks: if the process ended while it waited, that would count against the message.
     fn begin(lane: &'a LaneContext<W>, is_tried: bool) -> Self {
         let begin = if is_tried { Work::giving_way } else { Work::new };
         let work = begin(lane.context.pool.clone(), OffsetDateTime::now_utc());
@@ -108,8 +107,8 @@ impl<'a, W: Worker> BatchTransaction<'a, W> {
         Ok(self)
     }
 
-    /// Where Postgres does not answer nobody knows whether it committed: the batch is done again, and what did commit is then
-    /// a repeat.
+    /// Where Postgres does not answer, it may have committed or not. The lane settles the batch again; what had committed is a
+    /// repeat then.
     async fn commit(self) -> Result<Stage, BatchFailure> {
         let Self { lane, work, stage } = self;
         let context = &lane.context;

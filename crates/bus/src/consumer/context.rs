@@ -52,7 +52,7 @@ impl<W: Worker> LaneContext<W> {
         self.context.namespace.name(self.worker.queue())
     }
 
-    /// Says that the lane has begun a step that pauses for nobody; the step ends when the guard is dropped.
+    /// Begins a step that contains no wait, for `/healthz`. The step ends when the guard is dropped.
     pub fn begin_step(&self) -> BusyGuard {
         self.context.health.step(&self.name, STEP_LIMITS * self.context.time_limit)
     }
