@@ -18,6 +18,7 @@ use bus::RetrySettings;
 use dead_letters::{AlertSettings, DeadLetterSettings};
 use domain::settings::InvalidSetting;
 pub use domain::settings::{Masked, duration};
+use disputes::DisputeSettings;
 use gate::PublisherEntry;
 use ingester::{DoorSettings, TokenEntry};
 use ledger::{CatalogEntry, CreditSettings, RateEntry};
@@ -82,6 +83,8 @@ pub struct Config {
     pub retries: RetrySettings,
     #[serde(default)]
     pub dead_letters: DeadLetterSettings,
+    #[serde(default)]
+    pub disputes: DisputeSettings,
     #[serde(default)]
     pub alerts: AlertSettings,
     #[serde(default)]
@@ -216,6 +219,7 @@ impl Config {
             credits,
             retention,
             retries,
+            disputes,
             alerts,
             limits,
             http,
@@ -228,6 +232,7 @@ impl Config {
         self.tokens()?;
         retention.of_gate()?;
         retention.of_dead_letters()?;
+        disputes.settings()?;
         alerts.thresholds()?;
         retries.ladder()?;
         self.secrets()?;

@@ -10,10 +10,11 @@ use std::str::FromStr;
 type Configured = fn(&Config, &Floor) -> Result<Member>;
 
 /// Every worker of the fleet, in the order in which a fact passes them.
-const LIST: [(&WorkerSpec, Configured); 4] = [
+const LIST: [(&WorkerSpec, Configured); 5] = [
     (&ingester::WORKER, |config, floor| Ok(ingester::member(config.intake(floor.writer.clone())?))),
     (&gate::WORKER, |config, floor| Ok(gate::member(config.gate()?, floor))),
     (&ledger::WORKER, |config, floor| Ok(ledger::member(config.ledger()?, floor))),
+    (&disputes::WORKER, |config, floor| Ok(disputes::member(config.disputes.settings()?, floor))),
     (&dead_letters::WORKER, |config, floor| Ok(dead_letters::member(config.dead_letters()?, floor))),
 ];
 

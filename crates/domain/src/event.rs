@@ -5,8 +5,9 @@
 mod data;
 
 pub use data::{
-    BalanceExhausted, BalanceLow, CreditsConsumed, CreditsExpired, CreditsGranted, CreditsHeld,
-    CreditsReleased, CreditsRestored, CreditsReversed, DebtCovered, DebtIncurred, PaymentDelivered,
+    AccountRestored, AccountRestricted, BalanceExhausted, BalanceLow, CreditsConsumed, CreditsExpired,
+    CreditsGranted, CreditsHeld, CreditsReleased, CreditsRestored, CreditsReversed, DebtCovered,
+    DebtIncurred, DisputeLost, DisputeOpened, DisputeTold, DisputeUpdated, DisputeWon, PaymentDelivered,
     PaymentUndelivered,
 };
 
@@ -83,6 +84,12 @@ events! {
         BalanceExhausted "balance.exhausted",
         PaymentUndelivered "payment.undelivered",
         PaymentDelivered "payment.delivered",
+        AccountRestricted "account.restricted",
+        AccountRestored "account.restored",
+        DisputeOpened "dispute.opened",
+        DisputeUpdated "dispute.updated",
+        DisputeWon "dispute.won",
+        DisputeLost "dispute.lost",
     }
     of_alerts {
         /// To operators, as [`EventKind::AlertCleared`]: of no account.
@@ -112,6 +119,9 @@ pub struct Balances {
 
 /// The `source` of events that the ledger emits.
 pub const SOURCE_LEDGER: &str = "bursar/ledger";
+
+/// The `source` of events that the disputes worker emits.
+pub const SOURCE_DISPUTES: &str = "bursar/disputes";
 
 /// The `source` of alerts about dead letters.
 pub const SOURCE_DEAD_LETTERS: &str = "bursar/dead-letters";

@@ -17,6 +17,7 @@ mod link;
 mod movement;
 mod payment;
 mod refund_request;
+mod restriction;
 mod serde_form;
 mod unrecognised;
 mod usage;
@@ -36,6 +37,7 @@ pub use link::{AccountLink, LinkProof};
 pub use movement::{MovedLine, Movement, MovementKind, MovementStatus};
 pub use payment::{LineItem, Payment, PaymentStatus, Purpose};
 pub use refund_request::RefundRequest;
+pub use restriction::{Restriction, RestrictionAct, RestrictionKind};
 pub(crate) use serde_form::is_false;
 pub use unrecognised::{Unrecognised, UnrecognisedWhy};
 pub use usage::Usage;
@@ -119,6 +121,7 @@ facts! { $
     Assignment,
     Valuation,
     Expiry,
+    Restriction,
     Unrecognised,
 }
 

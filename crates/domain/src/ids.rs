@@ -169,6 +169,13 @@ qualified_id!(
     without_address
 );
 
+qualified_id!(
+    /// A dispute or a warning, by its processor: written `stripe:dp_1...`; at Paddle by the disputed transaction.
+    CaseId,
+    "dispute id",
+    str::to_owned
+);
+
 /// What stands before the colon of a customer id that is an e-mail address.
 const EMAIL: &str = "email";
 

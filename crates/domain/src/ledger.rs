@@ -84,7 +84,7 @@ pub fn decide(
         (Fact::Hold(hold), Some(id)) => {
             posting.recorded(books, id, |record| record.note_hold(&cause.id, hold))
         }
-        (Fact::Dispute(_) | Fact::RefundRequest(_) | Fact::Unrecognised(_), _)
+        (Fact::Dispute(_) | Fact::RefundRequest(_) | Fact::Restriction(_) | Fact::Unrecognised(_), _)
         | (
             Fact::Payment(_) | Fact::Movement(_) | Fact::Hold(_) | Fact::Assignment(_) | Fact::Valuation(_),
             None,

@@ -6,6 +6,7 @@
 
 pub mod calendar;
 pub mod catalog;
+pub mod dispute;
 pub mod envelope;
 pub mod event;
 pub mod fact;
@@ -22,6 +23,6 @@ pub mod settings;
 pub use envelope::{Cause, Envelope, RawDelivery};
 pub use event::{Event, EventKind};
 pub use fact::{Fact, FactKind};
-pub use ids::{AccountId, CustomerId, PaymentId, ProcessorName};
+pub use ids::{AccountId, CaseId, CustomerId, PaymentId, ProcessorName};
 pub use money::{Credits, Money};
 pub use outcome::{Meaning, Outcome};

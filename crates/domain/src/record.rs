@@ -9,7 +9,7 @@ mod statement;
 mod terms;
 mod understanding;
 
-pub use gone::{Gone, LineGone};
+pub use gone::{Gone, LineGone, Returned};
 pub use reading::Reading;
 pub use statement::{Assigned, Description, RecordedHold, RecordedMovement, Stated, Valued};
 pub use terms::Terms;

@@ -63,6 +63,11 @@ pub const RIGHTS: &[Right] = &[
     changed("payments", Anything),
     changed("accounts", Anything),
     changed("lots", Anything),
+    changed("disputes", Anything),
+    changed("restrictions", Columns(&["since", "ended_at", "lifted_by"])),
+    // Erasing a person's data deletes them.
+    passing("evidence_packs", Nothing),
+    passing("evidence_submissions", Columns(&["state", "file", "answer", "ended_at"])),
     passing("raw_deliveries", Nothing),
     passing("kept_messages", Columns(&["refusals"])),
     passing("outbox", Columns(&["created_at"])),

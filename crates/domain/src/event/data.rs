@@ -1,8 +1,10 @@
 //! What each event says besides the balances. Fields stand in the order in which they are written: subscribers hash the text.
 
-use crate::ids::PaymentId;
-use crate::money::Credits;
+use crate::dispute::{CaseState, Restricted, Standing};
+use crate::ids::{CaseId, PaymentId};
+use crate::money::{Credits, Money};
 use serde::Serialize;
+use time::OffsetDateTime;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CreditsGranted {
@@ -112,6 +114,59 @@ pub struct PaymentUndelivered {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PaymentDelivered {
     pub payment: PaymentId,
+}
+
+/// A standing that restrictions were added to. It carries the whole of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AccountRestricted {
+    /// What is restricted now and was not before, or by this cause; with why.
+    pub restricted: Vec<Restricted>,
+    pub standing: Standing,
+}
+
+/// A standing that restrictions were taken from. It carries the whole of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AccountRestored {
+    /// What ended. A kind is allowed again only where the standing says so.
+    pub lifted: Vec<Restricted>,
+    pub standing: Standing,
+}
+
+/// What is told of a case, whatever happened to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DisputeTold {
+    pub dispute: CaseId,
+    pub payment: PaymentId,
+    pub state: CaseState,
+    #[serde(flatten)]
+    pub amount: Option<Money>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub evidence_due_by: Option<OffsetDateTime>,
+    /// An issuer's suspicion, no dispute.
+    pub is_early_warning: bool,
+    /// The dispute that took this one over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub joined: Option<CaseId>,
+}
+
+macro_rules! of_a_case {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+            #[serde(transparent)]
+            pub struct $name(pub DisputeTold);
+        )*
+    };
+}
+
+of_a_case! {
+    /// A case is known, and whose payment it is about.
+    DisputeOpened,
+    /// Its state, amount or deadline changed.
+    DisputeUpdated,
+    DisputeWon,
+    DisputeLost,
 }
 
 impl CreditsConsumed {

@@ -35,7 +35,7 @@ pub trait FactData: Serialize + DeserializeOwned {
     fn object_id(&self) -> &str;
 
     /// Every time that it states.
-    fn times(&self) -> [Option<OffsetDateTime>; 2];
+    fn times(&self) -> [Option<OffsetDateTime>; 3];
 
     /// Money that was paid or goes back, credits that are given or used: how much of them, whatever their sign.
     fn at_stake(&self) -> (Option<Money>, Option<Credits>);

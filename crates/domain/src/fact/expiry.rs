@@ -39,8 +39,8 @@ impl FactData for Expiry {
         ""
     }
 
-    fn times(&self) -> [Option<OffsetDateTime>; 2] {
-        [Some(self.as_of), None]
+    fn times(&self) -> [Option<OffsetDateTime>; 3] {
+        [Some(self.as_of), None, None]
     }
 
     fn at_stake(&self) -> (Option<Money>, Option<Credits>) {

@@ -61,8 +61,8 @@ impl FactData for Grant {
         ""
     }
 
-    fn times(&self) -> [Option<OffsetDateTime>; 2] {
-        [self.expires_at, None]
+    fn times(&self) -> [Option<OffsetDateTime>; 3] {
+        [self.expires_at, None, None]
     }
 
     fn at_stake(&self) -> (Option<Money>, Option<Credits>) {

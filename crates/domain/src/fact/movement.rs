@@ -88,8 +88,8 @@ impl FactData for Movement {
         &self.movement
     }
 
-    fn times(&self) -> [Option<OffsetDateTime>; 2] {
-        [Some(self.occurred_at), None]
+    fn times(&self) -> [Option<OffsetDateTime>; 3] {
+        [Some(self.occurred_at), None, None]
     }
 
     fn at_stake(&self) -> (Option<Money>, Option<Credits>) {

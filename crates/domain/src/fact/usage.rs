@@ -49,8 +49,8 @@ impl FactData for Usage {
         ""
     }
 
-    fn times(&self) -> [Option<OffsetDateTime>; 2] {
-        [None, None]
+    fn times(&self) -> [Option<OffsetDateTime>; 3] {
+        [None, None, None]
     }
 
     fn at_stake(&self) -> (Option<Money>, Option<Credits>) {

@@ -38,6 +38,14 @@ pub struct Gone {
     pub lines: Vec<LineGone>,
 }
 
+/// Money that went back to the buyer, in the payment's currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Returned {
+    pub refunded: Decimal,
+    pub refunds_pending: Decimal,
+    pub disputed: Decimal,
+}
+
 /// One line of a payment, in units of money.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LineGone {
@@ -241,6 +249,20 @@ impl PaymentRecord {
         }
         backs.extend(full);
         (chargebacks, backs)
+    }
+
+    /// Money that went back to the buyer by refunds, and by chargebacks that stand, as it was told: not limited to what was paid.
+    /// What is in another currency and was not stated by an operator counts as nothing.
+    pub fn returned(&self, total: Money) -> Returned {
+        let sum = |movements: Vec<NamedMovement<'_>>| -> Decimal {
+            movements.into_iter().filter_map(|(id, movement)| self.counted(id, movement, total)).sum()
+        };
+        let (chargebacks, backs) = self.standing(total);
+        Returned {
+            refunded: sum(self.movements_of(MovementKind::Refund, MovementStatus::Final).collect()),
+            refunds_pending: sum(self.movements_of(MovementKind::Refund, MovementStatus::Pending).collect()),
+            disputed: (sum(chargebacks) - sum(backs)).max(Decimal::ZERO),
+        }
     }
 
     fn is_any_unknown(

@@ -86,7 +86,8 @@ fn fact_in_words(fact: &Fact) -> String {
         | Fact::Adjustment(_)
         | Fact::Assignment(_)
         | Fact::Valuation(_)
-        | Fact::Expiry(_) => {
+        | Fact::Expiry(_)
+        | Fact::Restriction(_) => {
             panic!("no processor tells of {}", fact.kind())
         }
     }

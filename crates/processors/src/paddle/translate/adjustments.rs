@@ -1,6 +1,6 @@
 //! Money going back to the buyer, and coming back from there.
 
-use crate::fields::Field;
+use crate::fields::{Field, read_rfc3339};
 use crate::paddle::entities::{NAME, money};
 use crate::set_aside::SetAside;
 use crate::settings::Settings;
@@ -51,10 +51,26 @@ pub fn adjustment(_: &Settings, occurred_at: OffsetDateTime, data: Field<'_>) ->
         status,
         amount: Some(amount),
         reason: data.get("reason").word(),
+        // Paddle answers for the seller, and takes no evidence.
         evidence_due_by: None,
+        round: Some(movement.movement.clone()),
+        began_at: data.get("created_at").text().as_deref().and_then(read_rfc3339),
+        is_early_warning: false,
+        is_refundable: None,
+        network_reason: None,
+        fee: fee(data.get("payout_totals")),
+        by: None,
+        by_silence: false,
         occurred_at,
     });
     Ok([Fact::Movement(movement)].into_iter().chain(dispute.map(Fact::Dispute)).collect())
+}
+
+/// What Paddle takes for the case, in the currency in which it pays out. It decides nothing: where it cannot be read, it is not
+/// known.
+fn fee(payout: Field<'_>) -> Option<Money> {
+    let fee = payout.get("chargeback_fee").get("amount");
+    money(payout, fee, fee.minor_units_text().ok()?).ok()
 }
 
 /// A reverse may be written with either sign: Paddle's own example of `credit_reverse` is negative throughout

@@ -2,9 +2,10 @@
 
 use crate::fields::{Field, read_unix_seconds};
 use crate::set_aside::SetAside;
-use crate::stripe::objects::{EventContext, money, payment_of};
-use domain::Fact;
+use crate::stripe::objects::{EventContext, in_currency, money, payment_of};
 use domain::fact::{Dispute, DisputeStatus, Movement, MovementKind, MovementStatus};
+use domain::{Fact, Money};
+use time::OffsetDateTime;
 
 /// A dispute as it looks now, and what it moves.
 ///
@@ -35,6 +36,14 @@ pub fn dispute(context: &EventContext<'_>, object: Field<'_>) -> Result<Vec<Fact
         amount: Some(amount),
         reason: object.get("reason").word(),
         evidence_due_by: object.get("evidence_details").get("due_by").integer().and_then(read_unix_seconds),
+        round: None,
+        began_at: began_at(object),
+        is_early_warning: false,
+        is_refundable: object.get("is_charge_refundable").boolean(),
+        network_reason: object.get("payment_method_details").get("card").get("network_reason_code").word(),
+        fee: fee(object),
+        by: None,
+        by_silence: false,
         occurred_at: context.occurred_at,
     };
     Ok(movement.map(Fact::Movement).into_iter().chain([Fact::Dispute(dispute)]).collect())
@@ -120,6 +129,36 @@ pub fn early_fraud_warning(context: &EventContext<'_>, object: Field<'_>) -> Res
         amount: None,
         reason: object.get("fraud_type").word(),
         evidence_due_by: None,
+        round: None,
+        began_at: began_at(object),
+        is_early_warning: true,
+        // Actionable: not disputed yet, and not refunded in full.
+        is_refundable: object.get("actionable").boolean(),
+        network_reason: None,
+        fee: None,
+        by: None,
+        by_silence: false,
         occurred_at: context.occurred_at,
     })])
+}
+
+/// When the object was made.
+fn began_at(object: Field<'_>) -> Option<OffsetDateTime> {
+    object.get("created").integer().and_then(read_unix_seconds)
+}
+
+/// What Stripe takes for the dispute by its balance transactions, in the currency in which it settles. It decides nothing: where
+/// it cannot be read, it is not known.
+fn fee(dispute: Field<'_>) -> Option<Money> {
+    let mut fees = Vec::new();
+    for transaction in dispute.get("balance_transactions").elements().ok()? {
+        let fee = transaction.get("fee");
+        if !fee.is_absent() {
+            fees.push(in_currency(transaction, fee, fee.minor_units_number().ok()?).ok()?);
+        }
+    }
+    let currency = fees.first()?.currency();
+    let of_one_currency = fees.iter().all(|fee| fee.currency() == currency);
+    let sum = fees.iter().map(|fee| fee.amount()).sum();
+    if of_one_currency { Money::new(sum, currency).ok() } else { None }
 }

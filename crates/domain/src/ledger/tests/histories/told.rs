@@ -106,7 +106,9 @@ pub(super) fn line(fact: &Fact) -> String {
         Fact::Expiry(expiry) => {
             format!("expire {} as of day {}", expiry.account, (expiry.as_of - START).whole_days())
         }
-        Fact::Dispute(_) | Fact::RefundRequest(_) | Fact::Unrecognised(_) => fact.kind().to_string(),
+        Fact::Dispute(_) | Fact::Restriction(_) | Fact::RefundRequest(_) | Fact::Unrecognised(_) => {
+            fact.kind().to_string()
+        }
     }
 }
 

@@ -1,0 +1,100 @@
+//! The worker as the fleet lists and runs it.
+
+use crate::deadlines::{self, DisputeWatch};
+use crate::settings::Settings;
+use crate::{Disputes, code, silence, take_up, verify};
+use bus::{QueueSpec, exchange};
+use db::{Doing, PgConnection, Pool};
+use domain::dispute::Policy;
+use facts::FactWriter;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use jobs::{Floor, Found, Gauge, Member, Needs, Pass, WorkerSpec};
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// The queue of the worker, without the namespace.
+pub const QUEUE: &str = "disputes";
+
+pub const WORKER: WorkerSpec = WorkerSpec {
+    name: "disputes",
+    queues: &[QueueSpec::new(
+        QUEUE,
+        "disputes",
+        &[(exchange::FACTS, "fact.dispute"), (exchange::FACTS, "fact.restriction")],
+    )],
+    codes: &code::ALL,
+    alerts: &deadlines::ALL,
+    gauges: Some(gauges),
+    checks: &verify::CHECKS,
+    needs: Needs::Database,
+};
+
+/// How often it is looked whether the payment of a waiting case is known by now.
+const TAKE_UP_EVERY: Duration = Duration::from_secs(2);
+
+/// Taking up a portion of them.
+const TAKE_UP_LIMIT: Duration = Duration::from_secs(60);
+
+/// How often cases are looked for that have been silent for too long.
+const SILENCE_EVERY: Duration = Duration::from_secs(600);
+
+const SILENCE_LIMIT: Duration = Duration::from_secs(60);
+
+pub fn member(settings: Settings, floor: &Floor) -> Member {
+    let Settings { policy, deadlines, silence } = settings;
+    Member::new()
+        .reads(Disputes::new(floor.namespace.clone(), policy.clone()))
+        .pass(take_up(floor.pool.clone(), policy))
+        .pass(decide_silent(floor.whole.clone(), floor.writer.clone(), silence))
+        .watches(WORKER.name, DisputeWatch::new(deadlines))
+        .emits()
+}
+
+fn take_up(pool: Pool, policy: Policy) -> Pass {
+    Pass::new("take_up_disputes", TAKE_UP_EVERY, TAKE_UP_LIMIT, move || {
+        let (pool, policy) = (pool.clone(), policy.clone());
+        async move { take_up::step(&pool, &policy).await.map(Found::more_if) }
+    })
+}
+
+fn decide_silent(pool: Pool, writer: FactWriter, silence: Duration) -> Pass {
+    Pass::new("silent_disputes", SILENCE_EVERY, SILENCE_LIMIT, move || {
+        let (pool, writer) = (pool.clone(), writer.clone());
+        async move {
+            silence::step(&pool, &writer, silence, OffsetDateTime::now_utc()).await?;
+            Ok::<_, silence::SilenceError>(Found::Nothing)
+        }
+    })
+}
+
+fn gauges(connection: &mut PgConnection) -> BoxFuture<'_, Result<Vec<Gauge>, db::Error>> {
+    async {
+        const STATES: [&str; 4] = ["warning", "open", "under_review", "reopened"];
+        let rows = sqlx::query!(
+            r#"select state as "state!", count(*) as "count!" from disputes
+               where state in ('warning', 'open', 'under_review', 'reopened') group by state"#,
+        )
+        .fetch_all(&mut *connection)
+        .await
+        .doing("counting open disputes")?;
+        let waiting = sqlx::query_scalar!(
+            r#"select count(*) as "count!" from disputes where account is null and payment is null"#
+        )
+        .fetch_one(connection)
+        .await
+        .doing("counting disputes that wait for their payment")?;
+        let count = |state: &str| rows.iter().find(|row| row.state == state).map_or(0, |row| row.count);
+        let open = STATES.into_iter().map(|state| {
+            Gauge::new("bursar_open_disputes", "Disputes and warnings that have not ended", count(state) as f64)
+                .with("state", state)
+        });
+        let waiting = Gauge::new(
+            "bursar_waiting_disputes",
+            "Disputes of payments that are not known yet",
+            waiting as f64,
+        );
+        Ok(open.chain([waiting]).collect())
+    }
+    .boxed()
+}
