@@ -5,6 +5,7 @@ use crate::store::{self, DisputeRow, PaymentFound, RestrictionRow, Told};
 use bus::Verdict;
 use db::outbox::StoredEvent;
 use db::{Error, Work};
+use domain::dispute::CaseState;
 use domain::dispute::{
     CauseKind, Policy, Restricted, RestrictionCause, RiskCase, Standing, asked_by_case, asked_by_risk,
 };
@@ -12,7 +13,6 @@ use domain::event::{
     AccountRestored, AccountRestricted, DisputeLost, DisputeOpened, DisputeTold, DisputeUpdated, DisputeWon,
     Event, EventData, SOURCE_DISPUTES,
 };
-use domain::dispute::CaseState;
 use domain::fact::{self, RestrictionAct};
 use domain::{AccountId, CaseId, Cause, Envelope, Fact, Outcome, PaymentId};
 use facts::emit::{Heads, NewEvent};
@@ -43,10 +43,12 @@ struct SaidBy<'a> {
 impl<'a> Desk<'a> {
     /// Locks and reads what these facts touch.
     pub async fn open(work: &mut Work, policy: &'a Policy, envelopes: &[Envelope]) -> Result<Self, Error> {
-        let disputes = || envelopes.iter().filter_map(|envelope| match &envelope.fact {
-            Fact::Dispute(dispute) => Some(dispute),
-            _ => None,
-        });
+        let disputes = || {
+            envelopes.iter().filter_map(|envelope| match &envelope.fact {
+                Fact::Dispute(dispute) => Some(dispute),
+                _ => None,
+            })
+        };
         let named: BTreeSet<CaseId> = disputes().filter_map(|dispute| dispute.case().ok()).collect();
         let spoken_of = envelopes.iter().filter_map(|envelope| match &envelope.fact {
             Fact::Restriction(restriction) => Some(restriction.account.clone()),
@@ -142,7 +144,9 @@ impl<'a> Desk<'a> {
         if !self.assign(id) {
             return Ok(false);
         }
-        let Some(cause) = self.cases.get(id).and_then(DisputeRow::last_cause) else { return Ok(false) };
+        let Some(cause) = self.cases.get(id).and_then(|row| row.record.last_cause()) else {
+            return Ok(false);
+        };
         self.follow(id, &SaidBy { cause: &cause, traceparent: None })?;
         Ok(true)
     }
@@ -152,7 +156,8 @@ impl<'a> Desk<'a> {
         let Some(row) = self.cases.get_mut(id) else { return false };
         let found = row.payment_ids.iter().filter_map(|id| self.payments.get(id));
         // Several where two of them have not turned out to be one yet: the one that is somebody's.
-        let Some(found) = found.max_by_key(|found| (found.account.is_some(), std::cmp::Reverse(&found.payment)))
+        let Some(found) =
+            found.max_by_key(|found| (found.account.is_some(), std::cmp::Reverse(&found.payment)))
         else {
             return false;
         };
@@ -270,7 +275,9 @@ impl<'a> Desk<'a> {
         for cause in &asked {
             match rows.get_mut(cause) {
                 None => drop(rows.insert(cause.clone(), RestrictionRow::standing(self.now))),
-                Some(row) if !row.stands() && row.lifted_by.is_none() => *row = RestrictionRow::standing(self.now),
+                Some(row) if !row.stands() && row.lifted_by.is_none() => {
+                    *row = RestrictionRow::standing(self.now)
+                }
                 Some(_) => continue,
             }
             changed.push(cause.clone());
@@ -302,9 +309,8 @@ impl<'a> Desk<'a> {
         }
         if let Some(rule) = &self.policy.risk {
             let counted = known.iter().filter(|(_, state, taken_over)| RiskCase::counts(*state, *taken_over));
-            let counted = counted.filter_map(|(row, ..)| {
-                Some(RiskCase { opened_at: row.opened_at?, case: row.case.clone() })
-            });
+            let counted = counted
+                .filter_map(|(row, ..)| Some(RiskCase { opened_at: row.opened_at?, case: row.case.clone() }));
             asked.extend(asked_by_risk(counted.collect(), rule));
         }
         asked

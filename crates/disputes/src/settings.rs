@@ -137,7 +137,10 @@ mod tests {
             let why = read(text).map(drop).unwrap_err();
             assert!(why.contains(expect), "{text}: {why}");
         };
-        check("deadlines = [\"soon\"]", "disputes.deadlines: expected a duration such as 365d or 12h, got \"soon\"");
+        check(
+            "deadlines = [\"soon\"]",
+            "disputes.deadlines: expected a duration such as 365d or 12h, got \"soon\"",
+        );
         check("silence = \"1h\"", "disputes.silence: expected a day or more, got \"1h\"");
         check("[risk]\nrestrict = []", "disputes.risk.restrict: expected what is restricted");
         check("[restrict]\nwarning = [\"everything\"]", "expected one of `access`, `checkout`, `balance`");

@@ -6,7 +6,7 @@ use domain::event::DisputeTold;
 use domain::fact::{LinkProof, RestrictionKind};
 use domain::money::currency;
 use domain::record::{PaymentRecord, Reading};
-use domain::{AccountId, CaseId, Cause, Money, PaymentId};
+use domain::{AccountId, CaseId, Money, PaymentId};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
@@ -124,12 +124,6 @@ impl DisputeRow {
         self.evidence_due_by = case.evidence_due_by;
         self.amount = case.amount;
         self.updated_at = now;
-    }
-
-    /// The fact that was heard last.
-    pub fn last_cause(&self) -> Option<Cause> {
-        let (cause, _) = self.record.observations.iter().max_by_key(|(_, seen)| seen.at)?;
-        Cause::parse(cause)
     }
 }
 
@@ -436,7 +430,10 @@ pub async fn save_restrictions(
 }
 
 /// Cases whose payment, or whose payment's account, is another than they have: first those that wait for one.
-pub async fn behind(connection: &mut PgConnection, limit: i64) -> Result<Vec<(CaseId, Vec<PaymentId>)>, Error> {
+pub async fn behind(
+    connection: &mut PgConnection,
+    limit: i64,
+) -> Result<Vec<(CaseId, Vec<PaymentId>)>, Error> {
     let rows = sqlx::query_file!("src/store/behind.sql", limit)
         .fetch_all(connection)
         .await

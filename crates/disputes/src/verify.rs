@@ -3,7 +3,6 @@
 use db::{Doing, Error, PgConnection};
 use domain::dispute::CaseRecord;
 use facts::conservation::Culprit;
-use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, TryStreamExt};
 use jobs::{CheckSpec, Checked};
 use sqlx::types::Json;
@@ -42,8 +41,7 @@ async fn disputes_read(connection: &mut PgConnection, most: i64) -> Result<Check
             summary(case.state.as_str(), case.reopened.into(), case.illegal_steps() as i64, &ids)
         });
         let ids: Vec<&str> = row.payment_ids.iter().map(String::as_str).collect();
-        let got =
-            row.state.map(|state| summary(&state, row.reopened.into(), row.illegal_steps.into(), &ids));
+        let got = row.state.map(|state| summary(&state, row.reopened.into(), row.illegal_steps.into(), &ids));
         if expected != got && checked.failed.len() as i64 <= most {
             let nothing = || "nothing".to_owned();
             checked.failed.push(Culprit {
@@ -72,11 +70,8 @@ async fn disputes_recorded(connection: &mut PgConnection, most: i64) -> Result<C
         .fetch_all(connection)
         .await
         .doing("comparing facts about disputes with their records")?;
-    let failed = rows.into_iter().map(|row| Culprit {
-        subject: row.cause,
-        expected: row.expected,
-        got: row.got,
-    });
+    let failed =
+        rows.into_iter().map(|row| Culprit { subject: row.cause, expected: row.expected, got: row.got });
     Ok(Checked { checked: counted, failed: failed.collect() })
 }
 
@@ -90,10 +85,7 @@ async fn standing_caused(connection: &mut PgConnection, most: i64) -> Result<Che
         .fetch_all(connection)
         .await
         .doing("comparing restrictions with their causes")?;
-    let failed = rows.into_iter().map(|row| Culprit {
-        subject: row.account,
-        expected: row.expected,
-        got: row.got,
-    });
+    let failed =
+        rows.into_iter().map(|row| Culprit { subject: row.account, expected: row.expected, got: row.got });
     Ok(Checked { checked: counted, failed: failed.collect() })
 }

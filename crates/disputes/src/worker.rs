@@ -86,8 +86,12 @@ fn gauges(connection: &mut PgConnection) -> BoxFuture<'_, Result<Vec<Gauge>, db:
         .doing("counting disputes that wait for their payment")?;
         let count = |state: &str| rows.iter().find(|row| row.state == state).map_or(0, |row| row.count);
         let open = STATES.into_iter().map(|state| {
-            Gauge::new("bursar_open_disputes", "Disputes and warnings that have not ended", count(state) as f64)
-                .with("state", state)
+            Gauge::new(
+                "bursar_open_disputes",
+                "Disputes and warnings that have not ended",
+                count(state) as f64,
+            )
+            .with("state", state)
         });
         let waiting = Gauge::new(
             "bursar_waiting_disputes",

@@ -12,6 +12,8 @@ use time::OffsetDateTime;
 /// What one fact said of a case. The words of people stay in the fact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
+    /// Of the fact; its id is the rest of the key.
+    pub source: String,
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
     pub says: DisputeStatus,
@@ -88,6 +90,7 @@ impl CaseRecord {
     /// Takes over what a fact says. Whether it was new.
     pub fn note(&mut self, cause: &Cause, fact: &fact::Dispute) -> bool {
         let observation = Observation {
+            source: cause.source.clone(),
             at: fact.occurred_at,
             says: fact.status,
             round: fact.round.clone(),
@@ -103,6 +106,13 @@ impl CaseRecord {
             payments: std::iter::once(&fact.payment).chain(&fact.aliases).cloned().collect(),
         };
         self.observations.insert(cause.to_string(), observation).is_none()
+    }
+
+    /// The fact that was stated last, by its time.
+    pub fn last_cause(&self) -> Option<Cause> {
+        let (key, seen) = self.observations.iter().max_by_key(|(key, seen)| (seen.at, *key))?;
+        let id = key.strip_prefix(&seen.source)?.strip_prefix('/')?;
+        Some(Cause { source: seen.source.clone(), id: id.to_owned() })
     }
 
     /// How the case stands by everything that was said; `None` where nothing was.
