@@ -82,6 +82,8 @@ pub struct Purchase {
     pub items: Vec<Item>,
     /// What it was, in a sentence, as the buyer saw it; where known.
     pub description: Option<String>,
+    /// It is known to be bought once, and to be no fee of a subscription.
+    pub is_one_off: bool,
     pub references: References,
 }
 
