@@ -11,7 +11,7 @@ use bus::{Decoded, Incoming, Publisher, Queue, Settled, Topology, Verdict, excha
 use db::Work;
 use domain::{Envelope, FactKind, Outcome};
 use facts::hand_over::{HandOver, HandOverOrder, HandOverState, HandOverStep, HandOvers, STEP};
-use facts::outcomes::{self, Settlement};
+use facts::outcomes::Settlements;
 use facts::{Readers, readers_known};
 use gate::{Door, Gate};
 use lapin::options::{QueueBindOptions, QueueDeclareOptions};
@@ -71,24 +71,19 @@ impl bus::Worker for Late {
     }
 
     async fn handle(&self, work: &mut Work, envelopes: &[Envelope]) -> Result<Settled, Self::Error> {
-        let before = outcomes::settled_before(work, "late", envelopes.iter().map(|fact| &fact.cause)).await?;
-        let fresh = |fact: &&Envelope| !before.settled.contains(&fact.cause);
-        let settled: Vec<Settlement> = envelopes
-            .iter()
-            .filter(fresh)
-            .map(|fact| Settlement {
-                cause: fact.cause.clone(),
-                kind: fact.fact.kind(),
-                outcome: Outcome::Applied,
-                payment: None,
-            })
-            .collect();
-        outcomes::settle(work, "late", &settled, None).await?;
-        let verdict = |fact: &Envelope| match before.settled.contains(&fact.cause) {
-            true => Verdict::Done(Outcome::Repeated),
-            false => Verdict::Done(Outcome::Applied),
-        };
-        Ok(Settled { verdicts: envelopes.iter().map(verdict).collect(), ..Settled::default() })
+        let mut settlements = Settlements::begin(work, "late", envelopes).await?;
+        let mut verdicts = Vec::new();
+        for fact in envelopes {
+            verdicts.push(Verdict::Done(match settlements.is_settled(&fact.cause) {
+                true => Outcome::Repeated,
+                false => {
+                    settlements.settle(fact, Outcome::Applied, None);
+                    Outcome::Applied
+                }
+            }));
+        }
+        settlements.save(work, None).await?;
+        Ok(Settled { verdicts, ..Settled::default() })
     }
 }
 

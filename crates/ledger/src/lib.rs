@@ -37,7 +37,6 @@ use domain::event::Event;
 use domain::ledger::{RecordedRules, Rules, decide};
 use domain::{Cause, Envelope, Outcome, PaymentId};
 use facts::emit::{Emitted, NewEvent};
-use facts::outcomes::Settlement;
 use shard_key::ShardKeys;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -140,7 +139,7 @@ impl bus::Worker for Ledger {
             let kept = store::record_rules(work, &rules, self.version).await?;
             self.recorded.store(kept, Ordering::Relaxed);
         }
-        store::save(work, &batch, self.version).await?;
+        store::save(work, batch, self.version).await?;
         effects.raise_alarms();
         let stored = Emitted::store(work, effects.events).await?;
         let emitted = stored.map(|stored| stored.emitted(&self.namespace));
@@ -186,7 +185,7 @@ fn settle(
     effects: &mut Effects,
 ) -> Result<Verdict, db::Error> {
     let cause = &envelope.cause;
-    if !batch.seen.insert(cause.clone()) {
+    if batch.settlements.is_settled(cause) {
         return Ok(Verdict::Done(Outcome::Repeated));
     }
     let decided = batch.address(&envelope.fact).and_then(|payment| {
@@ -196,7 +195,7 @@ fn settle(
     let (decision, payment) = match decided {
         Ok(decided) => decided,
         Err(refusal) => {
-            batch.facts.push(settlement(envelope, Outcome::Refused, None));
+            batch.settlements.settle(envelope, Outcome::Refused, None);
             return Ok(Verdict::Dead { code: code::of(&refusal), reason: refusal.to_string() });
         }
     };
@@ -214,12 +213,8 @@ fn settle(
         effects.events.push(batch.heads.emit(new_event(event, envelope))?);
     }
     batch.journal.extend(decision.transactions);
-    batch.facts.push(settlement(envelope, decision.outcome, payment));
+    batch.settlements.settle(envelope, decision.outcome, payment);
     Ok(Verdict::Done(decision.outcome))
-}
-
-fn settlement(envelope: &Envelope, outcome: Outcome, payment: Option<PaymentId>) -> Settlement {
-    Settlement { cause: envelope.cause.clone(), kind: envelope.fact.kind(), outcome, payment }
 }
 
 /// An event as it was decided, before it has its number.
