@@ -44,6 +44,7 @@ struct Late;
 impl bus::Worker for Late {
     const NAME: &'static str = "late";
     const PREFETCH: u16 = 4;
+    const CODES: &'static [&'static str] = &[facts::MALFORMED];
 
     type Item = Envelope;
     type Error = ::gate::Error;

@@ -88,6 +88,7 @@ async fn count(work: &mut Work, envelope: &Envelope) -> Result<(), db::Error> {
 impl Worker for Counter {
     const NAME: &'static str = "counter";
     const PREFETCH: u16 = 8;
+    const CODES: &'static [&'static str] = &["unlucky"];
 
     type Item = Envelope;
     type Error = Error;

@@ -144,6 +144,8 @@ mod tests {
             assert_eq!(reads, says, "the queues of {worker:?}");
             assert!(!says.is_empty(), "{worker:?} reads a queue");
             assert!(member.consumers.iter().all(|consumer| consumer.worker() == worker.name()), "{worker:?}");
+            let mut codes = member.codes.iter();
+            assert!(codes.all(|code| worker.spec.codes.contains(code)), "the codes of {worker:?}");
             assert_eq!(member.alerts, worker.spec.alerts, "the alerts of {worker:?}");
             let passes: BTreeSet<&str> = member.passes.iter().map(|pass| pass.name).collect();
             assert_eq!(passes.len(), member.passes.len(), "passes of {worker:?} have names of their own");

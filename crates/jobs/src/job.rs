@@ -80,6 +80,8 @@ pub trait Owner: Send + Sync + 'static {
     const WORKER: &'static str;
     /// Where replayed letters of jobs come: `<worker>.jobs`, without the namespace. It is bound to nothing.
     const QUEUE: &'static str;
+    /// The codes that its handlers give up with, beside [`code::ALL`]: those of the worker.
+    const CODES: &'static [&'static str];
 }
 
 /// A kind of jobs, and how one is carried out.

@@ -141,6 +141,8 @@ pub struct Member {
     pub emits: bool,
     /// The alerts that it watches for.
     pub alerts: Vec<&'static str>,
+    /// The codes of dead letters that it gives: those of its readers and of its jobs.
+    pub codes: Vec<&'static str>,
     /// The kinds of jobs that it carries out.
     pub kinds: Vec<&'static str>,
     watches: Vec<Watches>,
@@ -156,6 +158,7 @@ impl Member {
     /// It reads a queue.
     #[must_use]
     pub fn reads<W: bus::Worker>(mut self, worker: W) -> Self {
+        self.codes.extend(W::CODES);
         self.consumers.push(Arc::new(Consumes::new(worker)));
         self
     }
@@ -163,6 +166,7 @@ impl Member {
     /// It reads a queue and writes the journal: plans show what it posts.
     #[must_use]
     pub fn posts<W: bus::Worker>(mut self, worker: W, posted: PostedBy) -> Self {
+        self.codes.extend(W::CODES);
         self.consumers.push(Arc::new(Consumes { posted: Some(posted), ..Consumes::new(worker) }));
         self
     }
@@ -204,6 +208,7 @@ impl Member {
     pub fn carries_out<O: Owner>(mut self, kinds: Kinds<O>, pace: RunnerPace) -> Self {
         self.forgets_jobs = true;
         self.kinds.extend(kinds.names());
+        self.codes.extend(O::CODES);
         let foreseen: ForeseenBy<PutBack<O>> =
             |put_back, work, item| async move { Ok(put_back.foresee(work, item).await?.in_words()) }.boxed();
         self.consumers

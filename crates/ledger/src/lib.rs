@@ -102,6 +102,7 @@ impl bus::Worker for Ledger {
     const NAME: &'static str = WORKER.name;
     /// The gate sends up to 500 facts in a message: two batches ahead are enough.
     const PREFETCH: u16 = 32;
+    const CODES: &'static [&'static str] = WORKER.codes;
 
     type Item = Envelope;
     type Error = Error;

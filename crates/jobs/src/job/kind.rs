@@ -1,6 +1,6 @@
 //! The kinds of jobs that one worker owns.
 
-use super::attempt::CarriedOut;
+use super::attempt::{CarriedOut, OwnedJob};
 use super::servers::JobServers;
 use super::store::TakenJob;
 use super::{Job, JobLimits, Owner};
@@ -35,7 +35,7 @@ impl<O: Owner> Kinds<O> {
         if self.find(J::KIND).is_some() {
             return Err(format!("expected each kind of jobs once, got {:?} twice", J::KIND));
         }
-        self.kinds.push(Arc::new(Of { job, worker: O::WORKER }));
+        self.kinds.push(Arc::new(OwnedJob { job, worker: O::WORKER, codes: O::CODES }));
         Ok(self)
     }
 
@@ -66,12 +66,7 @@ pub(super) trait JobKind: Send + Sync {
     fn describe(&self, intent: &str) -> Result<String, String>;
 }
 
-struct Of<J> {
-    job: J,
-    worker: &'static str,
-}
-
-impl<J: Job> JobKind for Of<J> {
+impl<J: Job> JobKind for OwnedJob<J> {
     fn name(&self) -> &'static str {
         J::KIND
     }
@@ -86,7 +81,7 @@ impl<J: Job> JobKind for Of<J> {
         until: Instant,
         servers: &'a JobServers,
     ) -> BoxFuture<'a, ()> {
-        Box::pin(CarriedOut::new(&self.job, self.worker, taken, until, servers).run())
+        Box::pin(CarriedOut::new(self, taken, until, servers).run())
     }
 
     fn describe(&self, intent: &str) -> Result<String, String> {

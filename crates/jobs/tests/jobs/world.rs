@@ -26,6 +26,7 @@ pub struct Desk;
 impl Owner for Desk {
     const WORKER: &'static str = "ledger";
     const QUEUE: &'static str = "ledger.jobs";
+    const CODES: &'static [&'static str] = &["gone_for_good"];
 }
 
 /// As many kinds as seeded runs go side by side.
