@@ -3,7 +3,7 @@
 use crate::config::Config;
 use anyhow::{Context, Result};
 use bus::{QueueSpec, exchange};
-use jobs::{CheckSpec, Floor, Member, WorkerSpec};
+use jobs::{CheckSpec, Floor, Member, Needs, WorkerSpec};
 use std::str::FromStr;
 
 /// Makes a worker as it is configured.
@@ -44,6 +44,19 @@ pub const NAMES: [&str; LIST.len()] = {
         place += 1;
     }
     names
+};
+
+/// How many queues are settled in transactions of Postgres: a lane of each holds a connection.
+pub const QUEUES_WITH_DATABASE: usize = {
+    let (mut queues, mut place) = (0, 0);
+    while place < LIST.len() {
+        match LIST[place].0.needs {
+            Needs::Database => queues += LIST[place].0.queues.len(),
+            Needs::Door => {}
+        }
+        place += 1;
+    }
+    queues
 };
 
 impl Worker {
