@@ -9,6 +9,7 @@ use dead_letters::acts::{self, ReplayPace};
 use dead_letters::read::Filter;
 use dead_letters::{DeadLetters, replay};
 use domain::envelope::{self, is_batch};
+use domain::event::{BalanceExhausted, Event};
 use domain::ledger::Rules;
 use domain::{Cause, Envelope, Fact, Outcome};
 use facts::Readers;
@@ -63,14 +64,15 @@ impl Counter {
 }
 
 fn event(envelope: &Envelope, now: OffsetDateTime) -> NewEvent {
-    NewEvent {
+    // Some event of the list: that it counts, none of them says.
+    let event = Event {
         account: envelope.fact.account().cloned(),
-        kind: "grant.counted",
-        time: now,
         cause: envelope.cause.clone(),
-        traceparent: None,
-        data: serde_json::value::to_raw_value(&json!({ "by": "counter" })).unwrap(),
-    }
+        time: now,
+        data: BalanceExhausted {}.into(),
+        balances: None,
+    };
+    NewEvent::of(&event, None)
 }
 
 async fn count(work: &mut Work, envelope: &Envelope) -> Result<(), db::Error> {

@@ -33,7 +33,6 @@ pub use worker::{QUEUE, WORKER, member};
 use bus::{Decoded, Fate, Fated, Incoming, Namespace, Settled, Verdict};
 use db::Work;
 use db::outbox::StoredEvent;
-use domain::event::Event;
 use domain::ledger::{RecordedRules, Rules, decide};
 use domain::{Cause, Envelope, Outcome, PaymentId};
 use facts::emit::{Emitted, NewEvent};
@@ -211,21 +210,9 @@ fn settle(
         });
     }
     for event in &decision.events {
-        effects.events.push(batch.heads.emit(new_event(event, envelope))?);
+        effects.events.push(batch.heads.emit(NewEvent::of(event, envelope.traceparent.as_deref()))?);
     }
     batch.journal.extend(decision.transactions);
     batch.settlements.settle(envelope, decision.outcome, payment);
     Ok(Verdict::Done(decision.outcome))
-}
-
-/// An event as it was decided, before it has its number.
-fn new_event(event: &Event, envelope: &Envelope) -> NewEvent {
-    NewEvent {
-        account: event.account.clone(),
-        kind: event.kind().as_str(),
-        time: event.time,
-        cause: event.cause.clone(),
-        traceparent: envelope.traceparent.clone(),
-        data: event.data_to_json(),
-    }
 }
