@@ -69,6 +69,7 @@ impl Script {
 impl Worker for Script {
     const NAME: &'static str = "ledger";
     const PREFETCH: u16 = 10;
+    const CODES: &'static [&'static str] = &["scripted", "malformed", "refused"];
 
     type Item = String;
     type Error = Failed;

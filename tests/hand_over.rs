@@ -11,7 +11,7 @@ use bus::{Decoded, Incoming, Publisher, Queue, Settled, Topology, Verdict, excha
 use db::Work;
 use domain::{Envelope, FactKind, Outcome};
 use facts::hand_over::{HandOver, HandOverOrder, HandOverState, HandOverStep, HandOvers, STEP};
-use facts::outcomes::{self, Settlement};
+use facts::outcomes::Settlements;
 use facts::{Readers, readers_known};
 use gate::{Door, Gate};
 use lapin::options::{QueueBindOptions, QueueDeclareOptions};
@@ -44,6 +44,7 @@ struct Late;
 impl bus::Worker for Late {
     const NAME: &'static str = "late";
     const PREFETCH: u16 = 4;
+    const CODES: &'static [&'static str] = &[facts::MALFORMED];
 
     type Item = Envelope;
     type Error = ::gate::Error;
@@ -71,24 +72,19 @@ impl bus::Worker for Late {
     }
 
     async fn handle(&self, work: &mut Work, envelopes: &[Envelope]) -> Result<Settled, Self::Error> {
-        let before = outcomes::settled_before(work, "late", envelopes.iter().map(|fact| &fact.cause)).await?;
-        let fresh = |fact: &&Envelope| !before.settled.contains(&fact.cause);
-        let settled: Vec<Settlement> = envelopes
-            .iter()
-            .filter(fresh)
-            .map(|fact| Settlement {
-                cause: fact.cause.clone(),
-                kind: fact.fact.kind(),
-                outcome: Outcome::Applied,
-                payment: None,
-            })
-            .collect();
-        outcomes::settle(work, "late", &settled, None).await?;
-        let verdict = |fact: &Envelope| match before.settled.contains(&fact.cause) {
-            true => Verdict::Done(Outcome::Repeated),
-            false => Verdict::Done(Outcome::Applied),
-        };
-        Ok(Settled { verdicts: envelopes.iter().map(verdict).collect(), ..Settled::default() })
+        let mut settlements = Settlements::begin(work, "late", envelopes).await?;
+        let mut verdicts = Vec::new();
+        for fact in envelopes {
+            verdicts.push(Verdict::Done(match settlements.is_settled(&fact.cause) {
+                true => Outcome::Repeated,
+                false => {
+                    settlements.settle(fact, Outcome::Applied, None);
+                    Outcome::Applied
+                }
+            }));
+        }
+        settlements.save(work, None).await?;
+        Ok(Settled { verdicts, ..Settled::default() })
     }
 }
 
@@ -264,6 +260,50 @@ fn a_hand_over_is_finished_once_its_reader_has_settled_it() {
             readers_known(&mut connection, &readers, OffsetDateTime::now_utc()).await.unwrap();
         }
         assert_eq!(site.number(waits).await, 1);
+        site.delete_queue("late").await;
+    });
+}
+
+/// Somebody purges the reader's queue, or a broker loses it: what is left goes out again, and nothing is settled twice.
+#[test]
+fn what_vanished_from_the_readers_queue_is_handed_over_again() {
+    run_within(LIMIT, async |site| {
+        let admitting = site.start(gate(&site), 1);
+        admit(&site, customers("old", 20, AT)).await;
+        site.until("select count(*) from inbox", 20).await;
+        admitting.stop().await;
+        let hand_overs = hand_overs(&site, with_late(&site).await).await;
+        let mut begun = hand_overs.begin(&TO_LATE, OffsetDateTime::now_utc()).await.unwrap();
+        let again = hand_overs.again(&begun).await.unwrap();
+        assert_eq!(again, HandOverStep::Went(begun.clone()), "it has not all gone out");
+        for _ in 0..4 {
+            let HandOverStep::Went(went) = hand_overs.step(&begun, 5).await.unwrap() else { panic!() };
+            begun = went;
+        }
+        let again = hand_overs.again(&begun).await.unwrap();
+        assert!(matches!(again, HandOverStep::QueueIsFull(_)), "its messages wait: {again:?}");
+        let taken = site.take_facts("late").await;
+        assert_eq!(taken.len(), 20);
+        let HandOverStep::Draining(draining) = hand_overs.step(&begun, 5).await.unwrap() else { panic!() };
+        assert_eq!((draining.settled, draining.gone), (0, 0));
+        let late = site.start(Late, 1);
+        // Some of them come to the reader after all.
+        site.state(exchange::FACTS, taken[10..15].to_vec()).await;
+        site.until("select count(*) from outcomes where reader = 'late'", 5).await;
+
+        let HandOverStep::Went(listed) = hand_overs.again(&begun).await.unwrap() else { panic!() };
+        assert!(listed.facts > 20 && listed.state == HandOverState::Running, "{listed:?}");
+        let done = hand_over(&hand_overs, listed).await;
+        assert_eq!(
+            (done.facts, done.handed_over, done.left_out),
+            (40, 35, 5),
+            "what was settled is left out"
+        );
+        let settled = "select count(*) from outcomes where reader = 'late'";
+        assert_eq!(site.number(settled).await, 20);
+        let again = hand_overs.again(&done).await.unwrap();
+        assert_eq!(again, HandOverStep::Went(done), "it is finished");
+        late.stop().await;
         site.delete_queue("late").await;
     });
 }

@@ -85,6 +85,7 @@ impl<const PREFETCH: u16> Watched<PREFETCH> {
 impl<const PREFETCH: u16> Worker for Watched<PREFETCH> {
     const NAME: &'static str = Ledger::NAME;
     const PREFETCH: u16 = PREFETCH;
+    const CODES: &'static [&'static str] = Ledger::CODES;
 
     type Item = Envelope;
     type Error = ledger::Error;

@@ -125,6 +125,7 @@ impl<const PREFETCH: u16, const GIVES_UP: bool> Steps<PREFETCH, GIVES_UP> {
 impl<const PREFETCH: u16, const GIVES_UP: bool> Worker for Steps<PREFETCH, GIVES_UP> {
     const NAME: &'static str = "ledger";
     const PREFETCH: u16 = PREFETCH;
+    const CODES: &'static [&'static str] = &[];
     const GIVES_UP: bool = GIVES_UP;
 
     type Item = String;
@@ -185,6 +186,7 @@ impl<W: Worker> Flaky<W> {
 impl<W: Worker> Worker for Flaky<W> {
     const NAME: &'static str = W::NAME;
     const PREFETCH: u16 = W::PREFETCH;
+    const CODES: &'static [&'static str] = W::CODES;
 
     type Item = W::Item;
     type Error = W::Error;
@@ -747,6 +749,7 @@ struct Survivor {
 impl Worker for Survivor {
     const NAME: &'static str = "ledger";
     const PREFETCH: u16 = 50;
+    const CODES: &'static [&'static str] = &[];
 
     type Item = String;
     type Error = Failed;

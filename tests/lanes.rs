@@ -49,6 +49,7 @@ impl Fated for Failed {
 impl Worker for Actor {
     const NAME: &'static str = "ledger";
     const PREFETCH: u16 = 10;
+    const CODES: &'static [&'static str] = &["scripted"];
 
     type Item = String;
     type Error = Failed;

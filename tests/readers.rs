@@ -9,11 +9,12 @@ use dead_letters::acts::{self, ReplayPace};
 use dead_letters::read::Filter;
 use dead_letters::{DeadLetters, replay};
 use domain::envelope::{self, is_batch};
+use domain::event::{BalanceExhausted, Event};
 use domain::ledger::Rules;
 use domain::{Cause, Envelope, Fact, Outcome};
 use facts::Readers;
 use facts::emit::NewEvent;
-use facts::outcomes::{self, FactState, ReaderStanding, Settlement};
+use facts::outcomes::{self, FactState, ReaderStanding, Settlements};
 use gate::{Door, Gate};
 use ledger::verify::Report;
 use serde_json::json;
@@ -63,14 +64,15 @@ impl Counter {
 }
 
 fn event(envelope: &Envelope, now: OffsetDateTime) -> NewEvent {
-    NewEvent {
+    // Some event of the list: that it counts, none of them says.
+    let event = Event {
         account: envelope.fact.account().cloned(),
-        kind: "grant.counted",
-        time: now,
         cause: envelope.cause.clone(),
-        traceparent: None,
-        data: serde_json::value::to_raw_value(&json!({ "by": "counter" })).unwrap(),
-    }
+        time: now,
+        data: BalanceExhausted {}.into(),
+        balances: None,
+    };
+    NewEvent::of(&event, None)
 }
 
 async fn count(work: &mut Work, envelope: &Envelope) -> Result<(), db::Error> {
@@ -88,6 +90,7 @@ async fn count(work: &mut Work, envelope: &Envelope) -> Result<(), db::Error> {
 impl Worker for Counter {
     const NAME: &'static str = "counter";
     const PREFETCH: u16 = 8;
+    const CODES: &'static [&'static str] = &["unlucky"];
 
     type Item = Envelope;
     type Error = Error;
@@ -115,11 +118,10 @@ impl Worker for Counter {
     }
 
     async fn handle(&self, work: &mut Work, envelopes: &[Envelope]) -> Result<Settled, Error> {
-        let causes = envelopes.iter().map(|envelope| &envelope.cause);
-        let mut before = outcomes::settled_before(work, Self::NAME, causes).await?;
-        let (mut verdicts, mut settled, mut events) = (Vec::new(), Vec::new(), Vec::new());
+        let mut settlements = Settlements::begin(work, Self::NAME, envelopes).await?;
+        let (mut verdicts, mut events) = (Vec::new(), Vec::new());
         for envelope in envelopes {
-            if !before.settled.insert(envelope.cause.clone()) {
+            if settlements.is_settled(&envelope.cause) {
                 verdicts.push(Verdict::Done(Outcome::Repeated));
                 continue;
             }
@@ -132,11 +134,9 @@ impl Worker for Counter {
                 count(work, envelope).await?;
                 events.push(event(envelope, work.now));
             }
-            let (cause, kind) = (envelope.cause.clone(), envelope.fact.kind());
-            settled.push(Settlement { cause, kind, outcome, payment: None });
+            settlements.settle(envelope, outcome, None);
         }
-        outcomes::forget_refusals(work, Self::NAME, &before.refused).await?;
-        outcomes::settle(work, Self::NAME, &settled, None).await?;
+        settlements.save(work, None).await?;
         let emitted = facts::emit::emit(work, "bursar/counter", events).await?;
         let emitted = emitted.map(|emitted| emitted.emitted(&self.namespace));
         Ok(Settled { verdicts, emitted, ..Settled::default() })
@@ -250,6 +250,47 @@ fn a_fact_is_settled_once_both_its_readers_have_settled_it_and_the_worst_is_told
         for worker in workers {
             worker.stop().await;
         }
+    });
+}
+
+/// Settles what of these facts was not settled, and tells of each whether it was, and how many statements that took.
+async fn settle(site: &Site, facts: &[&Envelope], outcome: Outcome) -> (Vec<bool>, u64) {
+    let mut work = Work::new(site.pool.clone(), OffsetDateTime::now_utc());
+    let envelopes: Vec<Envelope> = facts.iter().copied().cloned().collect();
+    let mut settlements = Settlements::begin(&mut work, Counter::NAME, &envelopes).await.unwrap();
+    let mut known = Vec::new();
+    for envelope in &envelopes {
+        known.push(settlements.is_settled(&envelope.cause));
+        if known.last() == Some(&false) {
+            settlements.settle(envelope, outcome, None);
+        }
+    }
+    settlements.save(&mut work, None).await.unwrap();
+    let statements = work.statements();
+    work.commit().await.unwrap();
+    (known, statements)
+}
+
+#[test]
+fn a_reader_settles_each_fact_once_and_a_refusal_gives_way_to_what_is_decided_anew() {
+    run(async |site| {
+        let [one, two, three] =
+            ["one", "two", "three"].map(|id| stated(&format!("desk/{id}"), grant("acct_1", 1)));
+        let outcomes =
+            async || site.texts("select id || ' ' || outcome from outcomes order by position").await;
+        let (refused, applied) = (Outcome::Refused, Outcome::Applied);
+        assert_eq!(settle(&site, &[&one, &two], refused).await, (vec![false, false], 2));
+        assert_eq!(settle(&site, &[&two, &three, &two], applied).await, (vec![false, false, true], 3));
+        assert_eq!(outcomes().await, ["one refused", "two applied", "three applied"]);
+        assert_eq!(settle(&site, &[&three, &two], refused).await, (vec![true, true], 1));
+        assert_eq!(outcomes().await, ["one refused", "two applied", "three applied"]);
+
+        // A batch that was to decide a refused fact anew, and did not, leaves its refusal.
+        let mut work = Work::new(site.pool.clone(), OffsetDateTime::now_utc());
+        let settlements = Settlements::begin(&mut work, Counter::NAME, &[one]).await.unwrap();
+        settlements.save(&mut work, None).await.unwrap();
+        work.commit().await.unwrap();
+        assert_eq!(outcomes().await, ["one refused", "two applied", "three applied"]);
     });
 }
 

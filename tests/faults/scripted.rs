@@ -114,6 +114,7 @@ impl Fated for Failed {
 impl<const PREFETCH: u16> Worker for Scripted<PREFETCH> {
     const NAME: &'static str = "ledger";
     const PREFETCH: u16 = PREFETCH;
+    const CODES: &'static [&'static str] = &[];
 
     type Item = String;
     type Error = Failed;

@@ -1,6 +1,8 @@
 //! What becomes of a batch that a worker could not carry out.
 
 use std::any::Any;
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 
 /// The fates of an error (design, "Never twice, never lost").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +50,23 @@ pub mod code {
     ];
 }
 
+/// Makes a code loud that is on neither the list of who gives it nor the loop's: metrics would count it as `other`, and nobody
+/// would know why. A build for development panics, so that a test fails; another one logs it, once in a process for each code.
+///
+/// # Panics
+/// With debug assertions, on a code that is not listed.
+pub fn check_code(worker: &'static str, listed: &[&str], code: &'static str) {
+    static LOGGED: Mutex<BTreeSet<(&str, &str)>> = Mutex::new(BTreeSet::new());
+    let is_listed = listed.contains(&code) || code::ALL.contains(&code);
+    debug_assert!(
+        is_listed,
+        "{worker} gave up on a message with the code {code:?}: expected one of its list, {listed:?}; add it there"
+    );
+    if !is_listed && LOGGED.lock().unwrap_or_else(PoisonError::into_inner).insert((worker, code)) {
+        tracing::error!(worker, code, "a code that its worker does not list: metrics count it as other");
+    }
+}
+
 /// A worker's error states the fate of each of its cases.
 pub trait Fated: std::error::Error + Send + Sync + 'static {
     fn fate(&self) -> Fate;
@@ -67,4 +86,22 @@ impl Fated for db::Error {
 pub fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_of_the_workers_list_or_of_the_loops_is_quiet() {
+        check_code("clerk", &["forged"], "forged");
+        check_code("clerk", &["forged"], code::PANIC);
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "clerk gave up on a message with the code \"forgotten\"")]
+    fn a_code_that_its_worker_forgot_to_list_fails_the_test_that_meets_it() {
+        check_code("clerk", &["forged"], "forgotten");
+    }
 }

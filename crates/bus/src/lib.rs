@@ -36,7 +36,7 @@ pub use consumer::{
     Verdict, Worker, run,
 };
 pub use error::BrokerError;
-pub use fate::{Fate, Fated, code, panic_text};
+pub use fate::{Fate, Fated, check_code, code, panic_text};
 pub use hosts::BrokerHosts;
 pub use incoming::Incoming;
 pub use message::Message;

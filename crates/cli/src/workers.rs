@@ -3,7 +3,7 @@
 use crate::config::Config;
 use anyhow::{Context, Result};
 use bus::{QueueSpec, exchange};
-use jobs::{CheckSpec, Floor, Member, WorkerSpec};
+use jobs::{CheckSpec, Floor, Member, Needs, WorkerSpec};
 use std::str::FromStr;
 
 /// Makes a worker as it is configured.
@@ -45,6 +45,19 @@ pub const NAMES: [&str; LIST.len()] = {
         place += 1;
     }
     names
+};
+
+/// How many queues are settled in transactions of Postgres: a lane of each holds a connection.
+pub const QUEUES_WITH_DATABASE: usize = {
+    let (mut queues, mut place) = (0, 0);
+    while place < LIST.len() {
+        match LIST[place].0.needs {
+            Needs::Database => queues += LIST[place].0.queues.len(),
+            Needs::Door => {}
+        }
+        place += 1;
+    }
+    queues
 };
 
 impl Worker {
@@ -145,6 +158,8 @@ mod tests {
             assert_eq!(reads, says, "the queues of {worker:?}");
             assert!(!says.is_empty(), "{worker:?} reads a queue");
             assert!(member.consumers.iter().all(|consumer| consumer.worker() == worker.name()), "{worker:?}");
+            let mut codes = member.codes.iter();
+            assert!(codes.all(|code| worker.spec.codes.contains(code)), "the codes of {worker:?}");
             assert_eq!(member.alerts, worker.spec.alerts, "the alerts of {worker:?}");
             let passes: BTreeSet<&str> = member.passes.iter().map(|pass| pass.name).collect();
             assert_eq!(passes.len(), member.passes.len(), "passes of {worker:?} have names of their own");

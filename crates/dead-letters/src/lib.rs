@@ -67,6 +67,7 @@ impl DeadLetters {
 impl bus::Worker for DeadLetters {
     const NAME: &'static str = WORKER.name;
     const PREFETCH: u16 = 500;
+    const CODES: &'static [&'static str] = WORKER.codes;
     const GIVES_UP: bool = false;
 
     type Item = Arrival;

@@ -10,6 +10,7 @@ use bus::{EmittedEvents, Namespace};
 use db::chain::{EventHash, GENESIS};
 use db::outbox::StoredEvent;
 use db::{Error, Work};
+use domain::event::{Event, EventKind};
 use domain::{AccountId, Cause};
 use serde_json::value::RawValue;
 use sqlx::types::Json;
@@ -21,13 +22,26 @@ use uuid::Uuid;
 #[derive(Debug, Clone)]
 pub struct NewEvent {
     /// Of none: it has no number, and is a chain of its own.
-    pub account: Option<AccountId>,
-    /// The CloudEvents type: `credits.granted`.
-    pub kind: &'static str,
-    pub time: OffsetDateTime,
-    pub cause: Cause,
-    pub traceparent: Option<String>,
-    pub data: Box<RawValue>,
+    account: Option<AccountId>,
+    kind: EventKind,
+    time: OffsetDateTime,
+    cause: Cause,
+    traceparent: Option<String>,
+    data: Box<RawValue>,
+}
+
+impl NewEvent {
+    /// The event as it was decided: its kind is that of its data. `traceparent`: of the message that it comes of.
+    pub fn of(event: &Event, traceparent: Option<&str>) -> Self {
+        Self {
+            account: event.account.clone(),
+            kind: event.kind(),
+            time: event.time,
+            cause: event.cause.clone(),
+            traceparent: traceparent.map(str::to_owned),
+            data: event.data_to_json(),
+        }
+    }
 }
 
 /// Where the chain of an account's events ends.
@@ -93,7 +107,7 @@ impl Heads {
             source: self.source.to_owned(),
             account: None,
             sequence: None,
-            kind: event.kind.to_owned(),
+            kind: event.kind.as_str().to_owned(),
             time: event.time,
             cause: event.cause.to_string(),
             traceparent: event.traceparent,
@@ -166,16 +180,25 @@ pub async fn emit(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::Credits;
+    use domain::event::DebtCovered;
 
     fn event(account: Option<&str>) -> NewEvent {
-        NewEvent {
+        let event = Event {
             account: account.map(|account| AccountId::new(account).unwrap()),
-            kind: "credits.granted",
-            time: OffsetDateTime::UNIX_EPOCH,
             cause: Cause { source: "paddle".to_owned(), id: "evt_1".to_owned() },
-            traceparent: None,
-            data: serde_json::value::to_raw_value("x").unwrap(),
-        }
+            time: OffsetDateTime::UNIX_EPOCH,
+            data: DebtCovered { credits: Credits::whole(3) }.into(),
+            balances: None,
+        };
+        NewEvent::of(&event, Some("00-trace"))
+    }
+
+    #[test]
+    fn an_event_is_stored_under_the_kind_of_its_data() {
+        let stored = Heads::default().emit(event(None)).unwrap();
+        assert_eq!((stored.kind.as_str(), stored.data.0.get()), ("debt.covered", r#"{"credits":"3"}"#));
+        assert_eq!(stored.traceparent.as_deref(), Some("00-trace"));
     }
 
     #[test]

@@ -1,36 +1,28 @@
 //! What became of facts, at each of their readers.
 //!
 //! A reader settles each fact once: its outcome is committed together with what the fact changed, and stays. Only a refusal
-//! goes, where the fact is decided anew. A fact is settled when each reader that is bound to its kind has settled it; of
+//! goes, where the fact is decided anew ([`Settlements`]). A fact is settled when each reader that is bound to its kind has settled it; of
 //! several outcomes the worst is what an operator sees first.
 
+mod settlements;
 mod store;
 
-pub use store::{forget_refusals, of, settle, settled_before, states};
+pub use settlements::Settlements;
+pub use store::{of, states};
 
 use domain::{Cause, FactKind, Outcome, PaymentId};
 use serde::Serialize;
-use std::collections::BTreeSet;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// What a reader made of a fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settlement {
-    pub cause: Cause,
-    pub kind: FactKind,
-    pub outcome: Outcome,
+struct Settlement {
+    cause: Cause,
+    kind: FactKind,
+    outcome: Outcome,
     /// The payment that the reader found it to be about, if any.
-    pub payment: Option<PaymentId>,
-}
-
-/// Facts of a batch that a reader has decided about before.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Before {
-    /// They are decided again: the dead letter may not have gone out before a crash, and an operator who has mended what was
-    /// wrong replays it.
-    pub refused: Vec<Cause>,
-    pub settled: BTreeSet<Cause>,
+    payment: Option<PaymentId>,
 }
 
 /// What one reader made of a fact, and when.

@@ -147,6 +147,7 @@ impl Gate {
 impl bus::Worker for Gate {
     const NAME: &'static str = WORKER.name;
     const PREFETCH: u16 = 500;
+    const CODES: &'static [&'static str] = WORKER.codes;
 
     type Item = Candidate;
     type Error = Error;

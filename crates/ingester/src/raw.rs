@@ -70,6 +70,7 @@ fn address(message: &Incoming, now: OffsetDateTime) -> Result<(&'static Processo
 impl bus::Worker for RawQueue {
     const NAME: &'static str = crate::WORKER.name;
     const PREFETCH: u16 = 100;
+    const CODES: &'static [&'static str] = crate::WORKER.codes;
 
     type Item = RawWebhook;
     type Error = Never;

@@ -36,8 +36,10 @@
 //!   a call may take, under a token of its own: an end is written by the holder alone. A process that stood still so long
 //!   that another took over writes nothing.
 //! - Calls and questions under way, of a kind and of each key, are counted in Postgres while taking, under one lock for
-//!   each kind: limits hold over all processes. Rows whose key is full are looked past: a slow key holds up no other. Looking
-//!   past costs: with 100,000 rows of full keys in front a look took 70 ms on a busy machine of two cores, in proportion.
+//!   each kind: limits hold over all processes. Rows whose key is full are looked past: a slow key holds up no other, and
+//!   a long line of it costs nothing (`store/take.sql`).
+//! - What a job is to call it forgets once it was at its end for long ([`purge`]), or sooner where its account is erased
+//!   ([`forget`]), never before it is at its end.
 //! - What is given up is a dead letter like any other, and the row is its outbox: it is marked once the letter is confirmed. A
 //!   letter that is published twice is recorded once. A replay goes to the owner's queue, where [`PutBack`] reads it.
 //!
@@ -52,6 +54,7 @@
 //! attempt that failed there. `underway` 0.2.0, `fang` 0.11.0, `sqlxmq` 0.6.0 and `pgqrs` 0.15.3 are on sqlx 0.8.
 
 mod attempt;
+mod erasure;
 mod kind;
 mod letter;
 mod put_back;
@@ -59,6 +62,7 @@ mod runner;
 mod servers;
 mod store;
 
+pub use erasure::{ErasedJobs, JobErasure, forget};
 pub use kind::Kinds;
 pub use put_back::{Foreseen, PutBack, Returning};
 pub use runner::{RunnerPace, run};
@@ -67,10 +71,12 @@ pub use store::{JobState, KeptFor, Scheduled, Status, declare_failed, measure, p
 
 use bus::{EmittedEvents, Fated};
 use db::{Error, Work};
+use domain::{AccountId, Money, PaymentId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
 use std::time::Duration;
+use store::NewRow;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -80,6 +86,18 @@ pub trait Owner: Send + Sync + 'static {
     const WORKER: &'static str;
     /// Where replayed letters of jobs come: `<worker>.jobs`, without the namespace. It is bound to nothing.
     const QUEUE: &'static str;
+    /// The codes that its handlers give up with, beside [`code::ALL`]: those of the worker.
+    const CODES: &'static [&'static str];
+}
+
+/// What a job is about, as far as it is about an account and money. Dead letters are found by it (`dlq list --account`), and say
+/// what is at stake.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobSubject {
+    pub account: Option<AccountId>,
+    pub payment: Option<PaymentId>,
+    /// What the call moves.
+    pub money: Option<Money>,
 }
 
 /// A kind of jobs, and how one is carried out.
@@ -97,6 +115,9 @@ pub trait Job: Send + Sync + 'static {
 
     /// What calls are limited by: an endpoint, a transaction. 1 to 255 bytes.
     fn key(intent: &Self::Intent) -> String;
+
+    /// What its letter says that it is about, should it be given up; and whose it is, should an account be erased.
+    fn about(intent: &Self::Intent) -> JobSubject;
 
     /// What is called, for a plan: `POST /v1/refunds for re_1`. No secrets, no names.
     fn describe(intent: &Self::Intent) -> String {
@@ -316,6 +337,16 @@ impl JobLimits {
     }
 }
 
+/// A job to be scheduled.
+#[derive(Debug, Clone, Copy)]
+pub struct NewJob<'a, I> {
+    /// 1 to 180 bytes. The same for the same call, whoever schedules it.
+    pub id: &'a str,
+    pub intent: &'a I,
+    /// When it is due; nothing is at once.
+    pub at: Option<OffsetDateTime>,
+}
+
 /// Commits an intent with the caller's transaction; it is due at once. An id that is known, also one of a purged job, is a
 /// value, and changes nothing.
 ///
@@ -335,6 +366,27 @@ pub async fn schedule_at<J: Job>(
     intent: &J::Intent,
     at: Option<OffsetDateTime>,
 ) -> Result<Scheduled, Error> {
-    let body = serde_json::to_string(intent).map_err(|why| Error::stored("the intent of a job", why))?;
-    store::schedule(work, J::KIND, id, &J::key(intent), &body, at).await
+    let scheduled = schedule_all::<J>(work, &[NewJob { id, intent, at }]).await?;
+    scheduled.into_iter().next().ok_or_else(|| Error::stored("a job", "nothing became of it"))
+}
+
+/// As [`schedule`], of all jobs of a batch: what became of each, in their order. One statement, two where some are known; none
+/// where there is no job. An id that comes twice is new once.
+///
+/// # Errors
+/// As [`schedule`]. Where one is refused none is scheduled.
+pub async fn schedule_all<J: Job>(
+    work: &mut Work,
+    jobs: &[NewJob<'_, J::Intent>],
+) -> Result<Vec<Scheduled>, Error> {
+    if jobs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = jobs.iter().map(|job| {
+        let intent = serde_json::to_string(job.intent);
+        let intent = intent.map_err(|why| Error::stored("the intent of a job", why))?;
+        let account = J::about(job.intent).account.map(|account| account.as_str().to_owned());
+        Ok(NewRow { id: job.id, key: J::key(job.intent), intent, account, at: job.at })
+    });
+    store::schedule(work, J::KIND, &rows.collect::<Result<Vec<_>, Error>>()?).await
 }

@@ -141,6 +141,8 @@ pub struct Member {
     pub emits: bool,
     /// The alerts that it watches for.
     pub alerts: Vec<&'static str>,
+    /// The codes of dead letters that it gives: those of its readers and of its jobs.
+    pub codes: Vec<&'static str>,
     /// The kinds of jobs that it carries out.
     pub kinds: Vec<&'static str>,
     watches: Vec<Watches>,
@@ -156,6 +158,7 @@ impl Member {
     /// It reads a queue.
     #[must_use]
     pub fn reads<W: bus::Worker>(mut self, worker: W) -> Self {
+        self.codes.extend(W::CODES);
         self.consumers.push(Arc::new(Consumes::new(worker)));
         self
     }
@@ -163,6 +166,7 @@ impl Member {
     /// It reads a queue and writes the journal: plans show what it posts.
     #[must_use]
     pub fn posts<W: bus::Worker>(mut self, worker: W, posted: PostedBy) -> Self {
+        self.codes.extend(W::CODES);
         self.consumers.push(Arc::new(Consumes { posted: Some(posted), ..Consumes::new(worker) }));
         self
     }
@@ -204,6 +208,7 @@ impl Member {
     pub fn carries_out<O: Owner>(mut self, kinds: Kinds<O>, pace: RunnerPace) -> Self {
         self.forgets_jobs = true;
         self.kinds.extend(kinds.names());
+        self.codes.extend(O::CODES);
         let foreseen: ForeseenBy<PutBack<O>> =
             |put_back, work, item| async move { Ok(put_back.foresee(work, item).await?.in_words()) }.boxed();
         self.consumers
@@ -223,7 +228,7 @@ impl Member {
             let sweeper = sweeper.clone();
             async move { sweeper.lock().await.sweep_once().await.map(Found::more_if) }
         });
-        pass.of("fleet")
+        pass.of("fleet").known_to(&context.health)
     }
 
     /// Everything that a process runs for it, each until the context's token is cancelled. `whole`: the pool whose statements
@@ -238,7 +243,7 @@ impl Member {
         let mut running: Vec<BoxFuture<'static, ()>> = Vec::new();
         let stop = || context.stop.clone();
         running.extend(self.consumers.into_iter().map(|consumer| consumer.run(lanes, context.clone())));
-        let of = |pass: Pass| pass.of(worker);
+        let of = |pass: Pass| pass.of(worker).known_to(&context.health);
         running.extend(self.passes.into_iter().map(|pass| of(pass).run(stop()).boxed()));
         for watch in self.watches {
             let publisher = context.publisher.sibling();
@@ -250,8 +255,9 @@ impl Member {
         }
         for carry_out in self.jobs {
             let publisher = context.publisher.sibling();
-            let servers =
-                JobServers { namespace: context.namespace.clone(), pool: context.pool.clone(), publisher };
+            let (namespace, pool, health) =
+                (context.namespace.clone(), context.pool.clone(), context.health.clone());
+            let servers = JobServers { namespace, pool, publisher, health };
             running.push(carry_out(servers, stop()));
         }
         running

@@ -33,11 +33,9 @@ pub use worker::{QUEUE, WORKER, member};
 use bus::{Decoded, Fate, Fated, Incoming, Namespace, Settled, Verdict};
 use db::Work;
 use db::outbox::StoredEvent;
-use domain::event::Event;
 use domain::ledger::{RecordedRules, Rules, decide};
 use domain::{Cause, Envelope, Outcome, PaymentId};
 use facts::emit::{Emitted, NewEvent};
-use facts::outcomes::Settlement;
 use shard_key::ShardKeys;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -103,6 +101,7 @@ impl bus::Worker for Ledger {
     const NAME: &'static str = WORKER.name;
     /// The gate sends up to 500 facts in a message: two batches ahead are enough.
     const PREFETCH: u16 = 32;
+    const CODES: &'static [&'static str] = WORKER.codes;
 
     type Item = Envelope;
     type Error = Error;
@@ -140,7 +139,7 @@ impl bus::Worker for Ledger {
             let kept = store::record_rules(work, &rules, self.version).await?;
             self.recorded.store(kept, Ordering::Relaxed);
         }
-        store::save(work, &batch, self.version).await?;
+        store::save(work, batch, self.version).await?;
         effects.raise_alarms();
         let stored = Emitted::store(work, effects.events).await?;
         let emitted = stored.map(|stored| stored.emitted(&self.namespace));
@@ -186,7 +185,7 @@ fn settle(
     effects: &mut Effects,
 ) -> Result<Verdict, db::Error> {
     let cause = &envelope.cause;
-    if !batch.seen.insert(cause.clone()) {
+    if batch.settlements.is_settled(cause) {
         return Ok(Verdict::Done(Outcome::Repeated));
     }
     let decided = batch.address(&envelope.fact).and_then(|payment| {
@@ -196,7 +195,7 @@ fn settle(
     let (decision, payment) = match decided {
         Ok(decided) => decided,
         Err(refusal) => {
-            batch.facts.push(settlement(envelope, Outcome::Refused, None));
+            batch.settlements.settle(envelope, Outcome::Refused, None);
             return Ok(Verdict::Dead { code: code::of(&refusal), reason: refusal.to_string() });
         }
     };
@@ -211,25 +210,9 @@ fn settle(
         });
     }
     for event in &decision.events {
-        effects.events.push(batch.heads.emit(new_event(event, envelope))?);
+        effects.events.push(batch.heads.emit(NewEvent::of(event, envelope.traceparent.as_deref()))?);
     }
     batch.journal.extend(decision.transactions);
-    batch.facts.push(settlement(envelope, decision.outcome, payment));
+    batch.settlements.settle(envelope, decision.outcome, payment);
     Ok(Verdict::Done(decision.outcome))
-}
-
-fn settlement(envelope: &Envelope, outcome: Outcome, payment: Option<PaymentId>) -> Settlement {
-    Settlement { cause: envelope.cause.clone(), kind: envelope.fact.kind(), outcome, payment }
-}
-
-/// An event as it was decided, before it has its number.
-fn new_event(event: &Event, envelope: &Envelope) -> NewEvent {
-    NewEvent {
-        account: event.account.clone(),
-        kind: event.kind().as_str(),
-        time: event.time,
-        cause: event.cause.clone(),
-        traceparent: envelope.traceparent.clone(),
-        data: event.data_to_json(),
-    }
 }

@@ -186,7 +186,7 @@ impl Rebuild {
         }
         let version = RecordedRules::of(rules).version();
         store::record_rules(&mut self.work, rules, version).await?;
-        store::save(&mut self.work, &batch, version).await
+        store::save(&mut self.work, batch, version).await
     }
 
     async fn next(&mut self) -> Result<Vec<SettledFact>, Error> {

@@ -16,9 +16,9 @@ use bus::Worker;
 use db::{Error, Work};
 use domain::journal::Transaction;
 use domain::ledger::{Books, Refusal, Rules};
-use domain::{Cause, Envelope, Fact, PaymentId};
+use domain::{Envelope, Fact, PaymentId};
 use facts::emit::Heads;
-use facts::outcomes::{self, Before, Settlement};
+use facts::outcomes::Settlements;
 use payment_ids::PaymentIds;
 use std::collections::BTreeSet;
 
@@ -27,12 +27,8 @@ pub(crate) struct BatchState {
     pub books: Books,
     /// Of the accounts whose rows this transaction holds: no other may be written.
     pub heads: Heads,
-    /// Facts that were settled before, and those settled in this batch.
-    pub seen: BTreeSet<Cause>,
     pub journal: Vec<Transaction>,
-    pub facts: Vec<Settlement>,
-    /// Facts of this batch that were refused before and came again.
-    refused: Vec<Cause>,
+    pub settlements: Settlements,
     ids: PaymentIds,
 }
 
@@ -85,24 +81,21 @@ pub(crate) async fn lock(
     customers::lock(work, &mut books, &mut locked, recorded).await?;
     let heads = accounts::lock(work, &mut books, envelopes).await?;
     lots::read(work, &mut books, rules).await?;
-    let causes = envelopes.iter().map(|envelope| &envelope.cause);
-    let Before { refused, settled: seen } = outcomes::settled_before(work, Ledger::NAME, causes).await?;
-    Ok(BatchState { books, heads, seen, journal: Vec::new(), facts: Vec::new(), refused, ids })
+    let settlements = Settlements::begin(work, Ledger::NAME, envelopes).await?;
+    Ok(BatchState { books, heads, journal: Vec::new(), settlements, ids })
 }
 
 /// Writes everything that the batch changed, in a constant number of statements.
 /// `rules` is their recorded version.
-pub(crate) async fn save(work: &mut Work, batch: &BatchState, rules: i64) -> Result<(), Error> {
-    if batch.facts.is_empty() {
+pub(crate) async fn save(work: &mut Work, batch: BatchState, rules: i64) -> Result<(), Error> {
+    if batch.settlements.is_empty() {
         return Ok(());
     }
-    payments::save(work, batch).await?;
-    payment_ids::save(work, batch).await?;
-    customers::save(work, batch).await?;
-    accounts::save(work, batch).await?;
-    lots::save(work, batch).await?;
-    journal::save(work, batch).await?;
-    outcomes::forget_refusals(work, Ledger::NAME, &batch.refused).await?;
-    // In the order in which they were settled: a rebuild reads it from their positions.
-    outcomes::settle(work, Ledger::NAME, &batch.facts, Some(rules)).await
+    payments::save(work, &batch).await?;
+    payment_ids::save(work, &batch).await?;
+    customers::save(work, &batch).await?;
+    accounts::save(work, &batch).await?;
+    lots::save(work, &batch).await?;
+    journal::save(work, &batch).await?;
+    batch.settlements.save(work, Some(rules)).await
 }

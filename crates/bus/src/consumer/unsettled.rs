@@ -2,6 +2,7 @@
 
 use super::context::LaneContext;
 use super::worker::Worker;
+use crate::fate::check_code;
 use crate::incoming::Incoming;
 use crate::message::Message;
 use crate::onward::{Destination, Payload};
@@ -28,6 +29,7 @@ pub(super) struct Unsettled {
 impl Unsettled {
     /// The message that carries it on: to the next rung of the ladder, or to the dead letters.
     pub fn onward<W: Worker>(self, lane: &LaneContext<W>, origin: &Incoming) -> Message {
+        check_code(W::NAME, W::CODES, self.code);
         let now = OffsetDateTime::now_utc();
         let mut attempts = origin.attempts().to_vec();
         // The attempts of a dead letter say why it died. Those of the worker that keeps it are not added.

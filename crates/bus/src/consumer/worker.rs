@@ -16,6 +16,9 @@ pub trait Worker: Send + Sync + 'static {
     const NAME: &'static str;
     /// How many messages a lane may hold that it has not acknowledged: fewer where they are large, see `prefetch`.
     const PREFETCH: u16;
+    /// The codes of dead letters that it gives, beside the loop's own ([`code::ALL`](crate::code::ALL)). One that is on no list
+    /// counts as `other` in metrics: see [`check_code`](crate::check_code).
+    const CODES: &'static [&'static str];
     /// Whether a message may become a dead letter at all. The worker that keeps dead letters has nobody to leave its own to:
     /// what it cannot settle goes around the ladder's last rung until it can.
     const GIVES_UP: bool = true;

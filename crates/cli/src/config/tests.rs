@@ -33,7 +33,8 @@ fn what_the_readme_shows_can_be_read() {
     let readme = include_str!("../../../../README.md");
     let block = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
     let read: Result<Config, _> = toml::from_str(block.expect("an example"));
-    read.expect("every key once, and known");
+    let shown = read.expect("every key once, and known");
+    shown.limits.check().expect("as many connections as today's workers need");
 }
 
 #[test]

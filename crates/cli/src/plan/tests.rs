@@ -519,6 +519,7 @@ struct Failing;
 impl Worker for Failing {
     const NAME: &'static str = "failing";
     const PREFETCH: u16 = 1;
+    const CODES: &'static [&'static str] = &[];
     type Item = String;
     type Error = db::Error;
 

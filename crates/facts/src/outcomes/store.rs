@@ -1,12 +1,21 @@
 //! The table of outcomes: one row for each fact and each reader that has settled it.
 
-use super::{Before, FactState, ReaderOutcome, ReaderStanding, Settlement};
+use super::{FactState, ReaderOutcome, ReaderStanding, Settlement};
 use crate::Readers;
 use db::{Doing, Error, PgConnection, Work};
 use domain::{Cause, Outcome};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 use uuid::Uuid;
+
+/// Facts of a batch that a reader has decided about before.
+#[derive(Default)]
+pub(super) struct Before {
+    /// They are decided again: the dead letter may not have gone out before a crash, and an operator who has mended what was
+    /// wrong replays it.
+    pub refused: BTreeSet<Cause>,
+    pub settled: BTreeSet<Cause>,
+}
 
 /// Sources and ids as two columns for a statement.
 fn columns<'a>(causes: impl IntoIterator<Item = &'a Cause>) -> (Vec<&'a str>, Vec<&'a str>) {
@@ -18,7 +27,7 @@ fn outcome(word: &str) -> Result<Outcome, Error> {
 }
 
 /// Which of these facts this reader has settled before, and which it has refused. One statement.
-pub async fn settled_before<'a>(
+pub(super) async fn settled_before<'a>(
     work: &mut Work,
     reader: &str,
     causes: impl IntoIterator<Item = &'a Cause>,
@@ -39,19 +48,15 @@ pub async fn settled_before<'a>(
     for row in rows {
         let cause = Cause { source: row.source, id: row.id };
         match row.refused {
-            true => before.refused.push(cause),
-            false => drop(before.settled.insert(cause)),
-        }
+            true => before.refused.insert(cause),
+            false => before.settled.insert(cause),
+        };
     }
     Ok(before)
 }
 
-/// Writes what a reader made of the facts of a batch, in the order in which it settled them. `rules` is the recorded version
-/// of those that decided, where the reader has such. One statement.
-///
-/// # Errors
-/// Those of the database.
-pub async fn settle(
+/// Writes what a reader made of the facts of a batch, in their order. One statement.
+pub(super) async fn insert(
     work: &mut Work,
     reader: &str,
     settled: &[Settlement],
@@ -85,11 +90,11 @@ pub async fn settle(
 }
 
 /// What a reader has refused and settles anew has its new outcome alone. No statement where there is none.
-pub async fn forget_refusals(work: &mut Work, reader: &str, refused: &[Cause]) -> Result<(), Error> {
+pub(super) async fn forget_refusals(work: &mut Work, reader: &str, refused: &[&Cause]) -> Result<(), Error> {
     if refused.is_empty() {
         return Ok(());
     }
-    let (sources, ids) = columns(refused);
+    let (sources, ids) = columns(refused.iter().copied());
     sqlx::query!(
         "delete from outcomes f using unnest($1::text[], $2::text[]) as n (source, id)
          where f.source = n.source and f.id = n.id and f.reader = $3 and f.outcome = 'refused'",

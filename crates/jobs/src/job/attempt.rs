@@ -22,10 +22,17 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 /// A handler that fails so often to settle one answer leaves the end unknown: it is asked about later.
 const FAILURES_MAX: u32 = 3;
 
+/// A kind of jobs, as its owner has it.
+pub(super) struct OwnedJob<J> {
+    pub job: J,
+    /// Whose jobs they are.
+    pub worker: &'static str,
+    /// The codes that its handler may give up with.
+    pub codes: &'static [&'static str],
+}
+
 pub(super) struct CarriedOut<'a, J> {
-    job: &'a J,
-    /// Whose job it is.
-    worker: &'static str,
+    owned: &'a OwnedJob<J>,
     limits: JobLimits,
     taken: TakenJob,
     until: Instant,
@@ -65,14 +72,8 @@ impl SettlingFailure {
 }
 
 impl<'a, J: Job> CarriedOut<'a, J> {
-    pub fn new(
-        job: &'a J,
-        worker: &'static str,
-        taken: TakenJob,
-        until: Instant,
-        servers: &'a JobServers,
-    ) -> Self {
-        Self { job, worker, limits: job.limits(), taken, until, servers }
+    pub fn new(owned: &'a OwnedJob<J>, taken: TakenJob, until: Instant, servers: &'a JobServers) -> Self {
+        Self { owned, limits: owned.job.limits(), taken, until, servers }
     }
 
     pub async fn run(self) {
@@ -130,7 +131,7 @@ impl<'a, J: Job> CarriedOut<'a, J> {
             let why = "it was taken up too late".to_owned();
             return Ending::Known(AttemptEnd::NotCalled(self.limits.again.0, why));
         }
-        match self.limited("call", async { self.job.call(attempt).await }).await {
+        match self.limited("call", async { self.owned.job.call(attempt).await }).await {
             Ok(Called::Answered(answer)) => Ending::Answered(answer),
             Ok(Called::NotSent(why)) => Ending::Known(self.again(Delay::Backoff, why)),
             Ok(Called::Impossible(why)) => {
@@ -142,7 +143,7 @@ impl<'a, J: Job> CarriedOut<'a, J> {
     }
 
     async fn ask(&self, attempt: &CallAttempt<J::Intent>) -> Ending<J::Answer> {
-        match self.limited("ask", async { self.job.ask(attempt).await }).await {
+        match self.limited("ask", async { self.owned.job.ask(attempt).await }).await {
             Ok(Asked::Answered(answer)) => Ending::Answered(answer),
             Ok(Asked::Absent(why)) => Ending::Known(self.again(Delay::Backoff, why)),
             Ok(Asked::Unknown(why)) | Err(why) => Ending::Known(self.unknown(Delay::Backoff, why)),
@@ -160,7 +161,7 @@ impl<'a, J: Job> CarriedOut<'a, J> {
             Ok(Ok(said)) => Ok(said),
             Ok(Err(_)) => Err(format!("{step}: no answer within {:?}", self.limits.call)),
             Err(panic) => {
-                metrics::counter!("bursar_panics_total", "worker" => self.worker).increment(1);
+                metrics::counter!("bursar_panics_total", "worker" => self.owned.worker).increment(1);
                 Err(format!("{step}: it panicked: {}", panic_text(&*panic)))
             }
         }
@@ -186,7 +187,10 @@ impl<'a, J: Job> CarriedOut<'a, J> {
             JobVerdict::Done => AttemptEnd::Done,
             JobVerdict::Again(next, why) => self.again(next, why),
             JobVerdict::Unknown(next, why) => self.unknown(next, why),
-            JobVerdict::GaveUp(code, why) => AttemptEnd::Dead { code, why, is_unknown: false },
+            JobVerdict::GaveUp(code, why) => {
+                bus::check_code(self.owned.worker, self.owned.codes, code);
+                AttemptEnd::Dead { code, why, is_unknown: false }
+            }
         }
     }
 
@@ -245,7 +249,7 @@ impl<'a, J: Job> CarriedOut<'a, J> {
                 return Err(SettlingFailure { why, passes: true, is_hung: true, is_uncertain: false });
             }
             Ok(Err(panic)) => {
-                metrics::counter!("bursar_panics_total", "worker" => self.worker).increment(1);
+                metrics::counter!("bursar_panics_total", "worker" => self.owned.worker).increment(1);
                 let why = format!("it panicked: {}", panic_text(&*panic));
                 return Err(SettlingFailure { why, passes: false, is_hung: false, is_uncertain: false });
             }
@@ -283,7 +287,7 @@ impl<'a, J: Job> CarriedOut<'a, J> {
         }
         let (end, settled) = match (ending, attempt) {
             (Ending::Answered(answer), Some(attempt)) => {
-                let settled = self.job.settle(work, attempt, answer).await;
+                let settled = self.owned.job.settle(work, attempt, answer).await;
                 let settled = settled.map_err(|error| SettlingFailure::of(&error))?;
                 (self.end_of(settled.verdict), settled.emitted)
             }
@@ -296,7 +300,7 @@ impl<'a, J: Job> CarriedOut<'a, J> {
         if let (AttemptEnd::Dead { code, why, .. }, Some(attempt), false) =
             (&end, attempt, matches!(ending, Ending::Bare(_)))
         {
-            let told = self.job.gave_up(work, attempt, code, why).await;
+            let told = self.owned.job.gave_up(work, attempt, code, why).await;
             let told = told.map_err(|error| SettlingFailure::of(&error))?;
             // What the verdict came with is committed in any case: the sweeper of the outbox publishes what is not here.
             emitted = emitted.or(told);

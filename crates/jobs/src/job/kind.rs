@@ -1,9 +1,9 @@
 //! The kinds of jobs that one worker owns.
 
-use super::attempt::CarriedOut;
+use super::attempt::{CarriedOut, OwnedJob};
 use super::servers::JobServers;
 use super::store::TakenJob;
-use super::{Job, JobLimits, Owner};
+use super::{Job, JobLimits, JobSubject, Owner};
 use futures_util::future::BoxFuture;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ impl<O: Owner> Kinds<O> {
         if self.find(J::KIND).is_some() {
             return Err(format!("expected each kind of jobs once, got {:?} twice", J::KIND));
         }
-        self.kinds.push(Arc::new(Of { job, worker: O::WORKER }));
+        self.kinds.push(Arc::new(OwnedJob { job, worker: O::WORKER, codes: O::CODES }));
         Ok(self)
     }
 
@@ -62,16 +62,14 @@ pub(super) trait JobKind: Send + Sync {
     fn carry_out<'a>(&'a self, taken: TakenJob, until: Instant, servers: &'a JobServers)
     -> BoxFuture<'a, ()>;
 
+    /// What an intent is about; nothing where it cannot be read.
+    fn about(&self, intent: &str) -> JobSubject;
+
     /// What is called for an intent, or why it is none.
     fn describe(&self, intent: &str) -> Result<String, String>;
 }
 
-struct Of<J> {
-    job: J,
-    worker: &'static str,
-}
-
-impl<J: Job> JobKind for Of<J> {
+impl<J: Job> JobKind for OwnedJob<J> {
     fn name(&self) -> &'static str {
         J::KIND
     }
@@ -86,7 +84,11 @@ impl<J: Job> JobKind for Of<J> {
         until: Instant,
         servers: &'a JobServers,
     ) -> BoxFuture<'a, ()> {
-        Box::pin(CarriedOut::new(&self.job, self.worker, taken, until, servers).run())
+        Box::pin(CarriedOut::new(self, taken, until, servers).run())
+    }
+
+    fn about(&self, intent: &str) -> JobSubject {
+        serde_json::from_str(intent).map(|intent| J::about(&intent)).unwrap_or_default()
     }
 
     fn describe(&self, intent: &str) -> Result<String, String> {

@@ -130,6 +130,7 @@ fn judge(met: &Met, item: &Returning) -> Judged {
 impl<O: Owner> bus::Worker for PutBack<O> {
     const NAME: &'static str = O::WORKER;
     const PREFETCH: u16 = 100;
+    const CODES: &'static [&'static str] = &code::ALL;
 
     type Item = Returning;
     type Error = Error;

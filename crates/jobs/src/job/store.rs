@@ -1,8 +1,10 @@
 //! SQL of jobs. All times are read from the clock of Postgres, so that one clock measures the leases of all processes.
 
 use db::{Doing, Error, Pool, Work};
+use domain::AccountId;
 use serde_json::value::RawValue;
 use sqlx::types::Json;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -89,6 +91,14 @@ pub(super) struct TakenJob {
     pub holder: Uuid,
 }
 
+/// What one look took.
+pub(super) struct TakenJobs {
+    pub jobs: Vec<TakenJob>,
+    /// The key behind which the next leap begins, so that each key has its turn: the last one where there may be more, else the
+    /// first of all.
+    pub next_after: String,
+}
+
 /// How a held row goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum AttemptEnd {
@@ -104,110 +114,142 @@ pub(super) enum AttemptEnd {
     },
 }
 
+/// So many rows are looked at in order of time. A line of full keys that is longer is leapt over.
+const FRONT: i64 = 1000;
+
 /// What is written of why; the whole is for the log of the outside.
 const WHY_MAX: usize = 1000;
 
+/// A job as it is written.
+pub(super) struct NewRow<'a> {
+    pub id: &'a str,
+    pub key: String,
+    pub intent: String,
+    pub account: Option<String>,
+    pub at: Option<OffsetDateTime>,
+}
+
+/// Inserts those whose id is not known, and says of each what became of it, in their order. One statement, two where some are
+/// known.
 pub(super) async fn schedule(
     work: &mut Work,
     kind: &str,
-    id: &str,
-    key: &str,
-    intent: &str,
-    at: Option<OffsetDateTime>,
-) -> Result<Scheduled, Error> {
-    let inserted = sqlx::query!(
-        "insert into jobs (kind, id, key, intent, state, next_at, scheduled_at)
-         values ($1, $2, $3, ($4::text)::json, 'due', coalesce($5, now()), now())
-         on conflict (kind, id) do nothing",
-        kind,
-        id,
-        key,
-        intent,
-        at,
-    )
-    .execute(work.connection().await?)
-    .await
-    .doing("scheduling a job")?;
-    if inserted.rows_affected() == 1 {
-        return Ok(Scheduled::New);
+    rows: &[NewRow<'_>],
+) -> Result<Vec<Scheduled>, Error> {
+    let ids: Vec<&str> = rows.iter().map(|row| row.id).collect();
+    let mut inserted = insert(work, kind, &ids, rows).await?;
+    let is_new: Vec<bool> = ids.iter().map(|id| inserted.remove(*id)).collect();
+    if is_new.iter().all(|is_new| *is_new) {
+        return Ok(vec![Scheduled::New; rows.len()]);
     }
-    let known = sqlx::query!(
-        r#"select state, (forgotten_at is not null or intent::text = $3::text) as "is_same_intent!" from jobs where kind = $1 and id = $2"#,
+    let known = known(work, kind, &ids, rows).await?;
+    let scheduled = known.into_iter().zip(is_new);
+    Ok(scheduled.map(|(known, is_new)| if is_new { Scheduled::New } else { known }).collect())
+}
+
+/// In the order of their ids: of two who schedule the same ones the other waits for the first.
+async fn insert(
+    work: &mut Work,
+    kind: &str,
+    ids: &[&str],
+    rows: &[NewRow<'_>],
+) -> Result<BTreeSet<String>, Error> {
+    let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
+    let intents: Vec<&str> = rows.iter().map(|row| row.intent.as_str()).collect();
+    let accounts: Vec<Option<&str>> = rows.iter().map(|row| row.account.as_deref()).collect();
+    let times: Vec<Option<OffsetDateTime>> = rows.iter().map(|row| row.at).collect();
+    let inserted = sqlx::query_scalar!(
+        "insert into jobs (kind, id, key, intent, account, state, next_at, scheduled_at)
+         select $1, id, key, intent::json, account, 'due', coalesce(at, now()), now()
+         from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[])
+           with ordinality as n (id, key, intent, account, at, place)
+         order by id, place
+         on conflict (kind, id) do nothing
+         returning id",
         kind,
-        id,
-        intent,
+        ids as _,
+        &keys as _,
+        &intents as _,
+        &accounts as _,
+        &times as _,
     )
-    .fetch_one(work.connection().await?)
+    .fetch_all(work.connection().await?)
     .await
-    .doing("looking at a scheduled job")?;
-    Ok(Scheduled::Known { state: JobState::read(&known.state)?, is_same_intent: known.is_same_intent })
+    .doing("scheduling jobs")?;
+    Ok(inserted.into_iter().collect())
+}
+
+/// How jobs stand that are there, in the order of `rows`.
+async fn known(
+    work: &mut Work,
+    kind: &str,
+    ids: &[&str],
+    rows: &[NewRow<'_>],
+) -> Result<Vec<Scheduled>, Error> {
+    let intents: Vec<&str> = rows.iter().map(|row| row.intent.as_str()).collect();
+    let known = sqlx::query!(
+        r#"select j.state, (j.forgotten_at is not null or j.intent::text = n.intent) as "is_same_intent!"
+           from unnest($2::text[], $3::text[]) with ordinality as n (id, intent, place)
+           join jobs j on j.kind = $1 and j.id = n.id order by n.place"#,
+        kind,
+        ids as _,
+        &intents as _,
+    )
+    .fetch_all(work.connection().await?)
+    .await
+    .doing("looking at scheduled jobs")?;
+    let known: Vec<Scheduled> = known
+        .into_iter()
+        .map(|row| {
+            let state = JobState::read(&row.state)?;
+            Ok(Scheduled::Known { state, is_same_intent: row.is_same_intent })
+        })
+        .collect::<Result<_, Error>>()?;
+    match known.len() == rows.len() {
+        true => Ok(known),
+        false => Err(Error::stored("a job", "one that was there a moment ago is gone")),
+    }
 }
 
 /// Takes up to `room` rows that are due or whose lease has ended, each for `lease`, as far as the limits of kind and key
 /// allow.
 ///
 /// Takers of one kind go one after another, under a lock: what they count is what is under way in all processes. Rows of a key
-/// that is full are looked past; of the others the oldest go first. A taker that got rows may take more at once.
+/// that is full are looked past; of the others the oldest go first. Where the first [`FRONT`] are all of full keys, the look
+/// leaps from key to key instead, and takes what is due of those behind `after`, in their order: it costs a step of an index
+/// for each key, however long the line of any of them is. A taker that got rows may take more at once.
 pub(super) async fn take(
     pool: &Pool,
     kind: &str,
     room: u32,
     limits: &super::JobLimits,
-) -> Result<Vec<TakenJob>, Error> {
+    after: &str,
+) -> Result<TakenJobs, Error> {
     let mut transaction = pool.begin().await.map_err(Error::Away)?;
     sqlx::query!("select pg_advisory_xact_lock(hashtextextended('bursar jobs ' || $1::text, 0))", kind)
         .execute(&mut *transaction)
         .await
         .doing("waiting for others who take jobs")?;
     let holder = Uuid::now_v7();
-    let rows = sqlx::query!(
-        r#"with running as materialized (
-               select key, count(*) as running from jobs
-               where kind = $1 and state in ('calling', 'asking') and next_at > statement_timestamp()
-               group by key
-           ), near as materialized (
-               select id, key, state, next_at from jobs
-               where kind = $1 and next_at <= statement_timestamp() and state in ('due', 'calling', 'unknown', 'asking')
-                 and key <> all (array(select key from running where running >= $3))
-               order by next_at, id limit 4 * $2::bigint for update skip locked
-           ), placed as (
-               select id, state, next_at, key, row_number() over (partition by key order by next_at, id) as place from near
-           ), taken as (
-               select id, state from placed left join running using (key)
-               where place <= $3 - coalesce(running, 0)
-               order by next_at, id
-               limit greatest(0, least($2::bigint, $4::bigint - (select coalesce(sum(running), 0)::bigint from running)))
-           )
-           update jobs j
-           set state = case t.state when 'due' then 'calling' else 'asking' end,
-               attempt = attempt + (t.state = 'due')::int,
-               calls = calls + (t.state = 'due')::int,
-               asks = asks + (t.state <> 'due')::int,
-               called_at = case t.state when 'due' then statement_timestamp() else called_at end,
-               failures = case when t.state in ('calling', 'asking') then
-                              (case when jsonb_array_length(failures) >= 20 then failures - 0 else failures end)
-                              || jsonb_build_object('at', statement_timestamp(), 'why', t.state || ': its process ended, or stood still')
-                          else failures end,
-               holder = $5,
-               next_at = statement_timestamp() + make_interval(secs => $6)
-           from taken t
-           where j.kind = $1 and j.id = t.id
-           returning j.id, j.intent as "intent: Json<Box<RawValue>>", j.state, t.state in ('calling', 'asking') as "is_orphan!",
-                     j.attempt, j.calls, j.asks, j.called_at as "called_at!",
-                     greatest(0, extract(epoch from statement_timestamp() - j.called_at))::float8 as "age_seconds!""#,
+    let rows = sqlx::query_file!(
+        "src/job/store/take.sql",
         kind,
         i64::from(room),
         i64::from(limits.of_key),
         i64::from(limits.of_kind),
         holder,
         limits.lease.as_secs_f64(),
+        FRONT,
+        after,
     )
     .fetch_all(&mut *transaction)
     .await
     .doing("taking jobs")?;
     transaction.commit().await.doing("taking jobs")?;
     let taken_at = Instant::now();
-    let taken = rows.into_iter().map(|row| {
+    let last = rows.iter().map(|row| &row.key).max().filter(|_| rows.len() as u64 >= u64::from(room));
+    let next_after = last.cloned().unwrap_or_default();
+    let jobs = rows.into_iter().map(|row| {
         let step = JobState::read(&row.state)?;
         Ok(TakenJob {
             id: row.id,
@@ -223,7 +265,7 @@ pub(super) async fn take(
             holder,
         })
     });
-    taken.collect()
+    Ok(TakenJobs { jobs: jobs.collect::<Result<_, Error>>()?, next_after })
 }
 
 /// Whether the row is still this holder's. It stays locked until the transaction ends.
@@ -474,7 +516,7 @@ pub async fn purge(pool: &Pool, kept_for: KeptFor, limit: u32) -> Result<u64, Er
              order by ended_at limit $3 for update skip locked
          )
          update jobs j
-         set intent = '{}', key = '-', failures = '[]', reason = case when reason is not null then 'forgotten' end,
+         set intent = '{}', key = '-', account = null, failures = '[]', reason = case when reason is not null then 'forgotten' end,
              forgotten_at = now()
          from over o where j.kind = o.kind and j.id = o.id",
         kept_for.done.as_secs_f64(),
@@ -485,6 +527,51 @@ pub async fn purge(pool: &Pool, kept_for: KeptFor, limit: u32) -> Result<u64, Er
     .await
     .doing("purging jobs")?;
     Ok(purged.rows_affected())
+}
+
+/// Forgets an account's jobs that are at their end, and returns how many: those that are done, and those that were given up and
+/// whose letters are all closed.
+pub(super) async fn forget(
+    work: &mut Work,
+    account: &AccountId,
+    before: Option<OffsetDateTime>,
+) -> Result<u64, Error> {
+    let forgotten = sqlx::query!(
+        "with closed as materialized (
+             select j.kind, j.id from jobs j join dead_letters l on l.message_id = j.kind || '/' || j.id
+             where j.account = $1 and j.state = 'dead' and j.forgotten_at is null
+             group by j.kind, j.id having bool_and(l.closed_at is not null)
+         )
+         update jobs j
+         set intent = '{}', key = '-', account = null, failures = '[]',
+             reason = case when reason is not null then 'forgotten' end, forgotten_at = now()
+         where account = $1 and forgotten_at is null and next_at is null and ($2::timestamptz is null or scheduled_at < $2)
+           and (state = 'done' or (kind, id) in (select kind, id from closed))",
+        account.as_str(),
+        before,
+    )
+    .execute(work.connection().await?)
+    .await
+    .doing("forgetting an account's jobs")?;
+    Ok(forgotten.rows_affected())
+}
+
+/// How many of an account's jobs keep their intent.
+pub(super) async fn not_forgotten(
+    work: &mut Work,
+    account: &AccountId,
+    before: Option<OffsetDateTime>,
+) -> Result<u64, Error> {
+    let left = sqlx::query_scalar!(
+        r#"select count(*) as "left!" from jobs
+           where account = $1 and forgotten_at is null and ($2::timestamptz is null or scheduled_at < $2)"#,
+        account.as_str(),
+        before,
+    )
+    .fetch_one(work.connection().await?)
+    .await
+    .doing("counting an account's jobs")?;
+    Ok(left.unsigned_abs())
 }
 
 /// Sets the gauges of kinds: `bursar_jobs_due`, `bursar_jobs_running`, `bursar_jobs_unknown`, and `bursar_jobs_late_seconds`,

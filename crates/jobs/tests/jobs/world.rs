@@ -1,12 +1,14 @@
 //! A kind of jobs that calls the outside, and processes that carry it out until they are killed.
 
 use crate::outside::Outside;
-use bus::{Fate, Fated};
+use bus::{Fate, Fated, Health};
 use db::{Doing, Work};
+use domain::money::currency;
+use domain::{AccountId, Money, PaymentId};
 use jobs::http::{CallerSettings, Endpoint, HttpAnswer, HttpCaller};
 use jobs::{
-    Asked, CallAttempt, Called, Delay, Job, JobLimits, JobServers, JobVerdict, Kinds, Owner, RunnerPace,
-    Scheduled, SettledAnswer,
+    Asked, CallAttempt, Called, Delay, Job, JobLimits, JobServers, JobSubject, JobVerdict, Kinds, Owner,
+    RunnerPace, Scheduled, SettledAnswer,
 };
 use processors::api::{Method, Request};
 use secrecy::{ExposeSecret, SecretString};
@@ -26,6 +28,7 @@ pub struct Desk;
 impl Owner for Desk {
     const WORKER: &'static str = "ledger";
     const QUEUE: &'static str = "ledger.jobs";
+    const CODES: &'static [&'static str] = &["gone_for_good"];
 }
 
 /// As many kinds as seeded runs go side by side.
@@ -158,6 +161,15 @@ impl<const LANE: usize> Job for Calls<LANE> {
         intent.key.clone()
     }
 
+    /// Of the account that is called as its key.
+    fn about(intent: &Intent) -> JobSubject {
+        JobSubject {
+            account: AccountId::new(intent.key.as_str()).ok(),
+            payment: PaymentId::new("stripe", &intent.id).ok(),
+            money: Money::from_minor(1250, 2, currency("USD").unwrap()).ok(),
+        }
+    }
+
     fn describe(intent: &Intent) -> String {
         format!("POST /calls for {}", intent.id)
     }
@@ -265,6 +277,7 @@ pub fn servers(site: &Site) -> JobServers {
         namespace: site.namespace.clone(),
         pool: site.pool.clone(),
         publisher: site.publisher.clone(),
+        health: Health::default(),
     }
 }
 
