@@ -6,6 +6,7 @@
 
 pub mod calendar;
 pub mod catalog;
+pub mod economics;
 pub mod envelope;
 pub mod event;
 pub mod fact;
