@@ -214,33 +214,6 @@ fn a_platforms_usage_is_taken_from_inbound_and_an_unknown_account_is_said_to_be_
 }
 
 #[test]
-fn a_gateway_reads_an_account_with_a_token_that_may() {
-    run(async |site| {
-        let token = |name: &str, scope: &str| format!("{name}:{scope}:{}", ingester::hash(name));
-        let tokens = [token("reader", "accounts:read"), token("writer", "facts")].join(",");
-        let configuration = Configuration::new("live");
-        let settings = settings(&configuration).with("BURSAR_API_TOKENS", tokens);
-        let bursar = Bursar::start(&site, &settings, &["up"]).await;
-        let client = reqwest::Client::new();
-        let ask = async |account: &str, token: &str| {
-            let url = bursar.addresses.http(&format!("/v1/accounts/{account}"));
-            client.get(url).bearer_auth(token).send().await.unwrap()
-        };
-        assert_eq!(ask("a", "nobody").await.status(), StatusCode::UNAUTHORIZED);
-        assert_eq!(ask("a", "writer").await.status(), StatusCode::FORBIDDEN);
-        let unknown: Value = ask("a", "reader").await.json().await.unwrap();
-        assert_eq!((&unknown["known"], &unknown["available"]), (&json!(false), &json!("0")));
-        site.state(bus::exchange::INBOUND, vec![envelope("gateway/use_1", usage("a", 7))]).await;
-        eventually("the usage to be told", async || {
-            let account: Value = ask("a", "reader").await.json().await.ok()?;
-            (account["debt"] == "7" && account["standing"]["access"] == "allowed").then_some(())
-        })
-        .await;
-        bursar.terminate().await;
-    });
-}
-
-#[test]
 fn without_secrets_no_door_is_open() {
     run(async |site| {
         let bursar = Bursar::start(&site, &Settings::default(), &["up"]).await;

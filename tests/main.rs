@@ -26,6 +26,7 @@ mod faults;
 mod fixtures;
 mod foretold;
 mod gate;
+mod gateway;
 mod hand_over;
 mod histories;
 mod hosts;

@@ -175,6 +175,10 @@ impl Config {
         optional("BURSAR_MIGRATE_URL", &mut self.migrate_url)?;
         optional("BURSAR_RABBITMQ_MANAGEMENT_URL", &mut self.rabbitmq_management_url)?;
         optional("BURSAR_LINK_SECRET", &mut self.accounts.link_secret)?;
+        optional("BURSAR_STRIPE_API_KEY", &mut self.stripe.api_key)?;
+        if let Some(url) = secret("BURSAR_STRIPE_API_URL")? {
+            self.stripe.api_url = url;
+        }
         if let Some(namespace) = env("BURSAR_NAMESPACE") {
             self.namespace = namespace;
         }
@@ -199,7 +203,6 @@ impl Config {
             http_addr: _,
             admin_addr: _,
             rabbitmq_management_url: _,
-            stripe: _,
             dead_letters: _,
             // In `namespace` and `hosts`.
             namespace: _,
@@ -217,6 +220,7 @@ impl Config {
             // In `secrets`.
             webhook_secrets: _,
             credits,
+            stripe,
             retention,
             retries,
             disputes,
@@ -238,6 +242,7 @@ impl Config {
         self.secrets()?;
         http.limits()?;
         credits.check()?;
+        stripe.check()?;
         limits.check()?;
         Ok(())
     }

@@ -88,7 +88,7 @@ async fn drop_database(connection: &mut PgConnection, database: &str) -> Result<
 }
 
 /// What a process of this binary is told of a scratch database, whatever this one's environment says of another.
-pub fn environment(config: &Config) -> [(&'static str, &str); 7] {
+pub fn environment(config: &Config) -> [(&'static str, &str); 9] {
     let owner = config.migrate_url.as_ref().map_or("", |url| url.0.expose_secret());
     [
         ("BURSAR_DATABASE_URL", config.database_url.0.expose_secret()),
@@ -98,6 +98,9 @@ pub fn environment(config: &Config) -> [(&'static str, &str); 7] {
         ("BURSAR_AMQP_URL", config.amqp_url.0.expose_secret()),
         ("BURSAR_AMQP_URL_FILE", ""),
         ("BURSAR_NAMESPACE", &config.namespace),
+        // Nothing that happens there is told to a processor.
+        ("BURSAR_STRIPE_API_KEY", ""),
+        ("BURSAR_STRIPE_API_KEY_FILE", ""),
     ]
 }
 

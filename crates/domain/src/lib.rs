@@ -7,6 +7,7 @@
 pub mod calendar;
 pub mod catalog;
 pub mod dispute;
+pub mod economics;
 pub mod envelope;
 pub mod event;
 pub mod fact;

@@ -37,9 +37,12 @@ pub fn routes(intake: Intake, access: Arc<Access>, limits: &DoorLimits) -> Route
         .route("/v1/facts", post(facts))
         .with_state(Routes { intake, access, room: Room::new(limits) })
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "nothing is served here".to_owned()) })
-        .method_not_allowed_fallback(|| async {
-            problem(StatusCode::METHOD_NOT_ALLOWED, "this route takes another method".to_owned())
-        })
+        .method_not_allowed_fallback(wrong_method)
+}
+
+/// For every route of the front door, whoever adds it.
+pub async fn wrong_method() -> Response {
+    problem(StatusCode::METHOD_NOT_ALLOWED, "this route takes another method".to_owned())
 }
 
 async fn webhook(

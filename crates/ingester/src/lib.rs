@@ -20,7 +20,7 @@ mod worker;
 
 pub use access::Access;
 pub use door::{Caller, DoorLimits, Proxies, ProxyHeader, listen, serve};
-pub use http::{path_text, routes};
+pub use http::{path_text, routes, wrong_method};
 pub use intake::{Intake, Rejected, Secrets};
 pub use problem::problem;
 pub use raw::RawQueue;

@@ -6,7 +6,7 @@
 //! - What was sent and has no whole answer is unknown, whatever the error says.
 
 use super::Called;
-use processors::api::Request;
+use processors::api::{RawAnswer, Request};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use secrecy::{ExposeSecret, SecretString};
@@ -57,7 +57,12 @@ pub struct HttpAnswer {
 
 impl HttpAnswer {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.raw().header(name)
+    }
+
+    /// For the function that reads it.
+    pub fn raw(&self) -> RawAnswer<'_> {
+        RawAnswer { status: self.status, headers: &self.headers, body: &self.body }
     }
 }
 

@@ -12,14 +12,12 @@ mod payment;
 mod posted;
 mod restatable;
 mod roll_forward;
+mod standing;
 mod statement;
 mod texts;
 mod undelivered;
 
-pub use account::{
-    AccountLine, AccountStanding, AccountStandings, AccountView, Restriction, account, account_as_of,
-    accounts, accounts_of,
-};
+pub use account::{AccountLine, AccountView, account, account_as_of, accounts, accounts_of};
 pub use acts::{ActFilter, ActLine, OPERATOR, acts};
 pub use expiry::{SOURCE as EXPIRY_SOURCE, due};
 pub use fact::{AdmittedFact, FactSettlement, FactView, admitted, fact};
@@ -30,6 +28,9 @@ pub use payment::{
 pub use posted::{BalanceChange, Posted, posted};
 pub use restatable::{Restatable, RestatableCursor, Restated, restatable};
 pub use roll_forward::{CREDITS, Month, RollForwardLine, roll_forward};
+pub use standing::{
+    AccountStanding, AccountStandings, Restriction, RestrictionCause, RestrictionKind, StandingView, standing,
+};
 pub use statement::{EntryView, Statement, StatementRange, TransactionView, statement};
 pub use texts::texts_of;
 pub use undelivered::{UndeliveredPayment, delivered, undelivered};

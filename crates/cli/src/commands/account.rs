@@ -169,9 +169,10 @@ fn standing_text(standing: &read::AccountStandings) -> String {
     let mut lines =
         vec![format!("\nStanding: {}", kinds.map(|(name, standing)| say(name, standing)).join(", "))];
     lines.extend(standing.restrictions.iter().map(|restriction| {
-        let case = restriction.case.as_ref().map(|case| format!(", case {case}")).unwrap_or_default();
+        let whose = restriction.case.as_ref().or(restriction.by.as_ref());
+        let whose = whose.map(|whose| format!(" {whose}")).unwrap_or_default();
         let since = moment(restriction.since);
-        format!("  {} restricted by {}{case} since {since}", restriction.kind, restriction.cause)
+        format!("  {} restricted by {}{whose} since {since}", restriction.kind, restriction.cause)
     }));
     lines.join("\n")
 }

@@ -3,6 +3,7 @@
 use super::Config;
 use dead_letters::DeadLetterSettings;
 use ingester::{Token, TokenEntry};
+use processors::StripeSettings;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 
@@ -43,6 +44,8 @@ impl Config {
             env_tokens: Vec::new(),
             // What this operator may do.
             dead_letters: DeadLetterSettings { edit: false },
+            // Of a processor's API: who calls it, and where. What a message becomes does not hang on it.
+            stripe: StripeSettings { accounts: self.stripe.accounts.clone(), ..nowhere.stripe },
             // The ingester alone has them.
             webhook_secrets: nowhere.webhook_secrets,
             tokens: self.tokens.iter().map(without_secret).collect(),
@@ -71,6 +74,7 @@ mod tests {
         link_secret = "hush"
         [stripe]
         accounts = ["acct_1"]
+        api_key = "hush"
         [webhook_secrets]
         paddle = ["hush"]
         [[catalog]]
@@ -104,7 +108,7 @@ mod tests {
     const HASH: &str = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
 
     /// What an operator's shell may have otherwise than the fleet.
-    const MAY_DIFFER: [&str; 11] = [
+    const MAY_DIFFER: [&str; 13] = [
         "database_url",
         "migrate_url",
         "amqp_url",
@@ -114,6 +118,8 @@ mod tests {
         "limits.",
         "http.",
         "dead_letters.edit",
+        "stripe.api_key",
+        "stripe.api_url",
         "webhook_secrets.",
         "tokens.0.sha256",
     ];

@@ -93,6 +93,8 @@ fn what_is_wrong_is_named() {
         "different publishers and tokens",
     );
     check("[webhook_secrets]\npayball = [\"x\"]", "paddle, stripe, generic");
+    check("[stripe]\napi_url = \"api.stripe.com\"", "stripe.api_url: expected scheme, host and port");
+    check("[stripe]\napi_key = \"\"", "stripe.api_key: expected a key");
     check("[retention]\nraw_deliveries = \"long\"", "a duration such as");
     for text in [
         "[retention]\nraw_deliveries = \"300000years\"",
@@ -121,6 +123,7 @@ fn the_environment_comes_first_and_empty_counts_as_unset() {
     let env = |name: &str| match name {
         "BURSAR_NAMESPACE" => Some("shop".to_owned()),
         "BURSAR_PADDLE_WEBHOOK_SECRETS" => Some("one, two,".to_owned()),
+        "BURSAR_STRIPE_API_URL" => Some("http://127.0.0.1:8081".to_owned()),
         "BURSAR_API_TOKENS" => Some(format!("gw:facts:{}@gateway/*", ingester::hash("x"))),
         _ => None,
     };
@@ -130,6 +133,7 @@ fn the_environment_comes_first_and_empty_counts_as_unset() {
     assert!(sources.check(Some(&Speaker::Publisher("guest".to_owned())), "gateway/1").is_err());
     assert_eq!(config.namespace, "shop");
     assert_eq!(config.secrets().unwrap().0["paddle"].len(), 2);
+    assert_eq!(config.stripe.files_url().unwrap().as_str(), "http://127.0.0.1:8081/");
 }
 
 #[test]
@@ -143,12 +147,17 @@ fn every_secret_may_come_from_a_file() {
     let shown = |secret: &Masked| secret.0.expose_secret().to_owned();
     let mut read = vec![shown(&config.database_url), shown(&config.amqp_url)];
     read.extend(
-        [&config.migrate_url, &config.rabbitmq_management_url, &config.accounts.link_secret]
-            .map(|secret| shown(secret.as_ref().unwrap())),
+        [
+            &config.migrate_url,
+            &config.rabbitmq_management_url,
+            &config.accounts.link_secret,
+            &config.stripe.api_key,
+        ]
+        .map(|secret| shown(secret.as_ref().unwrap())),
     );
     read.extend(processors::ALL.map(|processor| shown(&config.webhook_secrets[processor.name][0])));
     read.extend(config.env_tokens.iter().map(shown));
-    assert_eq!(read, vec!["postgres://a:hush@h/d"; 9]);
+    assert_eq!(read, vec!["postgres://a:hush@h/d"; 10]);
 }
 
 #[test]
@@ -169,6 +178,7 @@ fn secrets_are_never_shown() {
     let mut config = Config { database_url: Masked::new("postgres://a:hush@h/d"), ..Config::default() };
     config.webhook_secrets.insert("paddle".to_owned(), vec![Masked::new("hush")]);
     config.accounts.link_secret = Some(Masked::new("https://a:hush@h"));
+    config.stripe.api_key = Some(Masked::new("rk_live_hush"));
     config.env_tokens = vec![Masked::new("shop:facts:hush")];
     let shown = toml::to_string(&config).unwrap();
     assert!(shown.contains("postgres://a:***@h/d") && !shown.contains("hush"), "{shown}");

@@ -3,7 +3,8 @@
 use crate::outside::{Mood, Outside, Temper};
 use jobs::Called;
 use jobs::http::{CallerSettings, Endpoint, HttpAnswer, HttpCaller};
-use processors::api::{Method, Request};
+use processors::api::{ApiAnswer, IdempotencyKey, Method, Request};
+use processors::stripe::api::{read_upload, upload_evidence};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -91,16 +92,25 @@ fn what_never_left_is_known_to_have_failed() {
 
 /// Answers one request with these bytes, and tells what was asked.
 async fn once(answer: Vec<u8>) -> (std::net::SocketAddr, tokio::task::JoinHandle<String>) {
+    let (address, asked) = once_ending(b"amount=5", answer).await;
+    (address, tokio::spawn(async { String::from_utf8(asked.await.unwrap()).unwrap() }))
+}
+
+/// The request is over with these bytes.
+async fn once_ending(
+    end: &'static [u8],
+    answer: Vec<u8>,
+) -> (std::net::SocketAddr, tokio::task::JoinHandle<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let asked = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut asked = Vec::new();
-        while !asked.ends_with(b"amount=5") {
+        while !asked.ends_with(end) {
             stream.read_buf(&mut asked).await.unwrap();
         }
         stream.write_all(&answer).await.unwrap();
-        String::from_utf8(asked).unwrap()
+        asked
     });
     (address, asked)
 }
@@ -120,6 +130,31 @@ fn a_request_goes_out_as_it_was_made_and_follows_nobody() {
         for header in ["authorization: Bearer secret", "idempotency-key: k-1", "content-type: text/plain"] {
             assert!(asked.contains(&format!("{header}\r\n")), "{asked}");
         }
+    });
+}
+
+#[test]
+fn a_file_goes_out_byte_for_byte_and_its_answer_is_read() {
+    testkit::run_without_site(async || {
+        let answer = r#"{"id":"file_1Abc"}"#;
+        let answer = format!("HTTP/1.1 200 X\r\ncontent-length: {}\r\n\r\n{answer}", answer.len());
+        let (address, asked) = once_ending(b"--\r\n", answer.into_bytes()).await;
+        // Every byte, and more of them than any buffer on the way holds.
+        let pdf: Vec<u8> = (0..=255).cycle().take(4_000_000).collect();
+        let upload = upload_evidence(&pdf, "evidence.pdf", &IdempotencyKey::of("evidence_file/0199a7/1"));
+        let called =
+            HttpCaller::new(CallerSettings::default()).unwrap().send(&endpoint(address), &upload).await;
+        let Called::Answered(answer) = called else { panic!("{called:?}") };
+        let ApiAnswer::Is(file) = read_upload(answer.raw()) else { panic!("{answer:?}") };
+        assert_eq!(file.id, "file_1Abc");
+        let asked = asked.await.unwrap();
+        assert!(asked.ends_with(&upload.body));
+        let head = String::from_utf8_lossy(&asked[..asked.len() - upload.body.len()]);
+        let length = format!("content-length: {}", upload.body.len());
+        for line in ["POST /v1/files HTTP/1.1", "idempotency-key: evidence_file/0199a7/1", &length] {
+            assert!(head.contains(&format!("{line}\r\n")), "{head}");
+        }
+        assert!(head.contains("content-type: multipart/form-data; boundary=bursar-"), "{head}");
     });
 }
 

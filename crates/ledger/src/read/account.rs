@@ -3,6 +3,7 @@
 use super::lot::{LotRow, LotView, lots_as_of, lots_of_account};
 use super::payment::{PaymentLine, payments_of_account};
 use super::snapshot;
+use super::standing::{AccountStandings, StandingView, standing_of};
 use super::statement::last_number;
 use db::{Doing, Error, Pool};
 use domain::{AccountId, Credits, CustomerId};
@@ -33,54 +34,10 @@ pub struct AccountView {
     pub payments: Option<Vec<PaymentLine>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AccountStanding {
-    Allowed,
-    Restricted,
-}
-
-/// What gateways let the account do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct AccountStandings {
-    pub access: AccountStanding,
-    pub checkout: AccountStanding,
-    pub balance: AccountStanding,
-    pub restrictions: Vec<Restriction>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Restriction {
-    pub kind: String,
-    pub cause: String,
-    pub case: Option<String>,
-    #[serde(with = "time::serde::rfc3339")]
-    pub since: OffsetDateTime,
-}
-
-impl AccountStandings {
-    fn unrestricted() -> Self {
-        let allowed = AccountStanding::Allowed;
-        Self { access: allowed, checkout: allowed, balance: allowed, restrictions: Vec::new() }
-    }
-}
-
 impl AccountView {
     /// An account that nobody has spoken of.
     pub fn unknown(account: AccountId) -> Self {
-        Self {
-            account,
-            known: false,
-            as_of: None,
-            available: Credits::ZERO,
-            held: Credits::ZERO,
-            debt: Credits::ZERO,
-            sequence: 0,
-            standing: Some(AccountStandings::unrestricted()),
-            lots: Vec::new(),
-            lots_total: 0,
-            payments: Some(Vec::new()),
-        }
+        StandingView::unknown(account).into()
     }
 
     fn with_lots(mut self, rows: Vec<LotRow>) -> Self {
@@ -90,27 +47,34 @@ impl AccountView {
     }
 }
 
+/// Without lots and payments.
+impl From<StandingView> for AccountView {
+    fn from(head: StandingView) -> Self {
+        Self {
+            account: head.account,
+            known: head.known,
+            as_of: None,
+            available: head.available,
+            held: head.held,
+            debt: head.debt,
+            sequence: head.sequence,
+            standing: Some(head.standing),
+            lots: Vec::new(),
+            lots_total: 0,
+            payments: Some(Vec::new()),
+        }
+    }
+}
+
 /// The account as it is now; nothing where nobody has spoken of it.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn account(pool: &Pool, id: &AccountId) -> Result<Option<AccountView>, Error> {
     let connection = &mut *snapshot(pool).await?;
-    let row =
-        sqlx::query!("select available, held, debt, sequence from accounts where account = $1", id.as_str(),)
-            .fetch_optional(&mut *connection)
-            .await
-            .doing("reading an account")?;
-    let Some(row) = row else { return Ok(None) };
-    let view = AccountView {
-        known: true,
-        available: Credits::new(row.available),
-        held: Credits::new(row.held),
-        debt: Credits::new(row.debt),
-        sequence: row.sequence,
-        payments: Some(payments_of_account(connection, id, PAYMENTS_MAX).await?),
-        ..AccountView::unknown(id.clone())
-    };
+    let Some(head) = standing_of(connection, id).await? else { return Ok(None) };
+    let payments = Some(payments_of_account(connection, id, PAYMENTS_MAX).await?);
+    let view = AccountView { payments, ..AccountView::from(head) };
     Ok(Some(view.with_lots(lots_of_account(connection, id).await?)))
 }
 

@@ -4,6 +4,7 @@ use super::figures::Memory;
 use crate::scratch;
 use crate::session::Session;
 use anyhow::{Context, Result, bail};
+use ingester::Scope;
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -29,8 +30,8 @@ impl FleetProcess {
             false => Self::start_workers(session, "gate,ledger").await,
             true => {
                 let mut fleet = Self::prepare(session).await?;
-                fleet.add(session, "gate", &["run", "gate"])?;
-                fleet.add(session, "ledger", &["run", "ledger"])?;
+                fleet.add(session, "gate", &["run", "gate"], &[])?;
+                fleet.add(session, "ledger", &["run", "ledger"], &[])?;
                 fleet.wait_until_ready().await?;
                 Ok(fleet)
             }
@@ -40,9 +41,25 @@ impl FleetProcess {
     /// These workers in one process.
     pub async fn start_workers(session: &Session, workers: &str) -> Result<Self> {
         let mut fleet = Self::prepare(session).await?;
-        fleet.add(session, "bursar", &["up", "--workers", workers])?;
+        fleet.add(session, "bursar", &["up", "--workers", workers], &[])?;
         fleet.wait_until_ready().await?;
         Ok(fleet)
+    }
+
+    /// One more process, at whose address accounts are read with this token. No webhook gets in there.
+    pub async fn open_door(&mut self, session: &Session, token: &str) -> Result<String> {
+        let address = free_address()?;
+        let token = format!("bench:{}:{}", Scope::AccountsRead.as_str(), ingester::hash(token));
+        let settings = [
+            ("BURSAR_HTTP_ADDR", address.as_str()),
+            ("BURSAR_API_TOKENS", token.as_str()),
+            ("BURSAR_API_TOKENS_FILE", ""),
+            // That doors are closed is meant.
+            ("BURSAR_LOG", "error"),
+        ];
+        self.add(session, "ingester", &["run", "ingester"], &settings)?;
+        self.wait_until_ready().await?;
+        Ok(address)
     }
 
     async fn prepare(session: &Session) -> Result<Self> {
@@ -52,7 +69,13 @@ impl FleetProcess {
         Ok(Self { members: Vec::new(), file })
     }
 
-    fn add(&mut self, session: &Session, name: &str, arguments: &[&str]) -> Result<()> {
+    fn add(
+        &mut self,
+        session: &Session,
+        name: &str,
+        arguments: &[&str],
+        settings: &[(&str, &str)],
+    ) -> Result<()> {
         let admin = free_address()?;
         let process = Command::new(std::env::current_exe()?)
             .args(arguments)
@@ -60,6 +83,7 @@ impl FleetProcess {
             .envs(scratch::environment(&session.config))
             .env("BURSAR_ADMIN_ADDR", &admin)
             .env("BURSAR_LOG", "warn")
+            .envs(settings.iter().copied())
             .kill_on_drop(true)
             .spawn()
             .context("starting the fleet")?;

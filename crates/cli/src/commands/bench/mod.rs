@@ -1,5 +1,5 @@
 //! `bench`: throughput and latency of the whole path, from a fact in `verified` or `inbound` to its event confirmed in
-//! `events`, and in the same run the machine's own ceilings. Everything is durable, as in production; a database and a
+//! `events`, then how fast gateways read accounts, and in the same run the machine's own ceilings. Everything is durable, as in production; a database and a
 //! namespace of its own are made and removed.
 
 #![expect(clippy::float_arithmetic, reason = "rates and quantiles of measurements, never money")]
@@ -7,6 +7,7 @@
 mod ceiling;
 mod figures;
 mod fleet;
+mod gateway;
 mod latency;
 mod ledger;
 mod letters;
@@ -20,6 +21,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use figures::{Latency, Memory, progress, round};
 use fleet::{Counters, FleetProcess};
+use gateway::AccountReads;
 use load::{Load, Mix};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -73,6 +75,7 @@ struct BenchReport {
     events: usize,
     events_per_second: f64,
     latency_ms: Latency,
+    account_reads: AccountReads,
     ceilings: Ceilings,
     share_of_ceiling: f64,
     memory_mib: Memory,
@@ -120,7 +123,7 @@ async fn measure(session: &Session, arguments: &Whole) -> Result<BenchReport> {
     let mut fleet = FleetProcess::start(session, arguments.split).await?;
     let measured = measure_fleet(session, arguments, &mut fleet).await;
     fleet.stop().await?;
-    let (throughput, latency, memory) = measured?;
+    let (throughput, latency, memory, account_reads) = measured?;
     progress(session, "the machine's ceilings");
     let ceilings = Ceilings {
         broker_events_per_second: ceiling::broker(session, arguments.events.min(30_000)).await?,
@@ -131,6 +134,7 @@ async fn measure(session: &Session, arguments: &Whole) -> Result<BenchReport> {
         events: arguments.events,
         events_per_second: round(throughput.per_second),
         latency_ms: latency,
+        account_reads,
         share_of_ceiling: round(throughput.per_second / lowest * 100.0) / 100.0,
         ceilings,
         memory_mib: memory,
@@ -147,7 +151,7 @@ async fn measure_fleet(
     session: &Session,
     arguments: &Whole,
     fleet: &mut FleetProcess,
-) -> Result<(Throughput, Latency, Memory)> {
+) -> Result<(Throughput, Latency, Memory, AccountReads)> {
     let mut load = Load::new(arguments.accounts, arguments.mix, arguments.usage_batch);
     progress(session, "warming up");
     drive(session, fleet, &mut load, arguments.events / 10).await?;
@@ -157,7 +161,10 @@ async fn measure_fleet(
     let rate = throughput.per_second / 2.0;
     let latency =
         latency::measure(session, &mut load, rate, Duration::from_secs(arguments.latency_seconds)).await?;
-    Ok((throughput, latency, fleet.memory()))
+    let memory = fleet.memory();
+    progress(session, "reading accounts, as gateways do");
+    let account_reads = gateway::measure(session, fleet, arguments.accounts).await?;
+    Ok((throughput, latency, memory, account_reads))
 }
 
 /// Publishes facts as fast as the broker takes them, and waits until the event of the last one is confirmed.
@@ -205,7 +212,7 @@ fn text(report: &BenchReport) -> String {
     let processes = report.memory_mib.per_worker.iter().map(|(name, mib)| format!("{name} {mib}"));
     format!(
         "{} facts, each to its confirmed event: {:.0} events/s\n{}\n  latency at {:.0} events/s: p50 {:.1} ms, p99 {:.1} ms\n  \
-         memory, greatest: {} MiB ({})\nthe machine, in the same run:\n  three confirmed hops      {:>9.0} events/s\n  \
+         memory, greatest: {} MiB ({})\n{}\nthe machine, in the same run:\n  three confirmed hops      {:>9.0} events/s\n  \
          the same rows, batched    {:>9.0} events/s\n  share of the lower one    {:>8.0} %",
         report.events,
         report.events_per_second,
@@ -215,6 +222,7 @@ fn text(report: &BenchReport) -> String {
         report.latency_ms.p99,
         report.memory_mib.bursar,
         processes.collect::<Vec<_>>().join(", "),
+        report.account_reads,
         report.ceilings.broker_events_per_second,
         report.ceilings.database_events_per_second,
         report.share_of_ceiling * 100.0,
