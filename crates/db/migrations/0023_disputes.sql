@@ -89,17 +89,28 @@ create table evidence_submissions (
 );
 create index evidence_submissions_by_dispute on evidence_submissions (dispute, requested_at);
 
--- Why an operator restricts or restores is text that people wrote.
+-- Why an operator restricts or restores is text that people wrote; the digests of an address and of a device are data of a person.
+-- The inbox may be large.
+set local statement_timeout = 0;
+drop index inbox_texts;
+create index inbox_texts on inbox (admitted_at, source, id)
+    where erased_at is null
+      and kind in ('fact.usage', 'fact.payment', 'fact.refund_request', 'fact.dispute', 'fact.customer', 'fact.grant',
+                   'fact.adjustment', 'fact.assignment', 'fact.valuation', 'fact.restriction')
+      and (fact like '%"description":%' or fact like '%"reason":%' or fact like '%"transaction":%' or fact like '%"ip":%'
+           or fact like '%"device":%');
 create or replace view facts_with_texts as
     select source, id, kind, fact, admitted_at from inbox
     where erased_at is null
-      and kind in ('fact.usage', 'fact.refund_request', 'fact.dispute', 'fact.customer', 'fact.grant', 'fact.adjustment',
-                   'fact.assignment', 'fact.valuation', 'fact.restriction')
-      and (fact like '%"description":%' or fact like '%"reason":%' or fact like '%"transaction":%');
+      and kind in ('fact.usage', 'fact.payment', 'fact.refund_request', 'fact.dispute', 'fact.customer', 'fact.grant',
+                   'fact.adjustment', 'fact.assignment', 'fact.valuation', 'fact.restriction')
+      and (fact like '%"description":%' or fact like '%"reason":%' or fact like '%"transaction":%' or fact like '%"ip":%'
+           or fact like '%"device":%');
 create or replace function without_texts(kind text, fact text) returns text language sql immutable as $$
     select '{' || string_agg(to_json(key)::text || ':' ||
                              case when json_typeof(value) = 'string' and key = any (case
-                                      when kind = 'fact.usage' then array['description']
+                                      when kind = 'fact.usage' then array['description', 'ip', 'device']
+                                      when kind = 'fact.payment' then array['ip', 'device']
                                       when kind = 'fact.refund_request' then array['transaction', 'reason']
                                       when kind in ('fact.dispute', 'fact.customer', 'fact.grant', 'fact.adjustment',
                                                     'fact.assignment', 'fact.valuation', 'fact.restriction')
