@@ -338,15 +338,7 @@ impl<'a> Desk<'a> {
 
     fn emit(&mut self, account: Option<AccountId>, data: EventData, said: &SaidBy<'_>) -> Result<(), Error> {
         let event = Event { account, cause: said.cause.clone(), time: self.now, data, balances: None };
-        let new = NewEvent {
-            account: event.account.clone(),
-            kind: event.kind().as_str(),
-            time: event.time,
-            cause: event.cause.clone(),
-            traceparent: said.traceparent.map(str::to_owned),
-            data: event.data_to_json(),
-        };
-        self.events.push(self.heads.emit(new)?);
+        self.events.push(self.heads.emit(NewEvent::of(&event, said.traceparent))?);
         Ok(())
     }
 

@@ -32,7 +32,7 @@ use desk::Desk;
 use domain::dispute::Policy;
 use domain::{Envelope, Fact, Outcome};
 use facts::emit::Emitted;
-use facts::outcomes::{self, Settlement};
+use facts::outcomes::Settlements;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use time::OffsetDateTime;
 
@@ -61,6 +61,7 @@ impl Disputes {
 impl bus::Worker for Disputes {
     const NAME: &'static str = WORKER.name;
     const PREFETCH: u16 = 32;
+    const CODES: &'static [&'static str] = WORKER.codes;
 
     type Item = Envelope;
     type Error = Error;
@@ -91,13 +92,11 @@ impl bus::Worker for Disputes {
     }
 
     async fn handle(&self, work: &mut Work, envelopes: &[Envelope]) -> Result<Settled, Error> {
-        let causes = envelopes.iter().map(|envelope| &envelope.cause);
-        let mut before = outcomes::settled_before(work, WORKER.name, causes).await?;
-        outcomes::forget_refusals(work, WORKER.name, &before.refused).await?;
         let mut desk = Desk::open(work, &self.policy, envelopes).await?;
-        let (mut verdicts, mut settled) = (Vec::with_capacity(envelopes.len()), Vec::new());
+        let mut settlements = Settlements::begin(work, WORKER.name, envelopes).await?;
+        let mut verdicts = Vec::with_capacity(envelopes.len());
         for envelope in envelopes {
-            if !before.settled.insert(envelope.cause.clone()) {
+            if settlements.is_settled(&envelope.cause) {
                 verdicts.push(Verdict::Done(Outcome::Repeated));
                 continue;
             }
@@ -110,12 +109,11 @@ impl bus::Worker for Disputes {
                 Fact::Dispute(dispute) => desk.payment_of(dispute),
                 _ => None,
             };
-            let (cause, kind) = (envelope.cause.clone(), envelope.fact.kind());
-            settled.push(Settlement { cause, kind, outcome, payment });
+            settlements.settle(envelope, outcome, payment);
             verdicts.push(verdict);
         }
         let events = desk.close(work).await?;
-        outcomes::settle(work, WORKER.name, &settled, None).await?;
+        settlements.save(work, None).await?;
         let stored = Emitted::store(work, events).await?;
         let emitted = stored.map(|stored| stored.emitted(&self.namespace));
         Ok(Settled { verdicts, forward: Vec::new(), emitted })
