@@ -61,6 +61,7 @@ impl Disputes {
 impl bus::Worker for Disputes {
     const NAME: &'static str = WORKER.name;
     const PREFETCH: u16 = 32;
+    const CODES: &'static [&'static str] = WORKER.codes;
 
     type Item = Envelope;
     type Error = Error;
