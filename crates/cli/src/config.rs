@@ -236,7 +236,7 @@ impl Config {
         self.tokens()?;
         retention.of_gate()?;
         retention.of_dead_letters()?;
-        disputes.settings()?;
+        disputes.settings(&self.stripe)?;
         alerts.thresholds()?;
         retries.ladder()?;
         self.secrets()?;

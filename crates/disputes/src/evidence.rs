@@ -3,8 +3,10 @@
 mod account;
 mod money;
 mod usage;
+mod words;
 
-use crate::read;
+pub use words::economics_in_words;
+
 use db::{Doing, Error, PgConnection, Pool};
 use domain::dispute::{CaseRecord, Stage};
 use domain::economics::{CounterFee, OwnCases, Stake};
@@ -63,7 +65,7 @@ pub async fn pack(pool: &Pool, case: &CaseId, options: PackOptions<'_>) -> Resul
     let usage = usage::after(connection, &subject).await?;
     let balance = account::balance(connection, &subject).await?;
     let restrictions = account::restrictions(connection, &subject).await?;
-    let timeline = read::timeline(connection, case).await?;
+    let timeline = words::timeline(connection, &subject, &read).await?;
     let told = timeline.iter().map(|step| step.at);
     let moments = told.chain(balance.iter().map(|point| point.at)).chain([read.heard_at, subject.terms.at]);
     let as_of = moments.max().unwrap_or(read.heard_at);
@@ -78,7 +80,7 @@ pub async fn pack(pool: &Pool, case: &CaseId, options: PackOptions<'_>) -> Resul
             processor: case.processor().parse().map_err(|error| Error::stored("a processor", error))?,
             state: read.state.as_str().to_owned(),
             processor_status: None,
-            reason: read::reason(connection, &subject.record).await?,
+            reason: reason(connection, &subject.record).await?,
             network: None,
             network_reason_code: read.network_reason.clone(),
             amount: read.amount,
@@ -96,9 +98,9 @@ pub async fn pack(pool: &Pool, case: &CaseId, options: PackOptions<'_>) -> Resul
         // The notifier is still to come.
         notifications: Vec::new(),
         overlap: money::overlap(&subject, &read),
-        timeline: timeline.into_iter().map(read::TimelineStep::in_pack).collect(),
+        timeline,
         policy: None,
-        economics: stake.map(|stake| read::economics_in_words(&stake, own)).unwrap_or_default(),
+        economics: stake.map(|stake| economics_in_words(&stake, own)).unwrap_or_default(),
     })
 }
 
@@ -110,7 +112,8 @@ impl Subject {
             received_fee: case.fee,
             win_returns_received_fee: false,
             counter_fee: if self.case.processor() == "stripe" { counter_fee } else { CounterFee::None },
-            is_refundable_warning: Stage::of(case.state) == Stage::Warning && case.is_refundable != Some(false),
+            is_refundable_warning: Stage::of(case.state) == Stage::Warning
+                && case.is_refundable != Some(false),
         })
     }
 }
@@ -138,6 +141,23 @@ async fn subject(connection: &mut PgConnection, case: &CaseId) -> Result<Subject
         terms: paid.terms(Reading::TODAY).ok_or_else(nothing)?,
         paid,
     })
+}
+
+/// Why the buyer disputes, by the processor's word: of several facts the latest that says it. It stands in the facts alone, since
+/// it can be erased.
+async fn reason(connection: &mut PgConnection, record: &CaseRecord) -> Result<Option<String>, Error> {
+    let (sources, ids): (Vec<&str>, Vec<&str>) = record.causes().unzip();
+    sqlx::query_scalar!(
+        r#"select i.fact::json ->> 'reason' as "reason!"
+           from unnest($1::text[], $2::text[]) as n (source, id) join inbox i on i.source = n.source and i.id = n.id
+           where i.fact::json ->> 'reason' <> '[erased]' and i.fact::json ->> 'by' is null
+           order by i.time desc, i.id limit 1"#,
+        &sources as _,
+        &ids as _,
+    )
+    .fetch_optional(connection)
+    .await
+    .doing("reading the reason of a dispute")
 }
 
 async fn purchase(connection: &mut PgConnection, of: &Subject) -> Result<Purchase, Error> {

@@ -15,10 +15,12 @@
 pub mod code;
 mod deadlines;
 mod desk;
+pub mod evidence;
 pub mod read;
 mod settings;
 mod silence;
 mod store;
+pub mod submission;
 mod take_up;
 mod verify;
 mod worker;

@@ -1,8 +1,14 @@
 //! What of disputes is configured.
 
+use crate::submission::StripeApi;
+use domain::Money;
 use domain::dispute::{Policy, RiskRule};
+use domain::economics::CounterFee;
 use domain::fact::RestrictionKind;
+use domain::money::currency;
 use domain::settings::{InvalidSetting, duration};
+use jobs::http::Endpoint;
+use processors::StripeSettings;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,6 +21,8 @@ pub struct Settings {
     pub deadlines: Vec<Duration>,
     /// After which silence a case counts as decided that its processor never closes.
     pub silence: Duration,
+    /// None: Stripe is not called.
+    pub stripe: Option<StripeApi>,
 }
 
 /// `[disputes]`.
@@ -26,6 +34,10 @@ pub struct DisputeSettings {
     pub deadlines: Vec<String>,
     /// After which silence a case counts as decided that its processor never closes: Paddle's, and early warnings of fraud.
     pub silence: String,
+    /// What Stripe takes for evidence and gives back with a win (`"15.00 USD"`); empty: not known.
+    pub counter_fee: String,
+    /// How the platform calls itself in evidence; empty: not at all.
+    pub seller: String,
     pub risk: RiskSettings,
 }
 
@@ -56,6 +68,8 @@ impl Default for DisputeSettings {
             restrict: RestrictSettings::default(),
             deadlines: vec![of_days(7), of_days(3), of_days(1)],
             silence: of_days(120),
+            counter_fee: String::new(),
+            seller: String::new(),
             risk: RiskSettings::default(),
         }
     }
@@ -82,7 +96,7 @@ impl Default for RiskSettings {
 impl DisputeSettings {
     /// # Errors
     /// The first setting that is wrong.
-    pub fn settings(&self) -> Result<Settings, InvalidSetting> {
+    pub fn settings(&self, stripe: &StripeSettings) -> Result<Settings, InvalidSetting> {
         let RestrictSettings { warning, open, under_review, lost } = self.restrict.clone();
         let mut deadlines = self
             .deadlines
@@ -96,8 +110,39 @@ impl DisputeSettings {
             let why = format!("disputes.silence: expected a day or more, got {:?}", self.silence);
             return Err(InvalidSetting::new(why));
         }
+        self.counter_fee()?;
         let policy = Policy { warning, open, under_review, lost, risk: self.risk.rule()? };
-        Ok(Settings { policy, deadlines, silence })
+        let stripe = match stripe.authorization()? {
+            None => None,
+            authorization => Some(StripeApi {
+                api: Endpoint { base: stripe.api_url()?, authorization: authorization.clone() },
+                files: Endpoint { base: stripe.files_url()?, authorization },
+            }),
+        };
+        Ok(Settings { policy, deadlines, silence, stripe })
+    }
+}
+
+impl DisputeSettings {
+    /// What Stripe takes for evidence.
+    ///
+    /// # Errors
+    /// It is no amount of money.
+    pub fn counter_fee(&self) -> Result<CounterFee, InvalidSetting> {
+        if self.counter_fee.is_empty() {
+            return Ok(CounterFee::Unknown);
+        }
+        let wrong = || {
+            let why = format!(
+                "disputes.counter_fee: expected an amount as \"15.00 USD\", got {:?}",
+                self.counter_fee
+            );
+            InvalidSetting::new(why)
+        };
+        let (amount, code) = self.counter_fee.split_once(' ').ok_or_else(wrong)?;
+        let (amount, currency) = (amount.parse().map_err(|_| wrong())?, currency(code).map_err(|_| wrong())?);
+        let fee = Money::new(amount, currency).map_err(|_| wrong())?;
+        Ok(if fee.is_zero() { CounterFee::None } else { CounterFee::Amount(fee) })
     }
 }
 
@@ -119,7 +164,7 @@ mod tests {
 
     fn read(text: &str) -> Result<Settings, String> {
         let settings: DisputeSettings = toml::from_str(text).map_err(|error| error.to_string())?;
-        settings.settings().map_err(|error| error.to_string())
+        settings.settings(&StripeSettings::default()).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -183,7 +183,9 @@ async fn end_without(
     code: &str,
     why: &str,
 ) -> Result<Option<EmittedEvents>, crate::Error> {
-    let state = if code == code::EVIDENCE_REFUSED || code == code::NOT_PERMITTED { "refused" } else { "unknown" };
-    note(work, &intent.submission, Noted { state, answer: Some(why), is_end: true, ..Noted::default() }).await?;
+    let state =
+        if code == code::EVIDENCE_REFUSED || code == code::NOT_PERMITTED { "refused" } else { "unknown" };
+    note(work, &intent.submission, Noted { state, answer: Some(why), is_end: true, ..Noted::default() })
+        .await?;
     Ok(None)
 }

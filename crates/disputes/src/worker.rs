@@ -2,6 +2,7 @@
 
 use crate::deadlines::{self, DisputeWatch};
 use crate::settings::Settings;
+use crate::submission::{Courier, SubmitEvidence, UploadEvidence};
 use crate::{Disputes, code, silence, take_up, verify};
 use bus::{QueueSpec, exchange};
 use db::{Doing, PgConnection, Pool};
@@ -9,7 +10,8 @@ use domain::dispute::Policy;
 use facts::FactWriter;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use jobs::{Floor, Found, Gauge, Member, Needs, Pass, WorkerSpec};
+use jobs::http::{CallerSettings, HttpCaller};
+use jobs::{Floor, Found, Gauge, Kinds, Member, Needs, Owner, Pass, RunnerPace, WorkerSpec};
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -18,17 +20,35 @@ pub const QUEUE: &str = "disputes";
 
 pub const WORKER: WorkerSpec = WorkerSpec {
     name: "disputes",
-    queues: &[QueueSpec::new(
-        QUEUE,
-        "disputes",
-        &[(exchange::FACTS, "fact.dispute"), (exchange::FACTS, "fact.restriction")],
-    )],
+    queues: &[
+        QueueSpec::new(
+            QUEUE,
+            "disputes",
+            &[(exchange::FACTS, "fact.dispute"), (exchange::FACTS, "fact.restriction")],
+        ),
+        QueueSpec::new(JOBS, "disputes", &[]),
+    ],
     codes: &code::ALL,
     alerts: &deadlines::ALL,
     gauges: Some(gauges),
     checks: &verify::CHECKS,
     needs: Needs::Database,
 };
+
+/// Where replayed letters of its jobs come.
+const JOBS: &str = "disputes.jobs";
+
+/// The worker as the owner of its jobs.
+struct Desk;
+
+impl Owner for Desk {
+    const WORKER: &'static str = WORKER.name;
+    const QUEUE: &'static str = JOBS;
+    const CODES: &'static [&'static str] = &code::ALL;
+}
+
+/// Uploading megabytes takes longer than most calls.
+const CALL_LIMIT: Duration = Duration::from_secs(60);
 
 /// How often it is looked whether the payment of a waiting case is known by now.
 const TAKE_UP_EVERY: Duration = Duration::from_secs(2);
@@ -41,14 +61,22 @@ const SILENCE_EVERY: Duration = Duration::from_secs(600);
 
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
-pub fn member(settings: Settings, floor: &Floor) -> Member {
-    let Settings { policy, deadlines, silence } = settings;
-    Member::new()
+/// # Errors
+/// No calls to the outside can be made on this machine.
+pub fn member(settings: Settings, floor: &Floor) -> Result<Member, String> {
+    let Settings { policy, deadlines, silence, stripe } = settings;
+    let calls = CallerSettings { whole: CALL_LIMIT, ..CallerSettings::default() };
+    let caller = HttpCaller::new(calls).map_err(|error| error.to_string())?;
+    let courier = Courier { caller, stripe, pool: floor.pool.clone() };
+    let kinds =
+        Kinds::<Desk>::default().with(UploadEvidence(courier.clone()))?.with(SubmitEvidence(courier))?;
+    Ok(Member::new()
         .reads(Disputes::new(floor.namespace.clone(), policy.clone()))
         .pass(take_up(floor.pool.clone(), policy))
         .pass(decide_silent(floor.whole.clone(), floor.writer.clone(), silence))
         .watches(WORKER.name, DisputeWatch::new(deadlines))
-        .emits()
+        .carries_out(kinds, RunnerPace::default())
+        .emits())
 }
 
 fn take_up(pool: Pool, policy: Policy) -> Pass {

@@ -31,10 +31,11 @@ pub async fn grant(connection: &mut PgConnection, of: &Subject) -> Result<Grant,
     .fetch_one(&mut *connection)
     .await
     .doing("counting the transactions of a payment")?;
-    let head = sqlx::query!("select transactions, head from accounts where account = $1", of.account.as_str())
-        .fetch_optional(connection)
-        .await
-        .doing("reading the head of an account's journal")?;
+    let head =
+        sqlx::query!("select transactions, head from accounts where account = $1", of.account.as_str())
+            .fetch_optional(connection)
+            .await
+            .doing("reading the head of an account's journal")?;
     let granted = transactions.iter().find(|proof| proof.kind == TransactionKind::Grant);
     Ok(Grant {
         credits: Credits::new(lots.granted),
@@ -71,7 +72,8 @@ async fn transactions(connection: &mut PgConnection, of: &Subject) -> Result<Vec
             let transaction = Transaction {
                 account: row.account.parse().map_err(|error| Error::stored("an account id", error))?,
                 number: number(row.number)?,
-                kind: kind.ok_or_else(|| Error::stored("a transaction", format!("its kind is {}", row.kind)))?,
+                kind: kind
+                    .ok_or_else(|| Error::stored("a transaction", format!("its kind is {}", row.kind)))?,
                 cause: Cause { source: row.cause_source, id: row.cause_id },
                 payment: row
                     .payment

@@ -3,10 +3,10 @@
 use super::Subject;
 use crate::evidence::aliases;
 use db::{Doing, Error, PgConnection};
+use domain::PaymentId;
 use domain::dispute::{Case, overlap as domain_overlap};
 use domain::fact::{MovementKind, MovementStatus};
 use domain::record::{PaymentRecord, Reading};
-use domain::PaymentId;
 use evidence::{EarlierPayment, EarlierPayments, Movement, Overlap, References, Refund};
 use sqlx::types::Json;
 use std::collections::BTreeMap;
@@ -40,8 +40,7 @@ pub async fn earlier(connection: &mut PgConnection, of: &Subject) -> Result<Earl
         if count > EARLIER_MAX {
             continue;
         }
-        let payment: PaymentId =
-            row.payment.parse().map_err(|error| Error::stored("a payment id", error))?;
+        let payment: PaymentId = row.payment.parse().map_err(|error| Error::stored("a payment id", error))?;
         payments.push(EarlierPayment {
             aliases: aliases(connection, &payment).await?,
             payment,
@@ -120,7 +119,9 @@ pub fn overlap(of: &Subject, case: &Case) -> Option<Overlap> {
         .collect();
     movements.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
     let note = match found.cost.is_zero() {
-        true => format!("{} was refunded; with what is disputed that is not more than was paid.", found.refunded),
+        true => {
+            format!("{} was refunded; with what is disputed that is not more than was paid.", found.refunded)
+        }
         false => format!(
             "{} was refunded and {} charged back of {} paid: {} went back twice.",
             found.refunded, found.disputed, found.paid, found.cost

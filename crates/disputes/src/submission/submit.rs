@@ -66,7 +66,9 @@ impl Job for SubmitEvidence {
         let request = retrieve_dispute(attempt.intent.case.id());
         let answer = match self.0.caller.send(&stripe.api, &request).await {
             Called::Answered(answer) => read_dispute(answer.raw()),
-            Called::NotSent(why) | Called::Impossible(why) | Called::Unknown(why) => return Asked::Unknown(why),
+            Called::NotSent(why) | Called::Impossible(why) | Called::Unknown(why) => {
+                return Asked::Unknown(why);
+            }
         };
         match answer {
             ApiAnswer::Is(dispute) if has_it(&dispute, attempt.intent.is_final) => {

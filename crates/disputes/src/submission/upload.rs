@@ -41,7 +41,9 @@ impl Job for UploadEvidence {
         let Some(stripe) = &self.0.stripe else { return Called::NotSent(NO_KEY.to_owned()) };
         let pdf = match self.pdf(&attempt.intent).await {
             Ok(Some(pdf)) => pdf,
-            Ok(None) => return Called::Impossible("the pack was deleted, with the data of its person".to_owned()),
+            Ok(None) => {
+                return Called::Impossible("the pack was deleted, with the data of its person".to_owned());
+            }
             Err(error) => return Called::NotSent(error.to_string()),
         };
         let key = IdempotencyKey::of(&attempt.idempotency_key());
@@ -80,9 +82,10 @@ impl Job for UploadEvidence {
             ApiAnswer::Absent(refusal) | ApiAnswer::Refused(refusal) => {
                 JobVerdict::GaveUp(code::EVIDENCE_REFUSED, refusal.to_string())
             }
-            ApiAnswer::NotPermitted(refusal) => {
-                JobVerdict::GaveUp(code::NOT_PERMITTED, format!("{refusal}: is stripe.api_key right, and may it write files?"))
-            }
+            ApiAnswer::NotPermitted(refusal) => JobVerdict::GaveUp(
+                code::NOT_PERMITTED,
+                format!("{refusal}: is stripe.api_key right, and may it write files?"),
+            ),
             ApiAnswer::NotNow(refusal) => JobVerdict::Again(Delay::Backoff, refusal.to_string()),
             ApiAnswer::Unclear(refusal) => JobVerdict::Unknown(Delay::Backoff, refusal.to_string()),
         };
@@ -102,7 +105,8 @@ impl Job for UploadEvidence {
 
 impl UploadEvidence {
     async fn pdf(&self, intent: &SubmissionIntent) -> Result<Option<Vec<u8>>, Error> {
-        let sha256 = hex::decode(&intent.sha256).map_err(|error| Error::stored("a hash", error.to_string()))?;
+        let sha256 =
+            hex::decode(&intent.sha256).map_err(|error| Error::stored("a hash", error.to_string()))?;
         sqlx::query_scalar!(
             "select pdf from evidence_packs where dispute = $1 and sha256 = $2",
             intent.case.as_str(),
