@@ -39,8 +39,9 @@ pub fn draw(flow: &mut Flow, pack: &Pack) {
         flow.paragraph("No balance was recorded.", 1);
         return;
     };
-    flow.need(HEIGHT + 4 * leading(SIZE));
-    let top = flow.y + 2 * leading(SIZE);
+    flow.need(HEIGHT + 5 * leading(SIZE));
+    // The legend, and a line for the name of each mark.
+    let top = flow.y + 3 * leading(SIZE) + 6_000;
     let marks = [("bought", pack.purchase.at), ("disputed", pack.dispute.opened_at)];
     let to = marks.iter().map(|(_, at)| *at).chain([last.at, pack.as_of]).max().unwrap_or(last.at);
     let plot = Plot { from: first.at, to, top, greatest: greatest(points) };
@@ -125,14 +126,15 @@ fn axes(flow: &mut Flow, plot: &Plot) {
     flow.text_at(WIDTH - to.width(SIZE), plot.bottom() + 4_000, SIZE, to);
 }
 
-/// A moment that matters, as a line from top to bottom with its name; the second name stands lower than the first.
+/// A moment that matters, as a line from its name down to the axis. Each name has a row of its own above the plot.
 fn mark(flow: &mut Flow, plot: &Plot, name: &str, at: OffsetDateTime, index: usize) {
     let x = plot.x(at);
-    flow.path_at(&[(x, plot.top - 4_000), (x, plot.bottom())], 500, Pattern::Solid);
+    let row = plot.top - leading(SIZE) * (2 - index as i32) - 2_000;
+    flow.path_at(&[(x, row + 3_000), (x, plot.bottom())], 500, Pattern::Solid);
     let label = flow.typesetter.line(name, Weight::Bold);
     let width = label.width(SIZE);
     let x = if x + 4_000 + width > WIDTH { x - 4_000 - width } else { x + 4_000 };
-    flow.text_at(x, plot.top - 4_000 + leading(SIZE) * index as i32, SIZE, label);
+    flow.text_at(x, row, SIZE, label);
 }
 
 /// The greatest amount that is drawn, rounded up to one, two or five and zeros.
