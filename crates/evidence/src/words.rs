@@ -219,17 +219,17 @@ fn used(pack: &Pack) -> String {
 fn shared(pack: &Pack) -> Option<String> {
     let of_this = &pack.purchase.references;
     let same = |this: &Option<String>, other: &Option<String>| this.is_some() && this == other;
-    let count = |is: &dyn Fn(&References) -> bool| {
+    let sharing = |is: &dyn Fn(&References) -> bool| {
         pack.earlier.payments.iter().filter(|payment| is(&payment.references)).count() as u64
     };
     let told = [
-        (count(&|it| same(&of_this.ip, &it.ip)), "from the same IP address"),
-        (count(&|it| same(&of_this.device, &it.device)), "with the same device"),
-        (count(&|it| same(&of_this.payment_method, &it.payment_method)), "by the same means of payment"),
+        (sharing(&|it| same(&of_this.ip, &it.ip)), "from the same IP address"),
+        (sharing(&|it| same(&of_this.device, &it.device)), "with the same device"),
+        (sharing(&|it| same(&of_this.payment_method, &it.payment_method)), "by the same means of payment"),
     ];
-    let told: Vec<String> =
-        told.iter().filter(|(count, _)| *count > 0).map(|(count, how)| format!("{count} {how}")).collect();
-    (!told.is_empty()).then(|| format!("Of these were made: {}.", told.join(", ")))
+    let told = told.iter().filter(|(count, _)| *count > 0);
+    let told: Vec<String> = told.map(|(count, how)| format!("{} {how}", self::count(*count))).collect();
+    (!told.is_empty()).then(|| format!("Of them were made as the disputed one: {}.", told.join(", ")))
 }
 
 fn refunds(pack: &Pack) -> String {

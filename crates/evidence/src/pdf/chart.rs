@@ -137,20 +137,20 @@ fn mark(flow: &mut Flow, plot: &Plot, name: &str, at: OffsetDateTime, index: usi
     flow.text_at(x, row, SIZE, label);
 }
 
-/// The greatest amount that is drawn, rounded up to one, two or five and zeros.
+/// The greatest amount that is drawn, rounded up to a number that halves well.
 fn greatest(points: &[BalancePoint]) -> Credits {
     let values = points.iter().flat_map(|point| CURVES.map(|(_, _, _, value)| value(point)));
     let greatest = values.max().unwrap_or(Credits::ZERO);
     let mut step = 1i64;
     while let Some(next) = step.checked_mul(10) {
-        let round = [step, step * 2, step * 5].map(Credits::whole);
-        if let Some(round) = round.into_iter().find(|round| *round >= greatest) {
+        // Below ten there are no halves of whole numbers.
+        let tenths = [10, 12, 14, 16, 20, 24, 30, 40, 50, 60, 80];
+        let rounds =
+            if step == 1 { vec![1, 2, 4, 6, 8] } else { tenths.map(|tenth| step / 10 * tenth).to_vec() };
+        if let Some(round) = rounds.into_iter().map(Credits::whole).find(|round| *round >= greatest) {
             return round;
         }
         step = next;
-        if step > i64::MAX / 10 {
-            break;
-        }
     }
     greatest
 }
@@ -168,9 +168,15 @@ mod tests {
 
     #[test]
     fn the_scale_ends_at_a_round_number() {
-        for (greatest_value, round) in
-            [(0, 1), (1, 1), (3, 5), (1000, 1000), (1001, 2000), (999_999_999_999_999, 1_000_000_000_000_000)]
-        {
+        for (greatest_value, round) in [
+            (0, 1),
+            (1, 1),
+            (3, 4),
+            (9, 10),
+            (1000, 1000),
+            (1001, 1200),
+            (999_999_999_999_999, 1_000_000_000_000_000),
+        ] {
             assert_eq!(greatest(&[point(0, greatest_value)]), Credits::whole(round));
         }
     }

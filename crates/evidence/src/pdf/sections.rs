@@ -171,7 +171,7 @@ fn grant(flow: &mut Flow, pack: &Pack, _checked: &Checked, _limits: Limits) {
     let rest = [
         ("Delivered", format!("{} credits", words::credits(grant.credits))),
         ("On", grant.at.map(words::moment).unwrap_or_default()),
-        ("Used by the customer", words::credits(grant.consumed)),
+        ("Used", words::credits(grant.consumed)),
         ("Taken back since", words::credits(grant.reversed)),
         ("Held", words::credits(grant.held)),
         ("Expired", words::credits(grant.expired)),
