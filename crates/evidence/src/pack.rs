@@ -35,7 +35,7 @@ pub struct Pack {
     pub notifications: Vec<Notification>,
     /// Set where money of this payment went back both by refund and by dispute.
     pub overlap: Option<Overlap>,
-    /// What happened, step by step.
+    /// What happened, step by step. What operators did (`operator/...`) is left out of a PDF that a bank may read.
     pub timeline: Vec<Step>,
     /// The refund policy that held when it was bought.
     pub policy: Option<Policy>,
@@ -140,7 +140,8 @@ pub struct Grant {
     pub credits: Credits,
     #[serde(with = "rfc3339::option")]
     pub at: Option<OffsetDateTime>,
-    /// Credits of this payment's lots: used by the customer.
+    /// What the customer used of them, by the journal's usage of this payment's lots. Taking credits back undoes no use: this is
+    /// not the lots' own `consumed`, which is nothing once all is reversed.
     pub consumed: Credits,
     /// Still to be spent.
     pub remaining: Credits,

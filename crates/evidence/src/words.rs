@@ -1,6 +1,6 @@
 //! How amounts, moments and codes are told to people, in the PDF and in the processor's text fields alike.
 
-use crate::pack::{Dispute, Pack};
+use crate::pack::{Dispute, Pack, References};
 use domain::{Credits, Money};
 use time::{Date, OffsetDateTime};
 
@@ -163,6 +163,7 @@ pub fn summary(pack: &Pack) -> Vec<String> {
             format!("The same account made {earlier} that nobody disputed.")
         }
     });
+    told.extend(shared(pack));
     told.push(refunds(pack));
     if pack.overlap.is_some() {
         told.push("Money of this payment went back both by refund and by dispute.".to_owned());
@@ -193,21 +194,42 @@ fn delivered(pack: &Pack) -> String {
 }
 
 fn used(pack: &Pack) -> String {
-    let (usage, consumed) = (&pack.usage, credits(pack.grant.consumed));
+    let (usage, consumed) = (&pack.usage, pack.grant.consumed);
     if usage.count == 0 {
         return "The account has used nothing since the purchase.".to_owned();
     }
     let days = counted(usage.days.len() as u64 + usage.days_left_out, "day", "days");
     let times = counted(usage.count, "time", "times");
     let between = match (usage.first_at, usage.last_at) {
-        (Some(first), Some(last)) => format!(", first on {} and last on {}", moment(first), moment(last)),
+        (Some(first), Some(last)) => {
+            format!(" between {} and {}", day(day_of(first)), day(day_of(last)))
+        }
         _ => String::new(),
     };
-    format!(
-        "Since the purchase the account has used {} credits, {times} on {days}{between}. Of the credits of this payment \
-         {consumed} are used.",
-        credits(usage.credits)
-    )
+    let all = credits(usage.credits);
+    let of_this = if consumed == usage.credits {
+        "all of them credits of this payment".to_owned()
+    } else {
+        format!("{} of them credits of this payment", credits(consumed))
+    };
+    format!("The account then used {all} credits, {of_this}: {times} on {days}{between}.")
+}
+
+/// What the disputed payment has in common with those before it.
+fn shared(pack: &Pack) -> Option<String> {
+    let of_this = &pack.purchase.references;
+    let same = |this: &Option<String>, other: &Option<String>| this.is_some() && this == other;
+    let sharing = |is: &dyn Fn(&References) -> bool| {
+        pack.earlier.payments.iter().filter(|payment| is(&payment.references)).count() as u64
+    };
+    let told = [
+        (sharing(&|it| same(&of_this.ip, &it.ip)), "from the same IP address"),
+        (sharing(&|it| same(&of_this.device, &it.device)), "with the same device"),
+        (sharing(&|it| same(&of_this.payment_method, &it.payment_method)), "by the same means of payment"),
+    ];
+    let told = told.iter().filter(|(count, _)| *count > 0);
+    let told: Vec<String> = told.map(|(count, how)| format!("{} {how}", self::count(*count))).collect();
+    (!told.is_empty()).then(|| format!("Of them were made as the disputed one: {}.", told.join(", ")))
 }
 
 fn refunds(pack: &Pack) -> String {

@@ -39,8 +39,9 @@ pub fn draw(flow: &mut Flow, pack: &Pack) {
         flow.paragraph("No balance was recorded.", 1);
         return;
     };
-    flow.need(HEIGHT + 4 * leading(SIZE));
-    let top = flow.y + 2 * leading(SIZE);
+    flow.need(HEIGHT + 5 * leading(SIZE));
+    // The legend, and a line for the name of each mark.
+    let top = flow.y + 3 * leading(SIZE) + 6_000;
     let marks = [("bought", pack.purchase.at), ("disputed", pack.dispute.opened_at)];
     let to = marks.iter().map(|(_, at)| *at).chain([last.at, pack.as_of]).max().unwrap_or(last.at);
     let plot = Plot { from: first.at, to, top, greatest: greatest(points) };
@@ -125,30 +126,31 @@ fn axes(flow: &mut Flow, plot: &Plot) {
     flow.text_at(WIDTH - to.width(SIZE), plot.bottom() + 4_000, SIZE, to);
 }
 
-/// A moment that matters, as a line from top to bottom with its name; the second name stands lower than the first.
+/// A moment that matters, as a line from its name down to the axis. Each name has a row of its own above the plot.
 fn mark(flow: &mut Flow, plot: &Plot, name: &str, at: OffsetDateTime, index: usize) {
     let x = plot.x(at);
-    flow.path_at(&[(x, plot.top - 4_000), (x, plot.bottom())], 500, Pattern::Solid);
+    let row = plot.top - leading(SIZE) * (2 - index as i32) - 2_000;
+    flow.path_at(&[(x, row + 3_000), (x, plot.bottom())], 500, Pattern::Solid);
     let label = flow.typesetter.line(name, Weight::Bold);
     let width = label.width(SIZE);
     let x = if x + 4_000 + width > WIDTH { x - 4_000 - width } else { x + 4_000 };
-    flow.text_at(x, plot.top - 4_000 + leading(SIZE) * index as i32, SIZE, label);
+    flow.text_at(x, row, SIZE, label);
 }
 
-/// The greatest amount that is drawn, rounded up to one, two or five and zeros.
+/// The greatest amount that is drawn, rounded up to a number that halves well.
 fn greatest(points: &[BalancePoint]) -> Credits {
     let values = points.iter().flat_map(|point| CURVES.map(|(_, _, _, value)| value(point)));
     let greatest = values.max().unwrap_or(Credits::ZERO);
     let mut step = 1i64;
     while let Some(next) = step.checked_mul(10) {
-        let round = [step, step * 2, step * 5].map(Credits::whole);
-        if let Some(round) = round.into_iter().find(|round| *round >= greatest) {
+        // Below ten there are no halves of whole numbers.
+        let tenths = [10, 12, 14, 16, 20, 24, 30, 40, 50, 60, 80];
+        let rounds =
+            if step == 1 { vec![1, 2, 4, 6, 8] } else { tenths.map(|tenth| step / 10 * tenth).to_vec() };
+        if let Some(round) = rounds.into_iter().map(Credits::whole).find(|round| *round >= greatest) {
             return round;
         }
         step = next;
-        if step > i64::MAX / 10 {
-            break;
-        }
     }
     greatest
 }
@@ -166,9 +168,15 @@ mod tests {
 
     #[test]
     fn the_scale_ends_at_a_round_number() {
-        for (greatest_value, round) in
-            [(0, 1), (1, 1), (3, 5), (1000, 1000), (1001, 2000), (999_999_999_999_999, 1_000_000_000_000_000)]
-        {
+        for (greatest_value, round) in [
+            (0, 1),
+            (1, 1),
+            (3, 4),
+            (9, 10),
+            (1000, 1000),
+            (1001, 1200),
+            (999_999_999_999_999, 1_000_000_000_000_000),
+        ] {
             assert_eq!(greatest(&[point(0, greatest_value)]), Credits::whole(round));
         }
     }

@@ -5,7 +5,9 @@
 
 use crate::words::REPLACEMENT;
 use krilla::text::Font;
+use skrifa::charmap::Charmap;
 use skrifa::instance::{LocationRef, Size};
+use skrifa::metrics::GlyphMetrics;
 use skrifa::{FontRef, MetadataProvider};
 
 const REGULAR: &[u8] = include_bytes!("../../fonts/regular.ttf");
@@ -37,19 +39,20 @@ pub struct Drawn {
 
 /// A font to measure with.
 struct Measure {
-    font: FontRef<'static>,
+    characters: Charmap<'static>,
+    widths: GlyphMetrics<'static>,
 }
 
 impl Measure {
     fn new(bytes: &'static [u8]) -> Self {
-        Self { font: FontRef::new(bytes).expect(SHIPPED) }
+        let font = FontRef::new(bytes).expect(SHIPPED);
+        let widths = font.glyph_metrics(Size::unscaled(), LocationRef::default());
+        Self { characters: font.charmap(), widths }
     }
 
     fn glyph(&self, character: char) -> Option<(u32, i32)> {
-        let glyph = self.font.charmap().map(character).filter(|glyph| glyph.to_u32() != 0)?;
-        let advance =
-            self.font.glyph_metrics(Size::unscaled(), LocationRef::default()).advance_width(glyph)?;
-        Some((glyph.to_u32(), advance as i32))
+        let glyph = self.characters.map(character).filter(|glyph| glyph.to_u32() != 0)?;
+        Some((glyph.to_u32(), self.widths.advance_width(glyph)? as i32))
     }
 }
 
@@ -114,7 +117,8 @@ mod tests {
     #[test]
     fn the_fonts_have_a_thousand_units_to_the_em() {
         for bytes in [REGULAR, BOLD, CJK] {
-            let metrics = Measure::new(bytes).font.metrics(Size::unscaled(), LocationRef::default());
+            let font = FontRef::new(bytes).unwrap();
+            let metrics = font.metrics(Size::unscaled(), LocationRef::default());
             assert_eq!(metrics.units_per_em, 1000);
         }
     }

@@ -1,12 +1,13 @@
 //! The document's parts, in order: what a bank clerk reads first stands first.
 
+use super::PAGES_MAX;
 use super::chart;
 use super::page::{Flow, leading};
 use super::table::{Limits, Table, facts, frame, left, right};
 use super::text::SIZE;
 use crate::compelling::CompellingEvidence;
 use crate::document::HOW_TO_CHECK;
-use crate::pack::{Pack, Proof, UsageDay};
+use crate::pack::{Pack, Proof, References, Step, UsageDay};
 use crate::words;
 use domain::{Money, PaymentId};
 
@@ -30,28 +31,38 @@ impl Checked {
     }
 }
 
-/// Draws all of it.
+/// A part of the document.
+type Section = fn(&mut Flow, &Pack, &Checked, Limits);
+
+const SECTIONS: [Section; 16] = [
+    first_page,
+    purchase,
+    grant,
+    usage,
+    balance,
+    earlier,
+    compelling,
+    refunds,
+    overlap,
+    restrictions,
+    notifications,
+    timeline,
+    policy,
+    economics,
+    proof,
+    about,
+];
+
+/// Draws all of it, or gives up once there are more pages than there may be.
 pub fn draw(flow: &mut Flow, pack: &Pack, checked: &Checked, limits: Limits) {
-    first_page(flow, pack, limits);
-    purchase(flow, pack, limits);
-    grant(flow, pack);
-    usage(flow, pack, limits);
-    flow.heading("Balance of the account");
-    chart::draw(flow, pack);
-    earlier(flow, pack, limits);
-    compelling(flow, pack, limits);
-    refunds(flow, pack, limits);
-    overlap(flow, pack, limits);
-    restrictions(flow, pack, limits);
-    notifications(flow, pack, limits);
-    timeline(flow, pack, limits);
-    policy(flow, pack, limits);
-    economics(flow, pack, limits);
-    proof(flow, pack, checked, limits);
-    about(flow, pack, checked);
+    for section in SECTIONS {
+        if flow.pages.len() <= PAGES_MAX {
+            section(flow, pack, checked, limits);
+        }
+    }
 }
 
-fn first_page(flow: &mut Flow, pack: &Pack, limits: Limits) {
+fn first_page(flow: &mut Flow, pack: &Pack, _checked: &Checked, limits: Limits) {
     let dispute = &pack.dispute;
     let processor = words::capital(dispute.processor.as_str());
     if is_for_own_records(pack) {
@@ -63,6 +74,7 @@ fn first_page(flow: &mut Flow, pack: &Pack, limits: Limits) {
     let lines = limits.lines.min(4);
     facts(flow, &parties(pack, &processor), lines);
     flow.heading("Summary");
+    flow.space(3_000);
     let (top, page) = (flow.y, flow.pages.len());
     flow.y += 6_000;
     for sentence in words::summary(pack) {
@@ -103,7 +115,7 @@ fn parties<'a>(pack: &Pack, processor: &str) -> Vec<(&'a str, String)> {
     ]
 }
 
-fn purchase(flow: &mut Flow, pack: &Pack, limits: Limits) {
+fn purchase(flow: &mut Flow, pack: &Pack, _checked: &Checked, limits: Limits) {
     let purchase = &pack.purchase;
     flow.heading("The purchase");
     let references = &purchase.references;
@@ -148,7 +160,7 @@ fn ids(ids: &[PaymentId]) -> String {
     ids.iter().take(8).map(PaymentId::as_str).collect::<Vec<_>>().join(", ")
 }
 
-fn grant(flow: &mut Flow, pack: &Pack) {
+fn grant(flow: &mut Flow, pack: &Pack, _checked: &Checked, _limits: Limits) {
     let grant = &pack.grant;
     flow.heading("Delivery of the credits");
     flow.paragraph(
@@ -160,15 +172,15 @@ fn grant(flow: &mut Flow, pack: &Pack) {
         ("Delivered", format!("{} credits", words::credits(grant.credits))),
         ("On", grant.at.map(words::moment).unwrap_or_default()),
         ("Used", words::credits(grant.consumed)),
-        ("Still to be spent", words::credits(grant.remaining)),
+        ("Taken back since", words::credits(grant.reversed)),
         ("Held", words::credits(grant.held)),
-        ("Taken back", words::credits(grant.reversed)),
         ("Expired", words::credits(grant.expired)),
+        ("Left", words::credits(grant.remaining)),
     ];
     facts(flow, &rest, 3);
 }
 
-fn usage(flow: &mut Flow, pack: &Pack, limits: Limits) {
+fn usage(flow: &mut Flow, pack: &Pack, _checked: &Checked, limits: Limits) {
     let usage = &pack.usage;
     flow.heading("Use after the purchase, day by day");
     if usage.days.is_empty() {
@@ -176,45 +188,61 @@ fn usage(flow: &mut Flow, pack: &Pack, limits: Limits) {
         return;
     }
     flow.paragraph(
-        "Each line is a day in UTC on which the account spent credits. References are the platform's own ids of single uses. \
-         Where a use came from is told by a digest: two that are equal stand for the same address or device.",
+        "Each line is a day in UTC on which the account spent credits, with the platform's own ids of single uses. IP addresses and \
+         devices are kept as digests: two that are equal stand for the same address or device.",
         4,
     );
-    let columns = [left("Day", 3), right("Uses", 2), right("Credits", 2), left("References and origin", 8)];
+    let columns = [left("Day", 5), right("Uses", 3), right("Credits", 4), left("References and origin", 18)];
     let (rows, left_out) = (usage.days.len(), usage.days_left_out);
     let table = Table { columns: &columns, rows, left_out, path: "content.usage.days" };
+    let bought = &pack.purchase.references;
     table.draw(flow, limits, |index| {
         let day = &usage.days[index];
-        vec![words::iso_day(day.day), words::count(day.count), words::credits(day.credits), origin(day)]
+        vec![
+            words::iso_day(day.day),
+            words::count(day.count),
+            words::credits(day.credits),
+            origin(day, bought),
+        ]
     });
 }
 
-fn origin(day: &UsageDay) -> String {
-    const SHOWN: usize = 4;
-    let list = |name: &str, shown: Vec<String>, more: u64| {
-        let more = if more > 0 { format!(" and {} more", words::count(more)) } else { String::new() };
-        (!shown.is_empty()).then(|| format!("{name}{}{more}", shown.join(", ")))
+/// Some references, and where the uses came from: as the purchase did, or another digest.
+fn origin(day: &UsageDay, bought: &References) -> String {
+    const SHOWN: usize = 3;
+    let more = day.references.len().saturating_sub(SHOWN) as u64;
+    let more = match more.saturating_add(day.references_left_out) {
+        0 => String::new(),
+        more => format!(" (+ {})", words::count(more)),
     };
-    let beyond = |all: usize| all.saturating_sub(SHOWN) as u64;
-    let digests = |digests: &[String]| digests.iter().take(SHOWN).map(|it| words::short(it)).collect();
-    let references = day.references.iter().take(SHOWN).cloned().collect();
-    let more = beyond(day.references.len()) + day.references_left_out;
-    let parts = [
-        list("", references, more),
-        list("IP ", digests(&day.ips), beyond(day.ips.len())),
-        list("device ", digests(&day.devices), beyond(day.devices.len())),
-    ];
-    parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
+    let references = day.references.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let from = |name: &str, seen: &[String], bought: &Option<String>| {
+        let told = |digest: &String| {
+            if bought.as_ref() == Some(digest) { "as the purchase".to_owned() } else { words::short(digest) }
+        };
+        let more = seen.len().saturating_sub(SHOWN);
+        let more = if more > 0 { format!(" (+ {more})") } else { String::new() };
+        let seen: Vec<String> = seen.iter().take(SHOWN).map(told).collect();
+        (!seen.is_empty()).then(|| format!("{name} {}{more}", seen.join(", ")))
+    };
+    let origin = [from("IP", &day.ips, &bought.ip), from("device", &day.devices, &bought.device)];
+    let origin = origin.into_iter().flatten().collect::<Vec<_>>().join("; ");
+    [references + &more, origin].into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
-fn earlier(flow: &mut Flow, pack: &Pack, limits: Limits) {
+fn balance(flow: &mut Flow, pack: &Pack, _checked: &Checked, _limits: Limits) {
+    flow.heading("Balance of the account");
+    chart::draw(flow, pack);
+}
+
+fn earlier(flow: &mut Flow, pack: &Pack, _checked: &Checked, limits: Limits) {
     let earlier = &pack.earlier;
     flow.heading("Earlier payments of this account that nobody disputed");
     if earlier.payments.is_empty() {
         flow.paragraph("There are none.", 1);
         return;
     }
-    let columns = [left("Day", 3), left("Payment", 5), right("Amount", 3), left("IP", 4), left("Device", 4)];
+    let columns = [left("Day", 4), left("Payment", 6), right("Amount", 4), left("IP", 5), left("Device", 5)];
     let (rows, left_out) = (earlier.payments.len(), earlier.left_out);
     let table = Table { columns: &columns, rows, left_out, path: "content.earlier.payments" };
     let of_this = &pack.purchase.references;
@@ -222,7 +250,7 @@ fn earlier(flow: &mut Flow, pack: &Pack, limits: Limits) {
         let payment = &earlier.payments[index];
         let compared = |this: &Option<String>, other: &Option<String>| match other {
             None => "not recorded".to_owned(),
-            Some(digest) if this.as_ref() == Some(digest) => format!("same ({})", words::short(digest)),
+            Some(digest) if this.as_ref() == Some(digest) => "as disputed".to_owned(),
             Some(digest) => words::short(digest),
         };
         vec![
@@ -235,7 +263,7 @@ fn earlier(flow: &mut Flow, pack: &Pack, limits: Limits) {
     });
 }
 
-fn compelling(flow: &mut Flow, pack: &Pack, limits: Limits) {
+fn compelling(flow: &mut Flow, pack: &Pack, _checked: &Checked, limits: Limits) {
     // Of no use to anybody where it cannot apply: another network, or a case that takes no evidence.
     let is_visa = pack.dispute.network.as_deref().is_some_and(|network| network.eq_ignore_ascii_case("visa"));
     if is_for_own_records(pack) || !is_visa {
@@ -267,7 +295,7 @@ fn compelling(flow: &mut Flow, pack: &Pack, limits: Limits) {
     });
 }
 
-fn refunds(flow: &mut Flow, pack: &Pack, limits: Limits) {
+fn refunds(flow: &mut Flow, pack: &Pack, _checked: &Checked, limits: Limits) {
     flow.heading("Refunds");
     if pack.refunds.is_empty() {
         flow.paragraph("No refund was offered, asked for or made.", 1);
@@ -288,7 +316,7 @@ fn refunds(flow: &mut Flow, pack: &Pack, limits: Limits) {
 }
 
 /// To a bank only what moved is told; what it cost the seller is for own records.
-fn overlap(flow: &mut Flow, pack: &Pack, limits: Limits) {
+fn overlap(flow: &mut Flow, pack: &Pack, _checked: &Checked, limits: Limits) {
     let Some(overlap) = &pack.overlap else { return };
     flow.heading("Refund and dispute of the same payment");
     let told = |amount: Option<Money>| amount.map(words::money).unwrap_or_default();
@@ -307,12 +335,12 @@ fn overlap(flow: &mut Flow, pack: &Pack, limits: Limits) {
     });
 }
 
-fn restrictions(flow: &mut Flow, pack: &Pack, limits: Limits) {
+fn restrictions(flow: &mut Flow, pack: &Pack, _checked: &Checked, limits: Limits) {
     if pack.restrictions.is_empty() {
         return;
     }
     flow.heading("Restrictions of the account");
-    let columns = [left("Kind", 3), left("Cause", 6), left("Since (UTC)", 4), left("Until (UTC)", 4)];
+    let columns = [left("Kind", 4), left("Cause", 8), left("Since (UTC)", 7), left("Until (UTC)", 7)];
     let rows = pack.restrictions.len();
     let table = Table { columns: &columns, rows, left_out: 0, path: "content.restrictions" };
     table.draw(flow, limits, |index| {
@@ -326,7 +354,7 @@ fn restrictions(flow: &mut Flow, pack: &Pack, limits: Limits) {
     });
 }
 
-fn notifications(flow: &mut Flow, pack: &Pack, limits: Limits) {
+fn notifications(flow: &mut Flow, pack: &Pack, _checked: &Checked, limits: Limits) {
     flow.heading("Messages sent to the customer");
     if pack.notifications.is_empty() {
         flow.paragraph("None is recorded.", 1);
@@ -347,30 +375,34 @@ fn notifications(flow: &mut Flow, pack: &Pack, limits: Limits) {
     });
 }
 
-fn timeline(flow: &mut Flow, pack: &Pack, limits: Limits) {
+fn timeline(flow: &mut Flow, pack: &Pack, _checked: &Checked, limits: Limits) {
     flow.heading("What happened");
     if pack.timeline.is_empty() {
         flow.paragraph("Nothing is recorded.", 1);
         return;
     }
-    let columns = [left("When (UTC)", 4), left("Who", 3), left("What", 9)];
-    let rows = pack.timeline.len();
-    let table = Table { columns: &columns, rows, left_out: 0, path: "content.timeline" };
     let is_own = is_for_own_records(pack);
+    // What the seller's staff noted is nobody's business outside.
+    let steps: Vec<&Step> =
+        pack.timeline.iter().filter(|step| is_own || !step.who.starts_with("operator/")).collect();
+    let columns = [left("When (UTC)", 9), left("Who", 4), left("What", 20)];
+    let rows = steps.len();
+    let table = Table { columns: &columns, rows, left_out: 0, path: "content.timeline" };
     table.draw(flow, limits, |index| {
-        let step = &pack.timeline[index];
-        // Who of the staff it was is nobody's business outside.
-        let who = if step.who.starts_with("operator/") && !is_own { "operator" } else { &step.who };
+        let step = steps[index];
         let effects = [("Credits", &step.credits), ("Standing", &step.standing)];
         let effects = effects
             .into_iter()
             .filter_map(|(name, effect)| effect.as_ref().map(|effect| format!("{name}: {effect}")));
         let what = std::iter::once(step.what.clone()).chain(effects).collect::<Vec<_>>().join("\n");
-        vec![words::stamp(step.at), who.to_owned(), what]
+        vec![words::stamp(step.at), step.who.clone(), what]
     });
+    if steps.len() < pack.timeline.len() {
+        flow.paragraph("Steps of the seller's staff are in the JSON document alone.", 2);
+    }
 }
 
-fn policy(flow: &mut Flow, pack: &Pack, limits: Limits) {
+fn policy(flow: &mut Flow, pack: &Pack, _checked: &Checked, limits: Limits) {
     let Some(policy) = &pack.policy else { return };
     flow.heading("Refund policy at the time of the purchase");
     let version = policy.version.clone().unwrap_or_default();
@@ -383,7 +415,7 @@ fn policy(flow: &mut Flow, pack: &Pack, limits: Limits) {
 }
 
 /// What contesting is worth is told to the seller, never to a bank.
-fn economics(flow: &mut Flow, pack: &Pack, limits: Limits) {
+fn economics(flow: &mut Flow, pack: &Pack, _checked: &Checked, limits: Limits) {
     if !is_for_own_records(pack) || pack.economics.is_empty() {
         return;
     }
@@ -442,7 +474,7 @@ fn proof(flow: &mut Flow, pack: &Pack, checked: &Checked, limits: Limits) {
 
 fn one_transaction(flow: &mut Flow, transaction: &Proof, holds: bool, limits: Limits) {
     const ENTRIES_SHOWN: usize = 12;
-    let checked = if holds { "holds" } else { "DOES NOT HOLD" };
+    let checked = if holds { "follows from the content and the hash before it" } else { "DOES NOT FOLLOW" };
     let mut entries: Vec<String> = transaction
         .entries
         .iter()
@@ -455,7 +487,7 @@ fn one_transaction(flow: &mut Flow, transaction: &Proof, holds: bool, limits: Li
     if let more @ 1.. = transaction.entries.len().saturating_sub(entries.len()) {
         entries.push(format!("{more} more entries in the JSON document"));
     }
-    flow.need(leading(SIZE) * 8);
+    flow.need(leading(SIZE) * 11);
     flow.strong(&format!(
         "Transaction {}: {}, {}",
         words::count(transaction.number),
@@ -465,14 +497,16 @@ fn one_transaction(flow: &mut Flow, transaction: &Proof, holds: bool, limits: Li
     let value = [
         ("Cause", transaction.cause.to_string()),
         ("Entries", entries.join("\n")),
-        ("Hash before", hex::encode(transaction.previous_hash)),
-        ("Hash", hex::encode(transaction.hash)),
-        ("Checked", checked.to_owned()),
+        ("Hash", checked.to_owned()),
     ];
     facts(flow, &value, limits.lines.max(2));
+    for (name, hash) in [("Hash before it:", &transaction.previous_hash), ("Its hash:", &transaction.hash)] {
+        flow.paragraph(&format!("{name}\n{}", hex::encode(hash)), 2);
+    }
+    flow.space(6_000);
 }
 
-fn about(flow: &mut Flow, pack: &Pack, checked: &Checked) {
+fn about(flow: &mut Flow, pack: &Pack, checked: &Checked, _limits: Limits) {
     flow.heading("About this document");
     flow.paragraph(
         &format!(

@@ -4,7 +4,7 @@ use super::fonts::Weight;
 use super::page::{Flow, Pattern, WIDTH, leading};
 use super::text::{Line, SIZE, Style};
 
-const GAP: i32 = 9_000;
+const GAP: i32 = 12_000;
 const PADDING: i32 = 3_000;
 
 /// A column: what stands above it, and its share of the width.

@@ -74,12 +74,21 @@ impl Typesetter {
         Line { glyphs: text.chars().map(|character| self.glyph(character, weight)).collect() }
     }
 
-    /// The paragraph's glyphs, no more than can be needed: each line holds at most so many of the narrowest.
+    /// The paragraph's glyphs, up to the first that certainly comes after so many lines: whatever the breaks, a line holds no
+    /// more than its width, spaces aside.
     fn glyphs(&mut self, paragraph: &str, style: Style, lines: usize) -> Vec<Drawn> {
-        // The narrowest glyph that is not zero is wider than a tenth of an em.
-        const NARROWEST: i32 = 100;
-        let enough = lines.saturating_mul((style.width / style.size / NARROWEST) as usize + 1);
-        paragraph.chars().take(enough.saturating_add(1)).map(|it| self.glyph(it, style.weight)).collect()
+        let lines = i64::try_from(lines).unwrap_or(i64::MAX);
+        let room = lines.saturating_mul(i64::from(style.width / style.size));
+        let (mut glyphs, mut used) = (Vec::new(), 0i64);
+        for character in paragraph.chars() {
+            let glyph = self.glyph(character, style.weight);
+            used += if glyph.character == ' ' { 0 } else { i64::from(glyph.advance) };
+            glyphs.push(glyph);
+            if used > room {
+                break;
+            }
+        }
+        glyphs
     }
 
     fn glyph(&mut self, character: char, weight: Weight) -> Drawn {

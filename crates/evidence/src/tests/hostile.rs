@@ -34,7 +34,7 @@ pub fn all_ideographs() -> String {
 
 /// Every list long, every text 300 characters; 10,000 days of use.
 pub fn huge() -> Pack {
-    let mut pack = filled(&|index| format!("{index} {}", "name ".repeat(60)), 500);
+    let mut pack = filled(&|index| format!("{index} {}", "name ".repeat(60)), 150);
     let day = UsageDay {
         references: vec!["name ".repeat(60)],
         ips: vec![],
@@ -59,7 +59,7 @@ pub fn texts() -> Pack {
 pub fn filled(text: &dyn Fn(usize) -> String, rows: usize) -> Pack {
     let mut pack = worked::pack();
     let some = |index| Some(text(index));
-    let many = |index: usize| (0..8).map(|number| text(index + number)).collect::<Vec<_>>();
+    let many = |index: usize| (0..4).map(|number| text(index + number)).collect::<Vec<_>>();
     pack.product_version = text(1);
     pack.seller = some(2);
     let dispute = &mut pack.dispute;
