@@ -24,7 +24,8 @@ const ARROWS_OF_WORKERS: &[&str] = &["bus", "db", "domain", "evidence", "facts",
 const EVERYTHING: &[&str] = &["*"];
 
 /// Where SQL stands, besides every worker's `store.rs` and all of `db`.
-const SQL_ALLOWED: [&str; 5] = [
+const SQL_ALLOWED: [&str; 6] = [
+    "crates/disputes/src/read/",
     "crates/ledger/src/read",
     "crates/ledger/src/store/",
     "crates/ledger/src/verify",

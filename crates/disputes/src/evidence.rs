@@ -61,11 +61,15 @@ pub async fn pack(pool: &Pool, case: &CaseId, options: PackOptions<'_>) -> Resul
         .doing("beginning a snapshot")?;
     let subject = subject(connection, case).await?;
     let read = subject.record.read().ok_or_else(|| NoEvidence::Unknown(case.clone()))?;
+    // The time decides nothing that is taken over from there.
+    let view = crate::read::within(connection, case, read.heard_at).await?;
+    let view = view.ok_or_else(|| NoEvidence::Unknown(case.clone()))?;
     let grant = account::grant(connection, &subject).await?;
+    let view = view.with_journal(&account::views(&subject, &grant));
     let usage = usage::after(connection, &subject).await?;
     let balance = account::balance(connection, &subject).await?;
     let restrictions = account::restrictions(connection, &subject).await?;
-    let timeline = words::timeline(connection, &subject, &read).await?;
+    let timeline = words::timeline(&view);
     let told = timeline.iter().map(|step| step.at);
     let moments = told.chain(balance.iter().map(|point| point.at)).chain([read.heard_at, subject.terms.at]);
     let as_of = moments.max().unwrap_or(read.heard_at);
@@ -80,7 +84,7 @@ pub async fn pack(pool: &Pool, case: &CaseId, options: PackOptions<'_>) -> Resul
             processor: case.processor().parse().map_err(|error| Error::stored("a processor", error))?,
             state: read.state.as_str().to_owned(),
             processor_status: None,
-            reason: reason(connection, &subject.record).await?,
+            reason: view.reason,
             network: None,
             network_reason_code: read.network_reason.clone(),
             amount: read.amount,
@@ -141,23 +145,6 @@ async fn subject(connection: &mut PgConnection, case: &CaseId) -> Result<Subject
         terms: paid.terms(Reading::TODAY).ok_or_else(nothing)?,
         paid,
     })
-}
-
-/// Why the buyer disputes, by the processor's word: of several facts the latest that says it. It stands in the facts alone, since
-/// it can be erased.
-async fn reason(connection: &mut PgConnection, record: &CaseRecord) -> Result<Option<String>, Error> {
-    let (sources, ids): (Vec<&str>, Vec<&str>) = record.causes().unzip();
-    sqlx::query_scalar!(
-        r#"select i.fact::json ->> 'reason' as "reason!"
-           from unnest($1::text[], $2::text[]) as n (source, id) join inbox i on i.source = n.source and i.id = n.id
-           where i.fact::json ->> 'reason' <> '[erased]' and i.fact::json ->> 'by' is null
-           order by i.time desc, i.id limit 1"#,
-        &sources as _,
-        &ids as _,
-    )
-    .fetch_optional(connection)
-    .await
-    .doing("reading the reason of a dispute")
 }
 
 async fn purchase(connection: &mut PgConnection, of: &Subject) -> Result<Purchase, Error> {

@@ -15,6 +15,7 @@
 pub mod code;
 mod deadlines;
 mod desk;
+pub mod erasure;
 pub mod evidence;
 pub mod read;
 mod settings;

@@ -5,6 +5,7 @@ use db::{Doing, Error, PgConnection};
 use domain::journal::{Entry, GENESIS, Hash, Transaction, TransactionKind};
 use domain::{Cause, Credits};
 use evidence::{BalancePoint, Grant, Head, Proof, Restriction};
+use jobs::{EntryView, TransactionView};
 use rust_decimal::Decimal;
 use sqlx::types::Json;
 use time::OffsetDateTime;
@@ -86,6 +87,26 @@ async fn transactions(connection: &mut PgConnection, of: &Subject) -> Result<Vec
             Ok(Proof::new(transaction, row.previous.as_deref().map_or(Ok(GENESIS), hash)?))
         })
         .collect()
+}
+
+/// The same as people read the journal.
+pub fn views(of: &Subject, grant: &Grant) -> Vec<TransactionView> {
+    let entry = |entry: &Entry| EntryView {
+        book: entry.book.as_str().to_owned(),
+        lot: entry.lot.clone(),
+        amount: entry.amount,
+    };
+    let view = |proof: &Proof| TransactionView {
+        account: of.account.to_string(),
+        number: i64::try_from(proof.number).unwrap_or(i64::MAX),
+        at: proof.at,
+        kind: proof.kind.as_str().to_owned(),
+        cause: proof.cause.to_string(),
+        payment: proof.payment.as_ref().map(ToString::to_string),
+        entries: proof.entries.iter().map(entry).collect(),
+        after: None,
+    };
+    grant.transactions.iter().map(view).collect()
 }
 
 fn number(stored: i64) -> Result<u64, Error> {

@@ -1,111 +1,90 @@
 //! The case in words: what happened step by step, and what contesting it is worth.
 
-use super::Subject;
-use db::{Doing, Error, PgConnection};
+use crate::read::{CaseView, Happening, Moment, Posted, Said};
 use domain::Credits;
-use domain::dispute::{Case, StepKind};
+use domain::dispute::StepKind;
 use domain::economics::{BreakEven, CASES_TO_TELL, Economics, ExpectedAmount, OwnCases, Stake, economics};
+use domain::fact::RestrictionKind;
 use evidence::Step;
-use rust_decimal::Decimal;
-use time::OffsetDateTime;
 
 /// What the processor said, what Bursar did about the account, and what both did to credits; the oldest first.
-pub async fn timeline(connection: &mut PgConnection, of: &Subject, case: &Case) -> Result<Vec<Step>, Error> {
-    let mut steps: Vec<Step> = case.steps.iter().map(|step| said(of, step)).collect();
-    steps.extend(restricted(connection, of).await?);
-    steps.extend(posted(connection, of).await?);
-    // Of one moment first what was said, then what followed.
-    steps.sort_by_key(|step| (step.at, step.who == "bursar"));
-    Ok(steps)
+pub fn timeline(view: &CaseView) -> Vec<Step> {
+    view.history.iter().map(|moment| step(view, moment)).collect()
 }
 
-fn said(of: &Subject, step: &domain::dispute::CaseStep) -> Step {
-    let seen = of.record.observations.get(&step.cause);
-    let who = match seen.and_then(|seen| seen.by.as_deref()) {
-        Some(by) => format!("operator/{by}"),
-        None if seen.is_some_and(|seen| seen.by_silence) => "bursar".to_owned(),
-        None => of.case.processor().to_owned(),
+fn step(view: &CaseView, moment: &Moment) -> Step {
+    let step = |who: &str, what: String| Step {
+        at: moment.at,
+        who: who.to_owned(),
+        what,
+        credits: None,
+        standing: None,
     };
-    let what = match step.step {
-        StepKind::Opens => format!("The case is known: {}.", words(step.says.as_str())),
-        StepKind::Repeats => format!("Still {}.", words(step.says.as_str())),
-        StepKind::Moves | StepKind::Overturns => format!("Now {}.", words(step.state.as_str())),
-        StepKind::Reopens => format!("Opened again: {}.", words(step.says.as_str())),
-        StepKind::Illegal => format!(
-            "Said to be {}, which no case becomes that is {}; it stays so.",
-            words(step.says.as_str()),
-            words(step.state.as_str())
-        ),
-    };
-    Step { at: step.at, who, what, credits: None, standing: None }
+    match &moment.what {
+        Happening::Said(said) => {
+            let who = match (&said.by, said.by_silence) {
+                (Some(by), _) => format!("operator/{by}"),
+                (None, true) => "bursar".to_owned(),
+                (None, false) => view.line.dispute.processor().to_owned(),
+            };
+            let credits = said.posted.iter().map(posted).collect::<Vec<_>>().join("; ");
+            Step {
+                // The clock of whoever said it.
+                at: said.said_at,
+                credits: (!credits.is_empty()).then_some(credits),
+                standing: standing(&said.restricted, &said.lifted),
+                ..step(&who, what_was_said(said))
+            }
+        }
+        Happening::Restrictions(changed) => {
+            let who = changed.by.as_ref().map_or("bursar".to_owned(), |by| format!("operator/{by}"));
+            let standing = standing(&changed.restricted, &changed.lifted);
+            Step { standing, ..step(&who, "The account's standing changes.".to_owned()) }
+        }
+        Happening::Posted(transaction) => {
+            let what = format!("Journal #{}: {}.", transaction.number, words(&transaction.kind));
+            Step { credits: Some(posted(transaction)), ..step("bursar", what) }
+        }
+        Happening::Note(note) => step(&format!("operator/{}", note.by), note.text.clone()),
+    }
+}
+
+fn what_was_said(said: &Said) -> String {
+    let says = words(said.says.as_str());
+    match said.step {
+        StepKind::Opens => format!("The case is known: {says}."),
+        StepKind::Repeats => format!("Still {says}."),
+        StepKind::Moves | StepKind::Overturns => format!("Now {}.", words(said.state.as_str())),
+        StepKind::Reopens => format!("Opened again: {says}."),
+        StepKind::Illegal => {
+            let state = words(said.state.as_str());
+            format!("Said to be {says}, which no case becomes that is {state}; it stays so.")
+        }
+    }
 }
 
 fn words(name: &str) -> String {
     name.replace('_', " ")
 }
 
-async fn restricted(connection: &mut PgConnection, of: &Subject) -> Result<Vec<Step>, Error> {
-    let rows = sqlx::query!(
-        "select kind, since, ended_at, lifted_by from restrictions
-         where account = $1 and cause_kind = 'case' and cause = $2 order by since, kind",
-        of.account.as_str(),
-        of.case.as_str(),
-    )
-    .fetch_all(connection)
-    .await
-    .doing("reading what a dispute restricted")?;
-    let step = |at: OffsetDateTime, who: &str, standing: String| Step {
-        at,
-        who: who.to_owned(),
-        what: "The account's standing changes.".to_owned(),
-        credits: None,
-        standing: Some(standing),
+fn standing(restricted: &[RestrictionKind], lifted: &[RestrictionKind]) -> Option<String> {
+    let named = |kinds: &[RestrictionKind], what: &str| {
+        let kinds = kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
+        (!kinds.is_empty()).then(|| format!("{kinds} {what}"))
     };
-    let steps = rows.iter().flat_map(|row| {
-        let began = step(row.since, "bursar", format!("{} restricted", row.kind));
-        let ended = row.ended_at.map(|at| match &row.lifted_by {
-            Some(by) => step(at, &format!("operator/{by}"), format!("{} restored", row.kind)),
-            None => step(at, "bursar", format!("{} restored", row.kind)),
-        });
-        std::iter::once(began).chain(ended)
-    });
-    Ok(steps.collect())
+    let parts: Vec<String> =
+        [named(restricted, "restricted"), named(lifted, "restored")].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// What was posted for the payment since it was bought.
-async fn posted(connection: &mut PgConnection, of: &Subject) -> Result<Vec<Step>, Error> {
-    let rows = sqlx::query!(
-        r#"select t.number, t.kind, t.at,
-                  coalesce(sum((e.entry ->> 2)::numeric) filter (where e.entry ->> 0 = 'available'), 0) as "available!",
-                  coalesce(sum((e.entry ->> 2)::numeric) filter (where e.entry ->> 0 = 'held'), 0) as "held!",
-                  coalesce(sum((e.entry ->> 2)::numeric) filter (where e.entry ->> 0 = 'debt'), 0) as "debt!"
-           from transactions t cross join lateral json_array_elements(t.entries) e (entry)
-           where t.account = $1 and t.payment = $2 group by t.number, t.kind, t.at order by t.number limit 500"#,
-        of.account.as_str(),
-        of.payment.as_str(),
-    )
-    .fetch_all(connection)
-    .await
-    .doing("reading what was posted for a payment")?;
-    let steps = rows.into_iter().map(|row| {
-        let changes = [("available", row.available), ("held", row.held), ("debt", row.debt)];
-        let changes = changes.into_iter().filter(|(_, change)| !change.is_zero());
-        let changes: Vec<String> =
-            changes.map(|(book, change)| format!("{book} {}", signed(change))).collect();
-        Step {
-            at: row.at,
-            who: "bursar".to_owned(),
-            what: format!("Journal #{}: {}.", row.number, words(&row.kind)),
-            credits: (!changes.is_empty()).then(|| changes.join(", ")),
-            standing: None,
-        }
-    });
-    Ok(steps.collect())
+fn posted(transaction: &Posted) -> String {
+    let changes = transaction.changed.iter();
+    let changes = changes.map(|(book, credits)| format!("{book} {}", signed(*credits)));
+    changes.collect::<Vec<_>>().join(", ")
 }
 
-fn signed(change: Decimal) -> String {
-    let credits = Credits::new(change);
-    if credits.is_positive() { format!("+{credits}") } else { credits.to_string() }
+fn signed(change: Credits) -> String {
+    if change.is_positive() { format!("+{change}") } else { change.to_string() }
 }
 
 /// What contesting, and refunding early, are worth; a sentence each.

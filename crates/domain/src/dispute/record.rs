@@ -108,12 +108,6 @@ impl CaseRecord {
         self.observations.insert(cause.to_string(), observation).is_none()
     }
 
-    /// The facts: their sources and ids.
-    pub fn causes(&self) -> impl Iterator<Item = (&str, &str)> {
-        let id = |key: &'_ String, source: &str| key.len().min(source.len() + 1);
-        self.observations.iter().map(move |(key, seen)| (seen.source.as_str(), &key[id(key, &seen.source)..]))
-    }
-
     /// The fact that was stated last, by its time.
     pub fn last_cause(&self) -> Option<Cause> {
         let (key, seen) = self.observations.iter().max_by_key(|(key, seen)| (seen.at, *key))?;
