@@ -1,7 +1,8 @@
 //! What a pack holds. Plain data: whoever fills it states what is known, and leaves `None` or empty what is not.
 //!
 //! Lists come in order of time, the oldest first. Lists that are long in the database are bounded by whoever fills the pack, and
-//! what was left out is said beside them. The PDF may cut them further, and says so.
+//! what was left out is said beside them. The PDF may cut them further, and says so. Moments are such as can be told
+//! (`domain::calendar`), as all are that the database holds.
 
 use domain::journal::{Entry, Hash, Transaction, TransactionKind};
 use domain::{AccountId, Cause, Credits, CustomerId, Money, PaymentId, ProcessorName};

@@ -207,10 +207,16 @@ fn activity(pack: &Pack) -> Option<String> {
         pack.customer.account
     )];
     for day in &usage.days {
-        let references = day.references.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ");
+        const SHOWN: usize = 5;
+        let more = day.references.len().saturating_sub(SHOWN) as u64;
+        let more = match more.saturating_add(day.references_left_out) {
+            0 => String::new(),
+            more => format!(" (+ {})", words::count(more)),
+        };
+        let references = day.references.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
         let uses = words::counted(day.count, "use", "uses");
         let credits = words::credits(day.credits);
-        lines.push(format!("{}: {uses}, {credits} credits. {references}", words::iso_day(day.day)));
+        lines.push(format!("{}: {uses}, {credits} credits. {references}{more}", words::iso_day(day.day)));
     }
     if usage.days_left_out > 0 {
         lines.push(format!("{} more are not listed.", words::counted(usage.days_left_out, "day", "days")));

@@ -223,13 +223,13 @@ fn shared(pack: &Pack) -> Option<String> {
         pack.earlier.payments.iter().filter(|payment| is(&payment.references)).count() as u64
     };
     let told = [
-        (sharing(&|it| same(&of_this.ip, &it.ip)), "from the same IP address"),
-        (sharing(&|it| same(&of_this.device, &it.device)), "with the same device"),
+        (sharing(&|it| same(&of_this.ip, &it.ip)), "came from the same IP address"),
+        (sharing(&|it| same(&of_this.device, &it.device)), "from the same device"),
         (sharing(&|it| same(&of_this.payment_method, &it.payment_method)), "by the same means of payment"),
     ];
     let told = told.iter().filter(|(count, _)| *count > 0);
     let told: Vec<String> = told.map(|(count, how)| format!("{} {how}", self::count(*count))).collect();
-    (!told.is_empty()).then(|| format!("Of them were made as the disputed one: {}.", told.join(", ")))
+    (!told.is_empty()).then(|| format!("Compared with the disputed payment: {}.", told.join(", ")))
 }
 
 fn refunds(pack: &Pack) -> String {

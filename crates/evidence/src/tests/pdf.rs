@@ -7,7 +7,16 @@ fn pdf(pack: &Pack) -> Pdf {
     assert!(pdf.bytes.starts_with(b"%PDF-"));
     assert!((1..=PAGES_MAX).contains(&pdf.pages), "{} pages", pdf.pages);
     assert!(pdf.bytes.len() <= BYTES_MAX, "{} bytes", pdf.bytes.len());
+    assert_eq!(count(&pdf, "/Type/Page/"), pdf.pages);
+    for forbidden in ["/Annots", "/URI", "/JavaScript", "/Launch", "/EmbeddedFile"] {
+        assert_eq!(count(&pdf, forbidden), 0, "{forbidden}");
+    }
     pdf
+}
+
+/// How often this stands in the bytes; what is compressed are pages and fonts alone.
+fn count(pdf: &Pdf, text: &str) -> usize {
+    pdf.bytes.windows(text.len()).filter(|window| *window == text.as_bytes()).count()
 }
 
 /// Where `BURSAR_TEST_EVIDENCE` names a folder, what the tests make is written there to be looked at.
