@@ -15,8 +15,7 @@ const TRANSACTIONS_MAX: i64 = 500;
 
 pub async fn grant(connection: &mut PgConnection, of: &Subject) -> Result<Grant, Error> {
     let lots = sqlx::query!(
-        r#"select coalesce(sum(granted), 0) as "granted!", coalesce(sum(consumed), 0) as "consumed!",
-                  coalesce(sum(remaining), 0) as "remaining!", coalesce(sum(held), 0) as "held!",
+        r#"select coalesce(sum(granted), 0) as "granted!", coalesce(sum(remaining), 0) as "remaining!", coalesce(sum(held), 0) as "held!",
                   coalesce(sum(reversed), 0) as "reversed!", coalesce(sum(expired), 0) as "expired!"
            from lots where payment = $1"#,
         of.payment.as_str(),
@@ -24,6 +23,7 @@ pub async fn grant(connection: &mut PgConnection, of: &Subject) -> Result<Grant,
     .fetch_one(&mut *connection)
     .await
     .doing("reading the lots of a payment")?;
+    let used = used(connection, of).await?;
     let transactions = transactions(connection, of).await?;
     let count = sqlx::query_scalar!(
         r#"select count(*) as "count!" from transactions where payment = $1"#,
@@ -41,7 +41,7 @@ pub async fn grant(connection: &mut PgConnection, of: &Subject) -> Result<Grant,
     Ok(Grant {
         credits: Credits::new(lots.granted),
         at: granted.map(|proof| proof.at),
-        consumed: Credits::new(lots.consumed),
+        consumed: used,
         remaining: Credits::new(lots.remaining),
         held: Credits::new(lots.held),
         reversed: Credits::new(lots.reversed),
@@ -87,6 +87,23 @@ async fn transactions(connection: &mut PgConnection, of: &Subject) -> Result<Vec
             Ok(Proof::new(transaction, row.previous.as_deref().map_or(Ok(GENESIS), hash)?))
         })
         .collect()
+}
+
+/// What the customer used of the payment's credits, by the journal's usage: a reversal takes a lot's consumed credits back, and
+/// they were used all the same.
+async fn used(connection: &mut PgConnection, of: &Subject) -> Result<Credits, Error> {
+    let used = sqlx::query_scalar!(
+        r#"select coalesce(sum((e.entry ->> 2)::numeric), 0) as "used!"
+           from transactions t cross join lateral json_array_elements(t.entries) e (entry)
+           where t.account = $1 and t.kind in ('usage', 'cover') and e.entry ->> 0 = 'consumed'
+             and (e.entry ->> 1) collate "C" in (select lot from lots where payment = $2)"#,
+        of.account.as_str(),
+        of.payment.as_str(),
+    )
+    .fetch_one(connection)
+    .await
+    .doing("computing what was used of a payment")?;
+    Ok(Credits::new(used))
 }
 
 /// The same as people read the journal.
