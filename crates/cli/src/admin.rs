@@ -46,8 +46,8 @@ async fn within<T>(probe: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(PROBE_TIMEOUT, probe).await.ok()
 }
 
-/// Says nothing about the servers: a broker's outage must not restart the fleet. A lane that no limit frees is freed by a new
-/// start alone, and a message that is the reason of it is found out by some of them.
+/// Says nothing about the servers: a broker's outage must not restart the fleet. A lane, a pass or a call that no limit frees is
+/// freed by a new start alone, and a message that is the reason of it is found out by some of them.
 async fn live(State(admin): State<Admin>) -> Response {
     match &admin.health.stuck()[..] {
         [] => (StatusCode::OK, "ok\n".to_owned()).into_response(),

@@ -4,7 +4,7 @@
 //! one effect however often it is done. The schedule here adds what every loop needs: a limit on a step's time, backoff
 //! while steps fail, one metric, and an end when the process is asked to stop.
 
-use bus::Delays;
+use bus::{Delays, Health};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::error::Error;
@@ -45,6 +45,8 @@ pub struct Pass {
     pub every: Duration,
     /// A step that takes longer hangs: it is dropped, and made again.
     pub limit: Duration,
+    /// Where a step is known by that no limit ends.
+    health: Health,
     step: PassStep,
 }
 
@@ -57,13 +59,19 @@ impl Pass {
         E: Into<PassError>,
     {
         let step: PassStep = Box::new(move || step().map(|found| found.map_err(Into::into)).boxed());
-        Self { worker: "", name, every, limit, step }
+        Self { worker: "", name, every, limit, health: Health::default(), step }
     }
 
     /// The same as a pass of this worker's, in metrics and logs.
     #[must_use]
     pub fn of(self, worker: &'static str) -> Self {
         Self { worker, ..self }
+    }
+
+    /// The same, known to the process's `/healthz`: a step that no limit ends stands there as `<worker>/<pass>`.
+    #[must_use]
+    pub fn known_to(self, health: &Health) -> Self {
+        Self { health: health.clone(), ..self }
     }
 
     /// Makes steps until the token is cancelled. A step in hand is ended by its own limit alone, so that what it has begun
@@ -96,6 +104,7 @@ impl Pass {
     /// One step within its limit. A panic in it is an error like another.
     async fn step_once(&mut self) -> Result<Found, PassError> {
         let started = Instant::now();
+        let _busy = self.health.step(&format!("{}/{}", self.worker, self.name), self.limit);
         let step = &mut self.step;
         // Begun in a block: a panic before the step's first wait is caught too.
         let step = AssertUnwindSafe(async move { step().await }).catch_unwind();
@@ -115,8 +124,8 @@ impl Pass {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::{Arc, Barrier};
 
     type MadeStep = fn() -> BoxFuture<'static, Result<Found, PassError>>;
 
@@ -133,6 +142,32 @@ mod tests {
         });
         pass.run(stop).await;
         made.load(Ordering::SeqCst)
+    }
+
+    /// A loop that never waits: the limit on the step's time is never looked at.
+    #[test]
+    fn a_step_that_never_waits_is_known_as_stuck() {
+        let (health, stop) = (Health::default(), CancellationToken::new());
+        let (entered, goes_on) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+        let (begun, ends, last) = (entered.clone(), goes_on.clone(), stop.clone());
+        let pass = Pass::new("spins", Duration::from_millis(1), Duration::from_millis(1), move || {
+            begun.wait();
+            ends.wait();
+            last.cancel();
+            async { Ok::<_, PassError>(Found::Nothing) }
+        });
+        let pass = pass.of("clerk").known_to(&health);
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let running = runtime.spawn(pass.run(stop));
+        entered.wait();
+        while health.stuck().is_empty() {
+            std::thread::yield_now();
+        }
+        assert_eq!(health.stuck(), ["clerk/spins"]);
+        goes_on.wait();
+        runtime.block_on(running).unwrap();
+        assert!(health.stuck().is_empty());
     }
 
     #[tokio::test(start_paused = true)]

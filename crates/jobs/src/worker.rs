@@ -228,7 +228,7 @@ impl Member {
             let sweeper = sweeper.clone();
             async move { sweeper.lock().await.sweep_once().await.map(Found::more_if) }
         });
-        pass.of("fleet")
+        pass.of("fleet").known_to(&context.health)
     }
 
     /// Everything that a process runs for it, each until the context's token is cancelled. `whole`: the pool whose statements
@@ -243,7 +243,7 @@ impl Member {
         let mut running: Vec<BoxFuture<'static, ()>> = Vec::new();
         let stop = || context.stop.clone();
         running.extend(self.consumers.into_iter().map(|consumer| consumer.run(lanes, context.clone())));
-        let of = |pass: Pass| pass.of(worker);
+        let of = |pass: Pass| pass.of(worker).known_to(&context.health);
         running.extend(self.passes.into_iter().map(|pass| of(pass).run(stop()).boxed()));
         for watch in self.watches {
             let publisher = context.publisher.sibling();
@@ -255,8 +255,9 @@ impl Member {
         }
         for carry_out in self.jobs {
             let publisher = context.publisher.sibling();
-            let servers =
-                JobServers { namespace: context.namespace.clone(), pool: context.pool.clone(), publisher };
+            let (namespace, pool, health) =
+                (context.namespace.clone(), context.pool.clone(), context.health.clone());
+            let servers = JobServers { namespace, pool, publisher, health };
             running.push(carry_out(servers, stop()));
         }
         running

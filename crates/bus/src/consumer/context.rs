@@ -13,10 +13,6 @@ use tokio_util::sync::CancellationToken;
 /// A batch that takes longer hangs.
 pub const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// A step limits whatever it waits for. A step that takes so many times as long as its batch may has met something that no
-/// limit ends: a loop that never waits, for one.
-const STEP_LIMITS: u32 = 4;
-
 /// What a lane works with.
 #[derive(Clone)]
 pub struct Context {
@@ -54,6 +50,6 @@ impl<W: Worker> LaneContext<W> {
 
     /// Begins a step that contains no wait, for `/healthz`. The step ends when the guard is dropped.
     pub fn begin_step(&self) -> BusyGuard {
-        self.context.health.step(&self.name, STEP_LIMITS * self.context.time_limit)
+        self.context.health.step(&self.name, self.context.time_limit)
     }
 }

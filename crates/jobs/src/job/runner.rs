@@ -125,7 +125,10 @@ async fn take(
     let count = taken.len();
     for taken in taken {
         let (kind, servers) = (kind.clone(), servers.clone());
-        in_hand.spawn(async move { kind.carry_out(taken, until, &servers).await });
+        in_hand.spawn(async move {
+            let _busy = servers.health.step(&format!("job {}", kind.name()), limits.lease);
+            kind.carry_out(taken, until, &servers).await;
+        });
     }
     Ok(count)
 }

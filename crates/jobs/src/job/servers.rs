@@ -1,6 +1,6 @@
 //! The servers that jobs are taken from and that their letters and events go to.
 
-use bus::{EmittedEvents, Namespace, Publisher};
+use bus::{EmittedEvents, Health, Namespace, Publisher};
 use db::{Doing, Pool};
 use std::time::Duration;
 use uuid::Uuid;
@@ -14,6 +14,8 @@ pub struct JobServers {
     pub namespace: Namespace,
     pub pool: Pool,
     pub publisher: Publisher,
+    /// Where a call is known by that no limit ends.
+    pub health: Health,
 }
 
 impl JobServers {

@@ -5,7 +5,7 @@
 use crate::limits::{hold, patient, schedule_all, temper};
 use crate::outside::{Outside, Temper};
 use crate::world::{Calls, Desk, PACE, intent, limits, make_effects, schedule};
-use bus::{Broker, Namespace, Publisher};
+use bus::{Broker, Health, Namespace, Publisher};
 use jobs::{JobLimits, JobServers, Kinds};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -54,7 +54,8 @@ fn carries_out_jobs_where_it_is_told_to() {
         let publisher = Publisher::spawn(broker, Duration::from_secs(5));
         let kinds =
             Kinds::<Desk>::default().with(Calls::<0>::to(outside.parse().unwrap(), limits, None)).unwrap();
-        jobs::run(kinds, JobServers { namespace, pool, publisher }, PACE, CancellationToken::new()).await;
+        let servers = JobServers { namespace, pool, publisher, health: Health::default() };
+        jobs::run(kinds, servers, PACE, CancellationToken::new()).await;
     });
 }
 

@@ -1,7 +1,7 @@
 //! A kind of jobs that calls the outside, and processes that carry it out until they are killed.
 
 use crate::outside::Outside;
-use bus::{Fate, Fated};
+use bus::{Fate, Fated, Health};
 use db::{Doing, Work};
 use jobs::http::{CallerSettings, Endpoint, HttpAnswer, HttpCaller};
 use jobs::{
@@ -266,6 +266,7 @@ pub fn servers(site: &Site) -> JobServers {
         namespace: site.namespace.clone(),
         pool: site.pool.clone(),
         publisher: site.publisher.clone(),
+        health: Health::default(),
     }
 }
 
