@@ -264,6 +264,50 @@ fn a_hand_over_is_finished_once_its_reader_has_settled_it() {
     });
 }
 
+/// Somebody purges the reader's queue, or a broker loses it: what is left goes out again, and nothing is settled twice.
+#[test]
+fn what_vanished_from_the_readers_queue_is_handed_over_again() {
+    run_within(LIMIT, async |site| {
+        let admitting = site.start(gate(&site), 1);
+        admit(&site, customers("old", 20, AT)).await;
+        site.until("select count(*) from inbox", 20).await;
+        admitting.stop().await;
+        let hand_overs = hand_overs(&site, with_late(&site).await).await;
+        let mut begun = hand_overs.begin(&TO_LATE, OffsetDateTime::now_utc()).await.unwrap();
+        let again = hand_overs.again(&begun).await.unwrap();
+        assert_eq!(again, HandOverStep::Went(begun.clone()), "it has not all gone out");
+        for _ in 0..4 {
+            let HandOverStep::Went(went) = hand_overs.step(&begun, 5).await.unwrap() else { panic!() };
+            begun = went;
+        }
+        let again = hand_overs.again(&begun).await.unwrap();
+        assert!(matches!(again, HandOverStep::QueueIsFull(_)), "its messages wait: {again:?}");
+        let taken = site.take_facts("late").await;
+        assert_eq!(taken.len(), 20);
+        let HandOverStep::Draining(draining) = hand_overs.step(&begun, 5).await.unwrap() else { panic!() };
+        assert_eq!((draining.settled, draining.gone), (0, 0));
+        let late = site.start(Late, 1);
+        // Some of them come to the reader after all.
+        site.state(exchange::FACTS, taken[10..15].to_vec()).await;
+        site.until("select count(*) from outcomes where reader = 'late'", 5).await;
+
+        let HandOverStep::Went(listed) = hand_overs.again(&begun).await.unwrap() else { panic!() };
+        assert!(listed.facts > 20 && listed.state == HandOverState::Running, "{listed:?}");
+        let done = hand_over(&hand_overs, listed).await;
+        assert_eq!(
+            (done.facts, done.handed_over, done.left_out),
+            (40, 35, 5),
+            "what was settled is left out"
+        );
+        let settled = "select count(*) from outcomes where reader = 'late'";
+        assert_eq!(site.number(settled).await, 20);
+        let again = hand_overs.again(&done).await.unwrap();
+        assert_eq!(again, HandOverStep::Went(done), "it is finished");
+        late.stop().await;
+        site.delete_queue("late").await;
+    });
+}
+
 #[test]
 fn a_hand_over_that_is_killed_goes_on_where_it_stopped_and_two_at_once_are_one() {
     let count = BEFORE as i64;

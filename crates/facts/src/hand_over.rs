@@ -10,7 +10,10 @@
 //!
 //! A hand-over whose list went out is not finished yet: it drains. It is finished when the reader has settled, or given up on,
 //! every fact of the list. Only then is every older fact of the kind expected from the reader; not where some were unreadable.
+//! Where the reader's queue is empty and it settles nothing for long, what is left has vanished from the queue (somebody has
+//! purged it): it is put there again, but for what was settled meanwhile.
 
+mod quiet;
 mod store;
 
 use crate::envelopes::pack;
@@ -21,10 +24,11 @@ use db::{Doing, PgConnection, Pool};
 use domain::{Cause, Envelope, Fact, FactKind};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use store::{Listed, waiting_readers};
+use store::{Drained, Listed, waiting_readers};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+pub use quiet::{QUIET, QuietWatch};
 pub use store::HandOverState;
 
 /// Facts of one step: as many as one message carries.
@@ -75,7 +79,7 @@ pub struct HandOver {
     pub began_at: OffsetDateTime,
     /// Who began it.
     pub by: String,
-    /// How many facts are on its list.
+    /// How many facts are on its list. One that had to go out again counts again.
     pub facts: i64,
     /// Put into the reader's queue.
     pub handed_over: i64,
@@ -115,6 +119,8 @@ pub struct Draining {
     pub hand_over: HandOver,
     /// The reader is done with so many facts from the start of the list.
     pub settled: i64,
+    /// Facts that came to their end at the reader since the look before.
+    pub gone: u64,
     /// Of the reader's queue.
     pub depth: Option<QueueDepth>,
 }
@@ -197,13 +203,48 @@ impl HandOvers {
         Ok(step)
     }
 
+    /// What is left of a list that went out goes out once more, where nothing of it waits in the reader's queue: for whoever has
+    /// found that it vanished ([`QuietWatch`]). Nothing changes where messages wait there, where the list has not all gone out,
+    /// or where another process has it in hand. What the reader has in its hands after all comes twice, and is a repeat.
+    ///
+    /// # Errors
+    /// Those of the database or of RabbitMQ. It can be done again.
+    pub async fn again(&self, hand_over: &HandOver) -> Result<HandOverStep, Error> {
+        let depths = self.depths(&self.queues(hand_over)).await?;
+        if let Some(waits) = depths.into_iter().find(|depth| depth.ready > 0) {
+            return Ok(HandOverStep::QueueIsFull(waits));
+        }
+        let mut transaction = self.pool.begin().await.doing("handing over again")?;
+        let Some(claimed) = store::claim(&mut transaction, hand_over.hand_over).await? else {
+            return Ok(HandOverStep::InHand);
+        };
+        if claimed.state == HandOverState::Finished || !claimed.is_out() {
+            return Ok(HandOverStep::Went(claimed));
+        }
+        let listed = store::list_again(&mut transaction, &claimed).await?;
+        transaction.commit().await.doing("handing over again")?;
+        let (reader, facts) = (&listed.reader, listed.facts - claimed.facts);
+        tracing::warn!(
+            reader,
+            kind = listed.kind,
+            facts,
+            "what was handed over has vanished from the queue, and goes there again"
+        );
+        Ok(HandOverStep::Went(listed))
+    }
+
     /// Of the queue that takes longest to empty: the one without a consumer, or else the longest.
     async fn depth(&self, queues: &[String]) -> Result<Option<QueueDepth>, Error> {
+        let depths = self.depths(queues).await?;
+        Ok(depths.into_iter().max_by_key(|depth| (depth.consumers == 0, depth.ready)))
+    }
+
+    async fn depths(&self, queues: &[String]) -> Result<Vec<QueueDepth>, Error> {
         let mut depths = Vec::new();
         for queue in queues {
             depths.push(self.broker.depth(queue).await?);
         }
-        Ok(depths.into_iter().max_by_key(|depth| (depth.consumers == 0, depth.ready)))
+        Ok(depths)
     }
 
     /// The queues, with their namespace, in which the reader waits for facts of the kind.
@@ -261,8 +302,8 @@ async fn drain(
     hand_over: HandOver,
     depth: Option<QueueDepth>,
 ) -> Result<HandOverStep, Error> {
-    if let Some(settled) = store::drain(connection, hand_over.hand_over, DRAIN_MAX).await? {
-        return Ok(HandOverStep::Draining(Draining { hand_over, settled, depth }));
+    if let Some(Drained { settled, gone }) = store::drain(connection, hand_over.hand_over, DRAIN_MAX).await? {
+        return Ok(HandOverStep::Draining(Draining { hand_over, settled, gone, depth }));
     }
     if hand_over.unreadable == 0 {
         let listed = store::list_missed(connection, &hand_over).await?;

@@ -10,7 +10,9 @@ use anyhow::{Result, anyhow};
 use bus::{Publisher, QueueDepth};
 use clap::{Args, Subcommand};
 use domain::FactKind;
-use facts::hand_over::{HandOver, HandOverOrder, HandOverState, HandOverStep, HandOvers, STEP};
+use facts::hand_over::{
+    HandOver, HandOverOrder, HandOverState, HandOverStep, HandOvers, QUIET, QuietWatch, STEP,
+};
 use serde_json::json;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -99,6 +101,7 @@ async fn step_by_step(
 ) -> Result<HandOver> {
     let mut pace = Throttle::new(rate);
     let portion = pace.portion(STEP);
+    let mut quiet = QuietWatch::default();
     let mut is_warned = false;
     let mut warn_once = |reader: &str, depth: QueueDepth| {
         if depth.consumers == 0 && !std::mem::replace(&mut is_warned, true) {
@@ -122,7 +125,12 @@ async fn step_by_step(
                     warn_once(&hand_over.reader, depth);
                 }
                 line.show("facts settled by the reader", draining.settled, draining.hand_over.facts);
+                let has_vanished = quiet.has_vanished(&draining);
                 hand_over = draining.hand_over;
+                if has_vanished {
+                    warn(&vanished(&hand_over.reader));
+                    hand_overs.again(&hand_over).await?;
+                }
                 tokio::time::sleep(LOOK).await;
             }
             HandOverStep::InHand => tokio::time::sleep(LOOK).await,
@@ -135,6 +143,14 @@ fn nobody_takes(reader: &str, depth: QueueDepth) -> String {
     format!(
         "{} messages wait for {reader}, and nobody takes them: is the worker running? This goes on once it does",
         depth.ready
+    )
+}
+
+fn vanished(reader: &str) -> String {
+    format!(
+        "The queue of {reader} is empty, and nothing was settled for {} s: what was handed over has vanished from it, and what \
+         is left is handed over again",
+        QUIET.as_secs()
     )
 }
 

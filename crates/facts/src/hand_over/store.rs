@@ -305,13 +305,24 @@ pub async fn advance(
     .read()
 }
 
-/// Takes facts from the start of the list that are over at the reader. How many from the start of the list it is done with, as
-/// long as one is left; nothing when none is.
+/// What a look at a list that went out has found.
+pub struct Drained {
+    /// The reader is done with so many facts from the start of the list.
+    pub settled: i64,
+    /// Facts that this look took from the list.
+    pub gone: u64,
+}
+
+/// Takes facts from the start of the list that are over at the reader; nothing is found when none is left on it.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn drain(connection: &mut PgConnection, hand_over: Uuid, limit: i64) -> Result<Option<i64>, Error> {
-    sqlx::query!(
+pub async fn drain(
+    connection: &mut PgConnection,
+    hand_over: Uuid,
+    limit: i64,
+) -> Result<Option<Drained>, Error> {
+    let gone = sqlx::query!(
         "delete from hand_over_facts d using (
              select l.place,
                     (i.kind is distinct from h.kind
@@ -331,7 +342,8 @@ pub async fn drain(connection: &mut PgConnection, hand_over: Uuid, limit: i64) -
     )
     .execute(&mut *connection)
     .await
-    .doing("looking for what a reader has settled of a hand-over")?;
+    .doing("looking for what a reader has settled of a hand-over")?
+    .rows_affected();
     let first = sqlx::query_scalar!(
         "select place from hand_over_facts where hand_over = $1 order by place limit 1",
         hand_over
@@ -339,7 +351,32 @@ pub async fn drain(connection: &mut PgConnection, hand_over: Uuid, limit: i64) -
     .fetch_optional(connection)
     .await
     .doing("looking for what a reader has not settled of a hand-over")?;
-    Ok(first.map(|place| place - 1))
+    Ok(first.map(|place| Drained { settled: place - 1, gone }))
+}
+
+/// Puts what is left of the list behind its end, in its order: it goes out again. Each counts again as one of the list.
+///
+/// # Errors
+/// Those of the database.
+pub async fn list_again(connection: &mut PgConnection, hand_over: &HandOver) -> Result<HandOver, Error> {
+    sqlx::query_as!(
+        HandOverRow,
+        "with left_over as (
+             select place, row_number() over (order by place) as number from hand_over_facts where hand_over = $1
+         ), moved as (
+             update hand_over_facts f set place = $2 + l.number from left_over l
+             where f.hand_over = $1 and f.place = l.place
+             returning 1
+         )
+         update hand_overs set facts = facts + (select count(*) from moved) where hand_over = $1
+         returning hand_over, kind, reader, state, began_at, by, facts, handed_over, left_out, unreadable",
+        hand_over.hand_over,
+        hand_over.facts,
+    )
+    .fetch_one(connection)
+    .await
+    .doing("listing again what a hand-over waits for")?
+    .read()
 }
 
 /// Lists what was admitted before the reader came and is not over there, though all that was listed is. This reads the whole
