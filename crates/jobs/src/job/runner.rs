@@ -2,8 +2,10 @@
 
 use super::kind::{JobKind, Kinds};
 use super::servers::JobServers;
-use super::{Owner, letter, store};
+use super::store::{self, TakenJobs};
+use super::{Owner, letter};
 use bus::Delays;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -57,10 +59,10 @@ async fn carry_out<O: Owner>(
     let servers = Arc::new(servers.clone());
     let mut in_hand = JoinSet::new();
     let mut delays = Delays::for_servers();
-    let mut first = 0;
+    let mut turn = Turn::default();
     while !stop.is_cancelled() {
-        first += 1;
-        let pause = match take_round(kinds, &servers, pace, first, &mut in_hand).await {
+        turn.first += 1;
+        let pause = match take_round(kinds, &servers, pace, &mut turn, &mut in_hand).await {
             Ok(true) => Duration::ZERO,
             Ok(false) => {
                 delays.reset();
@@ -90,22 +92,32 @@ async fn carry_out<O: Owner>(
     in_hand.shutdown().await;
 }
 
+/// Whose turn it is.
+#[derive(Default)]
+struct Turn {
+    /// Of the kinds.
+    first: usize,
+    /// By kind the key behind which a look begins that leaps from key to key.
+    after: BTreeMap<&'static str, String>,
+}
+
 /// Takes what is due of each kind, the kinds in turn, and returns whether more may be due at once.
 async fn take_round<O: Owner>(
     kinds: &Kinds<O>,
     servers: &Arc<JobServers>,
     pace: RunnerPace,
-    first: usize,
+    turn: &mut Turn,
     in_hand: &mut JoinSet<()>,
 ) -> Result<bool, db::Error> {
     let (all, mut is_more) = (kinds.all(), false);
     for place in 0..all.len() {
-        let kind = all[(first + place) % all.len()].clone();
+        let kind = all[(turn.first + place) % all.len()].clone();
         let room = pace.calls_max.saturating_sub(in_hand.len() as u32);
         if room == 0 {
             return Ok(false);
         }
-        is_more |= take(&kind, servers, room, in_hand).await? > 0;
+        let after = turn.after.entry(kind.name()).or_default();
+        is_more |= take(&kind, servers, room, after, in_hand).await? > 0;
     }
     Ok(is_more)
 }
@@ -114,16 +126,18 @@ async fn take(
     kind: &Arc<dyn JobKind>,
     servers: &Arc<JobServers>,
     room: u32,
+    after: &mut String,
     in_hand: &mut JoinSet<()>,
 ) -> Result<usize, db::Error> {
     let limits = kind.limits();
     let room = room.min(limits.of_kind);
     // Before the lease begins in Postgres: by this clock it ends no later.
     let until = Instant::now() + limits.lease;
-    let taken = store::take(&servers.pool, kind.name(), room, &limits);
-    let taken = db::within(TIME_LIMIT, "taking jobs", taken).await?;
-    let count = taken.len();
-    for taken in taken {
+    let taken = store::take(&servers.pool, kind.name(), room, &limits, after);
+    let TakenJobs { jobs, next_after } = db::within(TIME_LIMIT, "taking jobs", taken).await?;
+    *after = next_after;
+    let count = jobs.len();
+    for taken in jobs {
         let (kind, servers) = (kind.clone(), servers.clone());
         in_hand.spawn(async move {
             let _busy = servers.health.step(&format!("job {}", kind.name()), limits.lease);

@@ -89,6 +89,14 @@ pub(super) struct TakenJob {
     pub holder: Uuid,
 }
 
+/// What one look took.
+pub(super) struct TakenJobs {
+    pub jobs: Vec<TakenJob>,
+    /// The key behind which the next leap begins, so that each key has its turn: the last one where there may be more, else the
+    /// first of all.
+    pub next_after: String,
+}
+
 /// How a held row goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum AttemptEnd {
@@ -103,6 +111,9 @@ pub(super) enum AttemptEnd {
         is_unknown: bool,
     },
 }
+
+/// So many rows are looked at in order of time. A line of full keys that is longer is leapt over.
+const FRONT: i64 = 1000;
 
 /// What is written of why; the whole is for the log of the outside.
 const WHY_MAX: usize = 1000;
@@ -147,67 +158,41 @@ pub(super) async fn schedule(
 /// allow.
 ///
 /// Takers of one kind go one after another, under a lock: what they count is what is under way in all processes. Rows of a key
-/// that is full are looked past; of the others the oldest go first. A taker that got rows may take more at once.
+/// that is full are looked past; of the others the oldest go first. Where the first [`FRONT`] are all of full keys, the look
+/// leaps from key to key instead, and takes what is due of those behind `after`, in their order: it costs a step of an index
+/// for each key, however long the line of any of them is. A taker that got rows may take more at once.
 pub(super) async fn take(
     pool: &Pool,
     kind: &str,
     room: u32,
     limits: &super::JobLimits,
-) -> Result<Vec<TakenJob>, Error> {
+    after: &str,
+) -> Result<TakenJobs, Error> {
     let mut transaction = pool.begin().await.map_err(Error::Away)?;
     sqlx::query!("select pg_advisory_xact_lock(hashtextextended('bursar jobs ' || $1::text, 0))", kind)
         .execute(&mut *transaction)
         .await
         .doing("waiting for others who take jobs")?;
     let holder = Uuid::now_v7();
-    let rows = sqlx::query!(
-        r#"with running as materialized (
-               select key, count(*) as running from jobs
-               where kind = $1 and state in ('calling', 'asking') and next_at > statement_timestamp()
-               group by key
-           ), near as materialized (
-               select id, key, state, next_at from jobs
-               where kind = $1 and next_at <= statement_timestamp() and state in ('due', 'calling', 'unknown', 'asking')
-                 and key <> all (array(select key from running where running >= $3))
-               order by next_at, id limit 4 * $2::bigint for update skip locked
-           ), placed as (
-               select id, state, next_at, key, row_number() over (partition by key order by next_at, id) as place from near
-           ), taken as (
-               select id, state from placed left join running using (key)
-               where place <= $3 - coalesce(running, 0)
-               order by next_at, id
-               limit greatest(0, least($2::bigint, $4::bigint - (select coalesce(sum(running), 0)::bigint from running)))
-           )
-           update jobs j
-           set state = case t.state when 'due' then 'calling' else 'asking' end,
-               attempt = attempt + (t.state = 'due')::int,
-               calls = calls + (t.state = 'due')::int,
-               asks = asks + (t.state <> 'due')::int,
-               called_at = case t.state when 'due' then statement_timestamp() else called_at end,
-               failures = case when t.state in ('calling', 'asking') then
-                              (case when jsonb_array_length(failures) >= 20 then failures - 0 else failures end)
-                              || jsonb_build_object('at', statement_timestamp(), 'why', t.state || ': its process ended, or stood still')
-                          else failures end,
-               holder = $5,
-               next_at = statement_timestamp() + make_interval(secs => $6)
-           from taken t
-           where j.kind = $1 and j.id = t.id
-           returning j.id, j.intent as "intent: Json<Box<RawValue>>", j.state, t.state in ('calling', 'asking') as "is_orphan!",
-                     j.attempt, j.calls, j.asks, j.called_at as "called_at!",
-                     greatest(0, extract(epoch from statement_timestamp() - j.called_at))::float8 as "age_seconds!""#,
+    let rows = sqlx::query_file!(
+        "src/job/store/take.sql",
         kind,
         i64::from(room),
         i64::from(limits.of_key),
         i64::from(limits.of_kind),
         holder,
         limits.lease.as_secs_f64(),
+        FRONT,
+        after,
     )
     .fetch_all(&mut *transaction)
     .await
     .doing("taking jobs")?;
     transaction.commit().await.doing("taking jobs")?;
     let taken_at = Instant::now();
-    let taken = rows.into_iter().map(|row| {
+    let last = rows.iter().map(|row| &row.key).max().filter(|_| rows.len() as u64 >= u64::from(room));
+    let next_after = last.cloned().unwrap_or_default();
+    let jobs = rows.into_iter().map(|row| {
         let step = JobState::read(&row.state)?;
         Ok(TakenJob {
             id: row.id,
@@ -223,7 +208,7 @@ pub(super) async fn take(
             holder,
         })
     });
-    taken.collect()
+    Ok(TakenJobs { jobs: jobs.collect::<Result<_, Error>>()?, next_after })
 }
 
 /// Whether the row is still this holder's. It stays locked until the transaction ends.

@@ -83,3 +83,34 @@ fn taking_is_quick_behind_a_long_line_of_one_key_that_is_full() {
         println!("50 jobs past 20,000 of a full key in {:?}", began.elapsed());
     });
 }
+
+/// A line so long that a look reads only its front: what is behind it is found key by key, as the limits allow.
+#[test]
+fn what_is_due_behind_a_long_line_of_full_keys_is_taken_within_the_limits() {
+    run_within(Duration::from_secs(120), async |site| {
+        make_effects(&site).await;
+        let line = "insert into jobs (kind, id, key, intent, state, next_at, scheduled_at)
+                    select 'calls_0', key || '-' || n, key, json_build_object('id', key || '-' || n, 'key', key), 'due',
+                           now() - since * interval '1 hour', now()
+                    from (values ('full_1', 3000, 3), ('full_2', 3000, 3), ('behind_1', 7, 2), ('behind_2', 7, 1),
+                                 ('later', 2000, -1)) as k (key, count, since), generate_series(1, count) n";
+        sqlx::query(line).execute(&site.pool).await.unwrap();
+        sqlx::query("analyze jobs").execute(&site.owner).await.unwrap();
+        let hang = Outside::open(Temper::Steady(|key| {
+            Duration::from_millis(if key.starts_with("full") { 15_000 } else { 1 })
+        }))
+        .await;
+        let limits = JobLimits { of_kind: 6, of_key: 2, ..patient() };
+        let runners = [(); 2].map(|()| Mortal::start::<0>(&site, &hang, limits, None));
+        site.until("select count(*) from effects where id like 'behind%'", 14).await;
+        assert_eq!(
+            site.number("select count(*) from jobs where key like 'full%' and state = 'calling'").await,
+            4
+        );
+        assert_eq!(site.number("select count(*) from jobs where key = 'later' and attempt > 0").await, 0);
+        drop(runners);
+        assert_eq!(hang.wrongs(), Vec::<String>::new());
+        let (of_key, of_all) = hang.most();
+        assert!(of_all <= 6 && of_key.values().all(|most| *most <= 2), "{of_key:?} {of_all}");
+    });
+}
