@@ -5,6 +5,11 @@ pub const TRACEPARENT: &str = "traceparent";
 /// When a gateway received a raw delivery: Unix seconds.
 pub const RECEIVED_AT: &str = "received_at";
 
+// What a job that was given up is about, see `jobs::JobSubject`: an account, a payment, money as facts have it, in JSON.
+pub const ABOUT_ACCOUNT: &str = "about-account";
+pub const ABOUT_PAYMENT: &str = "about-payment";
+pub const ABOUT_MONEY: &str = "about-money";
+
 // What the broker says of a message that it gave up on itself.
 pub(crate) const DEATH_QUEUE: &str = "x-death-queue";
 pub(crate) const DEATH_REASON: &str = "x-death-reason";

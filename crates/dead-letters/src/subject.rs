@@ -1,6 +1,6 @@
 //! What a dead letter is about: its fact, whose it is, and what is at stake, as far as it can be read.
 
-use bus::{Incoming, queue};
+use bus::{Incoming, header, queue};
 use domain::envelope::is_traceparent;
 use domain::{AccountId, Cause, Credits, Envelope, Money, PaymentId};
 use facts::Sender;
@@ -25,6 +25,9 @@ pub struct Subject {
 impl Subject {
     /// `now` stands in where the message carries no time.
     pub fn of(queue: &str, message: &Incoming, settings: &processors::Settings, now: OffsetDateTime) -> Self {
+        if is_job(queue, message) {
+            return Self::of_job(message).traced(message);
+        }
         let envelope = match queue {
             queue::INGESTER => translated(message, settings, now),
             _ => stated(message, now),
@@ -38,6 +41,9 @@ impl Subject {
 
     /// What can be read without the code of the workers: this message ended a process, and is not decoded again.
     pub fn looked_at(queue: &str, message: &Incoming) -> Self {
+        if is_job(queue, message) {
+            return Self::of_job(message).traced(message);
+        }
         let processor = message.routing_key.strip_prefix("raw.").filter(|_| queue == queue::INGESTER);
         let subject = match processor {
             Some(processor) => Self::delivered(processor, &message.body),
@@ -54,8 +60,21 @@ impl Subject {
         Self { cause, ..Self::default() }
     }
 
+    /// What a job's message says of itself: its intent is its worker's.
+    fn of_job(message: &Incoming) -> Self {
+        let said = |name: &str| message.headers.get(name);
+        let account = said(header::ABOUT_ACCOUNT).and_then(|text| AccountId::new(text.as_str()).ok());
+        let payment = said(header::ABOUT_PAYMENT).and_then(|text| text.parse::<PaymentId>().ok());
+        Self {
+            account: account.map(|account| account.as_str().to_owned()),
+            payment: payment.map(|payment| payment.as_str().to_owned()),
+            money: said(header::ABOUT_MONEY).and_then(|text| serde_json::from_str(text).ok()),
+            ..Self::default()
+        }
+    }
+
     fn traced(mut self, message: &Incoming) -> Self {
-        let trace = message.headers.get(bus::header::TRACEPARENT).filter(|text| is_traceparent(text));
+        let trace = message.headers.get(header::TRACEPARENT).filter(|text| is_traceparent(text));
         self.traceparent = self.traceparent.or_else(|| trace.cloned());
         self
     }
@@ -80,6 +99,11 @@ impl Subject {
         let cause = short(guess.source).zip(short(guess.id)).map(|(source, id)| Cause { source, id });
         Self { fact_type: short(guess.kind), cause, account: short(guess.data.account), ..Self::default() }
     }
+}
+
+/// Whether it is a job that was given up, or that came back to its owner: see `jobs`.
+fn is_job(queue: &str, message: &Incoming) -> bool {
+    queue.ends_with(".jobs") && message.routing_key.starts_with("job.")
 }
 
 fn short(text: Option<String>) -> Option<String> {
@@ -129,6 +153,32 @@ mod tests {
     use super::*;
     use domain::Fact;
     use domain::fact::Usage;
+
+    #[test]
+    fn a_job_is_about_what_its_headers_say_as_far_as_they_are_right() {
+        let job = |headers: &[(&str, &str)], routing_key: &str| {
+            let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let body = br#"{"data":{"account":"acct_of_the_body"}}"#.to_vec();
+            let (routing_key, headers) = (routing_key.to_owned(), headers.collect());
+            Incoming { headers, routing_key, body, ..Incoming::default() }
+        };
+        let money = r#"{"amount":"10.00","currency":"USD"}"#;
+        let said = [("about-account", "acct_1"), ("about-payment", "stripe:pi_1"), ("about-money", money)];
+        let (settings, now) = (processors::Settings::default(), OffsetDateTime::UNIX_EPOCH);
+        let message = job(&said, "job.refund");
+        let subject = Subject::of("refunds.jobs", &message, &settings, now);
+        assert_eq!(
+            (subject.account.as_deref(), subject.payment.as_deref()),
+            (Some("acct_1"), Some("stripe:pi_1"))
+        );
+        assert_eq!(subject.money.map(|money| money.to_string()).as_deref(), Some("10.00 USD"));
+        assert_eq!(Subject::looked_at("refunds.jobs", &message), subject);
+        let wrong = [("about-account", ""), ("about-payment", "pi 1"), ("about-money", "10 USD")];
+        let subject = Subject::of("refunds.jobs", &job(&wrong, "job.refund"), &settings, now);
+        assert_eq!(subject, Subject::default());
+        let fact = Subject::of("ledger", &job(&said, "fact.usage"), &settings, now);
+        assert_eq!(fact.account.as_deref(), Some("acct_of_the_body"), "only of a job");
+    }
 
     #[test]
     fn what_a_sign_is_wrong_of_takes_nothing_off_what_is_at_stake() {

@@ -69,10 +69,12 @@ pub use store::{JobState, KeptFor, Scheduled, Status, declare_failed, measure, p
 
 use bus::{EmittedEvents, Fated};
 use db::{Error, Work};
+use domain::{AccountId, Money, PaymentId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
 use std::time::Duration;
+use store::NewRow;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -84,6 +86,16 @@ pub trait Owner: Send + Sync + 'static {
     const QUEUE: &'static str;
     /// The codes that its handlers give up with, beside [`code::ALL`]: those of the worker.
     const CODES: &'static [&'static str];
+}
+
+/// What a job is about, as far as it is about an account and money. Dead letters are found by it (`dlq list --account`), and say
+/// what is at stake.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobSubject {
+    pub account: Option<AccountId>,
+    pub payment: Option<PaymentId>,
+    /// What the call moves.
+    pub money: Option<Money>,
 }
 
 /// A kind of jobs, and how one is carried out.
@@ -101,6 +113,9 @@ pub trait Job: Send + Sync + 'static {
 
     /// What calls are limited by: an endpoint, a transaction. 1 to 255 bytes.
     fn key(intent: &Self::Intent) -> String;
+
+    /// What its letter says that it is about, should it be given up; and whose it is, should an account be erased.
+    fn about(intent: &Self::Intent) -> JobSubject;
 
     /// What is called, for a plan: `POST /v1/refunds for re_1`. No secrets, no names.
     fn describe(intent: &Self::Intent) -> String {
@@ -320,6 +335,16 @@ impl JobLimits {
     }
 }
 
+/// A job to be scheduled.
+#[derive(Debug, Clone, Copy)]
+pub struct NewJob<'a, I> {
+    /// 1 to 180 bytes. The same for the same call, whoever schedules it.
+    pub id: &'a str,
+    pub intent: &'a I,
+    /// When it is due; nothing is at once.
+    pub at: Option<OffsetDateTime>,
+}
+
 /// Commits an intent with the caller's transaction; it is due at once. An id that is known, also one of a purged job, is a
 /// value, and changes nothing.
 ///
@@ -339,6 +364,27 @@ pub async fn schedule_at<J: Job>(
     intent: &J::Intent,
     at: Option<OffsetDateTime>,
 ) -> Result<Scheduled, Error> {
-    let body = serde_json::to_string(intent).map_err(|why| Error::stored("the intent of a job", why))?;
-    store::schedule(work, J::KIND, id, &J::key(intent), &body, at).await
+    let scheduled = schedule_all::<J>(work, &[NewJob { id, intent, at }]).await?;
+    scheduled.into_iter().next().ok_or_else(|| Error::stored("a job", "nothing became of it"))
+}
+
+/// As [`schedule`], of all jobs of a batch: what became of each, in their order. One statement, two where some are known; none
+/// where there is no job. An id that comes twice is new once.
+///
+/// # Errors
+/// As [`schedule`]. Where one is refused none is scheduled.
+pub async fn schedule_all<J: Job>(
+    work: &mut Work,
+    jobs: &[NewJob<'_, J::Intent>],
+) -> Result<Vec<Scheduled>, Error> {
+    if jobs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = jobs.iter().map(|job| {
+        let intent = serde_json::to_string(job.intent);
+        let intent = intent.map_err(|why| Error::stored("the intent of a job", why))?;
+        let account = J::about(job.intent).account.map(|account| account.as_str().to_owned());
+        Ok(NewRow { id: job.id, key: J::key(job.intent), intent, account, at: job.at })
+    });
+    store::schedule(work, J::KIND, &rows.collect::<Result<Vec<_>, Error>>()?).await
 }

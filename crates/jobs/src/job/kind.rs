@@ -3,7 +3,7 @@
 use super::attempt::{CarriedOut, OwnedJob};
 use super::servers::JobServers;
 use super::store::TakenJob;
-use super::{Job, JobLimits, Owner};
+use super::{Job, JobLimits, JobSubject, Owner};
 use futures_util::future::BoxFuture;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -62,6 +62,9 @@ pub(super) trait JobKind: Send + Sync {
     fn carry_out<'a>(&'a self, taken: TakenJob, until: Instant, servers: &'a JobServers)
     -> BoxFuture<'a, ()>;
 
+    /// What an intent is about; nothing where it cannot be read.
+    fn about(&self, intent: &str) -> JobSubject;
+
     /// What is called for an intent, or why it is none.
     fn describe(&self, intent: &str) -> Result<String, String>;
 }
@@ -82,6 +85,10 @@ impl<J: Job> JobKind for OwnedJob<J> {
         servers: &'a JobServers,
     ) -> BoxFuture<'a, ()> {
         Box::pin(CarriedOut::new(self, taken, until, servers).run())
+    }
+
+    fn about(&self, intent: &str) -> JobSubject {
+        serde_json::from_str(intent).map(|intent| J::about(&intent)).unwrap_or_default()
     }
 
     fn describe(&self, intent: &str) -> Result<String, String> {

@@ -3,11 +3,13 @@
 //! The row is the letter's outbox: it has a time until the broker has confirmed the letter. A crash in between publishes it
 //! again, the same to the last byte, and it is recorded once.
 
-use super::Owner;
+use super::kind::Kinds;
 use super::servers::JobServers;
 use super::store::{self, Given};
-use bus::{Death, Incoming, Message, Namespace, PublishError, Publisher, ReplayedLetter, Returned};
+use super::{JobSubject, Owner};
+use bus::{Death, Incoming, Message, Namespace, PublishError, Publisher, ReplayedLetter, Returned, header};
 use db::{Doing, Error};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// In one step.
@@ -17,13 +19,14 @@ const STEP: i64 = 50;
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// Publishes the letters that are due, and returns whether more may be due at once.
-pub(super) async fn publish<O: Owner>(kinds: &[&str], servers: &JobServers) -> Result<bool, Error> {
+pub(super) async fn publish<O: Owner>(kinds: &Kinds<O>, servers: &JobServers) -> Result<bool, Error> {
     let mut transaction = servers.pool.begin().await.map_err(Error::Away)?;
-    let given = store::given_up(&mut transaction, kinds, STEP).await?;
+    let given = store::given_up(&mut transaction, &kinds.names(), STEP).await?;
     if given.is_empty() {
         return Ok(false);
     }
-    let messages: Vec<Message> = given.iter().map(|given| message::<O>(&servers.namespace, given)).collect();
+    let messages: Vec<Message> =
+        given.iter().map(|given| message(kinds, &servers.namespace, given)).collect();
     let outcomes = publish_each(&servers.publisher, messages).await;
     let (mut published, mut failed) = (Vec::new(), Vec::new());
     for (given, outcome) in given.iter().zip(outcomes) {
@@ -72,7 +75,19 @@ pub(super) fn read_message_id(message_id: &str) -> Option<(&str, &str)> {
     message_id.split_once('/')
 }
 
-fn message<O: Owner>(namespace: &Namespace, given: &Given) -> Message {
+/// What the job is about, as headers of its message: they go with it whatever becomes of it.
+fn headers(subject: &JobSubject) -> BTreeMap<String, String> {
+    let JobSubject { account, payment, money } = subject;
+    let account = account.as_ref().map(|account| (header::ABOUT_ACCOUNT, account.to_string()));
+    let payment = payment.as_ref().map(|payment| (header::ABOUT_PAYMENT, payment.to_string()));
+    let money = money.and_then(|money| serde_json::to_string(&money).ok());
+    let money = money.map(|money| (header::ABOUT_MONEY, money));
+    let headers = [account, payment, money].into_iter().flatten();
+    headers.map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn message<O: Owner>(kinds: &Kinds<O>, namespace: &Namespace, given: &Given) -> Message {
+    let subject = kinds.find(&given.kind).map(|kind| kind.about(given.intent.0.get())).unwrap_or_default();
     let attempts = given.failures.0.clone();
     let replayed = given.replay.zip(given.letter).map(|(replay, letter)| ReplayedLetter { replay, letter });
     let first_failed_at = attempts.first().map_or(given.ended_at, |first| first.at);
@@ -80,6 +95,7 @@ fn message<O: Owner>(namespace: &Namespace, given: &Given) -> Message {
         routing_key: format!("job.{}", given.kind),
         message_id: Some(message_id(&given.kind, &given.id)),
         content_type: Some("application/json".to_owned()),
+        headers: headers(&subject),
         returned: Some(Returned { first_failed_at, attempts, replayed }),
         body: given.intent.0.get().as_bytes().to_vec(),
         ..Incoming::default()

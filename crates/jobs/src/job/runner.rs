@@ -161,8 +161,7 @@ async fn publish_letters<O: Owner>(
 ) {
     let mut delays = Delays::for_servers();
     while !stop.is_cancelled() {
-        let names = kinds.names();
-        let published = letter::publish::<O>(&names, servers);
+        let published = letter::publish(kinds, servers);
         let limited = tokio::time::timeout(TIME_LIMIT, published).await;
         let silent = || db::Error::Silent { doing: "publishing letters of jobs", limit: TIME_LIMIT };
         let pause = match limited.unwrap_or_else(|_| Err(silent())) {

@@ -3,6 +3,7 @@
 use db::{Doing, Error, Pool, Work};
 use serde_json::value::RawValue;
 use sqlx::types::Json;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -118,40 +119,95 @@ const FRONT: i64 = 1000;
 /// What is written of why; the whole is for the log of the outside.
 const WHY_MAX: usize = 1000;
 
+/// A job as it is written.
+pub(super) struct NewRow<'a> {
+    pub id: &'a str,
+    pub key: String,
+    pub intent: String,
+    pub account: Option<String>,
+    pub at: Option<OffsetDateTime>,
+}
+
+/// Inserts those whose id is not known, and says of each what became of it, in their order. One statement, two where some are
+/// known.
 pub(super) async fn schedule(
     work: &mut Work,
     kind: &str,
-    id: &str,
-    key: &str,
-    intent: &str,
-    at: Option<OffsetDateTime>,
-) -> Result<Scheduled, Error> {
-    let inserted = sqlx::query!(
-        "insert into jobs (kind, id, key, intent, state, next_at, scheduled_at)
-         values ($1, $2, $3, ($4::text)::json, 'due', coalesce($5, now()), now())
-         on conflict (kind, id) do nothing",
-        kind,
-        id,
-        key,
-        intent,
-        at,
-    )
-    .execute(work.connection().await?)
-    .await
-    .doing("scheduling a job")?;
-    if inserted.rows_affected() == 1 {
-        return Ok(Scheduled::New);
+    rows: &[NewRow<'_>],
+) -> Result<Vec<Scheduled>, Error> {
+    let ids: Vec<&str> = rows.iter().map(|row| row.id).collect();
+    let mut inserted = insert(work, kind, &ids, rows).await?;
+    let is_new: Vec<bool> = ids.iter().map(|id| inserted.remove(*id)).collect();
+    if is_new.iter().all(|is_new| *is_new) {
+        return Ok(vec![Scheduled::New; rows.len()]);
     }
-    let known = sqlx::query!(
-        r#"select state, (forgotten_at is not null or intent::text = $3::text) as "is_same_intent!" from jobs where kind = $1 and id = $2"#,
+    let known = known(work, kind, &ids, rows).await?;
+    let scheduled = known.into_iter().zip(is_new);
+    Ok(scheduled.map(|(known, is_new)| if is_new { Scheduled::New } else { known }).collect())
+}
+
+/// In the order of their ids: of two who schedule the same ones the other waits for the first.
+async fn insert(
+    work: &mut Work,
+    kind: &str,
+    ids: &[&str],
+    rows: &[NewRow<'_>],
+) -> Result<BTreeSet<String>, Error> {
+    let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
+    let intents: Vec<&str> = rows.iter().map(|row| row.intent.as_str()).collect();
+    let accounts: Vec<Option<&str>> = rows.iter().map(|row| row.account.as_deref()).collect();
+    let times: Vec<Option<OffsetDateTime>> = rows.iter().map(|row| row.at).collect();
+    let inserted = sqlx::query_scalar!(
+        "insert into jobs (kind, id, key, intent, account, state, next_at, scheduled_at)
+         select $1, id, key, intent::json, account, 'due', coalesce(at, now()), now()
+         from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[])
+           with ordinality as n (id, key, intent, account, at, place)
+         order by id, place
+         on conflict (kind, id) do nothing
+         returning id",
         kind,
-        id,
-        intent,
+        ids as _,
+        &keys as _,
+        &intents as _,
+        &accounts as _,
+        &times as _,
     )
-    .fetch_one(work.connection().await?)
+    .fetch_all(work.connection().await?)
     .await
-    .doing("looking at a scheduled job")?;
-    Ok(Scheduled::Known { state: JobState::read(&known.state)?, is_same_intent: known.is_same_intent })
+    .doing("scheduling jobs")?;
+    Ok(inserted.into_iter().collect())
+}
+
+/// How jobs stand that are there, in the order of `rows`.
+async fn known(
+    work: &mut Work,
+    kind: &str,
+    ids: &[&str],
+    rows: &[NewRow<'_>],
+) -> Result<Vec<Scheduled>, Error> {
+    let intents: Vec<&str> = rows.iter().map(|row| row.intent.as_str()).collect();
+    let known = sqlx::query!(
+        r#"select j.state, (j.forgotten_at is not null or j.intent::text = n.intent) as "is_same_intent!"
+           from unnest($2::text[], $3::text[]) with ordinality as n (id, intent, place)
+           join jobs j on j.kind = $1 and j.id = n.id order by n.place"#,
+        kind,
+        ids as _,
+        &intents as _,
+    )
+    .fetch_all(work.connection().await?)
+    .await
+    .doing("looking at scheduled jobs")?;
+    let known: Vec<Scheduled> = known
+        .into_iter()
+        .map(|row| {
+            let state = JobState::read(&row.state)?;
+            Ok(Scheduled::Known { state, is_same_intent: row.is_same_intent })
+        })
+        .collect::<Result<_, Error>>()?;
+    match known.len() == rows.len() {
+        true => Ok(known),
+        false => Err(Error::stored("a job", "one that was there a moment ago is gone")),
+    }
 }
 
 /// Takes up to `room` rows that are due or whose lease has ended, each for `lease`, as far as the limits of kind and key

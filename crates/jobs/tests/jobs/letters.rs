@@ -96,6 +96,8 @@ fn what_was_given_up_is_a_letter_and_a_replay_of_it_calls_again() {
             .texts("select concat_ws(' ', worker, queue, code, reason, message_id, json_array_length(attempts)) from dead_letters")
             .await;
         assert_eq!(letter, ["ledger ledger.jobs attempts_exhausted it was refused calls_0/one 2"]);
+        let about = "select concat_ws(' ', account, payment, trim_scale(amount), currency) from dead_letters";
+        assert_eq!(site.texts(about).await, ["a stripe:one 12.5 USD"]);
         let bodies = site.texts("select convert_from(body, 'UTF8') from dead_letters").await;
         assert_eq!(bodies, [r#"{"id":"one","key":"a"}"#]);
         let expect = Foreseen::Called("POST /calls for one".to_owned(), 3);

@@ -6,8 +6,8 @@ use crate::world::{
 };
 use db::{Doing, Work};
 use jobs::{
-    Asked, CallAttempt, Called, Delay, Job, JobLimits, JobState, JobVerdict, KeptFor, Kinds, Scheduled,
-    SettledAnswer, Status, code,
+    Asked, CallAttempt, Called, Delay, Job, JobLimits, JobState, JobSubject, JobVerdict, KeptFor, Kinds,
+    NewJob, Scheduled, SettledAnswer, Status, code,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Mutex;
@@ -57,6 +57,45 @@ fn a_second_schedule_of_an_id_is_a_value_and_changes_nothing() {
         until(&site, "calls_0", "one", JobState::Done).await;
         assert_eq!((outside.calls(), outside.executed("one")), (1, 1));
         assert_eq!(status(&site, "calls_1", "one").await.unwrap().state, JobState::Due, "it has no runner");
+    });
+}
+
+#[test]
+fn the_jobs_of_a_batch_are_scheduled_in_one_statement_and_each_is_told_of() {
+    run(async |site| {
+        let known = |is_same_intent| Scheduled::Known { state: JobState::Due, is_same_intent };
+        schedule::<0>(&site.pool, &intent("two", "a")).await;
+        schedule::<0>(&site.pool, &intent("three", "a")).await;
+        let mut batch = work(&site);
+        let at = batch.now + Duration::from_secs(3600);
+        let intents = [
+            ("one", intent("one", "a")),
+            ("two", intent("two", "a")),
+            ("three", intent("three", "b")),
+            ("one", intent("one", "a")),
+            ("four", intent("four", "c")),
+        ];
+        let jobs = intents.each_ref().map(|(id, intent)| NewJob { id, intent, at: Some(at) });
+        let scheduled = jobs::schedule_all::<Calls<0>>(&mut batch, &jobs).await.unwrap();
+        assert_eq!(scheduled, [Scheduled::New, known(true), known(false), known(true), Scheduled::New]);
+        assert_eq!(batch.statements(), 2, "one for all, one for those that are known");
+        batch.commit().await.unwrap();
+        let rows = "select concat_ws(' ', id, key, account, next_at > now()) from jobs order by id";
+        assert_eq!(site.texts(rows).await, ["four c c t", "one a a t", "three a a f", "two a a f"]);
+
+        let mut many = work(&site);
+        let intents: Vec<_> = (0..500).map(|number| intent(&format!("many-{number}"), "m")).collect();
+        let jobs: Vec<_> = intents.iter().map(|intent| NewJob { id: &intent.id, intent, at: None }).collect();
+        let scheduled = jobs::schedule_all::<Calls<0>>(&mut many, &jobs).await.unwrap();
+        assert!(scheduled.iter().all(|scheduled| *scheduled == Scheduled::New));
+        assert_eq!((scheduled.len(), many.statements()), (500, 1));
+        assert!(jobs::schedule_all::<Calls<0>>(&mut many, &[]).await.unwrap().is_empty());
+        // One that is refused takes all of them along.
+        let long = "x".repeat(181);
+        let jobs = [NewJob { id: "fine", ..jobs[0] }, NewJob { id: &long, ..jobs[0] }];
+        jobs::schedule_all::<Calls<0>>(&mut many, &jobs).await.unwrap_err();
+        many.abandon().await;
+        assert_eq!(site.number("select count(*) from jobs").await, 4);
     });
 }
 
@@ -122,6 +161,10 @@ impl Job for Observer {
         "one".to_owned()
     }
 
+    fn about(_: &Nothing) -> JobSubject {
+        JobSubject::default()
+    }
+
     async fn call(&self, _: &CallAttempt<Nothing>) -> Called<()> {
         let open = "select count(*) from pg_stat_activity
                     where datname = current_database() and pid <> pg_backend_pid()
@@ -170,6 +213,10 @@ impl<J: Job> Job for Shared<J> {
     type Intent = J::Intent;
     type Answer = J::Answer;
     type Error = J::Error;
+
+    fn about(intent: &J::Intent) -> JobSubject {
+        J::about(intent)
+    }
 
     fn key(intent: &J::Intent) -> String {
         J::key(intent)
@@ -220,6 +267,10 @@ impl Job for Odd {
     type Intent = String;
     type Answer = ();
     type Error = db::Error;
+
+    fn about(_: &String) -> JobSubject {
+        JobSubject::default()
+    }
 
     fn key(intent: &String) -> String {
         intent.clone()

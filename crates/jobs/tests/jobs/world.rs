@@ -3,10 +3,12 @@
 use crate::outside::Outside;
 use bus::{Fate, Fated, Health};
 use db::{Doing, Work};
+use domain::money::currency;
+use domain::{AccountId, Money, PaymentId};
 use jobs::http::{CallerSettings, Endpoint, HttpAnswer, HttpCaller};
 use jobs::{
-    Asked, CallAttempt, Called, Delay, Job, JobLimits, JobServers, JobVerdict, Kinds, Owner, RunnerPace,
-    Scheduled, SettledAnswer,
+    Asked, CallAttempt, Called, Delay, Job, JobLimits, JobServers, JobSubject, JobVerdict, Kinds, Owner,
+    RunnerPace, Scheduled, SettledAnswer,
 };
 use processors::api::{Method, Request};
 use secrecy::{ExposeSecret, SecretString};
@@ -157,6 +159,15 @@ impl<const LANE: usize> Job for Calls<LANE> {
 
     fn key(intent: &Intent) -> String {
         intent.key.clone()
+    }
+
+    /// Of the account that is called as its key.
+    fn about(intent: &Intent) -> JobSubject {
+        JobSubject {
+            account: AccountId::new(intent.key.as_str()).ok(),
+            payment: PaymentId::new("stripe", &intent.id).ok(),
+            money: Money::from_minor(1250, 2, currency("USD").unwrap()).ok(),
+        }
     }
 
     fn describe(intent: &Intent) -> String {
