@@ -54,6 +54,7 @@
 //! attempt that failed there. `underway` 0.2.0, `fang` 0.11.0, `sqlxmq` 0.6.0 and `pgqrs` 0.15.3 are on sqlx 0.8.
 
 mod attempt;
+mod erasure;
 mod kind;
 mod letter;
 mod put_back;
@@ -61,6 +62,7 @@ mod runner;
 mod servers;
 mod store;
 
+pub use erasure::{ErasedJobs, JobErasure, forget};
 pub use kind::Kinds;
 pub use put_back::{Foreseen, PutBack, Returning};
 pub use runner::{RunnerPace, run};

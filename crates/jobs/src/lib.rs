@@ -17,9 +17,10 @@ pub use consumer::{Consumer, Consumes, ForeseenBy, NamedFact, PostedBy, TakenIte
 pub use effects::{BalanceChange, EntryView, Posted, TransactionView};
 pub use facts::conservation::Culprit;
 pub use job::{
-    Asked, CallAttempt, Called, Delay, Foreseen, Job, JobLimits, JobServers, JobState, JobSubject,
-    JobVerdict, KeptFor, Kinds, NewJob, Owner, PutBack, Returning, RunnerPace, Scheduled, SettledAnswer,
-    Status, code, declare_failed, measure, purge, run, schedule, schedule_all, schedule_at, status,
+    Asked, CallAttempt, Called, Delay, ErasedJobs, Foreseen, Job, JobErasure, JobLimits, JobServers,
+    JobState, JobSubject, JobVerdict, KeptFor, Kinds, NewJob, Owner, PutBack, Returning, RunnerPace,
+    Scheduled, SettledAnswer, Status, code, declare_failed, forget, measure, purge, run, schedule,
+    schedule_all, schedule_at, status,
 };
 pub use pass::{Found, Pass};
 pub use worker::{CheckSpec, Checked, Floor, Gauge, Gauges, Member, Needs, WorkerSpec};

@@ -12,6 +12,7 @@ use clap::Args;
 use dead_letters::acts::{self, Erased, Whose};
 use domain::{AccountId, Cause};
 use gate::erasure::{self, Erasure, ErasureLine, Reached};
+use jobs::{ErasedJobs, JobErasure};
 use ledger::read;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -20,8 +21,10 @@ use time::OffsetDateTime;
 
 pub const HELP: &str =
     "What goes: descriptions of usage, words of refund requests, reasons of grants, disputes and acts, stored
-bodies of deliveries, and what closed dead letters hold of them. What stays: ids, amounts, times, the
-journal, and their proof; events that went out. Dead letters that are open are named and left: exit status 1.
+bodies of deliveries, what closed dead letters hold of them, and what calls to the outside said that are at
+their end. What stays: ids, amounts, times, the
+journal, and their proof; events that went out. Dead letters that are open are named and left, and calls
+that are not made yet keep what they are to say (a refund would be lost): exit status 1.
 Nothing brings it back. Backups keep it as long as you keep them.";
 
 #[derive(Args)]
@@ -57,7 +60,15 @@ pub async fn forget(session: &Session, arguments: Forget) -> Result<ExitCode> {
     let letters = acts::erase(&session.pool, &whose, &erasure.by, erasure.at).await?;
     let Whose::Account { causes, .. } = &whose else { unreachable!("made above") };
     let reached = erasure::erase(&session.pool, causes, letters.emptied.len() as u64, &erasure).await?;
-    tell(session, &arguments.account, reached, &letters)
+    let of_jobs = JobErasure {
+        account: &arguments.account,
+        before: arguments.before,
+        by: &erasure.by,
+        reason: erasure.reason.as_deref().unwrap_or_default(),
+    };
+    // After the letters: what of them is closed is known by now.
+    let jobs = jobs::forget(&session.pool, of_jobs, erasure.at).await?;
+    tell(session, &arguments.account, reached, &letters, jobs)
 }
 
 fn foretell(session: &Session, account: &AccountId, causes: &[Cause]) -> Result<ExitCode> {
@@ -74,17 +85,43 @@ fn foretell(session: &Session, account: &AccountId, causes: &[Cause]) -> Result<
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell(session: &Session, account: &AccountId, reached: Reached, letters: &Erased) -> Result<ExitCode> {
-    let nothing = reached.is_nothing() && letters.left.is_empty();
+fn tell(
+    session: &Session,
+    account: &AccountId,
+    reached: Reached,
+    letters: &Erased,
+    jobs: ErasedJobs,
+) -> Result<ExitCode> {
+    let nothing = reached.is_nothing() && letters.left.is_empty() && jobs == ErasedJobs::default();
     if session.json {
         say_json(&json!({ "account": account, "facts": reached.facts, "bodies": reached.bodies,
-                          "letters_emptied": letters.emptied, "letters_left": letters.left }))?;
+                          "letters_emptied": letters.emptied, "letters_left": letters.left,
+                          "jobs_forgotten": jobs.forgotten, "jobs_left": jobs.left }))?;
     } else if nothing {
         say(&format!("Nothing is stored in words about {account}: it was erased, or never there."));
     } else {
-        say(&delivery::text(&format!("about {account}"), &reached, letters));
+        let told = [delivery::text(&format!("about {account}"), &reached, letters), of_jobs(account, jobs)];
+        say(&told.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n"));
     }
-    Ok(delivery::status(nothing, letters))
+    match jobs.left {
+        0 => Ok(delivery::status(nothing, letters)),
+        _ => Ok(ExitCode::from(1)),
+    }
+}
+
+fn of_jobs(account: &AccountId, jobs: ErasedJobs) -> String {
+    let mut lines = Vec::new();
+    if jobs.forgotten > 0 {
+        lines.push(format!("Erased what calls to the outside were about {account}: {}.", jobs.forgotten));
+    }
+    if jobs.left > 0 {
+        lines.push(format!(
+            "{} calls to the outside about {account} are not at their end, or may be replayed, and keep what they are to say: erase \
+             again once they are made, or their dead letters are closed.",
+            jobs.left
+        ));
+    }
+    lines.join("\n")
 }
 
 pub async fn list(session: &Session, limit: i64) -> Result<ExitCode> {

@@ -1,6 +1,7 @@
 //! SQL of jobs. All times are read from the clock of Postgres, so that one clock measures the leases of all processes.
 
 use db::{Doing, Error, Pool, Work};
+use domain::AccountId;
 use serde_json::value::RawValue;
 use sqlx::types::Json;
 use std::collections::BTreeSet;
@@ -515,7 +516,7 @@ pub async fn purge(pool: &Pool, kept_for: KeptFor, limit: u32) -> Result<u64, Er
              order by ended_at limit $3 for update skip locked
          )
          update jobs j
-         set intent = '{}', key = '-', failures = '[]', reason = case when reason is not null then 'forgotten' end,
+         set intent = '{}', key = '-', account = null, failures = '[]', reason = case when reason is not null then 'forgotten' end,
              forgotten_at = now()
          from over o where j.kind = o.kind and j.id = o.id",
         kept_for.done.as_secs_f64(),
@@ -526,6 +527,51 @@ pub async fn purge(pool: &Pool, kept_for: KeptFor, limit: u32) -> Result<u64, Er
     .await
     .doing("purging jobs")?;
     Ok(purged.rows_affected())
+}
+
+/// Forgets an account's jobs that are at their end, and returns how many: those that are done, and those that were given up and
+/// whose letters are all closed.
+pub(super) async fn forget(
+    work: &mut Work,
+    account: &AccountId,
+    before: Option<OffsetDateTime>,
+) -> Result<u64, Error> {
+    let forgotten = sqlx::query!(
+        "with closed as materialized (
+             select j.kind, j.id from jobs j join dead_letters l on l.message_id = j.kind || '/' || j.id
+             where j.account = $1 and j.state = 'dead' and j.forgotten_at is null
+             group by j.kind, j.id having bool_and(l.closed_at is not null)
+         )
+         update jobs j
+         set intent = '{}', key = '-', account = null, failures = '[]',
+             reason = case when reason is not null then 'forgotten' end, forgotten_at = now()
+         where account = $1 and forgotten_at is null and next_at is null and ($2::timestamptz is null or scheduled_at < $2)
+           and (state = 'done' or (kind, id) in (select kind, id from closed))",
+        account.as_str(),
+        before,
+    )
+    .execute(work.connection().await?)
+    .await
+    .doing("forgetting an account's jobs")?;
+    Ok(forgotten.rows_affected())
+}
+
+/// How many of an account's jobs keep their intent.
+pub(super) async fn not_forgotten(
+    work: &mut Work,
+    account: &AccountId,
+    before: Option<OffsetDateTime>,
+) -> Result<u64, Error> {
+    let left = sqlx::query_scalar!(
+        r#"select count(*) as "left!" from jobs
+           where account = $1 and forgotten_at is null and ($2::timestamptz is null or scheduled_at < $2)"#,
+        account.as_str(),
+        before,
+    )
+    .fetch_one(work.connection().await?)
+    .await
+    .doing("counting an account's jobs")?;
+    Ok(left.unsigned_abs())
 }
 
 /// Sets the gauges of kinds: `bursar_jobs_due`, `bursar_jobs_running`, `bursar_jobs_unknown`, and `bursar_jobs_late_seconds`,

@@ -7,7 +7,10 @@ use db::Work;
 use dead_letters::acts::{self, ActRequest, ReplayPace};
 use dead_letters::read::Filter;
 use dead_letters::{DeadLetters, replay};
-use jobs::{Foreseen, JobLimits, JobState, Kinds, Owner, PutBack, Returning, code};
+use domain::AccountId;
+use jobs::{
+    ErasedJobs, Foreseen, JobErasure, JobLimits, JobState, Kinds, Owner, PutBack, Returning, Scheduled, code,
+};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use testkit::{Running, Site, run};
@@ -228,5 +231,48 @@ fn what_comes_back_twice_or_changed_calls_nothing() {
         site.until_depth(Desk::QUEUE, 0).await;
         close(&site, workers).await;
         assert_eq!(site.number("select count(*) from jobs where state = 'dead'").await, 1);
+    });
+}
+
+/// What is still to be called keeps what it is to say: a refund that is under way is not lost because its account is erased.
+#[test]
+fn an_erased_accounts_jobs_are_forgotten_once_they_are_at_their_end() {
+    run(async |site| {
+        let workers = open(&site).await;
+        gives_up(&site, "dead").await;
+        schedule::<0>(&site.pool, &intent("done", "a")).await;
+        schedule::<0>(&site.pool, &intent("of_another", "b")).await;
+        let done = "update jobs set state = 'done', next_at = null, ended_at = now() where id in ('done', 'of_another')";
+        sqlx::query(done).execute(&site.pool).await.unwrap();
+        schedule::<0>(&site.pool, &intent("due", "a")).await;
+        let account = AccountId::new("a").unwrap();
+        let (by, reason, before) = ("ada", "asked to", None);
+        let forget = async |before| {
+            let erasure = JobErasure { account: &account, before, by, reason };
+            jobs::forget(&site.pool, erasure, OffsetDateTime::now_utc()).await.unwrap()
+        };
+        let kept = async || site.texts("select id from jobs where intent::text <> '{}' order by id").await;
+
+        let long_ago = Some(OffsetDateTime::UNIX_EPOCH);
+        assert_eq!(forget(long_ago).await, ErasedJobs { forgotten: 0, left: 0 }, "none is so old");
+        assert_eq!(forget(before).await, ErasedJobs { forgotten: 1, left: 2 });
+        assert_eq!(kept().await, ["dead", "due", "of_another"]);
+        let order = ActRequest {
+            by: by.to_owned(),
+            reason: Some(reason.to_owned()),
+            filter: Filter::default(),
+            expected: None,
+            max: None,
+        };
+        acts::discard(&site.pool, &order, OffsetDateTime::now_utc()).await.unwrap();
+        assert_eq!(forget(before).await, ErasedJobs { forgotten: 1, left: 1 }, "its letter is closed");
+        assert_eq!(forget(before).await, ErasedJobs { forgotten: 0, left: 1 }, "nothing twice");
+        assert_eq!(kept().await, ["due", "of_another"]);
+        let acts = "select concat_ws(' ', by, act, subject, details ->> 'jobs') from audit order by number";
+        assert_eq!(site.texts(acts).await, ["ada forget a 1", "ada forget a 1"]);
+        // Its id is known for good, and nothing is called twice.
+        let known = Scheduled::Known { state: JobState::Done, is_same_intent: true };
+        assert_eq!(schedule::<0>(&site.pool, &intent("done", "a")).await, known);
+        close(&site, workers).await;
     });
 }
