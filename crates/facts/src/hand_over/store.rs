@@ -361,14 +361,14 @@ pub async fn drain(
 pub async fn list_again(connection: &mut PgConnection, hand_over: &HandOver) -> Result<HandOver, Error> {
     sqlx::query_as!(
         HandOverRow,
-        "with left_over as (
-             select place, row_number() over (order by place) as number from hand_over_facts where hand_over = $1
-         ), moved as (
-             update hand_over_facts f set place = $2 + l.number from left_over l
-             where f.hand_over = $1 and f.place = l.place
+        "with taken as (
+             delete from hand_over_facts where hand_over = $1 returning place, source, id
+         ), listed as (
+             insert into hand_over_facts (hand_over, place, source, id)
+             select $1, $2 + row_number() over (order by place), source, id from taken
              returning 1
          )
-         update hand_overs set facts = facts + (select count(*) from moved) where hand_over = $1
+         update hand_overs set facts = facts + (select count(*) from listed) where hand_over = $1
          returning hand_over, kind, reader, state, began_at, by, facts, handed_over, left_out, unreadable",
         hand_over.hand_over,
         hand_over.facts,
