@@ -148,7 +148,10 @@ fn a_pack_is_the_same_bytes_twice_and_tells_what_a_bank_asks() {
             let (output, told) = json_of(&site, &settings, &arguments).await;
             assert!(output.status.success(), "{told}");
             assert!(told["pages"].as_u64().unwrap() <= 19 && told["bytes"].as_u64().unwrap() <= 4_000_000);
-            made.push(["json", "pdf"].map(|ending| std::fs::read(folder.path().join(format!("dp_1.{ending}"))).unwrap()));
+            made.push(
+                ["json", "pdf"]
+                    .map(|ending| std::fs::read(folder.path().join(format!("dp_1.{ending}"))).unwrap()),
+            );
         }
         assert!(made[0] == made[1], "the same database gives the same bytes");
         assert!(made[0][1].starts_with(b"%PDF-"));
@@ -173,7 +176,8 @@ fn evidence_is_staged_and_then_submitted_for_good_by_who_says_so_twice() {
             .with("BURSAR_STRIPE_API_URL", url)
             .with("BURSAR_STRIPE_API_KEY", "rk_test_1");
         let fleet = fleet(&site, &settings).await;
-        let submit = ["dispute", "submit", "stripe:dp_1", "--reason", "they used it", "--by", "ada", "--json"];
+        let submit =
+            ["dispute", "submit", "stripe:dp_1", "--reason", "they used it", "--by", "ada", "--json"];
         let (output, told) = json_of(&site, &settings, &submit).await;
         assert!(output.status.success(), "{told}");
         assert_eq!(told["state"], "staged");
@@ -203,7 +207,11 @@ fn evidence_is_staged_and_then_submitted_for_good_by_who_says_so_twice() {
         let (output, told) = json_of(&site, &settings, &submit).await;
         assert_eq!((output.status.code(), told["state"].as_str()), (Some(1), Some("refused")), "{told}");
         assert!(told["answer"].as_str().unwrap().contains("already closed"), "{told}");
-        site.until("select count(*) from dead_letters where code = 'evidence_refused' and account = 'acct_1'", 1).await;
+        site.until(
+            "select count(*) from dead_letters where code = 'evidence_refused' and account = 'acct_1'",
+            1,
+        )
+        .await;
         assert!(fleet.terminate().await.success());
     });
 }

@@ -14,7 +14,9 @@ const LIST: [(&WorkerSpec, Configured); 5] = [
     (&ingester::WORKER, |config, floor| Ok(ingester::member(config.intake(floor.writer.clone())?))),
     (&gate::WORKER, |config, floor| Ok(gate::member(config.gate()?, floor))),
     (&ledger::WORKER, |config, floor| Ok(ledger::member(config.ledger()?, floor))),
-    (&disputes::WORKER, |config, floor| disputes::member(config.disputes.settings(&config.stripe)?, floor).map_err(anyhow::Error::msg)),
+    (&disputes::WORKER, |config, floor| {
+        disputes::member(config.disputes.settings(&config.stripe)?, floor).map_err(anyhow::Error::msg)
+    }),
     (&dead_letters::WORKER, |config, floor| Ok(dead_letters::member(config.dead_letters()?, floor))),
 ];
 
