@@ -27,11 +27,12 @@ struct FleetMember {
 impl FleetProcess {
     pub async fn start(session: &Session, split: bool) -> Result<Self> {
         match split {
-            false => Self::start_workers(session, "gate,ledger").await,
+            false => Self::start_workers(session, "gate,ledger,disputes").await,
             true => {
                 let mut fleet = Self::prepare(session).await?;
                 fleet.add(session, "gate", &["run", "gate"], &[])?;
                 fleet.add(session, "ledger", &["run", "ledger"], &[])?;
+                fleet.add(session, "disputes", &["run", "disputes"], &[])?;
                 fleet.wait_until_ready().await?;
                 Ok(fleet)
             }
@@ -58,6 +59,22 @@ impl FleetProcess {
             ("BURSAR_LOG", "error"),
         ];
         self.add(session, "ingester", &["run", "ingester"], &settings)?;
+        self.wait_until_ready().await?;
+        Ok(address)
+    }
+
+    /// One more process, at whose address this processor's webhooks are taken that are signed with the secret.
+    pub async fn open_webhooks(
+        &mut self,
+        session: &Session,
+        processor: &str,
+        secret: &str,
+    ) -> Result<String> {
+        let address = free_address()?;
+        let secrets = format!("BURSAR_{}_WEBHOOK_SECRETS", processor.to_uppercase());
+        let settings =
+            [("BURSAR_HTTP_ADDR", address.as_str()), (secrets.as_str(), secret), ("BURSAR_LOG", "error")];
+        self.add(session, "webhooks", &["run", "ingester"], &settings)?;
         self.wait_until_ready().await?;
         Ok(address)
     }

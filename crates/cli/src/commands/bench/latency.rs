@@ -26,13 +26,9 @@ pub async fn measure(
 ) -> Result<Latency> {
     let broker = session.broker("bench latency");
     let mut subscriber = Subscriber::to_exchange(&broker, &session.namespace()?).await?;
-    let ticks = (length.as_secs_f64() / TICK.as_secs_f64()) as usize;
+    let batches = batches(session, load, rate, length)?;
     let each = (rate * TICK.as_secs_f64()).max(1.0) as usize;
-    let mut batches = Vec::with_capacity(ticks);
-    for _ in 0..ticks {
-        batches.push(load.draw(session, each)?);
-    }
-    let published_facts = ticks * each;
+    let published_facts = batches.len() * each;
     let publisher = Publisher::spawn(session.broker("bench load"), CONFIRM_TIMEOUT);
     let (sent, times) = unbounded_channel();
     let publishing = tokio::spawn(publish(publisher, batches, sent));
@@ -44,11 +40,23 @@ pub async fn measure(
     Ok(Latency { p50: round(ms(0.5)), p99: round(ms(0.99)), at_events_per_second: round(at) })
 }
 
+/// A load at this rate: what to publish with each tick.
+pub fn batches(
+    session: &Session,
+    load: &mut load::Load,
+    rate: f64,
+    length: Duration,
+) -> Result<Vec<Vec<Message>>> {
+    let ticks = (length.as_secs_f64() / TICK.as_secs_f64()) as usize;
+    let each = (rate * TICK.as_secs_f64()).max(1.0) as usize;
+    (0..ticks).map(|_| load.draw(session, each)).collect()
+}
+
 /// When messages were published, and their ids.
-type Sent = (Instant, Vec<String>);
+pub type Sent = (Instant, Vec<String>);
 
 /// Publishes a batch with each tick, whether those before are confirmed or not.
-async fn publish(publisher: Publisher, batches: Vec<Vec<Message>>, sent: UnboundedSender<Sent>) {
+pub async fn publish(publisher: Publisher, batches: Vec<Vec<Message>>, sent: UnboundedSender<Sent>) {
     let mut ticker = tokio::time::interval(TICK);
     for batch in batches {
         ticker.tick().await;

@@ -120,6 +120,11 @@ impl Load {
         load
     }
 
+    /// The numbers of purchases so far.
+    pub fn bought(&self) -> &[u64] {
+        &self.bought
+    }
+
     pub fn envelopes(&mut self, facts: usize) -> Result<Vec<Envelope>> {
         (0..facts).map(|_| self.envelope()).collect()
     }

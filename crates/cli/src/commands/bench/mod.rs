@@ -7,6 +7,7 @@
 mod ceiling;
 mod figures;
 mod fleet;
+mod freeze;
 mod gateway;
 mod latency;
 mod ledger;
@@ -21,6 +22,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use figures::{Latency, Memory, progress, round};
 use fleet::{Counters, FleetProcess};
+use freeze::Freeze;
 use gateway::AccountReads;
 use load::{Load, Mix};
 use serde::Serialize;
@@ -76,6 +78,7 @@ struct BenchReport {
     events_per_second: f64,
     latency_ms: Latency,
     account_reads: AccountReads,
+    freeze_ms: Freeze,
     ceilings: Ceilings,
     share_of_ceiling: f64,
     memory_mib: Memory,
@@ -123,7 +126,7 @@ async fn measure(session: &Session, arguments: &Whole) -> Result<BenchReport> {
     let mut fleet = FleetProcess::start(session, arguments.split).await?;
     let measured = measure_fleet(session, arguments, &mut fleet).await;
     fleet.stop().await?;
-    let (throughput, latency, memory, account_reads) = measured?;
+    let FleetFigures { throughput, latency, memory, account_reads, freeze } = measured?;
     progress(session, "the machine's ceilings");
     let ceilings = Ceilings {
         broker_events_per_second: ceiling::broker(session, arguments.events.min(30_000)).await?,
@@ -135,11 +138,20 @@ async fn measure(session: &Session, arguments: &Whole) -> Result<BenchReport> {
         events_per_second: round(throughput.per_second),
         latency_ms: latency,
         account_reads,
+        freeze_ms: freeze,
         share_of_ceiling: round(throughput.per_second / lowest * 100.0) / 100.0,
         ceilings,
         memory_mib: memory,
         workers: throughput.workers,
     })
+}
+
+struct FleetFigures {
+    throughput: Throughput,
+    latency: Latency,
+    memory: Memory,
+    account_reads: AccountReads,
+    freeze: Freeze,
 }
 
 struct Throughput {
@@ -151,7 +163,7 @@ async fn measure_fleet(
     session: &Session,
     arguments: &Whole,
     fleet: &mut FleetProcess,
-) -> Result<(Throughput, Latency, Memory, AccountReads)> {
+) -> Result<FleetFigures> {
     let mut load = Load::new(arguments.accounts, arguments.mix, arguments.usage_batch);
     progress(session, "warming up");
     drive(session, fleet, &mut load, arguments.events / 10).await?;
@@ -164,7 +176,9 @@ async fn measure_fleet(
     let memory = fleet.memory();
     progress(session, "reading accounts, as gateways do");
     let account_reads = gateway::measure(session, fleet, arguments.accounts).await?;
-    Ok((throughput, latency, memory, account_reads))
+    progress(session, "from dispute to freeze");
+    let freeze = freeze::measure(session, fleet, &mut load, rate).await?;
+    Ok(FleetFigures { throughput, latency, memory, account_reads, freeze })
 }
 
 /// Publishes facts as fast as the broker takes them, and waits until the event of the last one is confirmed.
@@ -212,7 +226,7 @@ fn text(report: &BenchReport) -> String {
     let processes = report.memory_mib.per_worker.iter().map(|(name, mib)| format!("{name} {mib}"));
     format!(
         "{} facts, each to its confirmed event: {:.0} events/s\n{}\n  latency at {:.0} events/s: p50 {:.1} ms, p99 {:.1} ms\n  \
-         memory, greatest: {} MiB ({})\n{}\nthe machine, in the same run:\n  three confirmed hops      {:>9.0} events/s\n  \
+         memory, greatest: {} MiB ({})\n{}\n{}\nthe machine, in the same run:\n  three confirmed hops      {:>9.0} events/s\n  \
          the same rows, batched    {:>9.0} events/s\n  share of the lower one    {:>8.0} %",
         report.events,
         report.events_per_second,
@@ -223,6 +237,7 @@ fn text(report: &BenchReport) -> String {
         report.memory_mib.bursar,
         processes.collect::<Vec<_>>().join(", "),
         report.account_reads,
+        report.freeze_ms,
         report.ceilings.broker_events_per_second,
         report.ceilings.database_events_per_second,
         report.share_of_ceiling * 100.0,
