@@ -2,6 +2,8 @@
 
 use super::account_acts::{self, Adjust, Link};
 use super::account_forget::{self, Forget};
+use super::account_restrict::{self, RESTORE_HELP, RESTRICT_HELP, Restrict};
+use super::dispute;
 use super::moment::said_moment;
 use crate::output::journal::journal;
 use crate::output::listing::{self, section, section_of};
@@ -11,9 +13,12 @@ use crate::output::{say, say_json};
 use crate::session::Session;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
+use disputes::read::{DisputeLine, RestrictionLine};
 use domain::event::Balances;
+use domain::fact::RestrictionAct;
 use domain::{AccountId, CustomerId};
 use ledger::read::{self, AccountStanding, AccountView, PaymentLine, Statement, StatementRange};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use time::OffsetDateTime;
@@ -55,10 +60,19 @@ pub enum AccountCommand {
     Adjust(Adjust),
     /// Say which account a customer or an e-mail address stands for, and deliver the payments that wait for it
     Link(Link),
+    /// Restrict what an account may do, until an operator restores it
+    #[command(after_help = RESTRICT_HELP)]
+    Restrict(Restrict),
+    /// Lift what restricts an account in one way, whatever the causes
+    #[command(after_help = RESTORE_HELP)]
+    Restore(Restrict),
     /// Erase what people wrote about an account, for good; ids, amounts, the journal and their proof stay
     #[command(after_help = account_forget::HELP)]
     Forget(Forget),
 }
+
+/// Of an account's restrictions the latest so many are shown.
+const RESTRICTIONS_MAX: i64 = 50;
 
 /// An account by its id, or by the e-mail address that is linked to it.
 #[derive(Args)]
@@ -107,6 +121,12 @@ pub async fn run(session: &Session, command: AccountCommand) -> Result<ExitCode>
         AccountCommand::List { limit, after } => list(session, limit, after.as_ref()).await,
         AccountCommand::Adjust(arguments) => account_acts::adjust(session, arguments).await,
         AccountCommand::Link(arguments) => account_acts::link(session, arguments).await,
+        AccountCommand::Restrict(arguments) => {
+            account_restrict::run(session, arguments, RestrictionAct::Restrict).await
+        }
+        AccountCommand::Restore(arguments) => {
+            account_restrict::run(session, arguments, RestrictionAct::Restore).await
+        }
         AccountCommand::Forget(arguments) => account_forget::forget(session, arguments).await,
     }
 }
@@ -117,12 +137,40 @@ pub async fn show(session: &Session, account: &AccountId, as_of: Option<OffsetDa
         None => read::account(&session.pool, account).await?,
     };
     let view = view.unwrap_or_else(|| AccountView::unknown(account.clone()));
+    let cases = match view.standing {
+        Some(_) => Some(Cases::of(session, account).await?),
+        None => None,
+    };
     if session.json {
-        say_json(&view)?;
+        say_json(&Document { view: &view, cases: cases.as_ref() })?;
     } else {
-        say(&account_text(&view));
+        say(&account_text(&view, cases.as_ref()));
     }
     Ok(status(view.known))
+}
+
+/// What was disputed of an account, and what restricts it or did. As with its standing, it is known only for now.
+#[derive(Serialize)]
+struct Cases {
+    disputes: Vec<DisputeLine>,
+    restriction_history: Vec<RestrictionLine>,
+}
+
+impl Cases {
+    async fn of(session: &Session, account: &AccountId) -> Result<Self> {
+        let restriction_history =
+            disputes::read::restrictions(&session.pool, account, RESTRICTIONS_MAX).await?;
+        Ok(Self { disputes: dispute::of_account(session, account).await?, restriction_history })
+    }
+}
+
+/// `bursar account show --json`.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    view: &'a AccountView,
+    #[serde(flatten)]
+    cases: Option<&'a Cases>,
 }
 
 /// An account nobody has spoken of is most likely a mistyped one.
@@ -130,7 +178,7 @@ fn status(known: bool) -> ExitCode {
     if known { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
-fn account_text(view: &AccountView) -> String {
+fn account_text(view: &AccountView, cases: Option<&Cases>) -> String {
     let as_of = view.as_of.map(|at| format!(" as of {}", moment(at))).unwrap_or_default();
     let mut parts = vec![format!("{}{as_of}", Style::Bold.paint(view.account.as_str()))];
     if !view.known {
@@ -138,7 +186,11 @@ fn account_text(view: &AccountView) -> String {
     }
     parts.push(headline(view));
     if let Some(standing) = &view.standing {
-        parts.push(standing_text(standing));
+        parts.push(format!("\n{}", standing_text(standing)));
+    }
+    if let Some(cases) = cases {
+        parts.extend(section("Restrictions", &restrictions_table(&cases.restriction_history)));
+        parts.extend(section("Disputes", &dispute::beside(&cases.disputes)));
     }
     parts.extend(section_of("Lots", &lots(&view.lots), view.lots_total));
     if let Some(payments) = &view.payments {
@@ -160,14 +212,15 @@ fn headline(view: &AccountView) -> String {
     format!("\n{table}")
 }
 
-fn standing_text(standing: &read::AccountStandings) -> String {
+/// What an account may do, and what restricts it.
+pub fn standing_text(standing: &read::AccountStandings) -> String {
     let say = |name: &str, standing: AccountStanding| match standing {
         AccountStanding::Allowed => format!("{name} {}", Style::Good.paint("allowed")),
         AccountStanding::Restricted => format!("{name} {}", Style::Bad.paint("restricted")),
     };
     let kinds = [("access", standing.access), ("checkout", standing.checkout), ("balance", standing.balance)];
     let mut lines =
-        vec![format!("\nStanding: {}", kinds.map(|(name, standing)| say(name, standing)).join(", "))];
+        vec![format!("Standing: {}", kinds.map(|(name, standing)| say(name, standing)).join(", "))];
     lines.extend(standing.restrictions.iter().map(|restriction| {
         let whose = restriction.case.as_ref().or(restriction.by.as_ref());
         let whose = whose.map(|whose| format!(" {whose}")).unwrap_or_default();
@@ -175,6 +228,36 @@ fn standing_text(standing: &read::AccountStandings) -> String {
         format!("  {} restricted by {}{whose} since {since}", restriction.kind, restriction.cause)
     }));
     lines.join("\n")
+}
+
+/// Each restriction with who put it on, who lifted it, and why: also those that are over.
+fn restrictions_table(restrictions: &[RestrictionLine]) -> Table {
+    let mut table = Table::new(&[
+        Column::Text("kind"),
+        Column::Text("cause"),
+        Column::Text("since"),
+        Column::Text("ended"),
+        Column::Text("why"),
+    ]);
+    for line in restrictions {
+        let whose = line.case.iter().chain(&line.by).cloned().collect::<Vec<_>>().join(" ");
+        let stage = line.stage.as_ref().map(|stage| format!(" ({stage})")).unwrap_or_default();
+        let lifted_by = line.lifted_by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+        let ended = line.ended_at.map(|at| format!("{}{lifted_by}", moment(at)));
+        let why: Vec<&str> = line.reason.iter().chain(&line.lifted_reason).map(String::as_str).collect();
+        let style = if line.stands() { Style::Bad } else { Style::Dim };
+        table.styled_row(
+            style,
+            vec![
+                line.kind.to_string(),
+                format!("{} {whose}{stage}", line.cause),
+                moment(line.since),
+                or_none(ended.as_deref()),
+                or_none(Some(why.join("; ")).filter(|why| !why.is_empty()).as_deref()),
+            ],
+        );
+    }
+    table
 }
 
 fn payments_table(payments: &[PaymentLine]) -> Table {

@@ -43,7 +43,7 @@ pub async fn adjust(session: &Session, arguments: Adjust) -> Result<ExitCode> {
         by: act.by.clone(),
     });
     let done = act.carry_out(session, fact).await?;
-    done.show(session, About { account: Some(&account), payment: None, failed: None }).await
+    done.show(session, About { account: Some(&account), ..About::default() }).await
 }
 
 #[derive(Args)]
@@ -84,7 +84,7 @@ pub async fn link(session: &Session, arguments: Link) -> Result<ExitCode> {
     let failed = done.contradicts().then(|| {
         format!("{customer} is linked to another account already, and what contradicts a link moves nothing by itself: see `bursar payment move`")
     });
-    done.show(session, About { account: Some(&to), payment: None, failed }).await
+    done.show(session, About { account: Some(&to), failed, ..About::default() }).await
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::session::Session;
 use anyhow::Result;
 use clap::Args;
 use dead_letters::acts::{self, Erased, Whose};
+use disputes::erasure::{ErasedPacks, PackErasure};
 use domain::{AccountId, Cause};
 use gate::erasure::{self, Erasure, ErasureLine, Reached};
 use jobs::{ErasedJobs, JobErasure};
@@ -21,10 +22,11 @@ use time::OffsetDateTime;
 
 pub const HELP: &str =
     "What goes: descriptions of usage, words of refund requests, reasons of grants, disputes and acts, stored
-bodies of deliveries, what closed dead letters hold of them, and what calls to the outside said that are at
-their end. What stays: ids, amounts, times, the
-journal, and their proof; events that went out. Dead letters that are open are named and left, and calls
-that are not made yet keep what they are to say (a refund would be lost): exit status 1.
+bodies of deliveries, what closed dead letters hold of them, what calls to the outside said that are at
+their end, and evidence packs with what became of them. What stays: ids, amounts, times, the journal, and
+their proof; events that went out; notes. Dead letters that are open are named and left, calls that are not
+made yet keep what they are to say (a refund would be lost), and so do evidence packs that are on their way:
+exit status 1.
 Nothing brings it back. Backups keep it as long as you keep them.";
 
 #[derive(Args)]
@@ -68,7 +70,14 @@ pub async fn forget(session: &Session, arguments: Forget) -> Result<ExitCode> {
     };
     // After the letters: what of them is closed is known by now.
     let jobs = jobs::forget(&session.pool, of_jobs, erasure.at).await?;
-    tell(session, &arguments.account, reached, &letters, jobs)
+    let of_packs = PackErasure {
+        account: &arguments.account,
+        before: arguments.before,
+        by: &erasure.by,
+        reason: erasure.reason.as_deref().unwrap_or_default(),
+    };
+    let packs = disputes::erasure::forget(&session.pool, of_packs, erasure.at).await?;
+    tell(session, &arguments.account, &Forgotten { reached, letters, jobs, packs })
 }
 
 fn foretell(session: &Session, account: &AccountId, causes: &[Cause]) -> Result<ExitCode> {
@@ -85,25 +94,36 @@ fn foretell(session: &Session, account: &AccountId, causes: &[Cause]) -> Result<
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell(
-    session: &Session,
-    account: &AccountId,
+/// What an erasure reached, and what it left.
+struct Forgotten {
     reached: Reached,
-    letters: &Erased,
+    letters: Erased,
     jobs: ErasedJobs,
-) -> Result<ExitCode> {
-    let nothing = reached.is_nothing() && letters.left.is_empty() && jobs == ErasedJobs::default();
+    packs: ErasedPacks,
+}
+
+fn tell(session: &Session, account: &AccountId, forgotten: &Forgotten) -> Result<ExitCode> {
+    let Forgotten { reached, letters, jobs, packs } = forgotten;
+    let nothing = reached.is_nothing()
+        && letters.left.is_empty()
+        && *jobs == ErasedJobs::default()
+        && *packs == ErasedPacks::default();
     if session.json {
         say_json(&json!({ "account": account, "facts": reached.facts, "bodies": reached.bodies,
                           "letters_emptied": letters.emptied, "letters_left": letters.left,
-                          "jobs_forgotten": jobs.forgotten, "jobs_left": jobs.left }))?;
+                          "jobs_forgotten": jobs.forgotten, "jobs_left": jobs.left,
+                          "packs_erased": packs.erased, "packs_left": packs.left }))?;
     } else if nothing {
         say(&format!("Nothing is stored in words about {account}: it was erased, or never there."));
     } else {
-        let told = [delivery::text(&format!("about {account}"), &reached, letters), of_jobs(account, jobs)];
+        let told = [
+            delivery::text(&format!("about {account}"), reached, letters),
+            of_jobs(account, *jobs),
+            of_packs(account, *packs),
+        ];
         say(&told.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n"));
     }
-    match jobs.left {
+    match jobs.left + packs.left {
         0 => Ok(delivery::status(nothing, letters)),
         _ => Ok(ExitCode::from(1)),
     }
@@ -119,6 +139,20 @@ fn of_jobs(account: &AccountId, jobs: ErasedJobs) -> String {
             "{} calls to the outside about {account} are not at their end, or may be replayed, and keep what they are to say: erase \
              again once they are made, or their dead letters are closed.",
             jobs.left
+        ));
+    }
+    lines.join("\n")
+}
+
+fn of_packs(account: &AccountId, packs: ErasedPacks) -> String {
+    let mut lines = Vec::new();
+    if packs.erased > 0 {
+        lines.push(format!("Erased evidence packs about {account}: {}.", packs.erased));
+    }
+    if packs.left > 0 {
+        lines.push(format!(
+            "{} evidence packs about {account} are on their way to the processor and are left: erase again once that is over.",
+            packs.left
         ));
     }
     lines.join("\n")

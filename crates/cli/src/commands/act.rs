@@ -3,6 +3,8 @@
 //! An act that is repeated under its id has one effect: the gate admits it once. So whoever does not know whether an act
 //! went through repeats it with the same `--id`.
 
+use super::account::standing_text;
+use super::dispute;
 use crate::config::duration;
 use crate::misuse::Misuse;
 use crate::output::journal::journal;
@@ -11,11 +13,12 @@ use crate::session::{CONFIRM_TIMEOUT, Session};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use db::Doing;
+use disputes::read::DisputeLine;
 use domain::event::Balances;
 use domain::money::{Credits, InvalidAmount, SCALE_MAX};
 use domain::{AccountId, Cause, Envelope, Fact, Outcome};
 use facts::outcomes::{FactEnd, FactState};
-use ledger::read::{self, FactView, OPERATOR, PaymentView};
+use ledger::read::{self, AccountStandings, FactView, OPERATOR, PaymentView};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -114,6 +117,11 @@ fn now() -> OffsetDateTime {
 }
 
 impl Act {
+    /// Whether it was stated before under the same id.
+    pub fn is_repeat(&self) -> bool {
+        self.admitted.is_some()
+    }
+
     /// States the fact durably and waits until all its readers have settled it.
     pub async fn carry_out(self, session: &Session, fact: Fact) -> Result<Done> {
         fact.check(session.config.credits.scale).map_err(|why| anyhow!(why))?;
@@ -172,9 +180,12 @@ pub struct Done {
 }
 
 /// What an act was about, so that it can be shown as it is now.
+#[derive(Default)]
 pub struct About<'a> {
     pub account: Option<&'a AccountId>,
     pub payment: Option<&'a PaymentView>,
+    pub case: Option<&'a DisputeLine>,
+    pub standing: Option<&'a AccountStandings>,
     /// What went wrong, where the outcome alone does not tell.
     pub failed: Option<String>,
 }
@@ -186,7 +197,7 @@ impl Done {
         let balances = self.balances(session, about.account).await?;
         match session.json {
             true => self.say_json(&about, &balances, failed.as_deref())?,
-            false => self.say_text(&balances),
+            false => self.say_text(&about, &balances),
         }
         match failed {
             Some(why) if !session.json => bail!("{}: {why}", self.cause),
@@ -200,6 +211,11 @@ impl Done {
             Some(FactEnd::Settled(outcome)) => Some(outcome),
             Some(FactEnd::DeadLetter) | None => None,
         }
+    }
+
+    /// Whether each of its readers has settled it.
+    pub fn is_settled(&self) -> bool {
+        self.outcome().is_some()
     }
 
     pub fn contradicts(&self) -> bool {
@@ -252,12 +268,14 @@ impl Done {
         Ok(balances)
     }
 
-    fn say_text(&self, balances: &[(AccountId, Balances)]) {
+    fn say_text(&self, about: &About<'_>, balances: &[(AccountId, Balances)]) {
         let Some(outcome) = self.outcome() else { return };
         let mut lines = vec![format!("{outcome}: {}", self.cause)];
         lines.extend(balances.iter().map(|(account, after)| {
             format!("{account}: {} available, {} held, {} debt", after.available, after.held, after.debt)
         }));
+        lines.extend(about.case.map(dispute::stands));
+        lines.extend(about.standing.map(standing_text));
         let transactions = self.fact.as_ref().map_or(&[][..], |fact| &fact.transactions);
         if !transactions.is_empty() {
             lines.push(format!("\n{}", journal(transactions)));
@@ -280,6 +298,8 @@ impl Done {
             "account": about.account,
             "available": own.map(|(_, after)| after.available),
             "payment": about.payment.map(|payment| &payment.line),
+            "dispute": about.case,
+            "standing": about.standing,
             "balances": balances.iter().map(of).collect::<Vec<_>>(),
             "transactions": self.fact.as_ref().map(|fact| &fact.transactions),
         }))

@@ -51,7 +51,7 @@ pub async fn grant(session: &Session, arguments: GrantArguments) -> Result<ExitC
         by: Some(act.by.clone()),
     });
     let done = act.carry_out(session, fact).await?;
-    done.show(session, About { account: Some(&arguments.account), payment: None, failed: None }).await
+    done.show(session, About { account: Some(&arguments.account), ..About::default() }).await
 }
 
 fn moment(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime> {

@@ -4,6 +4,7 @@
 pub mod account;
 mod account_acts;
 mod account_forget;
+mod account_restrict;
 mod act;
 mod acts;
 mod audit;
@@ -12,6 +13,7 @@ mod bulk;
 mod config;
 mod delivery;
 mod demo;
+mod dispute;
 mod dlq;
 mod doctor;
 mod events;
@@ -88,12 +90,15 @@ enum Command {
     },
     /// Sign a payload as the processor would and post it to the front door
     Send(send::SendArguments),
-    /// Accounts: balances, lots, statement; adjust credits, link customers
+    /// Accounts: balances, standing, lots, statement; adjust credits, link customers, restrict and restore
     #[command(subcommand)]
     Account(account::AccountCommand),
     /// Payments: what is known of each, and which gave no credits; deliver, move, value
     #[command(subcommand)]
     Payment(payment::PaymentCommand),
+    /// Disputes and warnings: what is due by when, what happened, what they restrict; close, reopen, note
+    #[command(subcommand)]
+    Dispute(dispute::DisputeCommand),
     /// Give an account credits for no money
     Grant(grant::GrantArguments),
     /// Facts: what was stated, what became of it, and what it caused
@@ -165,6 +170,7 @@ impl Command {
         match self {
             Command::Account(_)
             | Command::Payment(_)
+            | Command::Dispute(_)
             | Command::Grant(_)
             | Command::Fact(_)
             | Command::Facts(_)
@@ -202,6 +208,7 @@ async fn carry_out(session: Session, command: Command) -> Result<ExitCode> {
         Command::Send(arguments) => send::send(&session, &arguments).await,
         Command::Account(command) => account::run(&session, command).await,
         Command::Payment(command) => payment::run(&session, command).await,
+        Command::Dispute(command) => dispute::run(&session, command).await,
         Command::Grant(arguments) => grant::grant(&session, arguments).await,
         Command::Fact(command) => fact::run(&session, command).await,
         Command::Facts(command) => hand_over::run(&session, command).await,

@@ -1,5 +1,6 @@
 //! `payment`: what is known of a payment, and the list of those that gave no credits yet.
 
+use super::dispute;
 use super::payment_acts::{self, Deliver, Move, ValueMovement};
 use super::payment_state::state_text;
 use super::{restate, undelivered};
@@ -11,12 +12,14 @@ use crate::output::{say, say_json};
 use crate::session::Session;
 use anyhow::{Result, bail};
 use clap::Subcommand;
+use disputes::read::DisputeLine;
 use domain::fact::{HoldStatus, LineItem, MovedLine, MovementKind, MovementStatus, PaymentStatus};
 use domain::ledger::PaymentState;
 use domain::record::{PaymentRecord, Reading};
 use domain::{AccountId, PaymentId};
 use ledger::read::{self, FactLine, PaymentFilter, PaymentLine, PaymentView};
 use rust_decimal::Decimal;
+use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -78,8 +81,13 @@ pub async fn run(session: &Session, command: PaymentCommand) -> Result<ExitCode>
 pub async fn show(session: &Session, payment: &PaymentId) -> Result<ExitCode> {
     let view = read::payment(&session.pool, payment, &session.config.rules()?).await?;
     match (view, session.json) {
-        (Some(view), true) => say_json(&view)?,
-        (Some(view), false) => say(&payment_text(payment, &view)),
+        (Some(view), true) => {
+            let disputes = dispute::of_payment(session, payment).await?;
+            say_json(&Document { view: &view, disputes: &disputes })?;
+        }
+        (Some(view), false) => {
+            say(&payment_text(payment, &view, &dispute::of_payment(session, payment).await?));
+        }
         (None, true) => {
             say_json(&json!({ "payment": payment, "known": false }))?;
             return Ok(ExitCode::from(1));
@@ -91,11 +99,20 @@ pub async fn show(session: &Session, payment: &PaymentId) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn payment_text(asked: &PaymentId, view: &PaymentView) -> String {
+/// `bursar payment show --json`.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    view: &'a PaymentView,
+    disputes: &'a [DisputeLine],
+}
+
+fn payment_text(asked: &PaymentId, view: &PaymentView, disputes: &[DisputeLine]) -> String {
     let mut parts = vec![heading(asked, view), summary(view)];
     parts.extend(section("What was said of it", &descriptions(&view.record)));
     parts.extend(section("Lines", &lines(&view.record)));
     parts.extend(section("Money back", &movements(&view.record)));
+    parts.extend(section("Disputes", &dispute::beside(disputes)));
     parts.extend(section("Holds", &holds(&view.record)));
     parts.extend(section("Operators' words", &words(&view.record)));
     parts.extend(section("Lots", &lots(&view.lots)));

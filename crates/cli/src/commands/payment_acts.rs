@@ -109,7 +109,8 @@ async fn assign(session: &Session, act: Act, assignment: Assignment) -> Result<E
         None
     };
     let holder = after.line.account.as_deref().map(AccountId::new).transpose()?;
-    done.show(session, About { account: holder.as_ref(), payment: Some(&after), failed }).await
+    done.show(session, About { account: holder.as_ref(), payment: Some(&after), failed, ..About::default() })
+        .await
 }
 
 pub async fn value(session: &Session, arguments: ValueMovement) -> Result<ExitCode> {
@@ -137,7 +138,7 @@ pub async fn value(session: &Session, arguments: ValueMovement) -> Result<ExitCo
     let done = act.carry_out(session, fact).await?;
     let after = known(session, &payment).await?;
     let holder = after.line.account.as_deref().map(AccountId::new).transpose()?;
-    done.show(session, About { account: holder.as_ref(), payment: Some(&after), failed: None }).await
+    done.show(session, About { account: holder.as_ref(), payment: Some(&after), ..About::default() }).await
 }
 
 /// A payment that some fact has named: a typing error must not become a payment that everybody waits for.

@@ -30,6 +30,11 @@ pub fn print(
     Ok(ExitCode::SUCCESS)
 }
 
+/// How wide a table is.
+pub fn width(table: &Table) -> usize {
+    table.to_string().lines().map(|line| line.chars().count()).max().unwrap_or(0)
+}
+
 /// Where a list is as long as it may be there may be more: how to see it.
 pub fn may_go_on(shown: usize, limit: i64) -> Option<String> {
     let is_full = shown as i64 == limit;

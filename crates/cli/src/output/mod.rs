@@ -6,6 +6,7 @@ pub mod listing;
 pub mod lots;
 pub mod progress;
 pub mod table;
+pub mod width;
 
 use crate::visible;
 use anyhow::Result;

@@ -32,7 +32,7 @@ pub struct CaseView {
     /// The ids of the purchase that it was told by.
     pub payment_ids: Vec<String>,
     /// What it restricts and did, the latest first.
-    pub restrictions_all: Vec<RestrictionLine>,
+    pub restriction_history: Vec<RestrictionLine>,
     pub history: Vec<Moment>,
     /// Other cases of the same payment and of the same account.
     pub beside: Vec<DisputeLine>,
@@ -67,9 +67,9 @@ pub(crate) async fn within(
     let Some(line) = line(connection, id, now).await? else { return Ok(None) };
     let Some((record, case)) = recorded(connection, id).await? else { return Ok(None) };
     let heard = heard(connection, &record).await?;
-    let restrictions_all = of_case(connection, id).await?;
+    let restriction_history = of_case(connection, id).await?;
     let notes = notes(connection, id).await?;
-    let history = timeline(&record, &case, &heard, &restrictions_all, notes);
+    let history = timeline(&record, &case, &heard, &restriction_history, notes);
     let beside = beside(connection, &line, now).await?;
     Ok(Some(CaseView {
         reason: reason(&record, &case, &heard),
@@ -77,7 +77,7 @@ pub(crate) async fn within(
         fee: case.fee,
         is_refundable: case.is_refundable,
         payment_ids: case.payments.iter().map(|id| id.as_str().to_owned()).collect(),
-        restrictions_all,
+        restriction_history,
         history,
         beside,
         line,

@@ -29,7 +29,8 @@ with recursive sources as (
            or $1 in (i.fact::jsonb ->> 'account', i.fact::jsonb #>> '{account,account}'))
       and ($3::text is null
            or $3 in (o.payment, s.source || '/' || i.id, i.fact::jsonb ->> 'payment', i.fact::jsonb ->> 'customer',
-                     i.fact::jsonb ->> 'account', i.fact::jsonb #>> '{account,account}'))
+                     i.fact::jsonb ->> 'account', i.fact::jsonb #>> '{account,account}',
+                     split_part(i.fact::jsonb ->> 'payment', ':', 1) || ':' || (i.fact::jsonb ->> 'dispute')))
     order by i.admitted_at desc, s.source, i.id limit $7
 ), letters as (
     select 'dead_letter_audit', a.number, a.at, a.by, 'dead-letters', a.action,

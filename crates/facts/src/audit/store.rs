@@ -121,7 +121,9 @@ impl Row {
             by: self.by,
             worker: None,
             what: fact.act(),
-            about: subject(self.subject_kind, self.subject).or_else(|| subject_of(&fact)),
+            about: case_of(&fact)
+                .or_else(|| subject(self.subject_kind, self.subject))
+                .or_else(|| subject_of(&fact)),
             account: named.or(self.account),
             reason: fact.reason().map(str::to_owned),
             fact: Some(cause.to_string()),
@@ -150,6 +152,14 @@ impl Row {
 
 fn subject(kind: Option<String>, id: Option<String>) -> Option<ActSubject> {
     kind.zip(id).map(|(kind, id)| ActSubject { kind, id })
+}
+
+/// The case, where an operator spoke of one.
+fn case_of(fact: &Fact) -> Option<ActSubject> {
+    match fact {
+        Fact::Dispute(dispute) => Some(ActSubject::new("case", dispute.case().ok()?.as_str())),
+        _ => None,
+    }
 }
 
 /// What a fact says that it is about: a payment before the customer, the customer before the account.

@@ -17,6 +17,8 @@ mod replays;
 mod show;
 mod which;
 
+pub use notes::note_text;
+
 use super::act::{By, name, reason};
 use super::bulk::Agreement;
 use crate::session::Session;

@@ -1,0 +1,197 @@
+//! One case as people read it: how it stands, then all that happened, the oldest first.
+
+use super::list::beside;
+use super::words;
+use crate::commands::account::standing_text;
+use crate::output::journal::moved;
+use crate::output::listing::{pairs, section};
+use crate::output::table::{Style, moment};
+use crate::output::width::{folded, of_text};
+use crate::output::{say, say_json};
+use crate::session::Session;
+use crate::visible::on_a_line;
+use anyhow::Result;
+use disputes::read::{self, CaseView, Happening, Moment, Posted, Said};
+use domain::{AccountId, CaseId, Credits, PaymentId};
+use ledger::read::{self as books, AccountStandings};
+use serde::Serialize;
+use serde_json::json;
+use std::process::ExitCode;
+use time::OffsetDateTime;
+
+/// What stands beside a moment of the history: below it everything else is indented by as much.
+const INDENT: usize = 22;
+
+/// Beyond so many seconds between what the processor says and when it was heard both are told.
+const HEARD_SOON: i64 = 60;
+
+/// `bursar dispute show --json`.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    case: &'a CaseView,
+    /// Of the account in all, whatever restricts it.
+    standing: Option<AccountStandings>,
+}
+
+pub async fn show(session: &Session, id: &CaseId) -> Result<ExitCode> {
+    let Some(case) = read(session, id).await? else {
+        if session.json {
+            say_json(&json!({ "dispute": id, "known": false }))?;
+            return Ok(ExitCode::from(1));
+        }
+        return Err(unknown(id));
+    };
+    let standing = match &case.line.account {
+        Some(account) => books::standing(&session.pool, &AccountId::new(account.as_str())?).await?,
+        None => None,
+    };
+    let standing = standing.map(|view| view.standing);
+    match session.json {
+        true => say_json(&Document { case: &case, standing })?,
+        false => say(&text(&case, standing.as_ref())),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A case, with what the journal moved of its payment.
+async fn read(session: &Session, id: &CaseId) -> Result<Option<CaseView>> {
+    let Some(case) = read::case(&session.pool, id, OffsetDateTime::now_utc()).await? else { return Ok(None) };
+    let payment = match &case.line.payment {
+        Some(payment) => {
+            let payment: PaymentId = payment.parse()?;
+            books::payment(&session.pool, &payment, &session.config.rules()?).await?
+        }
+        None => None,
+    };
+    Ok(Some(match payment {
+        Some(payment) => case.with_journal(&payment.transactions),
+        None => case,
+    }))
+}
+
+/// A case that somebody has spoken of.
+pub async fn known(session: &Session, id: &CaseId) -> Result<CaseView> {
+    let case = read::case(&session.pool, id, OffsetDateTime::now_utc()).await?;
+    case.map(Ok).unwrap_or_else(|| Err(unknown(id)))
+}
+
+fn unknown(id: &CaseId) -> anyhow::Error {
+    anyhow::anyhow!(
+        "expected the id of a dispute that its processor has told of, got {id}: see `bursar dispute list`"
+    )
+}
+
+fn text(case: &CaseView, standing: Option<&AccountStandings>) -> String {
+    let line = &case.line;
+    let name = Style::Bold.paint(line.dispute.as_str());
+    let mut parts = vec![format!("{name}  {}", words::state(line.state))];
+    parts.push(pairs(&summary(case), 12));
+    parts.extend(standing.map(standing_text));
+    parts.push(format!("\n{}", Style::Bold.paint("What happened")));
+    parts.extend(case.history.iter().map(|moment| happened(case, moment)));
+    parts.extend(section("Other cases of its payment and account", &beside(&case.beside)));
+    parts.join("\n")
+}
+
+fn summary(case: &CaseView) -> Vec<(&'static str, String)> {
+    let line = &case.line;
+    let amount = line.amount.as_ref().zip(line.currency.as_ref());
+    let amount =
+        amount.map_or_else(|| "an amount not told".to_owned(), |(amount, code)| format!("{amount} {code}"));
+    let why = case.reason.iter().chain(&case.network_reason).cloned().collect::<Vec<_>>().join(", ");
+    let fee = case.fee.map(|fee| format!(", fee {fee}")).unwrap_or_default();
+    let why = if why.is_empty() { why } else { format!(", {why}") };
+    let what = if line.is_early_warning { "suspected" } else { "disputed" };
+    let mut lines = vec![(what, format!("{amount}{why}{fee}"))];
+    lines.push((
+        "account",
+        line.account.clone().unwrap_or_else(|| "not known: the case waits for its payment".to_owned()),
+    ));
+    lines.extend(line.payment.clone().map(|payment| ("payment", payment)));
+    lines.extend(line.opened_at.map(|at| ("opened", moment(at))));
+    let due = line.evidence_due_by.zip(line.hours_left);
+    lines.extend(due.map(|(due, hours)| ("deadline", words::deadline(due, hours))));
+    lines.push(("restricts", restricts(case)));
+    if case.is_refundable == Some(true) && !line.state.has_ended() {
+        lines.push(("refund", "the processor would still refund the payment".to_owned()));
+    }
+    lines.extend(line.overlap.as_ref().map(|overlap| ("overlap", words::overlap(overlap))));
+    lines.extend(line.joined.as_ref().map(|case| ("joined", format!("taken over by {case}"))));
+    lines
+}
+
+fn restricts(case: &CaseView) -> String {
+    let line = &case.line;
+    match (line.restrictions.is_empty(), line.is_claimed) {
+        (false, _) => Style::Bad.paint(&words::kinds(&line.restrictions)),
+        (true, true) => {
+            "nobody: the link of its payment to the account is only claimed, so it takes its own credits and restricts nobody".to_owned()
+        }
+        (true, false) => "nothing".to_owned(),
+    }
+}
+
+fn happened(case: &CaseView, at: &Moment) -> String {
+    let mut lines = match &at.what {
+        Happening::Said(said) => of_step(case, at.at, said),
+        Happening::Restrictions(what) => {
+            let who = what.by.as_ref().map_or("Bursar".to_owned(), |by| format!("{by} (operator)"));
+            let reason = what.reason.as_ref().map(|why| format!(": {}", on_a_line(why))).unwrap_or_default();
+            let mut lines = vec![format!("{who}{reason}")];
+            lines.extend(changes(&what.restricted, &what.lifted));
+            lines
+        }
+        Happening::Posted(posted) => vec![format!("ledger: {}", of_journal(posted))],
+        Happening::Note(note) => vec![format!("{} noted: {}", note.by, on_a_line(&note.text))],
+    };
+    let width = of_text();
+    let first = folded(&lines.remove(0), width, INDENT);
+    let rest =
+        lines.into_iter().map(|line| format!("{}{}", " ".repeat(INDENT), folded(&line, width, INDENT)));
+    let head = format!("{:<INDENT$}{first}", moment(at.at));
+    std::iter::once(head).chain(rest).collect::<Vec<_>>().join("\n")
+}
+
+/// What was said, then what followed from it.
+fn of_step(case: &CaseView, heard: OffsetDateTime, said: &Said) -> Vec<String> {
+    let who = words::speaker(&case.line.dispute, said.by.as_deref(), said.by_silence);
+    let what = words::step(said.step, said.says.as_str(), said.state);
+    let mut details: Vec<String> = Vec::new();
+    details.extend(said.amount.map(|amount| amount.to_string()));
+    details.extend(said.reason.as_deref().map(on_a_line));
+    details.extend(said.round.clone());
+    let details = if details.is_empty() { String::new() } else { format!(" ({})", details.join(", ")) };
+    let style = match said.step {
+        domain::dispute::StepKind::Illegal => Style::Bad,
+        _ => Style::Bold,
+    };
+    let mut lines = vec![format!("{}{details}", style.paint(&format!("{who}: {what}")))];
+    if (heard - said.said_at).whole_seconds().abs() > HEARD_SOON {
+        lines.push(format!("said at {} by its clock", moment(said.said_at)));
+    }
+    lines.extend(
+        said.evidence_due_by
+            .filter(|_| said.state.needs_response())
+            .map(|due| format!("evidence due by {}", moment(due))),
+    );
+    lines.extend(said.posted.iter().map(of_journal));
+    lines.extend(changes(&said.restricted, &said.lifted));
+    lines
+}
+
+fn changes(
+    restricted: &[domain::fact::RestrictionKind],
+    lifted: &[domain::fact::RestrictionKind],
+) -> Vec<String> {
+    let of = |what: &str, kinds: &[_]| (!kinds.is_empty()).then(|| format!("{what} {}", words::kinds(kinds)));
+    let restricted = of("restricts", restricted).map(|text| Style::Bad.paint(&text));
+    let lifted = of("allows again", lifted).map(|text| Style::Good.paint(&text));
+    restricted.into_iter().chain(lifted).collect()
+}
+
+/// `credits reversal: held -500, consumed -500, reversed +1000, debt +500`.
+fn of_journal(posted: &Posted) -> String {
+    let change = |book: &str| posted.changed.get(book).copied().unwrap_or(Credits::ZERO);
+    format!("credits {}: {} (transaction {})", words::words(&posted.kind), moved(change), posted.number)
+}
