@@ -199,12 +199,14 @@ impl<'a> Desk<'a> {
             is_early_warning: row.is_early_warning,
             joined,
         };
-        let now = Told::from(&told);
+        let account = row.account.clone();
+        let now = Told::of(&told, account.clone());
         let before = row.told.replace(now.clone());
         if before.as_ref() == Some(&now) {
             return Ok(());
         }
-        let account = row.account.clone();
+        // Another account has not heard of it.
+        let before = before.filter(|before| before.account == account);
         let state_before = before.as_ref().map(|before| before.state);
         let mut events: Vec<EventData> = Vec::new();
         if before.is_none() {

@@ -42,6 +42,8 @@ pub struct DisputeRow {
 pub struct Told {
     pub state: CaseState,
     pub payment: PaymentId,
+    /// Whose event it was.
+    pub account: Option<AccountId>,
     pub amount: Option<Money>,
     #[serde(with = "time::serde::rfc3339::option")]
     pub evidence_due_by: Option<OffsetDateTime>,
@@ -76,9 +78,10 @@ impl RestrictionRow {
     }
 }
 
-impl From<&DisputeTold> for Told {
-    fn from(told: &DisputeTold) -> Self {
+impl Told {
+    pub fn of(told: &DisputeTold, account: Option<AccountId>) -> Self {
         Self {
+            account,
             state: told.state,
             payment: told.payment.clone(),
             amount: told.amount,

@@ -80,7 +80,7 @@ pub struct Case {
     /// The processor's object of the round that stands.
     pub round: Option<String>,
     pub opened_at: OffsetDateTime,
-    /// When the last thing was said that is no repetition by an operator or by silence.
+    /// When a processor or an operator last said something: silence is counted from here.
     pub heard_at: OffsetDateTime,
     /// In the order in which they hold.
     pub steps: Vec<CaseStep>,
@@ -162,7 +162,7 @@ impl CaseRecord {
             opened_at: ordered.iter().map(|(_, seen)| seen.began_at.unwrap_or(seen.at).min(seen.at)).min()?,
             heard_at: ordered
                 .iter()
-                .filter(|(_, seen)| seen.by.is_none() && !seen.by_silence)
+                .filter(|(_, seen)| !seen.by_silence)
                 .map(|(_, seen)| seen.at)
                 .max()
                 .unwrap_or(last.at),

@@ -35,7 +35,7 @@ pub fn dispute(context: &EventContext<'_>, object: Field<'_>) -> Result<Vec<Fact
         status,
         amount: Some(amount),
         reason: object.get("reason").word(),
-        evidence_due_by: object.get("evidence_details").get("due_by").integer().and_then(read_unix_seconds),
+        evidence_due_by: due_by(object),
         round: None,
         began_at: began_at(object),
         is_early_warning: false,
@@ -140,6 +140,15 @@ pub fn early_fraud_warning(context: &EventContext<'_>, object: Field<'_>) -> Res
         by_silence: false,
         occurred_at: context.occurred_at,
     })])
+}
+
+/// Until when an answer is asked for: none where none is possible (0), and none once an inquiry is answered.
+fn due_by(dispute: Field<'_>) -> Option<OffsetDateTime> {
+    if dispute.get("status").text().as_deref() == Some("warning_under_review") {
+        return None;
+    }
+    let due_by = dispute.get("evidence_details").get("due_by").integer();
+    due_by.filter(|seconds| *seconds > 0).and_then(read_unix_seconds)
 }
 
 /// When the object was made.
