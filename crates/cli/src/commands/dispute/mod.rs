@@ -2,6 +2,7 @@
 
 mod acts;
 mod list;
+mod pack;
 mod show;
 mod words;
 
@@ -29,6 +30,10 @@ pub enum DisputeCommand {
         /// The case as it is listed: stripe:du_1, or for Paddle the transaction, paddle:txn_1
         dispute: CaseId,
     },
+    /// Write the evidence pack of a case: one JSON document for machines, one PDF for people. The same database, the same bytes
+    Evidence(pack::EvidenceArguments),
+    /// Hand the evidence pack of a case to Stripe: staged, or with --final to the bank for good
+    Submit(pack::SubmitArguments),
     /// Say how a case ended; what it restricts ends with it. Its processor may still open it again
     Close(Close),
     /// Say that a case which ended is open once more
@@ -129,6 +134,8 @@ pub async fn run(session: &Session, command: DisputeCommand) -> Result<ExitCode>
             list::list(session, &filter).await
         }
         DisputeCommand::Show { dispute } => show::show(session, &dispute).await,
+        DisputeCommand::Evidence(arguments) => pack::evidence(session, &arguments).await,
+        DisputeCommand::Submit(arguments) => pack::submit(session, &arguments).await,
         DisputeCommand::Close(arguments) => acts::close(session, arguments).await,
         DisputeCommand::Reopen(arguments) => acts::reopen(session, arguments).await,
         DisputeCommand::Note(arguments) => acts::note(session, arguments).await,
