@@ -7,7 +7,7 @@ use domain::fact::{Dispute, DisputeStatus, Usage};
 use domain::{Credits, Envelope, Fact, RawDelivery};
 use serde_json::{Value, json};
 use std::process::Output;
-use testkit::facts::{AT, account_id, envelope, payment_id, usd};
+use testkit::facts::{account_id, dispute, envelope};
 use testkit::{Bursar, Post, Settings, Site, eventually, run};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -33,16 +33,8 @@ fn too_long() -> Envelope {
 
 /// A dispute as a delivery told it, whose reason is as long.
 pub fn dispute_too_long() -> Envelope {
-    let dispute = Dispute {
-        dispute: "dp_1".to_owned(),
-        payment: payment_id("paddle:txn_1"),
-        aliases: Vec::new(),
-        status: DisputeStatus::Open,
-        amount: Some(usd(1000)),
-        reason: Some("x".repeat(10_000)),
-        evidence_due_by: None,
-        occurred_at: AT,
-    };
+    let dispute =
+        Dispute { reason: Some("x".repeat(10_000)), ..dispute("dp_1", "paddle:txn_1", DisputeStatus::Open) };
     let raw = Some(RawDelivery { body: b"as it came".to_vec() });
     Envelope { raw, ..envelope("paddle/evt_1", Fact::Dispute(dispute)) }
 }

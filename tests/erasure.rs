@@ -10,7 +10,7 @@ use domain::fact::{
 use domain::{Credits, Envelope, Fact, FactKind, RawDelivery};
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
-use testkit::facts::{AT, account_id, customer_id, envelope, payment, payment_id, usd};
+use testkit::facts::{AT, account_id, customer_id, dispute, envelope, payment, payment_id, usd};
 use testkit::{Bursar, Post, Settings, Site, run};
 
 /// A word that only strangers use.
@@ -100,16 +100,7 @@ fn with_texts() -> Vec<Envelope> {
 }
 
 fn disputed() -> Dispute {
-    Dispute {
-        dispute: "dp_1".to_owned(),
-        payment: payment_id("paddle:txn_1"),
-        aliases: Vec::new(),
-        status: DisputeStatus::Open,
-        amount: Some(usd(1000)),
-        reason: Some(words()),
-        evidence_due_by: None,
-        occurred_at: AT,
-    }
+    Dispute { reason: Some(words()), ..dispute("dp_1", "paddle:txn_1", DisputeStatus::Open) }
 }
 
 /// A refund request as the platform's service states it: its transaction and reason are in the fact, its explanation and the

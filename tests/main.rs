@@ -11,6 +11,7 @@ mod binary;
 mod bus;
 mod crash;
 mod dead_letters;
+mod dispute_commands;
 mod dispute_evidence;
 mod dlq;
 mod dlq_edit;

@@ -108,6 +108,29 @@ pub async fn pack(pool: &Pool, case: &CaseId, options: PackOptions<'_>) -> Resul
     })
 }
 
+/// What contesting a case and refunding early are worth, in words; nothing where it has ended, or while nobody knows what is at
+/// stake.
+///
+/// # Errors
+/// Those of the database.
+pub async fn economics_of(pool: &Pool, case: &CaseId, counter_fee: CounterFee) -> Result<Vec<String>, Error> {
+    let connection = &mut *pool
+        .begin_with("begin isolation level repeatable read, read only")
+        .await
+        .doing("beginning a snapshot")?;
+    let subject = match subject(connection, case).await {
+        Ok(subject) => subject,
+        Err(NoEvidence::Database(error)) => return Err(error),
+        Err(NoEvidence::Unknown(_) | NoEvidence::NoPurchase(_)) => return Ok(Vec::new()),
+    };
+    let Some(read) = subject.record.read().filter(|read| !read.state.has_ended()) else {
+        return Ok(Vec::new());
+    };
+    let own = own_cases(connection, case.processor()).await?;
+    let stake = subject.stake(&read, counter_fee);
+    Ok(stake.map(|stake| economics_in_words(&stake, own)).unwrap_or_default())
+}
+
 impl Subject {
     /// What is at stake, where it is known how much is disputed.
     fn stake(&self, case: &domain::dispute::Case, counter_fee: CounterFee) -> Option<Stake> {

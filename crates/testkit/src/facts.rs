@@ -2,8 +2,8 @@
 
 use domain::catalog::{Catalog, Price};
 use domain::fact::{
-    AccountLink, Customer, Grant, GrantKind, LineItem, LinkProof, Movement, MovementKind, MovementStatus,
-    Payment, PaymentStatus, Usage,
+    AccountLink, Customer, Dispute, DisputeStatus, Grant, GrantKind, LineItem, LinkProof, Movement,
+    MovementKind, MovementStatus, Payment, PaymentStatus, Restriction, RestrictionAct, RestrictionKind, Usage,
 };
 use domain::money::currency;
 use domain::{AccountId, Cause, Credits, CustomerId, Envelope, Fact, Money, PaymentId};
@@ -105,6 +105,40 @@ pub fn refund(movement: &str, transaction: &str, minor: i128) -> Movement {
         hold: None,
         occurred_at: AT,
     }
+}
+
+/// What a processor says of a dispute of 10.00 USD.
+pub fn dispute(case: &str, payment: &str, status: DisputeStatus) -> Dispute {
+    Dispute {
+        dispute: case.to_owned(),
+        payment: payment_id(payment),
+        aliases: Vec::new(),
+        status,
+        amount: Some(usd(1000)),
+        reason: None,
+        evidence_due_by: None,
+        round: None,
+        began_at: None,
+        is_early_warning: false,
+        is_refundable: None,
+        network_reason: None,
+        fee: None,
+        by: None,
+        by_silence: false,
+        occurred_at: AT,
+    }
+}
+
+/// What the operator ada says an account may or may not do.
+pub fn restriction(account: &str, kind: RestrictionKind, act: RestrictionAct) -> Fact {
+    Fact::Restriction(Restriction {
+        account: account_id(account),
+        kind,
+        act,
+        reason: "seen".to_owned(),
+        by: "ada".to_owned(),
+        occurred_at: AT,
+    })
 }
 
 pub fn usage(account: &str, credits: i64) -> Fact {

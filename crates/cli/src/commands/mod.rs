@@ -96,7 +96,7 @@ enum Command {
     /// Payments: what is known of each, and which gave no credits; deliver, move, value
     #[command(subcommand)]
     Payment(payment::PaymentCommand),
-    /// Disputes and warnings: what is due by when, what happened, what they restrict; close, reopen, note
+    /// Disputes and warnings: what is due by when, what happened, what they restrict; evidence; close, reopen, note
     #[command(subcommand)]
     Dispute(dispute::DisputeCommand),
     /// Give an account credits for no money

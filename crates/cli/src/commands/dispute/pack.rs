@@ -127,7 +127,9 @@ pub async fn submit(session: &Session, arguments: &SubmitArguments) -> Result<Ex
         );
     }
     if session.config.stripe.authorization()?.is_none() {
-        bail!("expected a key of Stripe's (BURSAR_STRIPE_API_KEY, or stripe.api_key), got none: nothing was sent. The pack is kept (SHA-256 {sha256})");
+        bail!(
+            "expected a key of Stripe's (BURSAR_STRIPE_API_KEY, or stripe.api_key), got none: nothing was sent. The pack is kept (SHA-256 {sha256})"
+        );
     }
     let fields = made.pack.stripe_evidence()?;
     fields.notes.iter().for_each(|note| warn(note));
@@ -176,7 +178,12 @@ fn confirm(arguments: &SubmitArguments, fields: &StripeEvidence) -> Result<()> {
     say(&format!(
         "{} texts and {} go to the bank, once and for good. No evidence can be added later.",
         fields.texts.len(),
-        fields.files.iter().map(|file| format!("{} ({} pages)", file.name, file.pages)).collect::<Vec<_>>().join(", ")
+        fields
+            .files
+            .iter()
+            .map(|file| format!("{} ({} pages)", file.name, file.pages))
+            .collect::<Vec<_>>()
+            .join(", ")
     ));
     answered("Type the case's id to go on: ", case.as_str())?;
     answered("It cannot be undone. Type \"submit\" to send it: ", "submit")
@@ -218,10 +225,16 @@ fn told(session: &Session, case: &CaseId, submission: &Submission) -> Result<Exi
     }
     let answer = submission.answer.as_deref().unwrap_or_default();
     let text = match submission.state.as_str() {
-        "staged" => format!("Evidence of {case} is staged at Stripe. `bursar dispute submit {case} --final` sends it to the bank."),
-        "submitted" => format!("Evidence of {case} is submitted. What the bank decides comes by webhook: `bursar dispute show {case}`."),
+        "staged" => format!(
+            "Evidence of {case} is staged at Stripe. `bursar dispute submit {case} --final` sends it to the bank."
+        ),
+        "submitted" => format!(
+            "Evidence of {case} is submitted. What the bank decides comes by webhook: `bursar dispute show {case}`."
+        ),
         "refused" => format!("Stripe refused the evidence of {case}: {answer}"),
-        "unknown" => format!("What became of the evidence of {case} cannot be told: {answer}. Look at the dispute at Stripe; the dead letter can be replayed."),
+        "unknown" => format!(
+            "What became of the evidence of {case} cannot be told: {answer}. Look at the dispute at Stripe; the dead letter can be replayed."
+        ),
         state => format!(
             "The evidence of {case} is {state}: the worker of disputes goes on with it. `bursar dispute show {case}` tells how it went."
         ),

@@ -5,13 +5,15 @@ use super::words;
 use crate::commands::account::standing_text;
 use crate::output::journal::moved;
 use crate::output::listing::{pairs, section};
-use crate::output::table::{Style, moment};
+use crate::output::table::{Column, Style, Table, moment, or_none};
 use crate::output::width::{folded, of_text};
 use crate::output::{say, say_json};
 use crate::session::Session;
 use crate::visible::on_a_line;
 use anyhow::Result;
+use disputes::evidence::economics_of;
 use disputes::read::{self, CaseView, Happening, Moment, Posted, Said};
+use disputes::submission::{Submission, of_case};
 use domain::{AccountId, CaseId, Credits, PaymentId};
 use ledger::read::{self as books, AccountStandings};
 use serde::Serialize;
@@ -32,6 +34,10 @@ struct Document<'a> {
     case: &'a CaseView,
     /// Of the account in all, whatever restricts it.
     standing: Option<AccountStandings>,
+    /// Evidence that was handed to the processor.
+    submissions: Vec<Submission>,
+    /// What contesting and refunding early are worth, in words.
+    economics: Vec<String>,
 }
 
 pub async fn show(session: &Session, id: &CaseId) -> Result<ExitCode> {
@@ -46,10 +52,16 @@ pub async fn show(session: &Session, id: &CaseId) -> Result<ExitCode> {
         Some(account) => books::standing(&session.pool, &AccountId::new(account.as_str())?).await?,
         None => None,
     };
-    let standing = standing.map(|view| view.standing);
+    let counter_fee = session.config.disputes.counter_fee()?;
+    let document = Document {
+        standing: standing.map(|view| view.standing),
+        submissions: of_case(&session.pool, id).await?,
+        economics: economics_of(&session.pool, id, counter_fee).await?,
+        case: &case,
+    };
     match session.json {
-        true => say_json(&Document { case: &case, standing })?,
-        false => say(&text(&case, standing.as_ref())),
+        true => say_json(&document)?,
+        false => say(&text(&document)),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -82,16 +94,52 @@ fn unknown(id: &CaseId) -> anyhow::Error {
     )
 }
 
-fn text(case: &CaseView, standing: Option<&AccountStandings>) -> String {
-    let line = &case.line;
+fn text(document: &Document<'_>) -> String {
+    let (case, line) = (document.case, &document.case.line);
     let name = Style::Bold.paint(line.dispute.as_str());
     let mut parts = vec![format!("{name}  {}", words::state(line.state))];
     parts.push(pairs(&summary(case), 12));
-    parts.extend(standing.map(standing_text));
+    parts.extend(document.standing.as_ref().map(standing_text));
     parts.push(format!("\n{}", Style::Bold.paint("What happened")));
     parts.extend(case.history.iter().map(|moment| happened(case, moment)));
+    parts.extend(section("Evidence handed in", &submissions(&document.submissions)));
+    if !document.economics.is_empty() {
+        parts.push(format!("\n{}", Style::Bold.paint("What it is worth")));
+        let width = of_text();
+        parts.extend(document.economics.iter().map(|line| format!("  {}", folded(line, width, 2))));
+    }
     parts.extend(section("Other cases of its payment and account", &beside(&case.beside)));
     parts.join("\n")
+}
+
+fn submissions(submissions: &[Submission]) -> Table {
+    let mut table = Table::new(&[
+        Column::Text("requested"),
+        Column::Text("by"),
+        Column::Text("for good"),
+        Column::Text("state"),
+        Column::Text("why"),
+        Column::Text("answer"),
+    ]);
+    for submission in submissions {
+        let is_final = if submission.is_final { "yes" } else { "staged only" };
+        let style = match submission.state.as_str() {
+            "refused" | "unknown" => Style::Bad,
+            _ => Style::Plain,
+        };
+        table.styled_row(
+            style,
+            vec![
+                moment(submission.requested_at),
+                submission.by.clone(),
+                is_final.to_owned(),
+                submission.state.clone(),
+                submission.reason.clone(),
+                or_none(submission.answer.as_deref()),
+            ],
+        );
+    }
+    table
 }
 
 fn summary(case: &CaseView) -> Vec<(&'static str, String)> {
