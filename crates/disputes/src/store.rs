@@ -336,7 +336,7 @@ pub async fn save(work: &mut Work, cases: &[&DisputeRow]) -> Result<(), Error> {
                 record = n.record, state = n.state, reopened = n.reopened, is_early_warning = n.is_early_warning,
                 opened_at = n.opened_at, heard_at = n.heard_at, evidence_due_by = n.evidence_due_by, amount = n.amount,
                 currency = n.currency, illegal_steps = n.illegal_steps, told = n.told, updated_at = n.updated_at
-         from json_populate_recordset(null::disputes, $1) n
+         from json_populate_recordset(null::disputes, $1::json) n
          where d.dispute = n.dispute",
         serde_json::Value::Array(rows) as _,
     )
