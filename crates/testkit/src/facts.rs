@@ -3,7 +3,8 @@
 use domain::catalog::{Catalog, Price};
 use domain::fact::{
     AccountLink, Customer, Dispute, DisputeStatus, Grant, GrantKind, LineItem, LinkProof, Movement,
-    MovementKind, MovementStatus, Payment, PaymentStatus, Restriction, RestrictionAct, RestrictionKind, Usage,
+    MovementKind, MovementStatus, Payment, PaymentStatus, Restriction, RestrictionAct, RestrictionKind,
+    Usage,
 };
 use domain::money::currency;
 use domain::{AccountId, Cause, Credits, CustomerId, Envelope, Fact, Money, PaymentId};

@@ -8,7 +8,7 @@ select d.dispute, d.payment_ids, d.state as "state!", d.account, d.payment, d.am
        case when d.is_early_warning then (
            select o.dispute from disputes o where o.payment = d.payment and not o.is_early_warning
            order by o.opened_at, o.dispute limit 1) end as joined,
-       d.reopened, d.illegal_steps, p.record as "payment_record: Json<PaymentRecord>"
+       d.reopened, d.illegal_steps, p.record as "payment_record?: Json<PaymentRecord>"
 from disputes d left join payments p on p.payment = d.payment
 where d.state is not null
   and ($1::text is null or d.state = $1)

@@ -99,6 +99,14 @@ pub struct Heard {
     pub reason: Option<String>,
 }
 
+impl Said {
+    /// The source and id of what the processor delivered: its first fact moves the money, further ones have what they are about
+    /// behind the id.
+    pub fn delivery(&self, case: &CaseId) -> &str {
+        self.cause.strip_suffix(&format!(":dispute:{}", case.id())).unwrap_or(&self.cause)
+    }
+}
+
 impl From<&TransactionView> for Posted {
     fn from(transaction: &TransactionView) -> Self {
         let changes = BOOKS.map(|book| (book, transaction.change(book)));
@@ -215,15 +223,11 @@ fn unattached(heard: &BTreeMap<String, Heard>, restrictions: &[RestrictionLine])
 
 /// Adds the payment's transactions: each to the step that came with the same delivery, the others between the steps.
 pub(super) fn with_journal(id: &CaseId, moments: &mut Vec<Moment>, transactions: &[TransactionView]) {
-    let suffix = format!(":dispute:{}", id.id());
     let mut others = Vec::new();
     for transaction in transactions {
         let posted = Posted::from(transaction);
         let of_delivery = moments.iter_mut().find_map(|moment| match &mut moment.what {
-            Happening::Said(said) => {
-                let delivery = said.cause.strip_suffix(&suffix).unwrap_or(&said.cause);
-                (delivery == posted.cause).then_some(said)
-            }
+            Happening::Said(said) => (said.delivery(id) == posted.cause).then_some(said),
             Happening::Restrictions(_) | Happening::Posted(_) | Happening::Note(_) => None,
         });
         match of_delivery {

@@ -1,9 +1,10 @@
 //! Disputes: one that is won, one that is lost, and Paddle's, which go round and round.
 
 use super::purchases::{CHARGE, INTENT, PURCHASE, SESSION};
-use super::retold::retold;
+use super::retold::{marked, retold};
 use super::story::{Expected, Story};
 use anyhow::Result;
+use disputes::evidence::{PackOptions, pack};
 
 const INQUIRY: &str =
     include_str!("../../../../processors/payloads/stripe/charge.dispute.created.inquiry.json");
@@ -72,6 +73,7 @@ impl Story<'_> {
             expected,
         )
         .await?;
+        self.evidence(&format!("stripe:{}", marked("du_h1yKzHEEQt4IPWhCmUE0Mzca", "w1"))).await?;
         self.post("stripe", &retold(WON, DISPUTED, "w1")).await?;
         let expected = Expected { state: "won", balances: "500 0 0", restricted: "nothing" };
         self.case(
@@ -113,6 +115,26 @@ impl Story<'_> {
         self.post("paddle", &retold(&chargeback_again(), AT_PADDLE, "p1")).await?;
         let expected = Expected { state: "reopened", balances: "0 0 0", restricted: ALL };
         self.case("And charged back again: the same case, open once more", AT_PADDLE, expected).await
+    }
+
+    /// The evidence pack, made twice: a document that says what was granted and used, and a PDF as Stripe takes it.
+    async fn evidence(&mut self, dispute: &str) -> Result<()> {
+        let case = dispute.parse()?;
+        let options = PackOptions {
+            product_version: env!("CARGO_PKG_VERSION"),
+            seller: None,
+            counter_fee: self.session.config.disputes.counter_fee()?,
+        };
+        let first = pack(&self.session.pool, &case, options).await?;
+        let second = pack(&self.session.pool, &case, options).await?;
+        let is_same = first.to_json() == second.to_json() && first.to_pdf()?.bytes == second.to_pdf()?.bytes;
+        let told = |used: &str, same: &str| {
+            format!("{used} credits used, one document and one PDF, {same} bytes twice")
+        };
+        let came = told(&first.grant.consumed.to_string(), if is_same { "the same" } else { "other" });
+        let expected = told("500", "the same");
+        self.note("Its evidence is exported", &expected, &came);
+        Ok(())
     }
 
     /// One purchase of 1000 credits at Stripe.

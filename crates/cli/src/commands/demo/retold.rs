@@ -23,7 +23,8 @@ pub fn retold(payload: &str, account: &str, mark: &str) -> String {
     IDS.iter().fold(of_account, |payload, id| payload.replace(id, &marked(id, mark)))
 }
 
-fn marked(id: &str, mark: &str) -> String {
+/// An id of another purchase, as long as it was.
+pub fn marked(id: &str, mark: &str) -> String {
     format!("{}{mark}", &id[..id.len() - mark.len()])
 }
 

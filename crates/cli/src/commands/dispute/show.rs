@@ -4,7 +4,7 @@ use super::list::beside;
 use super::words;
 use crate::commands::account::standing_text;
 use crate::output::journal::moved;
-use crate::output::listing::{pairs, section};
+use crate::output::listing::section;
 use crate::output::table::{Column, Style, Table, moment, or_none};
 use crate::output::width::{folded, of_text};
 use crate::output::{say, say_json};
@@ -14,18 +14,27 @@ use anyhow::Result;
 use disputes::evidence::economics_of;
 use disputes::read::{self, CaseView, Happening, Moment, Posted, Said};
 use disputes::submission::{Submission, of_case};
-use domain::{AccountId, CaseId, Credits, PaymentId};
-use ledger::read::{self as books, AccountStandings};
+use domain::dispute::StepKind;
+use domain::fact::RestrictionKind;
+use domain::{AccountId, CaseId, Cause, Credits, PaymentId};
+use ledger::read::{self as books, AccountStandings, TransactionView};
 use serde::Serialize;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use time::OffsetDateTime;
 
 /// What stands beside a moment of the history: below it everything else is indented by as much.
 const INDENT: usize = 22;
 
+/// The same of what stands above the history.
+const SUMMARY_INDENT: usize = 14;
+
 /// Beyond so many seconds between what the processor says and when it was heard both are told.
 const HEARD_SOON: i64 = 60;
+
+/// Of so many steps it is looked up what else they moved.
+const DELIVERIES_MAX: usize = 50;
 
 /// `bursar dispute show --json`.
 #[derive(Serialize)]
@@ -66,20 +75,38 @@ pub async fn show(session: &Session, id: &CaseId) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A case, with what the journal moved of its payment.
+/// A case, with what the journal moved of its payment, and of its account with each step: debt that is covered names no payment.
 async fn read(session: &Session, id: &CaseId) -> Result<Option<CaseView>> {
     let Some(case) = read::case(&session.pool, id, OffsetDateTime::now_utc()).await? else { return Ok(None) };
-    let payment = match &case.line.payment {
+    let mut transactions = match &case.line.payment {
         Some(payment) => {
             let payment: PaymentId = payment.parse()?;
-            books::payment(&session.pool, &payment, &session.config.rules()?).await?
+            let payment = books::payment(&session.pool, &payment, &session.config.rules()?).await?;
+            payment.map(|payment| payment.transactions).unwrap_or_default()
         }
-        None => None,
+        None => Vec::new(),
     };
-    Ok(Some(match payment {
-        Some(payment) => case.with_journal(&payment.transactions),
-        None => case,
-    }))
+    for delivery in deliveries(&case) {
+        let Some(fact) = books::fact(&session.pool, &delivery).await? else { continue };
+        let of = |known: &TransactionView| (known.account.clone(), known.number);
+        let known: BTreeSet<_> = transactions.iter().map(of).collect();
+        transactions.extend(fact.transactions.into_iter().filter(|posted| !known.contains(&of(posted))));
+    }
+    transactions.sort_by_key(|posted| (posted.at, posted.number));
+    Ok(Some(case.with_journal(&transactions)))
+}
+
+/// What the steps of a case were told by, the latest first.
+fn deliveries(case: &CaseView) -> Vec<Cause> {
+    let said = case.history.iter().rev().filter_map(|moment| match &moment.what {
+        Happening::Said(said) => Some(said.delivery(&case.line.dispute)),
+        Happening::Restrictions(_) | Happening::Posted(_) | Happening::Note(_) => None,
+    });
+    let causes = said.filter_map(|delivery| {
+        let (source, id) = delivery.rsplit_once('/')?;
+        Some(Cause { source: source.to_owned(), id: id.to_owned() })
+    });
+    causes.take(DELIVERIES_MAX).collect()
 }
 
 /// A case that somebody has spoken of.
@@ -98,7 +125,7 @@ fn text(document: &Document<'_>) -> String {
     let (case, line) = (document.case, &document.case.line);
     let name = Style::Bold.paint(line.dispute.as_str());
     let mut parts = vec![format!("{name}  {}", words::state(line.state))];
-    parts.push(pairs(&summary(case), 12));
+    parts.push(summary(case));
     parts.extend(document.standing.as_ref().map(standing_text));
     parts.push(format!("\n{}", Style::Bold.paint("What happened")));
     parts.extend(case.history.iter().map(|moment| happened(case, moment)));
@@ -142,20 +169,19 @@ fn submissions(submissions: &[Submission]) -> Table {
     table
 }
 
-fn summary(case: &CaseView) -> Vec<(&'static str, String)> {
+fn summary(case: &CaseView) -> String {
     let line = &case.line;
     let amount = line.amount.as_ref().zip(line.currency.as_ref());
     let amount =
         amount.map_or_else(|| "an amount not told".to_owned(), |(amount, code)| format!("{amount} {code}"));
-    let why = case.reason.iter().chain(&case.network_reason).cloned().collect::<Vec<_>>().join(", ");
-    let fee = case.fee.map(|fee| format!(", fee {fee}")).unwrap_or_default();
-    let why = if why.is_empty() { why } else { format!(", {why}") };
+    let fee = case.fee.map(|fee| format!("fee {fee}"));
+    let why = case.reason.iter().chain(&case.network_reason).cloned().chain(fee);
     let what = if line.is_early_warning { "suspected" } else { "disputed" };
-    let mut lines = vec![(what, format!("{amount}{why}{fee}"))];
-    lines.push((
-        "account",
-        line.account.clone().unwrap_or_else(|| "not known: the case waits for its payment".to_owned()),
-    ));
+    let account = || "not known: the case waits for its payment".to_owned();
+    let mut lines = vec![
+        (what, std::iter::once(amount).chain(why).collect::<Vec<_>>().join(", ")),
+        ("account", line.account.clone().unwrap_or_else(account)),
+    ];
     lines.extend(line.payment.clone().map(|payment| ("payment", payment)));
     lines.extend(line.opened_at.map(|at| ("opened", moment(at))));
     let due = line.evidence_due_by.zip(line.hours_left);
@@ -166,13 +192,22 @@ fn summary(case: &CaseView) -> Vec<(&'static str, String)> {
     }
     lines.extend(line.overlap.as_ref().map(|overlap| ("overlap", words::overlap(overlap))));
     lines.extend(line.joined.as_ref().map(|case| ("joined", format!("taken over by {case}"))));
-    lines
+    let width = of_text();
+    let shown = |(name, value): (&str, String)| {
+        let style = match name {
+            "deadline" | "overlap" => Style::Bad,
+            "restricts" if !line.restrictions.is_empty() => Style::Bad,
+            _ => Style::Plain,
+        };
+        format!("  {name:<12}{}", style.paint(&folded(&on_a_line(&value), width, SUMMARY_INDENT)))
+    };
+    lines.into_iter().map(shown).collect::<Vec<_>>().join("\n")
 }
 
 fn restricts(case: &CaseView) -> String {
     let line = &case.line;
     match (line.restrictions.is_empty(), line.is_claimed) {
-        (false, _) => Style::Bad.paint(&words::kinds(&line.restrictions)),
+        (false, _) => words::kinds(&line.restrictions),
         (true, true) => {
             "nobody: the link of its payment to the account is only claimed, so it takes its own credits and restricts nobody".to_owned()
         }
@@ -180,66 +215,58 @@ fn restricts(case: &CaseView) -> String {
     }
 }
 
+/// A moment: when, then what happened, a line for each part of it.
 fn happened(case: &CaseView, at: &Moment) -> String {
-    let mut lines = match &at.what {
+    let lines = match &at.what {
         Happening::Said(said) => of_step(case, at.at, said),
         Happening::Restrictions(what) => {
             let who = what.by.as_ref().map_or("Bursar".to_owned(), |by| format!("{by} (operator)"));
-            let reason = what.reason.as_ref().map(|why| format!(": {}", on_a_line(why))).unwrap_or_default();
-            let mut lines = vec![format!("{who}{reason}")];
+            let reason = what.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            let mut lines = vec![(Style::Bold, format!("{who}{reason}"))];
             lines.extend(changes(&what.restricted, &what.lifted));
             lines
         }
-        Happening::Posted(posted) => vec![format!("ledger: {}", of_journal(posted))],
-        Happening::Note(note) => vec![format!("{} noted: {}", note.by, on_a_line(&note.text))],
+        Happening::Posted(posted) => vec![(Style::Plain, format!("ledger: {}", of_journal(posted)))],
+        Happening::Note(note) => vec![(Style::Plain, format!("{} noted: {}", note.by, note.text))],
     };
     let width = of_text();
-    let first = folded(&lines.remove(0), width, INDENT);
-    let rest =
-        lines.into_iter().map(|line| format!("{}{}", " ".repeat(INDENT), folded(&line, width, INDENT)));
-    let head = format!("{:<INDENT$}{first}", moment(at.at));
-    std::iter::once(head).chain(rest).collect::<Vec<_>>().join("\n")
+    // Folded before it is painted: a style is no text, and takes no room.
+    let shown = |(style, line): (Style, String)| style.paint(&folded(&on_a_line(&line), width, INDENT));
+    let lines: Vec<String> = lines.into_iter().map(shown).collect();
+    format!("{:<INDENT$}{}", moment(at.at), lines.join(&format!("\n{}", " ".repeat(INDENT))))
 }
 
 /// What was said, then what followed from it.
-fn of_step(case: &CaseView, heard: OffsetDateTime, said: &Said) -> Vec<String> {
+fn of_step(case: &CaseView, heard: OffsetDateTime, said: &Said) -> Vec<(Style, String)> {
     let who = words::speaker(&case.line.dispute, said.by.as_deref(), said.by_silence);
     let what = words::step(said.step, said.says.as_str(), said.state);
-    let mut details: Vec<String> = Vec::new();
-    details.extend(said.amount.map(|amount| amount.to_string()));
-    details.extend(said.reason.as_deref().map(on_a_line));
-    details.extend(said.round.clone());
+    let amount = said.amount.map(|amount| amount.to_string());
+    let details: Vec<String> = amount.iter().chain(&said.reason).chain(&said.round).cloned().collect();
     let details = if details.is_empty() { String::new() } else { format!(" ({})", details.join(", ")) };
-    let style = match said.step {
-        domain::dispute::StepKind::Illegal => Style::Bad,
-        _ => Style::Bold,
-    };
-    let mut lines = vec![format!("{}{details}", style.paint(&format!("{who}: {what}")))];
+    let style = if said.step == StepKind::Illegal { Style::Bad } else { Style::Bold };
+    let mut lines = vec![(style, format!("{who}: {what}{details}"))];
+    let mut told = |text: String| lines.push((Style::Plain, text));
     if (heard - said.said_at).whole_seconds().abs() > HEARD_SOON {
-        lines.push(format!("said at {} by its clock", moment(said.said_at)));
+        told(format!("said at {} by its clock", moment(said.said_at)));
     }
-    lines.extend(
-        said.evidence_due_by
-            .filter(|_| said.state.needs_response())
-            .map(|due| format!("evidence due by {}", moment(due))),
-    );
-    lines.extend(said.posted.iter().map(of_journal));
+    if let Some(due) = said.evidence_due_by.filter(|_| said.state.needs_response()) {
+        told(format!("evidence due by {}", moment(due)));
+    }
+    said.posted.iter().for_each(|posted| told(format!("credits: {}", of_journal(posted))));
     lines.extend(changes(&said.restricted, &said.lifted));
     lines
 }
 
-fn changes(
-    restricted: &[domain::fact::RestrictionKind],
-    lifted: &[domain::fact::RestrictionKind],
-) -> Vec<String> {
-    let of = |what: &str, kinds: &[_]| (!kinds.is_empty()).then(|| format!("{what} {}", words::kinds(kinds)));
-    let restricted = of("restricts", restricted).map(|text| Style::Bad.paint(&text));
-    let lifted = of("allows again", lifted).map(|text| Style::Good.paint(&text));
-    restricted.into_iter().chain(lifted).collect()
+fn changes(restricted: &[RestrictionKind], lifted: &[RestrictionKind]) -> Vec<(Style, String)> {
+    let of = |style, what: &str, kinds: &[_]| {
+        (!kinds.is_empty()).then(|| (style, format!("{what} {}", words::kinds(kinds))))
+    };
+    let restricted = of(Style::Bad, "restricts", restricted);
+    restricted.into_iter().chain(of(Style::Good, "allows again", lifted)).collect()
 }
 
-/// `credits reversal: held -500, consumed -500, reversed +1000, debt +500`.
+/// `reversal: held -500, consumed -500, reversed +1000, debt +500 (transaction 4)`.
 fn of_journal(posted: &Posted) -> String {
     let change = |book: &str| posted.changed.get(book).copied().unwrap_or(Credits::ZERO);
-    format!("credits {}: {} (transaction {})", words::words(&posted.kind), moved(change), posted.number)
+    format!("{}: {} (transaction {})", words::words(&posted.kind), moved(change), posted.number)
 }
