@@ -98,10 +98,11 @@ impl<'a> Desk<'a> {
         (output.status.code().unwrap(), said)
     }
 
-    /// As people read it.
+    /// As people read it, wherever its lines are folded.
     async fn text(&self, arguments: &[&str]) -> String {
         let output = Bursar::run(self.site, &self.settings, arguments).await;
-        String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
+        let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        said.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     async fn standing(&self) -> Value {
