@@ -89,14 +89,16 @@ async fn transactions(connection: &mut PgConnection, of: &Subject) -> Result<Vec
         .collect()
 }
 
-/// What the customer used of the payment's credits, by the journal's usage: a reversal takes a lot's consumed credits back, and
-/// they were used all the same.
+/// What the customer used of the payment's credits: the most that ever was consumed of its lots. A reversal takes consumed
+/// credits back though they were used all the same, and what a restoration covers again is no second use.
 async fn used(connection: &mut PgConnection, of: &Subject) -> Result<Credits, Error> {
     let used = sqlx::query_scalar!(
-        r#"select coalesce(sum((e.entry ->> 2)::numeric), 0) as "used!"
-           from transactions t cross join lateral json_array_elements(t.entries) e (entry)
-           where t.account = $1 and t.kind in ('usage', 'cover') and e.entry ->> 0 = 'consumed'
-             and (e.entry ->> 1) collate "C" in (select lot from lots where payment = $2)"#,
+        r#"select coalesce(max(consumed), 0) as "used!"
+           from (select sum(sum((e.entry ->> 2)::numeric)) over (order by t.number) as consumed
+                 from transactions t cross join lateral json_array_elements(t.entries) e (entry)
+                 where t.account = $1 and e.entry ->> 0 = 'consumed'
+                   and (e.entry ->> 1) collate "C" in (select lot from lots where payment = $2)
+                 group by t.number) n"#,
         of.account.as_str(),
         of.payment.as_str(),
     )

@@ -9,7 +9,10 @@ use evidence::Step;
 
 /// What the processor said, what Bursar did about the account, and what both did to credits; the oldest first.
 pub fn timeline(view: &CaseView) -> Vec<Step> {
-    view.history.iter().map(|moment| step(view, moment)).collect()
+    let mut steps: Vec<Step> = view.history.iter().map(|moment| step(view, moment)).collect();
+    // By the clocks of whoever spoke; of one moment in the order in which it was heard.
+    steps.sort_by_key(|step| step.at);
+    steps
 }
 
 fn step(view: &CaseView, moment: &Moment) -> Step {
