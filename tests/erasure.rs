@@ -4,8 +4,8 @@ use crate::binary::{Configuration, json_of, settings};
 use bus::exchange;
 use domain::fact::ERASED;
 use domain::fact::{
-    AdjustmentKind, Assignment, AssignmentAct, Customer, Dispute, DisputeStatus, Grant, RefundRequest, Usage,
-    Valuation,
+    AdjustmentKind, Assignment, AssignmentAct, Customer, Dispute, DisputeStatus, Grant, RefundRequest,
+    Restriction, RestrictionAct, RestrictionKind, Usage, Valuation,
 };
 use domain::{Credits, Envelope, Fact, FactKind, RawDelivery};
 use serde_json::{Value, json};
@@ -92,6 +92,17 @@ fn with_texts() -> Vec<Envelope> {
                 movement: "adj_9".to_owned(),
                 amount: usd(100),
                 reason: words(),
+                by: by.clone(),
+                occurred_at: AT,
+            }),
+        ),
+        envelope(
+            "operator/ada/evt_7",
+            Fact::Restriction(Restriction {
+                account: account_id("a"),
+                kind: RestrictionKind::Access,
+                act: RestrictionAct::Restrict,
+                reason: words(),
                 by,
                 occurred_at: AT,
             }),
@@ -166,22 +177,22 @@ fn what_strangers_wrote_is_erased_while_identity_amounts_and_proof_stand() {
         let facts = with_texts().len() as i64 + 2;
         site.until(ADMITTED, facts).await;
         site.until("select count(*) from dead_letters", 1).await;
-        let unread: Vec<i64> = vec![
-            site.number("select count(*) from inbox where kind in ('fact.refund_request', 'fact.dispute')")
-                .await,
-        ];
-        site.until(SETTLED, facts - unread[0]).await;
+        let unread = site.number("select count(*) from inbox where kind = 'fact.refund_request'").await;
+        site.until(SETTLED, facts - unread).await;
+        // The operator's, and those of the dispute once its payment is known.
+        site.until("select count(*) from restrictions where ended_at is null", 4).await;
         site.until("select count(*) from outbox", 0).await;
-        let balances = json_of(&site, &settings, &["account", "show", "a", "--json"]).await.1;
+        let before = json_of(&site, &settings, &["account", "show", "a", "--json"]).await.1;
+        assert_eq!(before["standing"]["access"], "restricted", "{before:#}");
         assert!(!rows_with_the_word(&site).await.is_empty());
 
         let dry = [&FORGET[..], &["--dry-run"]].concat();
         let (_, report) = json_of(&site, &settings, &dry).await;
-        assert_eq!(report["facts"].as_array().unwrap().len(), 8, "{report}");
+        assert_eq!(report["facts"].as_array().unwrap().len(), 9, "{report}");
         // The letter is open: it is named, and left.
         let (output, report) = json_of(&site, &settings, &FORGET).await;
         assert_eq!(output.status.code(), Some(1));
-        assert_eq!((&report["facts"], &report["bodies"]), (&json!(8), &json!(1)), "{report}");
+        assert_eq!((&report["facts"], &report["bodies"]), (&json!(9), &json!(1)), "{report}");
         let letter = report["letters_left"][0].as_str().unwrap().to_owned();
         let discard = ["dlq", "discard", &letter, "--expect", "1", "--reason", "asked to", "--json"];
         assert!(json_of(&site, &settings, &discard).await.0.status.success());
@@ -192,7 +203,11 @@ fn what_strangers_wrote_is_erased_while_identity_amounts_and_proof_stand() {
         assert_eq!(output.status.code(), Some(1), "nothing is left to erase");
 
         is_proved(&site, &settings).await;
-        assert_eq!(json_of(&site, &settings, &["account", "show", "a", "--json"]).await.1, balances);
+        let after = json_of(&site, &settings, &["account", "show", "a", "--json"]).await.1;
+        for field in ["available", "held", "debt", "sequence", "standing", "lots", "payments", "disputes"] {
+            assert_eq!(after[field], before[field], "{field}");
+        }
+        assert_eq!(after["restriction_history"][0]["reason"], ERASED, "{after:#}");
         let (_, shown) = json_of(&site, &settings, &["fact", "show", "gateway/use_1", "--json"]).await;
         assert_eq!(
             shown["data"],
@@ -208,7 +223,7 @@ fn what_strangers_wrote_is_erased_while_identity_amounts_and_proof_stand() {
             audit["erasures"].as_array().unwrap().iter().map(|line| line[field].clone()).collect()
         };
         assert_eq!(of("about"), [json!("account a"), json!("account a")], "{audit}");
-        assert_eq!((of("facts"), of("letters")), (vec![json!(0), json!(8)], vec![json!(1), json!(0)]));
+        assert_eq!((of("facts"), of("letters")), (vec![json!(0), json!(9)], vec![json!(1), json!(0)]));
         assert_eq!((of("by")[0].clone(), of("reason")[0].clone()), (json!("ada"), json!("asked to")));
 
         // The same deliveries again are repeats, and bring nothing back.
@@ -280,7 +295,7 @@ fn one_fact_is_erased_by_its_cause_and_others_by_their_retention_but_never_what_
         site.until("select count(*) from facts_with_texts where not starts_with(source, 'operator/')", 0)
             .await;
         fleet.terminate().await;
-        assert_eq!(site.number("select count(*) from facts_with_texts").await, 4);
+        assert_eq!(site.number("select count(*) from facts_with_texts").await, 5);
         assert_eq!(
             site.texts("select by || ' ' || sum(facts) from erasures group by by order by 1").await,
             ["ada 1", "retention 3"]
