@@ -271,7 +271,7 @@ fn an_operator_closes_a_case_and_opens_it_again_and_the_audit_says_so() {
         assert_eq!(said["standing"]["access"], "restricted", "{said:#}");
         let told = desk.text(&["dispute", "reopen", "paddle:dp_1", "--reason", "again", "--by", "eve"]).await;
         assert!(told.contains("expected a case that has ended"), "{told}");
-        desk.done(&["dispute", "note", "paddle:dp_1", "call back on Monday", "--by", "eve"]).await;
+        desk.done(&["dispute", "note", "paddle:dp_1", "call back on Monday\nFORGED", "--by", "eve"]).await;
 
         let shown = desk.done(&["dispute", "show", "paddle:dp_1"]).await;
         let history = shown["history"].as_array().unwrap();
@@ -279,9 +279,12 @@ fn an_operator_closes_a_case_and_opens_it_again_and_the_audit_says_so() {
         assert_eq!(words(&json!(steps), "by"), ["-", "ada", "eve"], "{shown:#}");
         assert_eq!(words(&json!(steps), "reason"), ["fraudulent", "the bank called", "he was wrong"]);
         assert_eq!(steps[1]["lifted"], json!(["access", "checkout", "balance"]), "{shown:#}");
-        assert_eq!(history.last().unwrap()["text"], "call back on Monday", "{shown:#}");
+        assert_eq!(history.last().unwrap()["text"], "call back on Monday\nFORGED", "{shown:#}");
         assert_eq!(shown["reason"], "fraudulent", "the processor's, not an operator's");
         let told = desk.text(&["dispute", "show", "paddle:dp_1"]).await;
+        let output = Bursar::run(&site, &desk.settings, &["dispute", "show", "paddle:dp_1"]).await;
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(printed.lines().all(|line| !line.trim_start().starts_with("FORGED")), "{printed}");
         assert!(told.contains("ada (operator): won") && told.contains("eve noted: call back"), "{told}");
 
         let audit = desk.done(&["audit", "--about", "paddle:dp_1"]).await;
