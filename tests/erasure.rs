@@ -30,6 +30,8 @@ fn used(id: &str, account: &str, credits: i64, description: String) -> Envelope 
         credits: Credits::whole(credits),
         reference: Some("req_1".to_owned()),
         description: Some(description),
+        ip: None,
+        device: None,
     };
     envelope(&format!("gateway/{id}"), Fact::Usage(usage))
 }
@@ -302,6 +304,8 @@ fn texts_that_say_that_they_were_erased_do_not_stop_the_retention() {
             credits: Credits::whole(1),
             reference: Some(ERASED.to_owned()),
             description: None,
+            ip: None,
+            device: None,
         };
         site.state(exchange::VERIFIED, vec![envelope("gateway/use_2", Fact::Usage(without))]).await;
         site.until(SETTLED, 2).await;

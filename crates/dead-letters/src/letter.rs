@@ -2,10 +2,12 @@
 
 use crate::fingerprint;
 use crate::subject::Subject;
-use bus::{Attempt, Death, Incoming, ReplayedLetter, Returned, UnreadableProperties, code};
+use bus::{Attempt, Death, Incoming, ReplayedLetter, Returned, UnreadableProperties, code, queue};
 use domain::fact::FactKind;
+use processors::Origins;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use time::OffsetDateTime;
@@ -51,7 +53,8 @@ impl Letter {
         let first_failed_at = returned.as_ref().map_or(now, |returned| returned.first_failed_at);
         let replayed = returned.as_ref().and_then(|returned| returned.replayed);
         let attempts = returned.map(|returned| returned.attempts).unwrap_or_default();
-        let message = Incoming { returned: None, death: None, returns: 0, ..incoming.clone() };
+        let mut message = Incoming { returned: None, death: None, returns: 0, ..incoming.clone() };
+        keep_no_raw_origin(&death, &mut message);
         let subject = subject(&death, &message, &fleet.settings, first_failed_at);
         let known_worker = fleet.workers.iter().copied().find(|worker| *worker == death.worker);
         Self {
@@ -104,6 +107,17 @@ impl Letter {
         let stated = self.subject.fact_type.as_deref()?;
         let known = FactKind::ALL.into_iter().map(FactKind::as_str);
         Some(known.into_iter().find(|kind| *kind == stated).unwrap_or("unknown"))
+    }
+}
+
+/// Addresses and devices that a platform states are digested by the gate as it reads a message. What the loop or the broker gave up on
+/// before that holds them as they came, and is not kept so.
+fn keep_no_raw_origin(death: &Death, message: &mut Incoming) {
+    if death.queue != queue::GATE_INBOUND {
+        return;
+    }
+    if let Cow::Owned(body) = Origins::without_raw(&message.body) {
+        message.body = body;
     }
 }
 
