@@ -128,7 +128,13 @@ async fn state_all(site: &Site) {
 
 /// How many rows of the whole database hold the word, as text or as bytes.
 async fn rows_with_the_word(site: &Site) -> Vec<String> {
-    let hex: String = WORD.bytes().map(|byte| format!("{byte:02x}")).collect();
+    rows_with(site, WORD).await
+}
+
+/// How many rows of each table hold this, as text or as bytes.
+pub async fn rows_with(site: &Site, word: &str) -> Vec<String> {
+    let text = word.replace('.', "\\.");
+    let hex: String = word.bytes().map(|byte| format!("{byte:02x}")).collect();
     let tables: Vec<String> =
         sqlx::query_scalar("select quote_ident(relname) from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace")
             .fetch_all(&site.pool)
@@ -136,7 +142,7 @@ async fn rows_with_the_word(site: &Site) -> Vec<String> {
             .unwrap();
     let mut found = Vec::new();
     for table in tables {
-        let query = format!("select count(*) from {table} t where t::text ~* '{WORD}|{hex}'");
+        let query = format!("select count(*) from {table} t where t::text ~* '{text}|{hex}'");
         let count: i64 = sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&site.pool).await.unwrap();
         if count > 0 {
             found.push(format!("{table}: {count}"));
@@ -146,7 +152,7 @@ async fn rows_with_the_word(site: &Site) -> Vec<String> {
     found
 }
 
-async fn is_proved(site: &Site, settings: &Settings) {
+pub async fn is_proved(site: &Site, settings: &Settings) {
     let (output, report) = json_of(site, settings, &["ledger", "verify", "--json"]).await;
     assert!(output.status.success(), "{report:#}");
     let (output, report) = json_of(site, settings, &["ledger", "rebuild", "--compare", "--json"]).await;

@@ -226,6 +226,31 @@ mod tests {
         Letter::read(&incoming, &fleet, OffsetDateTime::UNIX_EPOCH).fingerprint()
     }
 
+    /// The loop and the broker give up on messages that the gate has not read.
+    #[test]
+    fn no_letter_keeps_an_address_that_a_platform_stated() {
+        let check = |queue: &str, body: &str, expect: &str| {
+            let death = Death {
+                worker: "gate".to_owned(),
+                queue: queue.to_owned(),
+                code: code::CRASH.to_owned(),
+                reason: "the process ended".to_owned(),
+                at: None,
+            };
+            let incoming =
+                Incoming { death: Some(death), body: body.as_bytes().to_vec(), ..Incoming::default() };
+            let fleet = FleetContext { settings: processors::Settings::default(), workers: &["gate"] };
+            let letter = Letter::read(&incoming, &fleet, OffsetDateTime::UNIX_EPOCH);
+            assert_eq!(std::str::from_utf8(&letter.message.body).unwrap(), expect);
+        };
+        let raw = r#"{"data":{"account":"a","ip":"192.0.2.1"}}"#;
+        check(queue::GATE_INBOUND, raw, r#"{"data":{"account":"a","ip":"[removed]"}}"#);
+        let digest = format!(r#"{{"ip":"hmac-sha256:{}"}}"#, "0".repeat(64));
+        check(queue::GATE_INBOUND, &digest, &digest);
+        // A webhook is signed as it came.
+        check(queue::INGESTER, raw, raw);
+    }
+
     /// Whoever may publish at all could else raise an alert with every message.
     #[test]
     fn what_a_stranger_writes_differently_each_time_makes_no_kinds() {
