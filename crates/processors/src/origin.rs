@@ -10,6 +10,7 @@ mod members;
 use crate::fields::Field;
 use crate::settings::Settings;
 use crate::signature::hmac_sha256;
+use core::net::IpAddr;
 use domain::Fact;
 use domain::fact::{DIGEST_FORM, DIGEST_PREFIX, ERASED, REMOVED, is_digest, read_digest};
 use domain::settings::{InvalidSetting, Masked};
@@ -17,7 +18,6 @@ use members::Member;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::net::IpAddr;
 
 /// `[privacy]`: what keeps people's addresses out of the ledger.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
