@@ -85,11 +85,15 @@ async fn stripe() -> (Shared, String) {
     (shared, url)
 }
 
+/// Of the address that all of it came from.
+const ADDRESS_DIGEST: &str = "hmac-sha256:37b8ab8684cc3ea131c5cc1dd8892496d13d29ad1d4bba9d5c87ebda6ee5a7dd";
+
 fn bought(id: &str, days_before: i64) -> Fact {
     let payment_id = PaymentId::new("stripe", id).unwrap();
     let occurred_at = AT - Duration::days(days_before);
     let object = id.to_owned();
-    Fact::Payment(Payment { payment: payment_id, object, occurred_at, ..payment("t", "acct_1") })
+    let ip = Some(ADDRESS_DIGEST.to_owned());
+    Fact::Payment(Payment { payment: payment_id, object, occurred_at, ip, ..payment("t", "acct_1") })
 }
 
 fn disputed() -> Vec<Fact> {
@@ -162,7 +166,14 @@ fn a_pack_is_the_same_bytes_twice_and_tells_what_a_bank_asks() {
         assert_eq!(pack["grant"]["credits"], "1050");
         assert_eq!(pack["grant"]["consumed"], "500", "used, though it was reversed since");
         assert_eq!(pack["usage"]["count"], 1);
-        assert_eq!(pack["earlier"]["payments"].as_array().unwrap().len(), 2);
+        let earlier = pack["earlier"]["payments"].as_array().unwrap();
+        let from: Vec<&Value> = earlier.iter().map(|payment| &payment["references"]["ip"]).collect();
+        assert_eq!(from, [ADDRESS_DIGEST; 2]);
+        assert_eq!(pack["purchase"]["references"]["ip"], ADDRESS_DIGEST);
+        let requirements = content["compelling_evidence_3"]["requirements"].as_array().unwrap();
+        let state = |field: &str| requirements.iter().find(|it| it["field"] == field).map(|it| &it["state"]);
+        assert_eq!(state("purchase IP"), Some(&json!("met")), "{requirements:?}");
+        assert_eq!(state("device"), Some(&json!("unknown")), "nobody said it");
         assert!(fleet.terminate().await.success());
     });
 }

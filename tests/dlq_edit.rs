@@ -27,6 +27,8 @@ fn too_long() -> Envelope {
         credits: Credits::whole(7),
         reference: None,
         description: Some("x".repeat(10_000)),
+        ip: None,
+        device: None,
     };
     envelope("gateway/use_1", Fact::Usage(usage))
 }

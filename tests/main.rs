@@ -37,6 +37,7 @@ mod lanes;
 mod ledger;
 mod mistakes;
 mod operators;
+mod origin;
 mod output;
 mod payloads;
 mod proof;

@@ -44,6 +44,8 @@ fn used(id: &str, account: &str, reference: &str) -> domain::Envelope {
         credits: domain::Credits::whole(5),
         reference: Some(reference.to_owned()),
         description: Some(reference.to_owned()),
+        ip: None,
+        device: None,
     };
     envelope(&format!("gateway/{id}"), Fact::Usage(usage))
 }

@@ -17,8 +17,16 @@ use time::OffsetDateTime;
 /// What a gate makes of facts that come one after another: a word for each, the dead letter's reason where it is one, and the
 /// facts that are passed on.
 async fn settle(site: &Site, envelopes: &[Envelope]) -> (Vec<String>, Vec<Envelope>) {
-    let gate =
-        Gate::new(Door::Verified, site.namespace.clone(), processors::Settings::default(), site.readers());
+    settle_by(site, processors::Settings::default(), envelopes).await
+}
+
+/// The same of a gate that translates so.
+pub async fn settle_by(
+    site: &Site,
+    settings: processors::Settings,
+    envelopes: &[Envelope],
+) -> (Vec<String>, Vec<Envelope>) {
+    let gate = Gate::new(Door::Verified, site.namespace.clone(), settings, site.readers());
     let (mut words, mut passed_on) = (Vec::new(), Vec::new());
     for envelope in envelopes {
         let mut work = Work::new(site.pool.clone(), OffsetDateTime::now_utc());

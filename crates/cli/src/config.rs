@@ -23,7 +23,7 @@ use gate::PublisherEntry;
 use ingester::{DoorSettings, TokenEntry};
 use ledger::{CatalogEntry, CreditSettings, RateEntry};
 use limits::Limits;
-use processors::{AccountSettings, Mode, StripeSettings};
+use processors::{AccountSettings, Mode, PrivacySettings, StripeSettings};
 use retention::RetentionSettings;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
@@ -66,6 +66,8 @@ pub struct Config {
     pub stripe: StripeSettings,
     #[serde(default)]
     pub webhook_secrets: BTreeMap<String, Vec<Masked>>,
+    #[serde(default)]
+    pub privacy: PrivacySettings,
     #[serde(default)]
     pub catalog: Vec<CatalogEntry>,
     #[serde(default)]
@@ -175,6 +177,7 @@ impl Config {
         optional("BURSAR_MIGRATE_URL", &mut self.migrate_url)?;
         optional("BURSAR_RABBITMQ_MANAGEMENT_URL", &mut self.rabbitmq_management_url)?;
         optional("BURSAR_LINK_SECRET", &mut self.accounts.link_secret)?;
+        optional("BURSAR_DIGEST_KEY", &mut self.privacy.digest_key)?;
         optional("BURSAR_STRIPE_API_KEY", &mut self.stripe.api_key)?;
         if let Some(url) = secret("BURSAR_STRIPE_API_URL")? {
             self.stripe.api_url = url;
@@ -221,6 +224,7 @@ impl Config {
             webhook_secrets: _,
             credits,
             stripe,
+            privacy,
             retention,
             retries,
             disputes,
@@ -243,6 +247,7 @@ impl Config {
         http.limits()?;
         credits.check()?;
         stripe.check()?;
+        privacy.check()?;
         limits.check()?;
         Ok(())
     }

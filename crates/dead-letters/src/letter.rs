@@ -2,10 +2,12 @@
 
 use crate::fingerprint;
 use crate::subject::Subject;
-use bus::{Attempt, Death, Incoming, ReplayedLetter, Returned, UnreadableProperties, code};
+use bus::{Attempt, Death, Incoming, ReplayedLetter, Returned, UnreadableProperties, code, queue};
 use domain::fact::FactKind;
+use processors::Origins;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use time::OffsetDateTime;
@@ -51,7 +53,8 @@ impl Letter {
         let first_failed_at = returned.as_ref().map_or(now, |returned| returned.first_failed_at);
         let replayed = returned.as_ref().and_then(|returned| returned.replayed);
         let attempts = returned.map(|returned| returned.attempts).unwrap_or_default();
-        let message = Incoming { returned: None, death: None, returns: 0, ..incoming.clone() };
+        let mut message = Incoming { returned: None, death: None, returns: 0, ..incoming.clone() };
+        keep_no_raw_origin(&death, &mut message);
         let subject = subject(&death, &message, &fleet.settings, first_failed_at);
         let known_worker = fleet.workers.iter().copied().find(|worker| *worker == death.worker);
         Self {
@@ -104,6 +107,17 @@ impl Letter {
         let stated = self.subject.fact_type.as_deref()?;
         let known = FactKind::ALL.into_iter().map(FactKind::as_str);
         Some(known.into_iter().find(|kind| *kind == stated).unwrap_or("unknown"))
+    }
+}
+
+/// Addresses and devices that a platform states are digested by the gate as it reads a message. What the loop or the broker gave up on
+/// before that holds them as they came, and is not kept so.
+fn keep_no_raw_origin(death: &Death, message: &mut Incoming) {
+    if death.queue != queue::GATE_INBOUND {
+        return;
+    }
+    if let Cow::Owned(body) = Origins::without_raw(&message.body) {
+        message.body = body;
     }
 }
 
@@ -210,6 +224,31 @@ mod tests {
         let workers = &["gate", "ledger"];
         let fleet = FleetContext { settings: processors::Settings::default(), workers };
         Letter::read(&incoming, &fleet, OffsetDateTime::UNIX_EPOCH).fingerprint()
+    }
+
+    /// The loop and the broker give up on messages that the gate has not read.
+    #[test]
+    fn no_letter_keeps_an_address_that_a_platform_stated() {
+        let check = |queue: &str, body: &str, expect: &str| {
+            let death = Death {
+                worker: "gate".to_owned(),
+                queue: queue.to_owned(),
+                code: code::CRASH.to_owned(),
+                reason: "the process ended".to_owned(),
+                at: None,
+            };
+            let incoming =
+                Incoming { death: Some(death), body: body.as_bytes().to_vec(), ..Incoming::default() };
+            let fleet = FleetContext { settings: processors::Settings::default(), workers: &["gate"] };
+            let letter = Letter::read(&incoming, &fleet, OffsetDateTime::UNIX_EPOCH);
+            assert_eq!(std::str::from_utf8(&letter.message.body).unwrap(), expect);
+        };
+        let raw = r#"{"data":{"account":"a","ip":"192.0.2.1"}}"#;
+        check(queue::GATE_INBOUND, raw, r#"{"data":{"account":"a","ip":"[removed]"}}"#);
+        let digest = format!(r#"{{"ip":"hmac-sha256:{}"}}"#, "0".repeat(64));
+        check(queue::GATE_INBOUND, &digest, &digest);
+        // A webhook is signed as it came.
+        check(queue::INGESTER, raw, raw);
     }
 
     /// Whoever may publish at all could else raise an alert with every message.

@@ -184,7 +184,7 @@ mod tests {
     fn what_a_sign_is_wrong_of_takes_nothing_off_what_is_at_stake() {
         let account = AccountId::new("acct_1").unwrap();
         let credits = -Credits::parse_positive("6", 0).unwrap();
-        let usage = Usage { account, credits, reference: None, description: None };
+        let usage = Usage { account, credits, reference: None, description: None, ip: None, device: None };
         assert_eq!(Fact::Usage(usage).at_stake().1, Some(-credits));
     }
 }

@@ -15,6 +15,7 @@ mod hold;
 mod limits;
 mod link;
 mod movement;
+mod origin;
 mod payment;
 mod refund_request;
 mod restriction;
@@ -35,6 +36,7 @@ pub use hold::{Hold, HoldStatus};
 pub use limits::TEXT_LENGTH_MAX;
 pub use link::{AccountLink, LinkProof};
 pub use movement::{MovedLine, Movement, MovementKind, MovementStatus};
+pub use origin::{DIGEST_FORM, DIGEST_PREFIX, REMOVED, is_digest, read_digest};
 pub use payment::{LineItem, Payment, PaymentStatus, Purpose};
 pub use refund_request::RefundRequest;
 pub use restriction::{Restriction, RestrictionAct, RestrictionKind};
@@ -244,8 +246,17 @@ impl Fact {
         of_data!(self, data => data.keys())
     }
 
+    /// The digests of the address and of the device that it came from, as far as it tells them.
+    pub fn origin(&self) -> [Option<&str>; 2] {
+        of_data!(self, data => data.origin())
+    }
+
+    fn set_origin(&mut self, origin: [Option<String>; 2]) {
+        of_data!(self, data => data.set_origin(origin));
+    }
+
     /// Limits that the shape alone does not hold: credits that a platform's service states are more than zero (of usage also
-    /// zero) and within the deployment's scale, texts have a length.
+    /// zero) and within the deployment's scale, texts have a length, addresses and devices are digests.
     ///
     /// # Errors
     /// What was expected and what came.

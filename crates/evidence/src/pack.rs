@@ -101,7 +101,7 @@ pub struct Item {
     pub credits: Option<Credits>,
 }
 
-/// What one payment shares with another, as far as facts carry it: keyed digests in hex, or ids that the platform uses. Two
+/// What one payment shares with another, as far as facts carry it: keyed digests as facts spell them, or ids that the platform uses. Two
 /// that are equal stand for the same value; the value itself is not kept.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct References {

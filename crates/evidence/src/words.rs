@@ -1,6 +1,7 @@
 //! How amounts, moments and codes are told to people, in the PDF and in the processor's text fields alike.
 
 use crate::pack::{Dispute, Pack, References};
+use domain::fact::DIGEST_PREFIX;
 use domain::{Credits, Money};
 use time::{Date, OffsetDateTime};
 
@@ -84,9 +85,10 @@ fn grouped(number: &str) -> String {
     told + fraction
 }
 
-/// The beginning of a digest, enough to see that two are equal.
+/// The beginning of a digest, enough to see that two are equal. How it was made stands before each of a kind, and tells none apart.
 pub fn short(digest: &str) -> String {
     const SHOWN: usize = 12;
+    let digest = digest.strip_prefix(DIGEST_PREFIX).unwrap_or(digest);
     if digest.chars().count() <= SHOWN {
         return digest.to_owned();
     }
@@ -272,6 +274,7 @@ mod tests {
     fn digests_are_shortened_and_short_texts_are_not() {
         assert_eq!(short("0123456789abcdef"), "0123456789ab…");
         assert_eq!(short("0123456789ab"), "0123456789ab");
+        assert_eq!(short(&format!("hmac-sha256:{}", "0123456789abcdef".repeat(4))), "0123456789ab…");
         assert_eq!(short("éééééééééééééé"), "éééééééééééé…");
     }
 }

@@ -6,7 +6,8 @@ use domain::envelope::is_batch;
 use domain::{Envelope, FactKind};
 use facts::rights::{self, Denied};
 use facts::{NotAFact, Sender};
-use processors::{Sources, Speaker};
+use processors::{Settings, Sources, Speaker};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 
@@ -47,18 +48,32 @@ impl Door {
         &self,
         message: &Incoming,
         now: OffsetDateTime,
-        credits_scale: u32,
+        settings: &Settings,
     ) -> Vec<Result<Envelope, RefusedPart>> {
+        let message = &*self.sealed(message, settings);
         let parts = facts::read(message, self.sender(), now);
         let kind = parts.iter().find_map(|part| part.as_ref().ok()).map(|envelope| envelope.fact.kind());
         let check = |part: Result<Envelope, NotAFact>| {
             let envelope = part.map_err(|what| RefusedPart { code: code::MALFORMED, what })?;
-            match self.check(&envelope, kind, message, credits_scale) {
+            match self.check(&envelope, kind, message, settings) {
                 Ok(()) => Ok(envelope),
                 Err((code, reason)) => Err(RefusedPart { code, what: unwanted(envelope, reason, message) }),
             }
         };
         parts.into_iter().map(check).collect()
+    }
+
+    /// The message with digests for the addresses and devices that a platform states: what comes after reads, hashes and keeps no
+    /// others. What the ingester wrote has none.
+    fn sealed<'a>(&self, message: &'a Incoming, settings: &Settings) -> Cow<'a, Incoming> {
+        let body = match self {
+            Door::Verified => Cow::Borrowed(message.body.as_slice()),
+            Door::Inbound(_) => settings.origins.sealed(&message.body),
+        };
+        match body {
+            Cow::Borrowed(_) => Cow::Borrowed(message),
+            Cow::Owned(body) => Cow::Owned(Incoming { body, ..message.clone() }),
+        }
     }
 
     fn sender(&self) -> Sender {
@@ -74,13 +89,15 @@ impl Door {
         envelope: &Envelope,
         kind_of_batch: Option<FactKind>,
         message: &Incoming,
-        credits_scale: u32,
+        settings: &Settings,
     ) -> Result<(), (&'static str, String)> {
         let kind = envelope.fact.kind();
         if Some(kind) != kind_of_batch {
             return Err((code::MALFORMED, format!("expected a batch of one type, got {kind} among others")));
         }
-        envelope.fact.check(credits_scale).map_err(|reason| (code::MALFORMED, reason))?;
+        let malformed = |reason| (code::MALFORMED, reason);
+        settings.origins.check(&envelope.fact).map_err(malformed)?;
+        envelope.fact.check(settings.credits_scale).map_err(malformed)?;
         match self {
             Door::Verified => Ok(()),
             Door::Inbound(publishers) => publishers
@@ -173,7 +190,7 @@ mod tests {
     #[test]
     fn a_publisher_states_what_it_may_and_nothing_else() {
         let check = |door: &Door, body: &str, user, expect: Option<&str>| {
-            let read = door.read(&message(body, user), NOW, 6).remove(0);
+            let read = door.read(&message(body, user), NOW, &Settings::default()).remove(0);
             assert_eq!(read.err().map(|refused| refused.code), expect, "{body} {user:?}");
         };
         let open = publishers(&[]);
@@ -212,7 +229,7 @@ mod tests {
         publishers.sources.bind(Speaker::Token("console".to_owned()), ["console".parse().unwrap()]);
         let door = Door::Inbound(publishers);
         let check = |source: &str, user, expect: Option<&str>| {
-            let read = door.read(&message(&usage(source), Some(user)), NOW, 6).remove(0);
+            let read = door.read(&message(&usage(source), Some(user)), NOW, &Settings::default()).remove(0);
             let refused = read.err();
             assert_eq!(
                 refused.as_ref().map(|refused| refused.code),
@@ -233,10 +250,10 @@ mod tests {
             Door::Verified => unreachable!(),
         });
         assert!(
-            open.read(&message(&usage("gateway/eu-1"), None), NOW, 6)[0].is_err(),
+            open.read(&message(&usage("gateway/eu-1"), None), NOW, &Settings::default())[0].is_err(),
             "also where nobody is configured"
         );
-        assert!(open.read(&message(&usage("shop"), None), NOW, 6)[0].is_ok());
+        assert!(open.read(&message(&usage("shop"), None), NOW, &Settings::default())[0].is_ok());
     }
 
     #[test]
@@ -244,7 +261,7 @@ mod tests {
         let hold = r#"{"specversion":"1.0","type":"fact.hold","source":"desk","id":"1","data":{"hold":"h","payment":"paddle:t",
             "amount":{"amount":"1","currency":"USD"},"status":"placed","occurred_at":"2026-11-20T10:00:00Z"}}"#;
         let door = publishers(&[("shop", FactKind::Hold)]);
-        assert!(door.read(&message(hold, Some("shop")), NOW, 6)[0].is_err());
-        assert!(Door::Verified.read(&message(hold, None), NOW, 6)[0].is_ok());
+        assert!(door.read(&message(hold, Some("shop")), NOW, &Settings::default())[0].is_err());
+        assert!(Door::Verified.read(&message(hold, None), NOW, &Settings::default())[0].is_ok());
     }
 }

@@ -158,7 +158,7 @@ impl bus::Worker for Gate {
 
     fn decode(&self, message: &Incoming, now: OffsetDateTime) -> Vec<Decoded<Candidate>> {
         self.door
-            .read(message, now, self.settings.credits_scale)
+            .read(message, now, &self.settings)
             .into_iter()
             .map(|read| match read {
                 Ok(envelope) => Decoded::Item(Candidate::new(envelope)),

@@ -270,9 +270,14 @@ impl Admitted {
         }
     }
 
-    /// A fact as it is to be measured by what was admitted: without what was erased there.
+    /// A fact as it is to be measured by what was admitted: without what was erased there, and with the digests that were told
+    /// first, for a key may have been rotated since.
     fn beside(&self, fact: Fact) -> Fact {
-        if self.is_erased { fact.without_texts() } else { fact }
+        let fact = if self.is_erased { fact.without_texts() } else { fact };
+        match self.latest().filter(|first| first.kind() == fact.kind()) {
+            Some(first) => fact.with_origin_of(&first),
+            None => fact,
+        }
     }
 
     fn is_unrecognised(&self) -> bool {
@@ -281,8 +286,12 @@ impl Admitted {
 
     /// All that was admitted of it, in one fact; `None` if another version spelled it so that today's code cannot read it.
     fn said(&self) -> Option<Fact> {
+        self.latest().map(|said| self.beside(said))
+    }
+
+    fn latest(&self) -> Option<Fact> {
         let kind = FactKind::parse(&self.kind)?;
         let text = self.additions.last().unwrap_or(&self.fact);
-        Fact::parse(kind, serde_json::from_str(text).ok()?).ok().map(|said| self.beside(said))
+        Fact::parse(kind, serde_json::from_str(text).ok()?).ok()
     }
 }

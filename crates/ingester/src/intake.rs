@@ -129,7 +129,8 @@ impl Intake {
     }
 
     /// Facts that a bearer of a token states; each must be one that the token may state. All or none is accepted: the first
-    /// that is not says by its place, counted from 0, and by its id which it is.
+    /// that is not says by its place, counted from 0, and by its id which it is. Addresses and devices in it are digested before
+    /// anything reads them.
     ///
     /// # Errors
     /// [`Rejected`]: a body that is malformed, or a fact that the token may not state.
@@ -140,7 +141,8 @@ impl Intake {
         body: &[u8],
         received_at: OffsetDateTime,
     ) -> Result<Vec<Envelope>, Rejected> {
-        let text = std::str::from_utf8(body)
+        let body = self.settings.origins.sealed(body);
+        let text = std::str::from_utf8(&body)
             .map_err(|_| Rejected::Malformed("expected JSON in UTF-8, got other bytes".to_owned()))?;
         let read = match text.trim_start().starts_with('[') {
             true => Envelope::parse_stated_batch(text, received_at),
@@ -158,6 +160,7 @@ impl Intake {
                 let id = envelope.cause.id.clone();
                 let at = |text: String| which(position, Some(&id), &text);
                 let malformed = |reason| Rejected::Malformed(at(reason));
+                self.settings.origins.check(&envelope.fact).map_err(malformed)?;
                 envelope.fact.check(self.settings.credits_scale).map_err(malformed)?;
                 self.check_right(token, &envelope).map_err(|reason| Rejected::Forbidden(at(reason)))?;
                 let traceparent = envelope.traceparent.clone().unwrap_or_else(|| trace.clone());

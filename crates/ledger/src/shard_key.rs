@@ -67,6 +67,8 @@ mod tests {
             credits: Credits::whole(1),
             reference: None,
             description: None,
+            ip: None,
+            device: None,
         })
     }
 

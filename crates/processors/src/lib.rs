@@ -13,6 +13,7 @@ mod fields;
 mod generic;
 mod json;
 mod list;
+mod origin;
 mod paddle;
 mod processor;
 mod refused;
@@ -26,6 +27,7 @@ mod tests;
 
 pub use delivery::further_id;
 pub use list::{ALL, find};
+pub use origin::{Origins, PrivacySettings};
 pub use processor::{CheckHeaders, Processor, Sign, Translate, Verify};
 pub use refused::{Malformed, Refused, TOLERANCE};
 pub use settings::{AccountSettings, Mode, Settings, StripeSettings};

@@ -1,5 +1,6 @@
 //! What a translation depends on besides the body, and the sections of the configuration that say it.
 
+use crate::origin::{Origins, PrivacySettings};
 use domain::catalog::RateAppliesTo;
 use domain::settings::{InvalidSetting, Masked};
 use secrecy::{ExposeSecret, SecretString};
@@ -13,6 +14,11 @@ pub struct AccountSettings {
     pub custom_data_key: String,
     pub metadata_price_key: String,
     pub metadata_quantity_key: String,
+    /// Where a body names the address and the device that a purchase was made from. None: that is not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata_ip_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata_device_key: Option<String>,
     /// The one key here that decides about no translation: the ledger reads it, beside the catalog.
     pub rate_applies_to: RateAppliesTo,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -26,6 +32,8 @@ impl Default for AccountSettings {
             custom_data_key,
             metadata_price_key,
             metadata_quantity_key,
+            metadata_ip_key: None,
+            metadata_device_key: None,
             rate_applies_to: RateAppliesTo::Purchases,
             link_secret: None,
         }
@@ -125,6 +133,13 @@ pub struct Settings {
     pub metadata_price_key: String,
     /// The key of Stripe's `metadata` that says how many of that price.
     pub metadata_quantity_key: String,
+    /// The key of Paddle's `custom_data` and of Stripe's `metadata` that names the address a purchase was made from: as it is, or its
+    /// digest. Custom data can be set in the buyer's browser: what stands there is worth as much. None: it is not read.
+    pub metadata_ip_key: Option<String>,
+    /// The same of the device's id or fingerprint.
+    pub metadata_device_key: Option<String>,
+    /// What becomes of addresses and devices.
+    pub origins: Origins,
     /// Connected accounts of Stripe's whose events count as the platform's own.
     pub stripe_accounts: Vec<String>,
     /// Set where the platform signs its account links: `<account>.<hex HMAC-SHA256(link_secret, account)>`.
@@ -135,12 +150,21 @@ pub struct Settings {
 
 impl Settings {
     /// As the configuration says. Every text is a valid key or account, so that nothing here can be wrong.
-    pub fn new(mode: Mode, accounts: &AccountSettings, stripe: &StripeSettings, credits_scale: u32) -> Self {
+    pub fn new(
+        mode: Mode,
+        accounts: &AccountSettings,
+        stripe: &StripeSettings,
+        privacy: &PrivacySettings,
+        credits_scale: u32,
+    ) -> Self {
         Self {
             mode,
             custom_data_key: accounts.custom_data_key.clone(),
             metadata_price_key: accounts.metadata_price_key.clone(),
             metadata_quantity_key: accounts.metadata_quantity_key.clone(),
+            metadata_ip_key: accounts.metadata_ip_key.clone(),
+            metadata_device_key: accounts.metadata_device_key.clone(),
+            origins: Origins::new(privacy),
             stripe_accounts: stripe.accounts.clone(),
             link_secret: accounts.link_secret.as_ref().map(|secret| secret.0.clone()),
             credits_scale,
@@ -155,6 +179,9 @@ impl Default for Settings {
             custom_data_key: "account_id".to_owned(),
             metadata_price_key: "price".to_owned(),
             metadata_quantity_key: "quantity".to_owned(),
+            metadata_ip_key: None,
+            metadata_device_key: None,
+            origins: Origins::default(),
             stripe_accounts: Vec::new(),
             link_secret: None,
             credits_scale: 6,

@@ -88,6 +88,8 @@ pub fn payment(transaction: &str, account: &str) -> Payment {
         items: vec![LineItem::new(PRICE.to_owned(), 1)],
         account: Some(link(account)),
         customer: None,
+        ip: None,
+        device: None,
         occurred_at: AT,
     }
 }
@@ -144,7 +146,14 @@ pub fn restriction(account: &str, kind: RestrictionKind, act: RestrictionAct) ->
 
 pub fn usage(account: &str, credits: i64) -> Fact {
     let credits = Credits::whole(credits);
-    Fact::Usage(Usage { account: account_id(account), credits, reference: None, description: None })
+    Fact::Usage(Usage {
+        account: account_id(account),
+        credits,
+        reference: None,
+        description: None,
+        ip: None,
+        device: None,
+    })
 }
 
 pub fn grant(account: &str, credits: i64) -> Fact {

@@ -21,12 +21,12 @@ use std::process::ExitCode;
 use time::OffsetDateTime;
 
 pub const HELP: &str =
-    "What goes: descriptions of usage, words of refund requests, reasons of grants, disputes and acts, stored
-bodies of deliveries, what closed dead letters hold of them, what calls to the outside said that are at
-their end, and evidence packs with what became of them. What stays: ids, amounts, times, the journal, and
-their proof; events that went out; notes. Dead letters that are open are named and left, calls that are not
-made yet keep what they are to say (a refund would be lost), and so do evidence packs that are on their way:
-exit status 1.
+    "What goes: descriptions of usage, digests of addresses and devices, words of refund requests, reasons of
+grants, disputes and acts, stored bodies of deliveries, what closed dead letters hold of them, what calls to
+the outside said that are at their end, and evidence packs with what became of them. What stays: ids, amounts,
+times, the journal, and their proof; events that went out; notes. Dead letters that are open are named and
+left, calls that are not made yet keep what they are to say (a refund would be lost), and so do evidence packs
+that are on their way: exit status 1.
 Nothing brings it back. Backups keep it as long as you keep them.";
 
 #[derive(Args)]

@@ -48,6 +48,8 @@ impl Config {
             stripe: StripeSettings { accounts: self.stripe.accounts.clone(), ..nowhere.stripe },
             // The ingester alone has them.
             webhook_secrets: nowhere.webhook_secrets,
+            // Those who have a door have it, and no rule reads a digest.
+            privacy: nowhere.privacy,
             tokens: self.tokens.iter().map(without_secret).collect(),
             ..self.clone()
         }
@@ -72,11 +74,15 @@ mod tests {
         low = ["10"]
         [accounts]
         link_secret = "hush"
+        metadata_ip_key = "ip"
+        metadata_device_key = "device"
         [stripe]
         accounts = ["acct_1"]
         api_key = "hush"
         [webhook_secrets]
         paddle = ["hush"]
+        [privacy]
+        digest_key = "hush, and as long as it has to be"
         [[catalog]]
         processor = "paddle"
         price = "pri_1"
@@ -108,7 +114,7 @@ mod tests {
     const HASH: &str = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
 
     /// What an operator's shell may have otherwise than the fleet.
-    const MAY_DIFFER: [&str; 13] = [
+    const MAY_DIFFER: [&str; 14] = [
         "database_url",
         "migrate_url",
         "amqp_url",
@@ -121,6 +127,7 @@ mod tests {
         "stripe.api_key",
         "stripe.api_url",
         "webhook_secrets.",
+        "privacy.digest_key",
         "tokens.0.sha256",
     ];
 

@@ -34,7 +34,8 @@ impl Config {
 
     /// How processors' bodies are read.
     pub fn settings(&self) -> processors::Settings {
-        processors::Settings::new(self.mode, &self.accounts, &self.stripe, self.credits.scale)
+        let Self { accounts, stripe, privacy, .. } = self;
+        processors::Settings::new(self.mode, accounts, stripe, privacy, self.credits.scale)
     }
 
     pub fn secrets(&self) -> Result<Secrets> {

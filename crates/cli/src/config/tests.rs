@@ -110,6 +110,10 @@ fn what_is_wrong_is_named() {
     check("[http]\nwork_mib = 0", "http.work_mib");
     check("[http]\nproxies = [\"proxy\"]", "http.proxies");
     check("[http]\nproxy_header = \"via\"", "x-forwarded-for");
+    check(
+        "[privacy]\ndigest_key = \"short\"",
+        "privacy.digest_key: expected at least 32 bytes, got 5: `openssl rand",
+    );
     check("[alerts]\ndead_letters_oldest = \"soon\"", "alerts.dead_letters_oldest");
     check("[alerts]\nreplay_failing = 0", "alerts.replay_failing");
     check("[alerts.dead_letters_at_stake]\nEUR = \"-1\"", "EUR: expected a decimal");
@@ -152,12 +156,13 @@ fn every_secret_may_come_from_a_file() {
             &config.rabbitmq_management_url,
             &config.accounts.link_secret,
             &config.stripe.api_key,
+            &config.privacy.digest_key,
         ]
         .map(|secret| shown(secret.as_ref().unwrap())),
     );
     read.extend(processors::ALL.map(|processor| shown(&config.webhook_secrets[processor.name][0])));
     read.extend(config.env_tokens.iter().map(shown));
-    assert_eq!(read, vec!["postgres://a:hush@h/d"; 10]);
+    assert_eq!(read, vec!["postgres://a:hush@h/d"; 11]);
 }
 
 #[test]
@@ -179,6 +184,7 @@ fn secrets_are_never_shown() {
     config.webhook_secrets.insert("paddle".to_owned(), vec![Masked::new("hush")]);
     config.accounts.link_secret = Some(Masked::new("https://a:hush@h"));
     config.stripe.api_key = Some(Masked::new("rk_live_hush"));
+    config.privacy.digest_key = Some(Masked::new("hush"));
     config.env_tokens = vec![Masked::new("shop:facts:hush")];
     let shown = toml::to_string(&config).unwrap();
     assert!(shown.contains("postgres://a:***@h/d") && !shown.contains("hush"), "{shown}");

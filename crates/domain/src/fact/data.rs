@@ -16,7 +16,7 @@ pub trait FactData: Serialize + DeserializeOwned {
     /// Whether it describes something of a processor's by its own id, so that it may be told again, and by more than one
     /// rendering. The others count by themselves: told under a second identity they would count twice.
     const IS_DESCRIPTION: bool;
-    /// The fields that hold text which people wrote. The function `without_texts` of the database says the same.
+    /// The fields that hold text which people wrote, or a digest of where they were: what can be erased. The function `without_texts` of the database says the same.
     const TEXTS: &'static [&'static str];
     /// Data of such a fact, as JSON, for tests and documents.
     const EXAMPLE: &'static str;
@@ -61,6 +61,14 @@ pub trait FactData: Serialize + DeserializeOwned {
     fn keys(&self) -> Vec<&str> {
         Vec::new()
     }
+
+    /// The digests of the address and of the device that it came from: `ip` and `device`. Asked of what is bought and used.
+    fn origin(&self) -> [Option<&str>; 2] {
+        [None, None]
+    }
+
+    /// Says where it came from, in the order of [`origin`](Self::origin).
+    fn set_origin(&mut self, _origin: [Option<String>; 2]) {}
 
     /// Of two texts that two renderings have in one field, the one that knows more; nothing where they contradict each other.
     /// `lesser` is before `greater` in the alphabet. Asked of descriptions.

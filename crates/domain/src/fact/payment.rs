@@ -1,8 +1,10 @@
 //! A purchase, as one of the processor's objects describes it.
 
 use super::data::{FactData, Fields, StatedBy};
+use super::erasure::erase_if_any;
 use super::limits::short;
 use super::link::AccountLink;
+use super::origin::{self, digest_if_any};
 use super::serde_form::is_false;
 use crate::ids::{AccountId, CustomerId, PaymentId};
 use crate::money::{Credits, Money};
@@ -41,6 +43,13 @@ pub struct Payment {
     pub account: Option<AccountLink>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub customer: Option<CustomerId>,
+    /// The digest of the address that the purchase was made from: `hmac-sha256:<64 hexadecimal digits>`. Where it came through
+    /// the buyer's browser it is worth no more than that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+    /// The digest of the device's id or fingerprint, spelled alike, and worth as much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     #[serde(with = "time::serde::rfc3339")]
     pub occurred_at: OffsetDateTime,
 }
@@ -130,17 +139,19 @@ impl FactData for Payment {
     const NAME: &'static str = "fact.payment";
     const STATED_BY: StatedBy = StatedBy::FleetAlone;
     const IS_DESCRIPTION: bool = true;
-    const TEXTS: &'static [&'static str] = &[];
+    const TEXTS: &'static [&'static str] = &["ip", "device"];
     const EXAMPLE: &'static str = r#"{ "payment": "paddle:t", "aliases": ["paddle:u"], "object": "t", "precedence": 1, "status": "paid",
         "amount": {"amount": "1.00", "currency": "USD"},
         "before_tax": {"amount": "1.00", "currency": "USD"}, "items": [{"price": "p", "quantity": 1}],
         "account": {"account": "a", "proof": "stated"}, "customer": "paddle:c",
+        "ip": "hmac-sha256:6a01d2b8a2f7ba19b9ab1a0c6bd2bbfc7d0f6e3e2f6ac4d9a21d0e0f6b8f9c10",
+        "device": "hmac-sha256:b81d4c2e7f3a90655a4b3c2d1e0f19283746556473829100a1b2c3d4e5f60718",
         "occurred_at": "2026-11-20T10:00:00Z" }"#;
     const FIELDS: Fields = Fields {
         identity: &["payment", "aliases", "object", "account", "customer"],
         money: &["precedence", "status", "amount", "before_tax", "items", "occurred_at"],
-        free: &[],
-        person: &["customer"],
+        free: &["ip", "device"],
+        person: &["customer", "ip", "device"],
     };
 
     fn account(&self) -> Option<&AccountId> {
@@ -176,10 +187,22 @@ impl FactData for Payment {
             return Err("data: expected at most 8 aliases and 1000 items".to_owned());
         }
         self.items.iter().try_for_each(|item| short("data.items", &item.price))?;
-        short("data.object", &self.object)
+        short("data.object", &self.object)?;
+        digest_if_any("data.ip", self.ip.as_deref())?;
+        digest_if_any("data.device", self.device.as_deref())
     }
 
-    fn erase_texts(&mut self) {}
+    fn erase_texts(&mut self) {
+        [&mut self.ip, &mut self.device].into_iter().for_each(erase_if_any);
+    }
+
+    fn origin(&self) -> [Option<&str>; 2] {
+        [self.ip.as_deref(), self.device.as_deref()]
+    }
+
+    fn set_origin(&mut self, origin: [Option<String>; 2]) {
+        [self.ip, self.device] = origin;
+    }
 
     fn keys(&self) -> Vec<&str> {
         let items = self.items.iter().flat_map(|item| [Some(&item.price), item.line.as_ref()]);
@@ -191,6 +214,7 @@ impl FactData for Payment {
         match (path, lesser, greater) {
             // What shows that it is something else is seen by whoever sees more.
             ("purpose", "credits", "other") => Some(greater),
+            ("ip" | "device", ..) => origin::outranking(lesser, greater),
             // An address stands in where no customer is named.
             ("customer", ..) if is_email(lesser) != is_email(greater) => {
                 Some(if is_email(lesser) { greater } else { lesser })

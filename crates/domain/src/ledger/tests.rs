@@ -75,6 +75,8 @@ fn buy(name: &str, account: &str, price: &str, amount: &str) -> Fact {
             proof: LinkProof::Stated,
         }),
         customer: None,
+        ip: None,
+        device: None,
         occurred_at: START,
     })
 }
@@ -107,6 +109,8 @@ fn usage(account: &str, credits: i64) -> Fact {
         credits: Credits::whole(credits),
         reference: None,
         description: None,
+        ip: None,
+        device: None,
     })
 }
 
@@ -268,6 +272,8 @@ fn descriptions_of_one_purchase_meet_and_grant_once() {
                 proof: LinkProof::Stated,
             }),
             customer: None,
+            ip: None,
+            device: None,
             occurred_at: START,
         })
     };

@@ -56,6 +56,19 @@ fn a_field_that_one_rendering_lacks_is_no_contradiction_and_is_kept() {
     );
 }
 
+/// A key that was rotated makes another digest of the same address.
+#[test]
+fn digests_of_where_it_came_from_contradict_nothing() {
+    let digest = |digit: &str| format!("hmac-sha256:{}", digit.repeat(64));
+    let from = |ip: &str, device: &str| json!({ "ip": ip, "device": device });
+    let (one, two) = (digest("1"), digest("2"));
+    agree(from(&one, &two), from(&two, &one), from(&one, &one));
+    agree(json!({ "ip": one }), json!({ "device": two }), from(&one, &two));
+    agree(from("[erased]", &two), from(&two, "[erased]"), from("[erased]", "[erased]"));
+    contradict(json!({ "ip": one }), json!({ "ip": "192.0.2.1" }), "ip");
+    contradict(json!({ "object": one }), json!({ "object": two }), "object");
+}
+
 #[test]
 fn two_values_for_one_thing_contradict() {
     contradict(json!({}), json!({ "amount": { "amount": "9.00", "currency": "USD" } }), "amount.amount");

@@ -97,7 +97,8 @@ async fn write_down(connection: &mut PgConnection, reached: Reached, erasure: &E
 pub async fn erase_older(pool: &Pool, before: OffsetDateTime, at: OffsetDateTime) -> Result<u64, Error> {
     let causes: Vec<Cause> = sqlx::query!(
         r#"select source as "source!", id as "id!" from facts_with_texts
-           where admitted_at < $1 and kind in ('fact.usage', 'fact.refund_request', 'fact.dispute', 'fact.grant')
+           where admitted_at < $1
+             and kind in ('fact.usage', 'fact.payment', 'fact.refund_request', 'fact.dispute', 'fact.grant')
              and not starts_with(source, 'operator/')
            order by admitted_at, source, id limit $2"#,
         before,

@@ -339,6 +339,8 @@ mod tests {
             items: Vec::new(),
             account,
             customer: None,
+            ip: None,
+            device: None,
             occurred_at: datetime!(2026-11-20 12:00:00 +2),
         }
     }

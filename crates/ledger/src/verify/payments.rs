@@ -204,6 +204,8 @@ mod tests {
                 items: Vec::new(),
                 account: None,
                 customer: None,
+                ip: None,
+                device: None,
                 occurred_at: AT,
             },
         );

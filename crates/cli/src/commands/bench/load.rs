@@ -192,6 +192,8 @@ impl Load {
             items: vec![LineItem::new(PRICE.to_owned(), 1)],
             account: Some(AccountLink { by_reference: false, account, proof: LinkProof::Stated }),
             customer: None,
+            ip: None,
+            device: None,
             occurred_at: now,
         }))
     }
@@ -218,6 +220,8 @@ impl Load {
             credits: Credits::whole(self.random.random_range(1..self.mix.usage_max())),
             reference: Some(format!("req_{number}")),
             description: None,
+            ip: None,
+            device: None,
         }))
     }
 }

@@ -41,6 +41,8 @@ fn used(account: &str, credits: i64, reference: Option<&str>) -> Fact {
         credits: Credits::whole(credits),
         reference: reference.map(str::to_owned),
         description: Some("chat completion".to_owned()),
+        ip: None,
+        device: None,
     })
 }
 

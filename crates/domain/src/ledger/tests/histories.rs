@@ -124,6 +124,8 @@ fn described(ids: &[&str], object: &str, precedence: u8, account: Option<&str>) 
         items: Vec::new(),
         account: account.map(link),
         customer: None,
+        ip: None,
+        device: None,
         occurred_at: START,
     }
 }
@@ -559,7 +561,7 @@ fn any_credits() -> impl Strategy<Value = Credits> {
 fn any_usage() -> impl Strategy<Value = Fact> {
     let credits = prop_oneof![15 => any_credits(), 1 => Just(Credits::ZERO)];
     (any_account(), credits).prop_map(|(account, credits)| {
-        Fact::Usage(Usage { account, credits, reference: None, description: None })
+        Fact::Usage(Usage { account, credits, reference: None, description: None, ip: None, device: None })
     })
 }
 

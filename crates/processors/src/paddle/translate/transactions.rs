@@ -1,6 +1,7 @@
 //! What was paid, and what was sold for it.
 
 use crate::fields::{Field, read_rfc3339};
+use crate::origin::Origins;
 use crate::paddle::entities::{NAME, account, money};
 use crate::set_aside::SetAside;
 use crate::settings::Settings;
@@ -52,6 +53,7 @@ pub fn payment(
     check_sells(origin, data, totals, paid)?;
     let amount = money(data, totals.get("total"), paid)?;
     let sold = sold(origin, data, amount)?;
+    let [ip, device] = Origins::of_purchase(settings, data.get("custom_data"));
     Ok(vec![Fact::Payment(Payment {
         payment: data.get("id").payment_id(NAME)?,
         aliases: Vec::new(),
@@ -65,6 +67,8 @@ pub fn payment(
         items: sold.unwrap_or_default(),
         account: account(settings, data),
         customer: data.get("customer_id").customer_id(NAME).ok(),
+        ip,
+        device,
         occurred_at,
     })])
 }

@@ -4,6 +4,7 @@
 //! a cart unless the sender expanded them.
 
 use crate::fields::Field;
+use crate::origin::Origins;
 use crate::set_aside::SetAside;
 use crate::stripe::objects::{EventContext, NAME, account, in_currency};
 use domain::fact::{LineItem, Payment, PaymentStatus, Purpose};
@@ -22,6 +23,7 @@ pub fn describe(
 ) -> Result<Payment, SetAside> {
     let account = account(context.settings, object);
     let items = items(context, object, None)?;
+    let [ip, device] = Origins::of_purchase(context.settings, object.get("metadata"));
     let customer = object.get("customer");
     let customer = if customer.get("id").is_absent() { customer } else { customer.get("id") };
     Ok(Payment {
@@ -38,6 +40,8 @@ pub fn describe(
         account,
         // A guest has none: then the customer with the e-mail address that was given at the checkout.
         customer: customer.customer_id(NAME).ok().or_else(|| email(object)),
+        ip,
+        device,
         occurred_at: context.occurred_at,
     })
 }

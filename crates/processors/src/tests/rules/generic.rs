@@ -78,3 +78,14 @@ fn a_body_is_one_event_or_up_to_500() {
     }
     assert!(translate("").is_err());
 }
+
+/// An adapter can be mended; its body is kept as it was signed, so it is refused before that.
+#[test]
+fn an_adapter_sends_digests() {
+    let digest = format!("hmac-sha256:{}", "0".repeat(64));
+    let check = |ip: &str, expect: &str| check("payment_and_movement", &[("0.data.ip", json!(ip))], expect);
+    check("192.0.2.1", "refused event 0: data.ip: expected a digest as hmac-sha256:<64");
+    let body = changed("generic", "payment_and_movement", &[("0.data.ip", json!(digest))]);
+    let envelopes = translate("generic", &Settings::default(), &body).unwrap();
+    assert_eq!(envelopes[0].fact.origin(), [Some(digest.as_str()), None]);
+}

@@ -436,3 +436,8 @@ fn unknown_types_are_kept() {
     check("address.created", &[("event_type", json!("invoice.paid")), ("data", json!(null))], "EventType");
     check("address.created", &[("event_type", json!("x".repeat(5000)))], "EventType");
 }
+
+#[test]
+fn custom_data_may_say_where_a_purchase_was_made() {
+    check_origins("paddle", "transaction.completed", "data.custom_data");
+}

@@ -570,3 +570,10 @@ fn ids_that_do_not_fit_a_key_are_set_aside() {
         "Malformed ids: expected the event's and the object's",
     );
 }
+
+#[test]
+fn metadata_may_say_where_a_purchase_was_made() {
+    for name in ["checkout.session.completed", "payment_intent.succeeded", "charge.succeeded"] {
+        check_origins("stripe", name, "data.object.metadata");
+    }
+}
