@@ -9,7 +9,9 @@ with standing as (
       and (d.dispute is null or d.account is distinct from s.account or d.is_claimed
            or d.state in ('won', 'prevented', 'withdrawn'))
 ), accounts_restricted as (
-    select distinct account from restrictions
+    select account from restrictions
+    union
+    select account from events where type in ('account.restricted', 'account.restored') and account is not null
 ), told as (
     select a.account, e.data -> 'standing' -> 'restrictions' as restrictions
     from accounts_restricted a cross join lateral (
