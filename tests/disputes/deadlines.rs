@@ -104,7 +104,8 @@ fn a_deadline_is_told_once_by_three_workers_one_of_which_is_killed_while_it_tell
     run_within(LIMIT, async |site| {
         sqlx::raw_sql(SLOW).execute(&site.owner).await.unwrap();
         // What other roles do is told to those that may see it.
-        let owner: String = sqlx::query_scalar("select current_user::text").fetch_one(&site.owner).await.unwrap();
+        let owner: String =
+            sqlx::query_scalar("select current_user::text").fetch_one(&site.owner).await.unwrap();
         site.by_server_login(&format!("grant pg_read_all_stats to {owner}")).await;
         super::readers_are_known(&site).await;
         let gate = Gate::new(Door::Verified, site.namespace.clone(), Default::default(), site.readers());

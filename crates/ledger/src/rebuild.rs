@@ -129,9 +129,10 @@ pub async fn rebuild_with(
     let [accounts, payments, lots, journal, outcomes] =
         <[Differences; 5]>::try_from(differences).expect("one list for each comparison");
     let all = [&accounts, &payments, &lots, &journal, &outcomes];
-    let of_others = others.iter().flat_map(|other| &other.compared).map(|compared| &compared.differences);
-    let mut differences = all.into_iter().chain(of_others);
-    let is_reproduced = missing == 0 && differences.all(|differences| differences.count == 0);
+    let mut of_others = others.iter().flat_map(|other| &other.compared);
+    let is_reproduced = missing == 0
+        && all.iter().all(|differences| differences.count == 0)
+        && of_others.all(|compared| compared.differences.count == 0);
     Ok(Rebuilt {
         ok: is_reproduced && restatable.count == 0,
         is_reproduced,

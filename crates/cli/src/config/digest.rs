@@ -168,7 +168,17 @@ mod tests {
             Value::Integer(number) => vec![Value::Integer(number + 1)],
             Value::Boolean(is) => vec![Value::Boolean(!is)],
             Value::String(text) => {
-                let words = ["7", "127.0.0.1:7", "test", "any", "oldest", "expiry", "forwarded", "access", "checkout"];
+                let words = [
+                    "7",
+                    "127.0.0.1:7",
+                    "test",
+                    "any",
+                    "oldest",
+                    "expiry",
+                    "forwarded",
+                    "access",
+                    "checkout",
+                ];
                 let longer = Value::String(format!("{text}x"));
                 let words = words.into_iter().filter(|word| *word != text);
                 std::iter::once(longer).chain(words.map(|word| Value::String(word.to_owned()))).collect()
