@@ -10,17 +10,21 @@ use super::{assert_proved, settled};
 use crate::histories::histories;
 use crate::ledger::ledger_with;
 use bus::exchange;
-use disputes::{Disputes, take_up};
+use disputes::{Disputes, DisputesRebuilt, take_up};
 use domain::dispute::Policy;
 use domain::fact::{
     AccountLink, Dispute, DisputeStatus, LinkProof, Payment, RestrictionAct, RestrictionKind,
 };
+use domain::ledger::Rules;
 use domain::{Cause, Envelope, Fact};
 use gate::{Door, Gate};
+use jobs::Rebuilds;
+use ledger::rebuild::rebuild_with;
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 use testkit::facts::{AT, catalog, dispute, envelope, link, payment, restriction};
 use testkit::{DeathStep, Site, eventually, run_within};
@@ -134,6 +138,7 @@ impl World {
             let count = random.random_range(1..=told.len().min(15));
             self.site.state(exchange::VERIFIED, told.drain(..count).collect()).await;
             if random.random_bool(0.5) {
+                self.until_it_has_some().await;
                 let step = *DeathStep::ALL.choose(random).unwrap();
                 deaths += u32::from(self.site.dies_at(step, &self.disputes, random.random_range(1..4)).await);
             }
@@ -149,6 +154,16 @@ impl World {
         })
         .await;
         deaths
+    }
+
+    /// Waits a moment for the gate: what was told may be nothing that this worker reads.
+    async fn until_it_has_some(&self) {
+        let has_some = async {
+            while self.site.depth(disputes::QUEUE).await == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        drop(tokio::time::timeout(Duration::from_millis(500), has_some).await);
     }
 
     /// Every case, as it is stored.
@@ -198,6 +213,10 @@ impl World {
         }
         self.assert_told(what).await;
         assert_proved(&self.site).await;
+        let others: [Arc<dyn Rebuilds>; 1] = [Arc::new(DisputesRebuilt { policy: self.policy.clone() })];
+        let rebuilt = rebuild_with(&self.site.owner, &Rules::new(catalog()), &others, 10, &mut |_| {}).await;
+        let rebuilt = rebuilt.unwrap();
+        assert!(rebuilt.ok, "{what}: {rebuilt:#?}");
     }
 
     /// What was last told of each case is how it stands, and each was opened once.

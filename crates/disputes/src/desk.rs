@@ -391,7 +391,14 @@ impl<'a> Desk<'a> {
     }
 }
 
-/// What stands of these, as it is told.
+/// What stands of these, as it is told: one reason once, since the first of its causes. The rule of risk may have been fulfilled
+/// several times, and an operator may have said the same twice.
 fn standing(rows: &BTreeMap<RestrictionCause, RestrictionRow>) -> Vec<Restricted> {
-    rows.iter().filter(|(_, row)| row.stands()).map(|(cause, row)| cause.told(row.since)).collect()
+    let mut told: BTreeMap<_, (&RestrictionCause, OffsetDateTime)> = BTreeMap::new();
+    for (cause, row) in rows.iter().filter(|(_, row)| row.stands()) {
+        let reason = (cause.kind, cause.cause_kind, &cause.cause);
+        let first = told.entry(reason).or_insert((cause, row.since));
+        first.1 = first.1.min(row.since);
+    }
+    told.into_values().map(|(cause, since)| cause.told(since)).collect()
 }

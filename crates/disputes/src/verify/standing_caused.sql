@@ -20,10 +20,10 @@ with standing as (
         order by e.sequence desc limit 1) e
 ), compared as (
     select a.account,
-           (select coalesce(string_agg(x, ', ' order by x), 'nothing') from (
+           (select coalesce(string_agg(distinct x, ', ' order by x), 'nothing') from (
                 select s.kind || ' by ' || s.cause_kind || case s.cause_kind when 'risk_rule' then '' else ' ' || s.cause end
                 from standing s where s.account = a.account) n (x)) as stands,
-           (select coalesce(string_agg(x, ', ' order by x), 'nothing') from (
+           (select coalesce(string_agg(distinct x, ', ' order by x), 'nothing') from (
                 select (r ->> 'kind') || ' by ' || (r ->> 'cause') || coalesce(' ' || (r ->> 'case'), ' ' || (r ->> 'by'), '')
                 from told t cross join lateral json_array_elements(t.restrictions) r where t.account = a.account) n (x)) as told
     from accounts_restricted a
