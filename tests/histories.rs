@@ -44,7 +44,7 @@ fn from_environment(name: &str) -> Option<u64> {
 }
 
 /// A random source for each history, whose seed is printed.
-fn histories() -> impl Iterator<Item = (u64, StdRng)> {
+pub fn histories() -> impl Iterator<Item = (u64, StdRng)> {
     let first = from_environment("BURSAR_TEST_SEED").unwrap_or_else(rand::random);
     let count = from_environment("BURSAR_TEST_HISTORIES").unwrap_or(1);
     (0..count).map(move |number| {

@@ -13,6 +13,7 @@ mod crash;
 mod dead_letters;
 mod dispute_commands;
 mod dispute_evidence;
+mod disputes;
 mod dlq;
 mod dlq_edit;
 mod dlq_erase;

@@ -89,6 +89,12 @@ create table evidence_submissions (
 );
 create index evidence_submissions_by_dispute on evidence_submissions (dispute, requested_at);
 
+-- What processors said of disputes and nobody understood: it is looked for every few seconds, among whatever else was not.
+create index inbox_unrecognised_disputes on inbox (source, admitted_at, id)
+    where kind = 'fact.unrecognised'
+      and (fact like '%"event_type":"charge.dispute.%' or fact like '%"event_type":"radar.early_fraud_warning.%'
+           or fact like '%"event_type":"adjustment.%');
+
 -- Why an operator restricts or restores is text that people wrote; the digests of an address and of a device are data of a person.
 -- The inbox may be large.
 set local statement_timeout = 0;

@@ -17,7 +17,11 @@ pub const UNEXPECTED: &str = "dispute_unexpected";
 /// A dispute waits for its payment for long.
 pub const WAITING: &str = "dispute_waiting";
 
-pub const ALL: [&str; 3] = [DEADLINE, UNEXPECTED, WAITING];
+/// What a processor says of disputes is not understood: a status that nobody knew, or a field that cannot be read. It is kept,
+/// and admitted once a later version understands it.
+pub const UNRECOGNISED: &str = "dispute_unrecognised";
+
+pub const ALL: [&str; 4] = [DEADLINE, UNEXPECTED, WAITING, UNRECOGNISED];
 
 /// After so long a dispute whose payment is still not known is told.
 const WAITS_FOR: Duration = Duration::from_secs(86_400);
@@ -41,6 +45,7 @@ impl DisputeWatch {
         findings.holds.extend(self.deadlines(connection, now).await?);
         findings.holds.extend(waiting(connection, now).await?);
         findings.holds.extend(unexpected(connection).await?);
+        findings.holds.extend(unrecognised(connection).await?);
         Ok(findings)
     }
 
@@ -69,13 +74,22 @@ impl DisputeWatch {
                 let due = time_text(row.due);
                 conditions.push(Condition {
                     alert: DEADLINE,
-                    about: format!("{} {due} {hours}h", row.dispute),
+                    about: format!("{} {due} {}", row.dispute, ahead(step)),
                     details: json!({ "dispute": row.dispute, "account": row.account, "payment": row.payment,
                         "state": row.state, "evidence_due_by": due, "hours_before": hours }),
                 });
             }
         }
         Ok(conditions)
+    }
+}
+
+/// Each step has a text of its own.
+fn ahead(step: Duration) -> String {
+    match step.as_secs() {
+        seconds if seconds % 3600 == 0 => format!("{}h", seconds / 3600),
+        seconds if seconds % 60 == 0 => format!("{}m", seconds / 60),
+        seconds => format!("{seconds}s"),
     }
 }
 
@@ -120,6 +134,30 @@ async fn unexpected(connection: &mut PgConnection) -> Result<Vec<Condition>, Err
         illegal_steps: row.illegal_steps,
     });
     Ok(rows.map(|row| condition(&row)).collect())
+}
+
+/// One for each processor. Events about disputes that say nothing of a case are no matter: those that were known and could not be
+/// read are.
+async fn unrecognised(connection: &mut PgConnection) -> Result<Vec<Condition>, Error> {
+    let rows = sqlx::query!(
+        r#"select source, count(*) as "count!", min(admitted_at) as "oldest!", min(id) as "example!"
+           from inbox
+           where kind = 'fact.unrecognised'
+             and (fact like '%"event_type":"charge.dispute.%' or fact like '%"event_type":"radar.early_fraud_warning.%'
+                  or fact like '%"event_type":"adjustment.%')
+             and fact::json ->> 'why' in ('value', 'malformed')
+           group by source order by source"#,
+    )
+    .fetch_all(connection)
+    .await
+    .doing("looking for events about disputes that nobody understood")?;
+    let condition = rows.into_iter().map(|row| Condition {
+        alert: UNRECOGNISED,
+        about: row.source.clone(),
+        details: json!({ "processor": row.source, "events": row.count, "oldest": time_text(row.oldest),
+            "example": row.example }),
+    });
+    Ok(condition.collect())
 }
 
 struct Unexpected {

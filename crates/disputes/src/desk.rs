@@ -26,6 +26,8 @@ pub struct Desk<'a> {
     heads: Heads,
     /// Those that may change, and those of the same accounts and payments.
     cases: BTreeMap<CaseId, DisputeRow>,
+    /// Those whose rows are held.
+    held: BTreeSet<CaseId>,
     /// By every id of theirs that cases name.
     payments: BTreeMap<PaymentId, PaymentFound>,
     restrictions: BTreeMap<AccountId, BTreeMap<RestrictionCause, RestrictionRow>>,
@@ -66,14 +68,17 @@ impl<'a> Desk<'a> {
         mut ids: BTreeSet<PaymentId>,
         mut accounts: BTreeSet<AccountId>,
     ) -> Result<Self, Error> {
-        let mut cases = store::lock(work, named).await?;
+        // What a dispute takes over is told of the warning, too.
+        let mut held = named.clone();
+        held.extend(store::early_warnings(work, &ids).await?);
+        let mut cases = store::lock(work, &held).await?;
         ids.extend(cases.values().flat_map(|row| row.payment_ids.iter().cloned()));
         let payments = store::payments(work, &ids).await?;
         accounts.extend(payments.values().filter_map(|payment| payment.account.clone()));
         accounts.extend(cases.values().filter_map(|row| row.account.clone()));
         let heads = Heads::lock(work, SOURCE_DISPUTES, &accounts).await?;
         let about = payments.values().map(|found| found.payment.clone()).collect();
-        for row in store::beside(work, &accounts, &about, named).await? {
+        for row in store::beside(work, &accounts, &about, &held).await? {
             cases.insert(row.case.clone(), row);
         }
         let restrictions = store::restrictions(work, &accounts).await?;
@@ -82,6 +87,7 @@ impl<'a> Desk<'a> {
             now: work.now,
             heads,
             cases,
+            held,
             payments,
             restrictions,
             changed_cases: BTreeSet::new(),
@@ -141,14 +147,17 @@ impl<'a> Desk<'a> {
 
     /// Takes up what is known by now of a case's payment. Whether anything changed.
     pub fn take_up(&mut self, id: &CaseId) -> Result<bool, Error> {
-        if !self.assign(id) {
-            return Ok(false);
-        }
         let Some(cause) = self.cases.get(id).and_then(|row| row.record.last_cause()) else {
             return Ok(false);
         };
+        let (is_other, before) = (self.assign(id), self.events.len());
         self.follow(id, &SaidBy { cause: &cause, traceparent: None })?;
-        Ok(true)
+        if let Some(row) = self.cases.get_mut(id) {
+            // Looked at: it is not looked for again until its payment changes.
+            row.updated_at = self.now;
+            self.changed_cases.insert(id.clone());
+        }
+        Ok(is_other || self.events.len() > before)
     }
 
     /// Whose payment it is about, as far as that is known. Whether that changed.
@@ -177,6 +186,9 @@ impl<'a> Desk<'a> {
     /// Emits what is to be told of a case, and lets restrictions of its accounts follow.
     fn follow(&mut self, id: &CaseId, said: &SaidBy<'_>) -> Result<(), Error> {
         self.tell(id, said)?;
+        for warning in self.warnings_beside(id) {
+            self.tell(&warning, said)?;
+        }
         let Some(row) = self.cases.get_mut(id) else { return Ok(()) };
         let accounts = row.left.take().into_iter().chain(row.account.clone());
         for account in accounts.collect::<Vec<_>>() {
@@ -205,6 +217,7 @@ impl<'a> Desk<'a> {
         if before.as_ref() == Some(&now) {
             return Ok(());
         }
+        self.changed_cases.insert(id.clone());
         // Another account has not heard of it.
         let before = before.filter(|before| before.account == account);
         let state_before = before.as_ref().map(|before| before.state);
@@ -222,6 +235,18 @@ impl<'a> Desk<'a> {
             self.emit(account.clone(), data, said)?;
         }
         Ok(())
+    }
+
+    /// Early warnings about the same payment, as far as their rows are held: a case may take them over.
+    fn warnings_beside(&self, id: &CaseId) -> Vec<CaseId> {
+        let Some(payment) = self.cases.get(id).and_then(|row| row.payment.as_ref()) else {
+            return Vec::new();
+        };
+        let is_beside = |row: &&DisputeRow| {
+            row.is_early_warning && row.case != *id && row.payment.as_ref() == Some(payment)
+        };
+        let beside = self.cases.values().filter(is_beside).map(|row| &row.case);
+        beside.filter(|case| self.held.contains(*case)).cloned().collect()
     }
 
     /// The dispute that took an early warning over: of several the first that was opened.
@@ -346,18 +371,34 @@ impl<'a> Desk<'a> {
 
     /// Writes everything that changed. The events are numbered, and the caller's to store.
     pub async fn close(self, work: &mut Work) -> Result<Vec<StoredEvent>, Error> {
+        self.save(work).await?;
+        self.heads.save(work).await?;
+        Ok(self.events)
+    }
+
+    /// Writes everything that changed, but for events, and their numbers with them: for a rebuild.
+    pub async fn close_in_silence(self, work: &mut Work) -> Result<(), Error> {
+        self.save(work).await
+    }
+
+    async fn save(&self, work: &mut Work) -> Result<(), Error> {
         let cases = self.changed_cases.iter().filter_map(|id| self.cases.get(id));
         store::save(work, &cases.collect::<Vec<_>>()).await?;
         let restrictions = self.changed_restrictions.iter().filter_map(|(account, cause)| {
             Some((account, cause, self.restrictions.get(account)?.get(cause)?))
         });
-        store::save_restrictions(work, &restrictions.collect::<Vec<_>>()).await?;
-        self.heads.save(work).await?;
-        Ok(self.events)
+        store::save_restrictions(work, &restrictions.collect::<Vec<_>>()).await
     }
 }
 
-/// What stands of these, as it is told.
+/// What stands of these, as it is told: one reason once, since the first of its causes. The rule of risk may have been fulfilled
+/// several times, and an operator may have said the same twice.
 fn standing(rows: &BTreeMap<RestrictionCause, RestrictionRow>) -> Vec<Restricted> {
-    rows.iter().filter(|(_, row)| row.stands()).map(|(cause, row)| cause.told(row.since)).collect()
+    let mut told: BTreeMap<_, (&RestrictionCause, OffsetDateTime)> = BTreeMap::new();
+    for (cause, row) in rows.iter().filter(|(_, row)| row.stands()) {
+        let reason = (cause.kind, cause.cause_kind, &cause.cause);
+        let first = told.entry(reason).or_insert((cause, row.since));
+        first.1 = first.1.min(row.since);
+    }
+    told.into_values().map(|(cause, since)| cause.told(since)).collect()
 }

@@ -13,19 +13,21 @@
 //! state without that lock. Payments are read, not locked: where the ledger delivers one meanwhile, [`take_up`] finds the case.
 
 pub mod code;
-mod deadlines;
+pub mod deadlines;
 mod desk;
 pub mod erasure;
 pub mod evidence;
 pub mod read;
+mod rebuild;
 mod settings;
-mod silence;
+pub mod silence;
 mod store;
 pub mod submission;
-mod take_up;
+pub mod take_up;
 mod verify;
 mod worker;
 
+pub use rebuild::DisputesRebuilt;
 pub use settings::{DisputeSettings, RestrictSettings, RiskSettings, Settings};
 pub use worker::{QUEUE, WORKER, member};
 

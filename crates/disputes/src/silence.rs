@@ -79,7 +79,7 @@ fn decided(id: &CaseId, case: &Case, silence: Duration) -> Option<Envelope> {
         reason: None,
         evidence_due_by: None,
         round: case.round.clone(),
-        began_at: None,
+        began_at: Some(case.heard_at),
         is_early_warning: false,
         is_refundable: None,
         network_reason: None,
@@ -90,7 +90,13 @@ fn decided(id: &CaseId, case: &Case, silence: Duration) -> Option<Envelope> {
     };
     let cause = Cause {
         source: SOURCE.to_owned(),
-        id: format!("{id}/{}", case.heard_at.unix_timestamp_nanos() / 1_000),
+        // One identity for one content: what is known of the case, and how long a silence counts.
+        id: format!(
+            "{id}/{}.{}.{}",
+            case.heard_at.unix_timestamp_nanos() / 1_000,
+            silence.as_secs(),
+            case.steps.len()
+        ),
     };
     Some(Envelope {
         cause,

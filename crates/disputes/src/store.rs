@@ -224,6 +224,23 @@ pub async fn lock(work: &mut Work, cases: &BTreeSet<CaseId>) -> Result<BTreeMap<
     Ok(locked)
 }
 
+/// Early warnings about the payments that these ids lead to now: a dispute of the same payment takes them over.
+pub async fn early_warnings(work: &mut Work, ids: &BTreeSet<PaymentId>) -> Result<Vec<CaseId>, Error> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names: Vec<&str> = ids.iter().map(PaymentId::as_str).collect();
+    let rows = sqlx::query_scalar!(
+        r#"select d.dispute from payment_ids i join disputes d on d.payment = i.payment
+           where i.id = any($1::text[]) and d.is_early_warning"#,
+        &names as _,
+    )
+    .fetch_all(work.connection().await?)
+    .await
+    .doing("looking for early warnings")?;
+    rows.iter().map(|id| stored("a dispute id", id.parse())).collect()
+}
+
 /// The other cases of these accounts, and of the payments that the named cases are about. The accounts' rows are held, so
 /// nobody changes those of the accounts.
 pub async fn beside(

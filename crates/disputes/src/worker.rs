@@ -3,7 +3,7 @@
 use crate::deadlines::{self, DisputeWatch};
 use crate::settings::Settings;
 use crate::submission::{Courier, SubmitEvidence, UploadEvidence};
-use crate::{Disputes, code, silence, take_up, verify};
+use crate::{Disputes, DisputesRebuilt, code, silence, take_up, verify};
 use bus::{QueueSpec, exchange};
 use db::{Doing, PgConnection, Pool};
 use domain::dispute::Policy;
@@ -72,6 +72,7 @@ pub fn member(settings: Settings, floor: &Floor) -> Result<Member, String> {
         Kinds::<Desk>::default().with(UploadEvidence(courier.clone()))?.with(SubmitEvidence(courier))?;
     Ok(Member::new()
         .reads(Disputes::new(floor.namespace.clone(), policy.clone()))
+        .rebuilds(DisputesRebuilt { policy: policy.clone() })
         .pass(take_up(floor.pool.clone(), policy))
         .pass(decide_silent(floor.whole.clone(), floor.writer.clone(), silence))
         .watches(WORKER.name, DisputeWatch::new(deadlines))

@@ -10,6 +10,7 @@ mod effects;
 pub mod http;
 mod job;
 pub mod pass;
+mod rebuild;
 pub mod watch;
 mod worker;
 
@@ -23,4 +24,5 @@ pub use job::{
     schedule_all, schedule_at, status,
 };
 pub use pass::{Found, Pass};
+pub use rebuild::{ComparisonSpec, Rebuilds};
 pub use worker::{CheckSpec, Checked, Floor, Gauge, Gauges, Member, Needs, WorkerSpec};

@@ -7,6 +7,7 @@
 use crate::consumer::{Consumer, Consumes, ForeseenBy, PostedBy};
 use crate::job::{JobServers, KeptFor, Kinds, Owner, PutBack, RunnerPace, purge};
 use crate::pass::{Found, Pass};
+use crate::rebuild::Rebuilds;
 use crate::watch::{AlertWatcher, Watch};
 use bus::outbox::Sweeper;
 use bus::{Broker, Context, Namespace, Publisher, QueueSpec};
@@ -145,6 +146,8 @@ pub struct Member {
     pub codes: Vec<&'static str>,
     /// The kinds of jobs that it carries out.
     pub kinds: Vec<&'static str>,
+    /// Its readers whose tables a rebuild makes anew.
+    pub rebuilds: Vec<Arc<dyn Rebuilds>>,
     watches: Vec<Watches>,
     jobs: Vec<Carries>,
     forgets_jobs: bool,
@@ -168,6 +171,13 @@ impl Member {
     pub fn posts<W: bus::Worker>(mut self, worker: W, posted: PostedBy) -> Self {
         self.codes.extend(W::CODES);
         self.consumers.push(Arc::new(Consumes { posted: Some(posted), ..Consumes::new(worker) }));
+        self
+    }
+
+    /// Its tables follow from the facts that it settled: a rebuild proves it.
+    #[must_use]
+    pub fn rebuilds<R: Rebuilds + 'static>(mut self, rebuilds: R) -> Self {
+        self.rebuilds.push(Arc::new(rebuilds));
         self
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Facts are replayed in the order in which they were settled (operators' acts and expiry among them), each at its time
 //! and by the rules and catalogs that decided it then, into a scratch schema; then accounts, payments, lots and the
-//! journal's hashes are compared. On a sound ledger nothing differs, and what a fix would change is seen before it is
+//! journal's hashes are compared. Other readers that keep tables of their own are followed beside it, fact by fact in the one
+//! order in which all of them settled ([`Rebuilds`]). On a sound ledger nothing differs, and what a fix would change is seen before it is
 //! deployed.
 //!
 //! All of it happens in one transaction that is rolled back: it sees one moment of the ledger, can run beside a live
@@ -20,11 +21,13 @@ use domain::catalog::{Catalog, CatalogVersion, RateAppliesTo};
 use domain::ledger::{RecordedRules, Rules};
 use domain::record::Reading;
 use domain::{Cause, Envelope, Fact, FactKind};
+use jobs::Rebuilds;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, Row};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -55,6 +58,26 @@ pub struct Rebuilt {
     pub outcomes: Differences,
     /// Delivered payments whose credits stand as they were understood before, and would be others today.
     pub restatable: RestatablePayments,
+    /// What other readers keep in tables of their own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<ReaderRebuilt>,
+}
+
+/// What was made anew of another reader's tables.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ReaderRebuilt {
+    pub reader: &'static str,
+    /// Facts replayed.
+    pub facts: u64,
+    pub compared: Vec<Compared>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Compared {
+    /// `disputes`, `restrictions`.
+    pub name: &'static str,
+    #[serde(flatten)]
+    pub differences: Differences,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -75,7 +98,21 @@ pub async fn rebuild(
     named_max: i64,
     watcher: OnProgress<'_>,
 ) -> Result<Rebuilt, Error> {
-    let mut replay = Rebuild::begin(pool, today).await?;
+    rebuild_with(pool, today, &[], named_max, watcher).await
+}
+
+/// As [`rebuild`], and the tables of other readers.
+///
+/// # Errors
+/// Those of the database, and where a stored fact, or the rules that decided it, cannot be read.
+pub async fn rebuild_with(
+    pool: &Pool,
+    today: &Rules,
+    others: &[Arc<dyn Rebuilds>],
+    named_max: i64,
+    watcher: OnProgress<'_>,
+) -> Result<Rebuilt, Error> {
+    let mut replay = Rebuild::begin(pool, today, others).await?;
     let counts = replay.run(watcher).await?;
     let main = replay.main.clone();
     let work = &mut replay.work;
@@ -85,13 +122,17 @@ pub async fn rebuild(
         watcher(Progress { rule: comparison.says, checked: 0, of: counts.facts as i64 });
         differences.push(comparison.run(work, &main, named_max).await?);
     }
+    let others = replay.compare_others(&counts, named_max).await?;
     let missing = replay.missing().await?;
     let restatable = replay.restatable(today, named_max, watcher).await?;
     replay.work.abandon().await;
     let [accounts, payments, lots, journal, outcomes] =
         <[Differences; 5]>::try_from(differences).expect("one list for each comparison");
     let all = [&accounts, &payments, &lots, &journal, &outcomes];
-    let is_reproduced = missing == 0 && all.iter().all(|differences| differences.count == 0);
+    let mut of_others = others.iter().flat_map(|other| &other.compared);
+    let is_reproduced = missing == 0
+        && all.iter().all(|differences| differences.count == 0)
+        && of_others.all(|compared| compared.differences.count == 0);
     Ok(Rebuilt {
         ok: is_reproduced && restatable.count == 0,
         is_reproduced,
@@ -104,6 +145,7 @@ pub async fn rebuild(
         journal,
         outcomes,
         restatable,
+        others,
     })
 }
 
@@ -111,6 +153,8 @@ pub async fn rebuild(
 struct RebuildCounts {
     facts: u64,
     without_rules: u64,
+    /// By reader.
+    of_others: BTreeMap<String, u64>,
 }
 
 /// The scratch schema and what the replay needs of the recorded one.
@@ -120,17 +164,19 @@ struct Rebuild {
     main: String,
     rules: HashMap<i64, Rules>,
     today: Rules,
+    others: Vec<Arc<dyn Rebuilds>>,
 }
 
 /// A fact as it was settled.
 struct SettledFact {
+    reader: String,
     envelope: Envelope,
     at: OffsetDateTime,
     rules: Option<i64>,
 }
 
 impl Rebuild {
-    async fn begin(pool: &Pool, today: &Rules) -> Result<Self, Error> {
+    async fn begin(pool: &Pool, today: &Rules, others: &[Arc<dyn Rebuilds>]) -> Result<Self, Error> {
         let transaction =
             pool.begin_with("begin isolation level repeatable read").await.doing("beginning a replay")?;
         let mut work = Work::within(pool.clone(), transaction, OffsetDateTime::UNIX_EPOCH);
@@ -143,12 +189,12 @@ impl Rebuild {
         .doing("asking for the ledger's schema")?;
         let (rules, catalogs) = recorded(&mut work, &main).await?;
         let today = before_rules_were_recorded(today, &catalogs);
-        run(&mut work, open_cursor(&main)).await?;
+        run(&mut work, open_cursor(&main, &readers(others))).await?;
         run(&mut work, open_scratch()).await?;
         for migration in db::MIGRATIONS.iter() {
             run(&mut work, migration.sql.as_str().to_owned()).await?;
         }
-        Ok(Self { work, main, rules, today })
+        Ok(Self { work, main, rules, today, others: others.to_vec() })
     }
 
     async fn run(&mut self, watcher: OnProgress<'_>) -> Result<RebuildCounts, Error> {
@@ -157,14 +203,27 @@ impl Rebuild {
         loop {
             let step = self.next().await?;
             if step.is_empty() {
+                for other in self.others.clone() {
+                    other.finish(&mut self.work).await?;
+                }
                 return Ok(counts);
             }
-            for batch in step.chunk_by(|a, b| a.at == b.at && a.rules == b.rules) {
-                self.settle(batch).await?;
+            let are_together =
+                |a: &SettledFact, b: &SettledFact| a.reader == b.reader && a.at == b.at && a.rules == b.rules;
+            for batch in step.chunk_by(are_together) {
+                match batch.first().is_some_and(|fact| fact.reader == Ledger::NAME) {
+                    true => self.settle(batch).await?,
+                    false => self.replay_other(batch).await?,
+                }
             }
-            counts.facts += step.len() as u64;
-            counts.without_rules += step.iter().filter(|fact| fact.rules.is_none()).count() as u64;
-            watcher(Progress { rule: "facts replayed", checked: counts.facts as i64, of });
+            let of_ledger = || step.iter().filter(|fact| fact.reader == Ledger::NAME);
+            counts.facts += of_ledger().count() as u64;
+            counts.without_rules += of_ledger().filter(|fact| fact.rules.is_none()).count() as u64;
+            for fact in step.iter().filter(|fact| fact.reader != Ledger::NAME) {
+                *counts.of_others.entry(fact.reader.clone()).or_default() += 1;
+            }
+            let replayed = counts.facts + counts.of_others.values().sum::<u64>();
+            watcher(Progress { rule: "facts replayed", checked: replayed as i64, of });
         }
     }
 
@@ -189,6 +248,37 @@ impl Rebuild {
         store::save(&mut self.work, batch, version).await
     }
 
+    /// One batch of facts that another reader settled together.
+    async fn replay_other(&mut self, batch: &[SettledFact]) -> Result<(), Error> {
+        let Some(first) = batch.first() else { return Ok(()) };
+        self.work.now = first.at;
+        let envelopes: Vec<Envelope> = batch.iter().map(|settled| settled.envelope.clone()).collect();
+        let own = self.others.iter().filter(|other| other.reader() == first.reader).cloned();
+        for other in own.collect::<Vec<_>>() {
+            other.replay(&mut self.work, &envelopes).await?;
+        }
+        Ok(())
+    }
+
+    async fn compare_others(
+        &mut self,
+        counts: &RebuildCounts,
+        named_max: i64,
+    ) -> Result<Vec<ReaderRebuilt>, Error> {
+        let mut rebuilt = Vec::new();
+        for other in self.others.clone() {
+            let mut compared = Vec::new();
+            for spec in other.comparisons() {
+                let differences =
+                    compare::differences(&mut self.work, &self.main, spec.sql, spec.name, named_max).await?;
+                compared.push(Compared { name: spec.name, differences });
+            }
+            let facts = counts.of_others.get(other.reader()).copied().unwrap_or_default();
+            rebuilt.push(ReaderRebuilt { reader: other.reader(), facts, compared });
+        }
+        Ok(rebuilt)
+    }
+
     async fn next(&mut self) -> Result<Vec<SettledFact>, Error> {
         let statement = format!("fetch {STEP} from replay");
         let rows = sqlx::query(AssertSqlSafe(statement))
@@ -199,8 +289,8 @@ impl Rebuild {
     }
 
     async fn count(&mut self) -> Result<i64, Error> {
-        let statement =
-            format!("select count(*) from {}.outcomes where reader = '{}'", self.main, Ledger::NAME);
+        let readers = readers(&self.others);
+        let statement = format!("select count(*) from {}.outcomes where reader in ({readers})", self.main);
         sqlx::query_scalar(AssertSqlSafe(statement))
             .fetch_one(self.work.connection().await?)
             .await
@@ -229,9 +319,9 @@ impl Rebuild {
         let main = &self.main;
         let statement = format!(
             "select count(*) from {main}.outcomes f
-             where reader = '{}'
+             where reader in ({})
                and not exists (select from {main}.inbox i where i.source = f.source and i.id = f.id)",
-            Ledger::NAME
+            readers(&self.others)
         );
         sqlx::query_scalar(AssertSqlSafe(statement))
             .fetch_one(self.work.connection().await?)
@@ -240,13 +330,18 @@ impl Rebuild {
     }
 }
 
-fn open_cursor(main: &str) -> String {
+/// The readers whose facts are replayed, as a list of SQL. Names of workers are plain.
+fn readers(others: &[Arc<dyn Rebuilds>]) -> String {
+    let names = std::iter::once(Ledger::NAME).chain(others.iter().map(|other| other.reader()));
+    names.map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
+}
+
+fn open_cursor(main: &str, readers: &str) -> String {
     format!(
         "declare replay no scroll cursor for
-         select f.source, f.id, f.kind, f.settled_at, f.rules, i.fact, i.time
+         select f.reader, f.source, f.id, f.kind, f.settled_at, f.rules, i.fact, i.time
          from {main}.outcomes f join {main}.inbox i using (source, id)
-         where f.reader = '{}' order by f.position",
-        Ledger::NAME
+         where f.reader in ({readers}) order by f.position"
     )
 }
 
@@ -314,6 +409,7 @@ fn read(row: &sqlx::postgres::PgRow) -> Result<SettledFact, Error> {
     let data = RawValue::from_string(text).map_err(|error| unreadable(error.to_string()))?;
     let fact = Fact::parse(kind, &data).map_err(|error| unreadable(error.to_string()))?;
     Ok(SettledFact {
+        reader: row.try_get("reader").map_err(column)?,
         at: row.try_get("settled_at").map_err(column)?,
         rules: row.try_get("rules").map_err(column)?,
         envelope: Envelope {

@@ -6,10 +6,13 @@ use crate::output::progress::ProgressLine;
 use crate::output::table::{Column, Style, Table};
 use crate::output::{say, say_json};
 use crate::session::Session;
+use crate::workers;
 use anyhow::{Result, bail};
-use ledger::rebuild::{Differences, Rebuilt, RestatablePayments, rebuild};
+use jobs::Rebuilds;
+use ledger::rebuild::{Differences, ReaderRebuilt, Rebuilt, RestatablePayments, rebuild_with};
 use ledger::verify::Progress;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 pub async fn compare(session: &Session, limit: i64) -> Result<ExitCode> {
     let line = ProgressLine::new();
@@ -22,7 +25,8 @@ pub async fn compare(session: &Session, limit: i64) -> Result<ExitCode> {
         );
     }
     let mut show = |at: Progress| line.show(at.rule, at.checked, at.of);
-    let rebuilt = rebuild(&owner, &rules, limit, &mut show).await;
+    let others = rebuilds(session)?;
+    let rebuilt = rebuild_with(&owner, &rules, &others, limit, &mut show).await;
     line.clear();
     let rebuilt = rebuilt?;
     match session.json {
@@ -30,6 +34,16 @@ pub async fn compare(session: &Session, limit: i64) -> Result<ExitCode> {
         false => say(&text(&rebuilt)),
     }
     Ok(if rebuilt.ok { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// The readers that keep tables of their own, as they are configured.
+fn rebuilds(session: &Session) -> Result<Vec<Arc<dyn Rebuilds>>> {
+    let floor = session.idle_floor("rebuild")?;
+    let mut rebuilds = Vec::new();
+    for worker in workers::ALL {
+        rebuilds.extend(worker.member(&session.config, &floor)?.rebuilds);
+    }
+    Ok(rebuilds)
 }
 
 fn text(rebuilt: &Rebuilt) -> String {
@@ -45,6 +59,13 @@ fn text(rebuilt: &Rebuilt) -> String {
         .filter(|(_, differences)| differences.count > 0)
         .map(|(what, differences)| listed(what, differences))
         .collect();
+    for (other, compared) in
+        rebuilt.others.iter().flat_map(|other| other.compared.iter().map(move |compared| (other, compared)))
+    {
+        if compared.differences.count > 0 {
+            parts.push(listed(&format!("Of {}: {}", other.reader, compared.name), &compared.differences));
+        }
+    }
     if rebuilt.missing > 0 {
         parts.push(format!(
             "{} outcomes are of facts that are not stored, or not yet: they were not replayed.",
@@ -62,12 +83,22 @@ fn text(rebuilt: &Rebuilt) -> String {
     }
     parts.push(match rebuilt.is_reproduced {
         true => Style::Good.paint(&format!(
-            "{} facts replayed: the same accounts, payments, lots and journal, to the last hash.",
-            rebuilt.facts
+            "{} facts replayed: the same accounts, payments, lots and journal, to the last hash.{}",
+            rebuilt.facts,
+            same(rebuilt)
         )),
         false => Style::Bad.paint(&format!("{} facts replayed: the ledger would differ.", rebuilt.facts)),
     });
     parts.join("\n\n")
+}
+
+/// What else was made anew and is the same.
+fn same(rebuilt: &Rebuilt) -> String {
+    let of = |other: &ReaderRebuilt| {
+        let names: Vec<&str> = other.compared.iter().map(|compared| compared.name).collect();
+        format!(" {} facts of {}: the same {}.", other.facts, other.reader, names.join(" and "))
+    };
+    rebuilt.others.iter().filter(|other| other.facts > 0).map(of).collect()
 }
 
 fn restatable(payments: &RestatablePayments) -> String {

@@ -9,7 +9,9 @@ with standing as (
       and (d.dispute is null or d.account is distinct from s.account or d.is_claimed
            or d.state in ('won', 'prevented', 'withdrawn'))
 ), accounts_restricted as (
-    select distinct account from restrictions
+    select account from restrictions
+    union
+    select account from events where type in ('account.restricted', 'account.restored') and account is not null
 ), told as (
     select a.account, e.data -> 'standing' -> 'restrictions' as restrictions
     from accounts_restricted a cross join lateral (
@@ -18,10 +20,10 @@ with standing as (
         order by e.sequence desc limit 1) e
 ), compared as (
     select a.account,
-           (select coalesce(string_agg(x, ', ' order by x), 'nothing') from (
+           (select coalesce(string_agg(distinct x, ', ' order by x), 'nothing') from (
                 select s.kind || ' by ' || s.cause_kind || case s.cause_kind when 'risk_rule' then '' else ' ' || s.cause end
                 from standing s where s.account = a.account) n (x)) as stands,
-           (select coalesce(string_agg(x, ', ' order by x), 'nothing') from (
+           (select coalesce(string_agg(distinct x, ', ' order by x), 'nothing') from (
                 select (r ->> 'kind') || ' by ' || (r ->> 'cause') || coalesce(' ' || (r ->> 'case'), ' ' || (r ->> 'by'), '')
                 from told t cross join lateral json_array_elements(t.restrictions) r where t.account = a.account) n (x)) as told
     from accounts_restricted a

@@ -119,18 +119,20 @@ impl CaseRecord {
     ///
     /// Rounds come in the order in which their objects began, whenever news of them arrives: a first chargeback that is told to
     /// be reversed only after a second one came does not close the second. Within a round the order is by time, then rank, then
-    /// the fact: processors stamp events milliseconds out of causal order. What counts as decided by silence is taken back by
-    /// whatever the processor says later.
+    /// the fact: processors stamp events milliseconds out of causal order. Silence decides only what is not decided, and only
+    /// where there was silence: what is told late of that time, or said later, takes it back.
     pub fn read(&self) -> Option<Case> {
         let ordered = self.in_order();
-        let mut state = None;
+        let mut state: Option<CaseState> = None;
         let mut round: Option<&Option<String>> = None;
         let (mut reopened, mut steps) = (0, Vec::with_capacity(ordered.len()));
         for (cause, seen) in &ordered {
-            let is_new_round = round != Some(&seen.round);
-            let (next, kind) = match is_new_round || seen.by.is_some() {
-                true => begins(state, seen.says),
-                false => step(state, seen.says),
+            let (next, kind) = match state {
+                Some(state) if seen.by_silence && (state.has_ended() || !self.was_silent(seen)) => {
+                    (state, StepKind::Repeats)
+                }
+                _ if round != Some(&seen.round) || seen.by.is_some() => begins(state, seen.says),
+                _ => step(state, seen.says),
             };
             round = Some(&seen.round);
             reopened += u32::from(kind == StepKind::Reopens);
@@ -168,6 +170,13 @@ impl CaseRecord {
                 .unwrap_or(last.at),
             steps,
         })
+    }
+
+    /// Whether nobody said anything between the beginning of what counts as silence and its end.
+    fn was_silent(&self, silence: &Observation) -> bool {
+        let since = silence.began_at.unwrap_or(silence.at);
+        let mut others = self.observations.values().filter(|seen| !seen.by_silence);
+        !others.any(|seen| since < seen.at && seen.at <= silence.at)
     }
 
     /// What was said in the order in which it holds.

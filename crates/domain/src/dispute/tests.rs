@@ -147,6 +147,34 @@ fn an_operators_word_holds_until_the_processor_says_more() {
     assert_eq!(record(&facts).read().unwrap().state, CaseState::UnderReview);
 }
 
+/// That nobody said anything for so many seconds, until a moment.
+fn silence(status: DisputeStatus, since: i64, at: i64) -> Dispute {
+    let began_at = Some(BEGIN + time::Duration::seconds(since));
+    Dispute { by_silence: true, began_at, round: Some("adj_1".to_owned()), ..said(status, at) }
+}
+
+#[test]
+fn silence_decides_only_where_there_was_silence_and_nothing_was_decided() {
+    let open = round("adj_1", 0, DisputeStatus::Open, 0);
+    let silent = silence(DisputeStatus::Lost, 0, 100);
+    let state = |facts: &[Dispute]| record(facts).read().unwrap().state;
+    assert_eq!(state(&[open.clone(), silent.clone()]), CaseState::Lost);
+    // Said before it was over, and told late: of the same round, and by a round of its own.
+    let reversed = round("adj_1", 0, DisputeStatus::Won, 50);
+    assert_eq!(state(&[open.clone(), silent.clone(), reversed]), CaseState::Won);
+    let reverse = round("adj_2", 60, DisputeStatus::Won, 60);
+    assert_eq!(state(&[open.clone(), silent.clone(), reverse]), CaseState::Won);
+    let again = round("adj_1", 0, DisputeStatus::Open, 50);
+    let facts = [open.clone(), silent.clone(), again];
+    assert_eq!(state(&facts), CaseState::Open, "it has not been silent for so long");
+    assert_eq!(record(&facts).read().unwrap().illegal_steps(), 0);
+    // And from then on for as long.
+    assert_eq!(state(&[&facts[..], &[silence(DisputeStatus::Lost, 50, 150)]].concat()), CaseState::Lost);
+    // Said after it: the processor has the last word.
+    let later = round("adj_1", 0, DisputeStatus::Won, 200);
+    assert_eq!(state(&[open, silent, later]), CaseState::Won);
+}
+
 #[test]
 fn a_deadline_is_the_one_of_the_round_that_stands_and_only_while_an_answer_is_asked_for() {
     let due = BEGIN + time::Duration::days(8);

@@ -28,7 +28,7 @@ pub struct Dispute {
     /// case; none where the case itself is an object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub round: Option<String>,
-    /// When that object, or the case, began, where it says so. It never changes.
+    /// When that object, or the case, began, where it says so. It never changes. Where silence decides: when it began.
     #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub began_at: Option<OffsetDateTime>,
     /// An issuer's suspicion alone: a case of its own, that the dispute which follows takes over.

@@ -36,20 +36,31 @@ pub(super) const COMPARISONS: [Comparison; 5] = [
 
 impl Comparison {
     pub async fn run(&self, work: &mut Work, main: &str, named_max: i64) -> Result<Differences, Error> {
-        let found = self.sql.replace("main.", &format!("{main}."));
-        let statement = format!(
-            "select subject, recorded, rebuilt, count(*) over () as count from ({found}) d order by subject limit $1"
-        );
-        let rows: Vec<DifferenceRow> = sqlx::query_as(AssertSqlSafe(statement))
-            .bind(named_max)
-            .fetch_all(work.connection().await?)
-            .await
-            .doing(self.says)?;
-        Ok(Differences {
-            count: rows.first().map_or(0, |named| named.count),
-            first: rows.into_iter().map(|named| named.difference).collect(),
-        })
+        differences(work, main, self.sql, self.says, named_max).await
     }
+}
+
+/// What a query finds that compares the tables of the named schema with those of the search path.
+pub(super) async fn differences(
+    work: &mut Work,
+    main: &str,
+    sql: &str,
+    doing: &'static str,
+    named_max: i64,
+) -> Result<Differences, Error> {
+    let found = sql.replace("main.", &format!("{main}."));
+    let statement = format!(
+        "select subject, recorded, rebuilt, count(*) over () as count from ({found}) d order by subject limit $1"
+    );
+    let rows: Vec<DifferenceRow> = sqlx::query_as(AssertSqlSafe(statement))
+        .bind(named_max)
+        .fetch_all(work.connection().await?)
+        .await
+        .doing(doing)?;
+    Ok(Differences {
+        count: rows.first().map_or(0, |named| named.count),
+        first: rows.into_iter().map(|named| named.difference).collect(),
+    })
 }
 
 #[derive(sqlx::FromRow)]
