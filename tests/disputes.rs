@@ -12,7 +12,6 @@ mod rebuild;
 mod stories;
 
 use crate::binary::{Configuration, deliver, settings};
-use crate::ledger::balances;
 use crate::payloads::translated;
 use bus::exchange;
 use domain::fact::{RestrictionAct, RestrictionKind};
@@ -131,36 +130,47 @@ async fn settled(site: &Site, causes: &[Cause]) {
     .await;
 }
 
+/// What a query tells of an account, asked again where a busy machine keeps a connection waiting.
+async fn told_of(site: &Site, query: &'static str, account: &str) -> Vec<String> {
+    eventually(query, async || sqlx::query_scalar(query).bind(account).fetch_all(&site.pool).await.ok()).await
+}
+
 /// `<cases> | <restrictions> | <available / held / debt>` of an account.
 async fn stands(site: &Site, account: &str) -> String {
-    let rows = |query: &'static str| async move {
-        let rows: Vec<String> = sqlx::query_scalar(query).bind(account).fetch_all(&site.pool).await.unwrap();
-        match rows.is_empty() {
-            true => "-".to_owned(),
-            false => rows.join(", "),
-        }
+    let or_none = |rows: Vec<String>, none: &str| match rows.is_empty() {
+        true => none.to_owned(),
+        false => rows.join(", "),
     };
-    let cases = rows(
+    let cases = told_of(
+        site,
         "select split_part(dispute, ':', 2) || ' ' || state from disputes where account = $1 order by dispute",
+        account,
     );
-    let restrictions = rows(
+    let restrictions = told_of(
+        site,
         "select kind || ' by ' || case cause_kind when 'case' then split_part(cause, ':', 2) when 'operator' then cause
                                              else 'risk' end
          from restrictions where account = $1 and ended_at is null order by kind, cause_kind, cause, stage",
+        account,
     );
-    format!("{} | {} | {}", cases.await, restrictions.await, balances(site, account).await)
+    let balances = told_of(
+        site,
+        "select concat_ws(' / ', trim_scale(available), trim_scale(held), trim_scale(debt)) from accounts where account = $1",
+        account,
+    );
+    let (cases, restrictions) = (or_none(cases.await, "-"), or_none(restrictions.await, "-"));
+    format!("{cases} | {restrictions} | {}", or_none(balances.await, "none"))
 }
 
 /// The events that this worker told of an account, in their order.
 async fn events_of(site: &Site, account: &str) -> Vec<String> {
-    sqlx::query_scalar(
+    told_of(
+        site,
         "select type || case when type like 'dispute.%' then ' ' || split_part(data ->> 'dispute', ':', 2) else '' end
          from events where account = $1 and source = 'bursar/disputes' order by sequence",
+        account,
     )
-    .bind(account)
-    .fetch_all(&site.pool)
     .await
-    .unwrap()
 }
 
 /// What `bursar ledger verify` finds, with the checks of every worker.

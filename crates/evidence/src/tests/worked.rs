@@ -18,7 +18,9 @@ pub fn payment(id: &str) -> PaymentId {
 pub fn references() -> References {
     References {
         ip: Some("hmac-sha256:6f0c3b1d9e2a47588d5e7c0a41b2f6930e1d2c3b4a5968778695a4b3c2d1e0f1".to_owned()),
-        device: Some("hmac-sha256:b81d4c2e7f3a90655a4b3c2d1e0f19283746556473829100a1b2c3d4e5f60718".to_owned()),
+        device: Some(
+            "hmac-sha256:b81d4c2e7f3a90655a4b3c2d1e0f19283746556473829100a1b2c3d4e5f60718".to_owned(),
+        ),
         email: Some("1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f".to_owned()),
         shipping_address: None,
         payment_method: Some("fp_Jx2c9vQ0sLrT".to_owned()),
