@@ -28,6 +28,8 @@ struct Stripe {
     breaks_off: bool,
     refuses: bool,
     submissions: u32,
+    /// The file that stands in the evidence.
+    file: Option<String>,
 }
 
 type Shared = Arc<Mutex<Stripe>>;
@@ -35,7 +37,7 @@ type Shared = Arc<Mutex<Stripe>>;
 fn dispute(stripe: &Stripe) -> Value {
     json!({ "id": "dp_1", "object": "dispute", "status": "needs_response", "amount": 1000, "currency": "usd",
         "charge": "ch_1", "payment_intent": "pi_1", "is_charge_refundable": false, "reason": "fraudulent",
-        "balance_transactions": [],
+        "balance_transactions": [], "evidence": { "service_documentation": stripe.file },
         "evidence_details": { "due_by": 1_798_000_000, "has_evidence": stripe.submissions > 0, "past_due": false,
             "submission_count": stripe.submissions } })
 }
@@ -57,6 +59,7 @@ async fn update(State(stripe): State<Shared>, Path(id): Path<String>, body: Stri
         return (StatusCode::BAD_REQUEST, Json(error)).into_response();
     }
     stripe.submissions += u32::from(body.contains("submit=true"));
+    stripe.file = Some("file_1".to_owned());
     if std::mem::take(&mut stripe.breaks_off) {
         // A whole head, and less of a body than it promises.
         let body = axum::body::Body::from_stream(futures_util::stream::once(async {
@@ -213,7 +216,27 @@ fn evidence_is_staged_and_then_submitted_for_good_by_who_says_so_twice() {
             let stripe = stripe.lock().unwrap();
             assert_eq!((stripe.updates.len(), stripe.submissions), (2, 1), "sent once");
         }
-        // A no is told with Stripe's words, and is a dead letter.
+        // It went to the bank: it is not sent again, staged or not.
+        let again = Bursar::run(&site, &settings, &said).await;
+        assert_eq!(again.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&again.stderr).contains("went to the bank before"));
+        let (_, acts) = json_of(&site, &settings, &["audit", "--json"]).await;
+        assert!(acts.to_string().contains("submit_evidence"), "{acts}");
+        assert!(fleet.terminate().await.success());
+    });
+}
+
+#[test]
+fn a_no_of_stripes_is_told_with_its_words_and_is_a_dead_letter() {
+    run(async |site| {
+        let (stripe, url) = stripe().await;
+        let configuration = Configuration::new("live");
+        let settings = settings(&configuration)
+            .with("BURSAR_STRIPE_API_URL", url)
+            .with("BURSAR_STRIPE_API_KEY", "rk_test_1");
+        let fleet = fleet(&site, &settings).await;
+        let submit =
+            ["dispute", "submit", "stripe:dp_1", "--reason", "they used it", "--by", "ada", "--json"];
         stripe.lock().unwrap().refuses = true;
         let (output, told) = json_of(&site, &settings, &submit).await;
         assert_eq!((output.status.code(), told["state"].as_str()), (Some(1), Some("refused")), "{told}");

@@ -15,6 +15,8 @@ create table disputes (
     state            text        check (state in ('warning', 'open', 'under_review', 'won', 'lost', 'prevented', 'withdrawn',
                                                   'reopened')),
     reopened         integer     not null default 0 check (reopened >= 0),
+    -- Names the part of its life that stands: restrictions that were lifted are lifted for that part.
+    epoch            text        collate "C" not null default '',
     is_early_warning boolean     not null default false,
     opened_at        timestamptz,
     heard_at         timestamptz,
@@ -30,7 +32,8 @@ create table disputes (
 ) with (fillfactor = 80);
 create index disputes_by_account on disputes (account) where account is not null;
 create index disputes_by_payment on disputes (payment) where payment is not null;
-create index disputes_waiting on disputes (dispute) where account is null;
+create index disputes_waiting on disputes (created_at) where account is null;
+create index disputes_by_payment_id on disputes using gin (payment_ids);
 create index disputes_by_state on disputes (state, opened_at, dispute);
 create index disputes_by_opening on disputes (opened_at, dispute);
 create index disputes_due on disputes (evidence_due_by) where evidence_due_by is not null;
@@ -64,6 +67,8 @@ create table evidence_packs (
     sha256   bytea       not null check (length(sha256) = 32),
     made_at  timestamptz not null,
     made_by  text        collate "C" not null,
+    -- Whose data it holds: also after the payment went to another account.
+    account  text        collate "C" not null,
     document text        not null,
     pdf      bytea       not null,
     primary key (dispute, sha256)
@@ -87,6 +92,9 @@ create table evidence_submissions (
     ended_at     timestamptz,
     foreign key (dispute, sha256) references evidence_packs
 );
+create index evidence_packs_by_account on evidence_packs (account);
+-- What went to the bank, or may have, does not go there again.
+create unique index evidence_submissions_final on evidence_submissions (dispute) where is_final and state <> 'refused';
 create index evidence_submissions_by_dispute on evidence_submissions (dispute, requested_at);
 
 -- What processors said of disputes and nobody understood: it is looked for every few seconds, among whatever else was not.
@@ -94,6 +102,9 @@ create index inbox_unrecognised_disputes on inbox (source, admitted_at, id)
     where kind = 'fact.unrecognised'
       and (fact like '%"event_type":"charge.dispute.%' or fact like '%"event_type":"radar.early_fraud_warning.%'
            or fact like '%"event_type":"adjustment.%');
+
+-- Evidence is about the lots of one payment.
+create index lots_by_payment on lots (payment) where payment is not null;
 
 -- Why an operator restricts or restores is text that people wrote; the digests of an address and of a device are data of a person.
 -- The inbox may be large.

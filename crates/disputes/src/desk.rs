@@ -31,15 +31,18 @@ pub struct Desk<'a> {
     /// By every id of theirs that cases name.
     payments: BTreeMap<PaymentId, PaymentFound>,
     restrictions: BTreeMap<AccountId, BTreeMap<RestrictionCause, RestrictionRow>>,
+    /// Cases that something was said of, or whose payment changed; what follows is worked out once for all of it.
+    touched: BTreeMap<CaseId, SaidBy>,
     changed_cases: BTreeSet<CaseId>,
     changed_restrictions: BTreeSet<(AccountId, RestrictionCause)>,
     events: Vec<StoredEvent>,
 }
 
 /// Who says what leads to events.
-struct SaidBy<'a> {
-    cause: &'a Cause,
-    traceparent: Option<&'a str>,
+#[derive(Clone)]
+struct SaidBy {
+    cause: Cause,
+    traceparent: Option<String>,
 }
 
 impl<'a> Desk<'a> {
@@ -90,15 +93,17 @@ impl<'a> Desk<'a> {
             held,
             payments,
             restrictions,
+            touched: BTreeMap::new(),
             changed_cases: BTreeSet::new(),
             changed_restrictions: BTreeSet::new(),
             events: Vec::new(),
         })
     }
 
-    /// Settles one fact in memory.
+    /// Settles one fact in memory. What follows from what is said of a case is worked out at the end of the batch, or before an
+    /// operator's word: however often a case is spoken of, it is read once.
     pub fn settle(&mut self, envelope: &Envelope) -> Result<Verdict, Error> {
-        let said = SaidBy { cause: &envelope.cause, traceparent: envelope.traceparent.as_deref() };
+        let said = SaidBy { cause: envelope.cause.clone(), traceparent: envelope.traceparent.clone() };
         let outcome = match &envelope.fact {
             Fact::Dispute(dispute) => {
                 let case = match dispute.case() {
@@ -108,9 +113,12 @@ impl<'a> Desk<'a> {
                         return Ok(Verdict::Dead { code: code::INVALID_DISPUTE, reason });
                     }
                 };
-                self.note(&case, dispute, &said)?
+                self.note(&case, dispute, said)?
             }
-            Fact::Restriction(restriction) => self.restrict(restriction, &said)?,
+            Fact::Restriction(restriction) => {
+                self.work_out()?;
+                self.restrict(restriction, &said)?
+            }
             other => {
                 let reason = format!("expected fact.dispute or fact.restriction, got {}", other.kind());
                 return Ok(Verdict::Dead { code: code::NOT_READ, reason });
@@ -124,21 +132,14 @@ impl<'a> Desk<'a> {
         self.cases.get(&dispute.case().ok()?)?.payment.clone()
     }
 
-    fn note(&mut self, id: &CaseId, dispute: &fact::Dispute, said: &SaidBy<'_>) -> Result<Outcome, Error> {
+    fn note(&mut self, id: &CaseId, dispute: &fact::Dispute, said: SaidBy) -> Result<Outcome, Error> {
         let row = self.cases.get_mut(id).ok_or_else(|| Error::stored("a dispute", "it is not locked"))?;
-        if !row.record.note(said.cause, dispute) {
+        if !row.record.note(&said.cause, dispute) {
             return Ok(Outcome::NoOp);
         }
-        let before = (row.state, row.illegal_steps);
-        row.read_again(self.now);
-        if row.illegal_steps > before.1 {
-            metrics::counter!("bursar_dispute_illegal_steps_total").increment(1);
-            tracing::warn!(dispute = %id, cause = %said.cause, says = dispute.status.as_str(), state = ?row.state,
-                "a dispute's object goes a way that none goes; its state stays, and what was said is kept");
-        }
-        self.changed_cases.insert(id.clone());
+        row.payment_ids.extend(std::iter::once(&dispute.payment).chain(&dispute.aliases).cloned());
+        self.touched.insert(id.clone(), said);
         self.assign(id);
-        self.follow(id, said)?;
         Ok(match self.cases.get(id).and_then(|row| row.payment.as_ref()) {
             Some(_) => Outcome::Applied,
             None => Outcome::Waiting,
@@ -151,13 +152,47 @@ impl<'a> Desk<'a> {
             return Ok(false);
         };
         let (is_other, before) = (self.assign(id), self.events.len());
-        self.follow(id, &SaidBy { cause: &cause, traceparent: None })?;
+        self.touched.insert(id.clone(), SaidBy { cause, traceparent: None });
+        self.work_out()?;
         if let Some(row) = self.cases.get_mut(id) {
             // Looked at: it is not looked for again until its payment changes.
             row.updated_at = self.now;
-            self.changed_cases.insert(id.clone());
         }
         Ok(is_other || self.events.len() > before)
+    }
+
+    /// Works out what follows from everything that was said until now: how cases stand, what is told of them, what their accounts
+    /// may not do; of each account once.
+    fn work_out(&mut self) -> Result<(), Error> {
+        let mut accounts: BTreeMap<AccountId, SaidBy> = BTreeMap::new();
+        for (id, said) in std::mem::take(&mut self.touched) {
+            self.read_again(&id, &said);
+            self.tell(&id, &said)?;
+            for warning in self.warnings_beside(&id) {
+                self.tell(&warning, &said)?;
+            }
+            let Some(row) = self.cases.get_mut(&id) else { continue };
+            for account in row.left.take().into_iter().chain(row.account.clone()) {
+                accounts.insert(account, said.clone());
+            }
+        }
+        for (account, said) in accounts {
+            self.restate(&account, &said)?;
+        }
+        Ok(())
+    }
+
+    fn read_again(&mut self, id: &CaseId, said: &SaidBy) {
+        let Some(row) = self.cases.get_mut(id) else { return };
+        let before = row.illegal_steps;
+        row.read_again(self.now);
+        if row.illegal_steps > before {
+            metrics::counter!("bursar_dispute_illegal_steps_total")
+                .increment((row.illegal_steps - before) as u64);
+            tracing::warn!(dispute = %id, cause = %said.cause, state = ?row.state,
+                "a dispute's object goes a way that none goes; its state stays, and what was said is kept");
+        }
+        self.changed_cases.insert(id.clone());
     }
 
     /// Whose payment it is about, as far as that is known. Whether that changed.
@@ -183,22 +218,8 @@ impl<'a> Desk<'a> {
         true
     }
 
-    /// Emits what is to be told of a case, and lets restrictions of its accounts follow.
-    fn follow(&mut self, id: &CaseId, said: &SaidBy<'_>) -> Result<(), Error> {
-        self.tell(id, said)?;
-        for warning in self.warnings_beside(id) {
-            self.tell(&warning, said)?;
-        }
-        let Some(row) = self.cases.get_mut(id) else { return Ok(()) };
-        let accounts = row.left.take().into_iter().chain(row.account.clone());
-        for account in accounts.collect::<Vec<_>>() {
-            self.restate(&account, said)?;
-        }
-        Ok(())
-    }
-
     /// Events of a case: the difference between what they last said and what holds.
-    fn tell(&mut self, id: &CaseId, said: &SaidBy<'_>) -> Result<(), Error> {
+    fn tell(&mut self, id: &CaseId, said: &SaidBy) -> Result<(), Error> {
         let joined = self.joined(id);
         let Some(row) = self.cases.get_mut(id) else { return Ok(()) };
         let (Some(payment), Some(state)) = (row.payment.clone(), row.state) else { return Ok(()) };
@@ -259,7 +280,7 @@ impl<'a> Desk<'a> {
     }
 
     /// An operator's word on an account.
-    fn restrict(&mut self, said_of: &fact::Restriction, said: &SaidBy<'_>) -> Result<Outcome, Error> {
+    fn restrict(&mut self, said_of: &fact::Restriction, said: &SaidBy) -> Result<Outcome, Error> {
         let account = &said_of.account;
         let rows = self.restrictions.entry(account.clone()).or_default();
         let before = standing(rows);
@@ -294,7 +315,7 @@ impl<'a> Desk<'a> {
 
     /// Lets an account's restrictions follow from its cases: what is asked for and does not stand is put on, unless an operator
     /// has lifted it; what stands and is not asked for any more is lifted. Operators' own stay.
-    fn restate(&mut self, account: &AccountId, said: &SaidBy<'_>) -> Result<(), Error> {
+    fn restate(&mut self, account: &AccountId, said: &SaidBy) -> Result<(), Error> {
         let asked = self.asked(account);
         let rows = self.restrictions.entry(account.clone()).or_default();
         let before = standing(rows);
@@ -324,21 +345,25 @@ impl<'a> Desk<'a> {
     /// What an account's cases ask for. A case whose account is only claimed asks for nothing, nor does a warning that a dispute
     /// took over.
     fn asked(&self, account: &AccountId) -> BTreeSet<RestrictionCause> {
+        let disputed: BTreeSet<&PaymentId> = self
+            .cases
+            .values()
+            .filter(|row| !row.is_early_warning)
+            .filter_map(|row| row.payment.as_ref())
+            .collect();
+        let is_taken_over = |row: &DisputeRow| {
+            row.is_early_warning && row.payment.as_ref().is_some_and(|payment| disputed.contains(payment))
+        };
         let of_account =
-            self.cases.values().filter(|row| row.account.as_ref() == Some(account) && !row.is_claimed);
-        let known = of_account.filter_map(|row| Some((row, row.state?, self.joined(&row.case).is_some())));
-        let known: Vec<(&DisputeRow, CaseState, bool)> = known.collect();
+            || self.cases.values().filter(|row| row.account.as_ref() == Some(account) && !row.is_claimed);
         let mut asked = BTreeSet::new();
-        for (row, state, is_taken_over) in &known {
-            if !is_taken_over {
-                asked.extend(asked_by_case(&row.case, *state, row.reopened, self.policy));
+        for row in of_account().filter(|row| !is_taken_over(row)) {
+            if let Some(state) = row.state {
+                asked.extend(asked_by_case(&row.case, state, &row.epoch, self.policy));
             }
         }
         if let Some(rule) = &self.policy.risk {
-            let counted = known.iter().filter(|(_, state, taken_over)| RiskCase::counts(*state, *taken_over));
-            let counted = counted
-                .filter_map(|(row, ..)| Some(RiskCase { opened_at: row.opened_at?, case: row.case.clone() }));
-            asked.extend(asked_by_risk(counted.collect(), rule));
+            asked.extend(asked_by_risk(counted(of_account(), is_taken_over), rule));
         }
         asked
     }
@@ -348,12 +373,16 @@ impl<'a> Desk<'a> {
         &mut self,
         account: &AccountId,
         before: &[Restricted],
-        said: &SaidBy<'_>,
+        said: &SaidBy,
     ) -> Result<(), Error> {
         let Some(rows) = self.restrictions.get(account) else { return Ok(()) };
         let after = standing(rows);
-        let new: Vec<Restricted> = after.iter().filter(|one| !before.contains(one)).cloned().collect();
-        let gone: Vec<Restricted> = before.iter().filter(|one| !after.contains(one)).cloned().collect();
+        let (was, is): (BTreeSet<&Restricted>, BTreeSet<&Restricted>) =
+            (before.iter().collect(), after.iter().collect());
+        let listed = |some: Vec<&&Restricted>| -> Vec<Restricted> {
+            some.into_iter().take(Standing::LISTED_MAX).map(|one| (*one).clone()).collect()
+        };
+        let (new, gone) = (listed(is.difference(&was).collect()), listed(was.difference(&is).collect()));
         let standing = Standing::of(after);
         let data = match (new.is_empty(), gone.is_empty()) {
             (false, _) => AccountRestricted { restricted: new, standing }.into(),
@@ -363,21 +392,23 @@ impl<'a> Desk<'a> {
         self.emit(Some(account.clone()), data, said)
     }
 
-    fn emit(&mut self, account: Option<AccountId>, data: EventData, said: &SaidBy<'_>) -> Result<(), Error> {
+    fn emit(&mut self, account: Option<AccountId>, data: EventData, said: &SaidBy) -> Result<(), Error> {
         let event = Event { account, cause: said.cause.clone(), time: self.now, data, balances: None };
-        self.events.push(self.heads.emit(NewEvent::of(&event, said.traceparent))?);
+        self.events.push(self.heads.emit(NewEvent::of(&event, said.traceparent.as_deref()))?);
         Ok(())
     }
 
     /// Writes everything that changed. The events are numbered, and the caller's to store.
-    pub async fn close(self, work: &mut Work) -> Result<Vec<StoredEvent>, Error> {
+    pub async fn close(mut self, work: &mut Work) -> Result<Vec<StoredEvent>, Error> {
+        self.work_out()?;
         self.save(work).await?;
         self.heads.save(work).await?;
         Ok(self.events)
     }
 
     /// Writes everything that changed, but for events, and their numbers with them: for a rebuild.
-    pub async fn close_in_silence(self, work: &mut Work) -> Result<(), Error> {
+    pub async fn close_in_silence(mut self, work: &mut Work) -> Result<(), Error> {
+        self.work_out()?;
         self.save(work).await
     }
 
@@ -389,6 +420,35 @@ impl<'a> Desk<'a> {
         });
         store::save_restrictions(work, &restrictions.collect::<Vec<_>>()).await
     }
+}
+
+/// The cases that the rule of risk counts. A dispute that took a warning over is counted as that warning: it is the same
+/// suspicion, and what was lifted for it stays lifted.
+fn counted<'r>(
+    cases: impl Iterator<Item = &'r DisputeRow>,
+    is_taken_over: impl Fn(&DisputeRow) -> bool,
+) -> Vec<RiskCase> {
+    let mut warnings: BTreeMap<&PaymentId, RiskCase> = BTreeMap::new();
+    let mut disputes: Vec<(&DisputeRow, RiskCase)> = Vec::new();
+    for row in cases {
+        let Some((state, opened_at)) = row.state.zip(row.opened_at) else { continue };
+        let case = RiskCase { opened_at, case: row.case.clone() };
+        match &row.payment {
+            Some(payment) if is_taken_over(row) => {
+                let first = warnings.entry(payment).or_insert_with(|| case.clone());
+                *first = first.clone().min(case);
+            }
+            _ if RiskCase::counts(state) => disputes.push((row, case)),
+            _ => {}
+        }
+    }
+    disputes.sort_by(|a, b| a.1.cmp(&b.1));
+    let as_warning = |(row, case): (&DisputeRow, RiskCase)| {
+        row.payment.as_ref().and_then(|payment| warnings.remove(payment)).map_or(case.clone(), |warning| {
+            RiskCase { opened_at: warning.opened_at.min(case.opened_at), ..warning }
+        })
+    };
+    disputes.into_iter().map(as_warning).collect()
 }
 
 /// What stands of these, as it is told: one reason once, since the first of its causes. The rule of risk may have been fulfilled

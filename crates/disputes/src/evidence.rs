@@ -50,6 +50,9 @@ struct Subject {
     terms: Terms,
 }
 
+/// An account that has used much takes its time.
+const STATEMENT_TIMEOUT: &str = "5min";
+
 /// Gathers a pack. Read only, within one snapshot of the database.
 ///
 /// # Errors
@@ -57,6 +60,10 @@ struct Subject {
 pub async fn pack(pool: &Pool, case: &CaseId, options: PackOptions<'_>) -> Result<Pack, NoEvidence> {
     let connection = &mut *pool
         .begin_with("begin isolation level repeatable read, read only")
+        .await
+        .doing("beginning a snapshot")?;
+    sqlx::query!("select set_config('statement_timeout', $1, true)", STATEMENT_TIMEOUT)
+        .fetch_one(&mut *connection)
         .await
         .doing("beginning a snapshot")?;
     let subject = subject(connection, case).await?;
@@ -74,7 +81,6 @@ pub async fn pack(pool: &Pool, case: &CaseId, options: PackOptions<'_>) -> Resul
     let moments = told.chain(balance.iter().map(|point| point.at)).chain([read.heard_at, subject.terms.at]);
     let as_of = moments.max().unwrap_or(read.heard_at);
     let own = own_cases(connection, case.processor()).await?;
-    let stake = subject.stake(&read, options.counter_fee);
     Ok(Pack {
         product_version: options.product_version.to_owned(),
         seller: options.seller.map(str::to_owned),
@@ -104,7 +110,7 @@ pub async fn pack(pool: &Pool, case: &CaseId, options: PackOptions<'_>) -> Resul
         overlap: money::overlap(&subject, &read),
         timeline,
         policy: None,
-        economics: stake.map(|stake| economics_in_words(&stake, own)).unwrap_or_default(),
+        economics: subject.economics(&read, options.counter_fee, own),
     })
 }
 
@@ -127,21 +133,28 @@ pub async fn economics_of(pool: &Pool, case: &CaseId, counter_fee: CounterFee) -
         return Ok(Vec::new());
     };
     let own = own_cases(connection, case.processor()).await?;
-    let stake = subject.stake(&read, counter_fee);
-    Ok(stake.map(|stake| economics_in_words(&stake, own)).unwrap_or_default())
+    Ok(subject.economics(&read, counter_fee, own))
 }
 
 impl Subject {
-    /// What is at stake, where it is known how much is disputed.
-    fn stake(&self, case: &domain::dispute::Case, counter_fee: CounterFee) -> Option<Stake> {
-        Some(Stake {
-            disputed: case.amount.or(Some(self.terms.total))?,
+    /// What contesting and refunding are worth, a sentence each. Where the processor answers the bank by itself there is nothing
+    /// to decide, and its warning has refunded the buyer already.
+    fn economics(&self, case: &domain::dispute::Case, counter_fee: CounterFee, own: OwnCases) -> Vec<String> {
+        if self.case.processor() != "stripe" {
+            let fee =
+                case.fee.map(|fee| format!(" Its fee of {fee} comes back with a win.")).unwrap_or_default();
+            let who = self.case.processor();
+            return vec![format!("{who} answers the bank by itself: there is nothing to decide.{fee}")];
+        }
+        let stake = Stake {
+            disputed: case.amount.unwrap_or(self.terms.total),
             received_fee: case.fee,
             win_returns_received_fee: false,
-            counter_fee: if self.case.processor() == "stripe" { counter_fee } else { CounterFee::None },
+            counter_fee,
             is_refundable_warning: Stage::of(case.state) == Stage::Warning
                 && case.is_refundable != Some(false),
-        })
+        };
+        economics_in_words(&stake, own)
     }
 }
 
@@ -223,11 +236,12 @@ async fn customer(connection: &mut PgConnection, of: &Subject) -> Result<Custome
     })
 }
 
-/// How own cases at a processor ended.
+/// How own cases at a processor ended, by its own word: what operators or silence decided says nothing of the next one.
 pub(crate) async fn own_cases(connection: &mut PgConnection, processor: &str) -> Result<OwnCases, Error> {
     let row = sqlx::query!(
         r#"select count(*) filter (where state = 'won') as "won!", count(*) filter (where state = 'lost') as "lost!"
-           from disputes where state in ('won', 'lost') and dispute like $1 || ':%'"#,
+           from disputes where state in ('won', 'lost') and dispute like $1 || ':%'
+             and record::text not like '%"by_silence":true%' and record::text not like '%"by":"%'"#,
         processor,
     )
     .fetch_one(connection)
@@ -244,19 +258,22 @@ pub(crate) async fn own_cases(connection: &mut PgConnection, processor: &str) ->
 pub async fn keep(
     pool: &Pool,
     case: &CaseId,
+    account: &AccountId,
     by: &str,
     sha256: &[u8; 32],
     document: &str,
     pdf: &[u8],
 ) -> Result<(), Error> {
     sqlx::query!(
-        "insert into evidence_packs (dispute, sha256, made_at, made_by, document, pdf) values ($1, $2, now(), $3, $4, $5)
+        "insert into evidence_packs (dispute, sha256, made_at, made_by, document, pdf, account)
+         values ($1, $2, now(), $3, $4, $5, $6)
          on conflict do nothing",
         case.as_str(),
         sha256.as_slice(),
         by,
         document,
         pdf,
+        account.as_str(),
     )
     .execute(pool)
     .await

@@ -105,6 +105,8 @@ impl DisputeSettings {
             .collect::<Result<Vec<_>, _>>()?;
         deadlines.sort_unstable_by(|a, b| b.cmp(a));
         deadlines.dedup();
+        // There is always an alert at the deadline itself.
+        deadlines.retain(|step| !step.is_zero());
         let silence = duration(&self.silence).map_err(InvalidSetting::at("disputes.silence"))?;
         if silence < Duration::from_secs(86_400) {
             let why = format!("disputes.silence: expected a day or more, got {:?}", self.silence);

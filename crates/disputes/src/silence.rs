@@ -26,7 +26,7 @@ pub enum SilenceError {
     NowhereDurable(#[from] NowhereDurable),
 }
 
-/// States some of the cases that have been silent for too long. Any number of processes may do it at once: of one silence all
+/// States the cases that have been silent for too long, a page at a time. Any number of processes may do it at once: of one silence all
 /// state the same fact. What was stated is found again until it is settled.
 pub async fn step(
     pool: &Pool,
@@ -34,32 +34,52 @@ pub async fn step(
     silence: Duration,
     now: OffsetDateTime,
 ) -> Result<(), SilenceError> {
-    let silent = silent(pool, now - silence, silence).await?;
-    if !silent.is_empty() {
-        tracing::info!(cases = silent.len(), "disputes count as decided by silence");
-        writer.state(silent).await?;
+    let mut after = (OffsetDateTime::UNIX_EPOCH, String::new());
+    loop {
+        let (silent, last) = silent(pool, now - silence, silence, &after).await?;
+        if !silent.is_empty() {
+            tracing::info!(cases = silent.len(), "disputes count as decided by silence");
+            writer.state(silent).await?;
+        }
+        match last {
+            Some(last) => after = last,
+            None => return Ok(()),
+        }
     }
-    Ok(())
 }
 
-async fn silent(pool: &Pool, before: OffsetDateTime, silence: Duration) -> Result<Vec<Envelope>, Error> {
+/// Where a page ends: when the case was heard of, and its id.
+type PageEnd = (OffsetDateTime, String);
+
+/// A page of silent cases, and where it ended if there may be more.
+async fn silent(
+    pool: &Pool,
+    before: OffsetDateTime,
+    silence: Duration,
+    (heard_at, case): &PageEnd,
+) -> Result<(Vec<Envelope>, Option<PageEnd>), Error> {
     let mut connection = pool.acquire().await.doing("taking a connection")?;
     let rows = sqlx::query!(
-        r#"select dispute, record as "record: Json<CaseRecord>" from disputes
+        r#"select dispute, heard_at as "heard_at!", record as "record: Json<CaseRecord>" from disputes
            where state in ('warning', 'open', 'under_review', 'reopened') and heard_at < $1
-             and (dispute like 'paddle:%' or is_early_warning)
-           order by heard_at limit $2"#,
+             and (dispute like 'paddle:%' or is_early_warning) and (heard_at, dispute) > ($3, $4)
+           order by heard_at, dispute limit $2"#,
         before,
         AT_ONCE,
+        heard_at,
+        case,
     )
     .fetch_all(&mut *connection)
     .await
     .doing("looking for silent disputes")?;
+    let is_full = rows.len() as i64 == AT_ONCE;
+    let last = rows.last().filter(|_| is_full).map(|row| (row.heard_at, row.dispute.clone()));
     let cases = rows.into_iter().map(|row| {
         let id: CaseId = row.dispute.parse().map_err(|error| Error::stored("a dispute id", error))?;
         Ok(row.record.0.read().and_then(|case| decided(&id, &case, silence)))
     });
-    cases.filter_map(Result::transpose).collect()
+    let silent = cases.filter_map(Result::transpose).collect::<Result<_, Error>>()?;
+    Ok((silent, last))
 }
 
 /// That a case counts as decided: named by the case and the last that was heard of it, so that all who see it state the same.

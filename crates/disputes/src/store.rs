@@ -25,6 +25,8 @@ pub struct DisputeRow {
     /// None before the first fact.
     pub state: Option<CaseState>,
     pub reopened: u32,
+    /// See [`domain::dispute::Case::epoch`].
+    pub epoch: String,
     pub is_early_warning: bool,
     pub opened_at: Option<OffsetDateTime>,
     pub heard_at: Option<OffsetDateTime>,
@@ -102,6 +104,7 @@ impl DisputeRow {
             record: CaseRecord::default(),
             state: None,
             reopened: 0,
+            epoch: String::new(),
             is_early_warning: false,
             opened_at: None,
             heard_at: None,
@@ -121,6 +124,7 @@ impl DisputeRow {
         self.payment_ids = case.payments;
         self.state = Some(case.state);
         self.reopened = case.reopened;
+        self.epoch = case.epoch;
         self.is_early_warning = case.is_early_warning;
         self.opened_at = Some(case.opened_at);
         self.heard_at = Some(case.heard_at);
@@ -140,6 +144,7 @@ struct StoredDispute {
     record: Json<CaseRecord>,
     state: Option<String>,
     reopened: i32,
+    epoch: String,
     is_early_warning: bool,
     opened_at: Option<OffsetDateTime>,
     heard_at: Option<OffsetDateTime>,
@@ -173,6 +178,7 @@ impl StoredDispute {
             record: self.record.0,
             state: self.state.map(|state| stored("a dispute's state", state.parse())).transpose()?,
             reopened: stored("a count", self.reopened.try_into())?,
+            epoch: self.epoch,
             is_early_warning: self.is_early_warning,
             opened_at: self.opened_at,
             heard_at: self.heard_at,
@@ -206,7 +212,7 @@ pub async fn lock(work: &mut Work, cases: &BTreeSet<CaseId>) -> Result<BTreeMap<
     .doing("opening disputes")?;
     let rows = sqlx::query_as!(
         StoredDispute,
-        r#"select dispute, payment_ids, payment, account, is_claimed, record as "record: Json<CaseRecord>", state, reopened,
+        r#"select dispute, payment_ids, payment, account, is_claimed, record as "record: Json<CaseRecord>", state, reopened, epoch,
                   is_early_warning, opened_at, heard_at, evidence_due_by, amount, currency, illegal_steps,
                   told as "told: Json<Told>", updated_at
            from disputes where dispute = any($1::text[]) order by dispute for update"#,
@@ -241,8 +247,8 @@ pub async fn early_warnings(work: &mut Work, ids: &BTreeSet<PaymentId>) -> Resul
     rows.iter().map(|id| stored("a dispute id", id.parse())).collect()
 }
 
-/// The other cases of these accounts, and of the payments that the named cases are about. The accounts' rows are held, so
-/// nobody changes those of the accounts.
+/// The other cases of these accounts, and of the payments that the named cases are about, without what was said of each. The
+/// accounts' rows are held, so nobody changes those of the accounts.
 pub async fn beside(
     work: &mut Work,
     accounts: &BTreeSet<AccountId>,
@@ -257,8 +263,8 @@ pub async fn beside(
     let named: Vec<&str> = named.iter().map(CaseId::as_str).collect();
     let rows = sqlx::query_as!(
         StoredDispute,
-        r#"select dispute, payment_ids, payment, account, is_claimed, record as "record: Json<CaseRecord>", state, reopened,
-                  is_early_warning, opened_at, heard_at, evidence_due_by, amount, currency, illegal_steps,
+        r#"select dispute, payment_ids, payment, account, is_claimed, json '{"observations":{}}' as "record!: Json<CaseRecord>", state,
+                  reopened, epoch, is_early_warning, opened_at, heard_at, evidence_due_by, amount, currency, illegal_steps,
                   told as "told: Json<Told>", updated_at
            from disputes
            where (account = any($1::text[]) or payment = any($2::text[])) and dispute <> all($3::text[])"#,
@@ -350,7 +356,8 @@ pub async fn save(work: &mut Work, cases: &[&DisputeRow]) -> Result<(), Error> {
     let rows: Vec<serde_json::Value> = cases.iter().map(|row| row.to_json()).collect();
     sqlx::query!(
         "update disputes d set payment_ids = n.payment_ids, payment = n.payment, account = n.account, is_claimed = n.is_claimed,
-                record = n.record, state = n.state, reopened = n.reopened, is_early_warning = n.is_early_warning,
+                record = n.record, state = n.state, reopened = n.reopened, epoch = n.epoch,
+                is_early_warning = n.is_early_warning,
                 opened_at = n.opened_at, heard_at = n.heard_at, evidence_due_by = n.evidence_due_by, amount = n.amount,
                 currency = n.currency, illegal_steps = n.illegal_steps, told = n.told, updated_at = n.updated_at
          from json_populate_recordset(null::disputes, $1::json) n
@@ -375,6 +382,7 @@ impl DisputeRow {
             record: &'a CaseRecord,
             state: Option<CaseState>,
             reopened: u32,
+            epoch: &'a str,
             is_early_warning: bool,
             #[serde(with = "time::serde::rfc3339::option")]
             opened_at: Option<OffsetDateTime>,
@@ -398,6 +406,7 @@ impl DisputeRow {
             record: &self.record,
             state: self.state,
             reopened: self.reopened,
+            epoch: &self.epoch,
             is_early_warning: self.is_early_warning,
             opened_at: self.opened_at,
             heard_at: self.heard_at,
@@ -449,19 +458,32 @@ pub async fn save_restrictions(
     Ok(())
 }
 
-/// Cases whose payment, or whose payment's account, is another than they have: first those that wait for one.
+/// Cases that wait for their payment, which is known, or somebody's, by now; those that came since a moment.
 pub async fn behind(
     connection: &mut PgConnection,
+    since: OffsetDateTime,
     limit: i64,
 ) -> Result<Vec<(CaseId, Vec<PaymentId>)>, Error> {
-    let rows = sqlx::query_file!("src/store/behind.sql", limit)
+    let rows = sqlx::query_file!("src/store/behind.sql", limit, since)
         .fetch_all(connection)
         .await
         .doing("looking for disputes whose payment is known by now")?;
-    rows.into_iter()
-        .map(|row| {
-            let ids = row.payment_ids.iter().map(|id| stored("a payment id", id.parse()));
-            Ok((stored("a dispute id", row.dispute.parse())?, ids.collect::<Result<_, Error>>()?))
-        })
-        .collect()
+    rows.into_iter().map(|row| case_and_ids(&row.dispute, &row.payment_ids)).collect()
+}
+
+/// Cases that belong to another account, or to another case, by now.
+pub async fn astray(
+    connection: &mut PgConnection,
+    limit: i64,
+) -> Result<Vec<(CaseId, Vec<PaymentId>)>, Error> {
+    let rows = sqlx::query_file!("src/store/astray.sql", limit)
+        .fetch_all(connection)
+        .await
+        .doing("looking for disputes whose payment went elsewhere")?;
+    rows.into_iter().map(|row| case_and_ids(&row.dispute, &row.payment_ids)).collect()
+}
+
+fn case_and_ids(case: &str, ids: &[String]) -> Result<(CaseId, Vec<PaymentId>), Error> {
+    let ids = ids.iter().map(|id| stored("a payment id", id.parse()));
+    Ok((stored("a dispute id", case.parse())?, ids.collect::<Result<_, Error>>()?))
 }

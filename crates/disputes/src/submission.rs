@@ -19,6 +19,7 @@ use crate::code;
 use bus::EmittedEvents;
 use db::{Doing, Error, Pool, Work};
 use domain::{AccountId, CaseId, PaymentId};
+use facts::audit::{self, ActSubject, OperatorAct};
 use jobs::http::{Endpoint, HttpCaller};
 use jobs::{JobLimits, JobSubject};
 use serde::{Deserialize, Serialize};
@@ -85,12 +86,44 @@ pub struct AskedBy<'a> {
     pub reason: &'a str,
 }
 
+/// Why nothing is handed over.
+#[derive(Debug, thiserror::Error)]
+pub enum NotRequested {
+    #[error(
+        "evidence of {0} went to the bank before, or is on its way there: it is sent once, and what was sent cannot be changed \
+         (`bursar dispute show {0}`)"
+    )]
+    SentBefore(CaseId),
+    #[error(transparent)]
+    Database(#[from] Error),
+}
+
 /// Commits the intent to hand over a pack that is kept, and writes down who wanted it. Returns its id.
 ///
 /// # Errors
-/// Those of the database.
-pub async fn request(pool: &Pool, asked: AskedBy<'_>, intent: SubmissionIntent) -> Result<String, Error> {
+/// [`NotRequested`]: evidence went to the bank before, unless it was refused there; those of the database.
+pub async fn request(
+    pool: &Pool,
+    asked: AskedBy<'_>,
+    intent: SubmissionIntent,
+) -> Result<String, NotRequested> {
     let mut work = Work::new(pool.clone(), OffsetDateTime::now_utc());
+    // Two who submit at once: the one who comes second sees what the first has written.
+    sqlx::query!("select dispute from disputes where dispute = $1 for update", intent.case.as_str())
+        .fetch_optional(work.connection().await?)
+        .await
+        .doing("locking a dispute")?;
+    let is_sent = sqlx::query_scalar!(
+        r#"select exists (select from evidence_submissions
+                          where dispute = $1 and is_final and state <> 'refused') as "is_sent!""#,
+        intent.case.as_str(),
+    )
+    .fetch_one(work.connection().await?)
+    .await
+    .doing("looking for evidence that was sent")?;
+    if is_sent {
+        return Err(NotRequested::SentBefore(intent.case));
+    }
     let now = work.now;
     let id = format!("sub_{}", Uuid::now_v7().simple());
     let intent = SubmissionIntent { submission: id.clone(), ..intent };
@@ -109,6 +142,16 @@ pub async fn request(pool: &Pool, asked: AskedBy<'_>, intent: SubmissionIntent) 
     .execute(work.connection().await?)
     .await
     .doing("noting a submission")?;
+    let act = OperatorAct {
+        by: asked.by,
+        worker: "disputes",
+        act: if intent.is_final { "submit_evidence" } else { "stage_evidence" },
+        subject: ActSubject::new("case", intent.case.as_str()),
+        account: intent.account.as_ref(),
+        reason: Some(asked.reason),
+        details: Some(serde_json::json!({ "submission": id, "sha256": intent.sha256 })),
+    };
+    audit::write(&mut work, act).await?;
     jobs::schedule::<UploadEvidence>(&mut work, &id, &intent).await?;
     work.commit().await?;
     Ok(id)

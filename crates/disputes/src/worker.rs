@@ -53,6 +53,9 @@ const CALL_LIMIT: Duration = Duration::from_secs(60);
 /// How often it is looked whether the payment of a waiting case is known by now.
 const TAKE_UP_EVERY: Duration = Duration::from_secs(2);
 
+/// How often all cases are held against the payments that they are about.
+const FOLLOW_EVERY: Duration = Duration::from_secs(60);
+
 /// Taking up a portion of them.
 const TAKE_UP_LIMIT: Duration = Duration::from_secs(60);
 
@@ -73,7 +76,8 @@ pub fn member(settings: Settings, floor: &Floor) -> Result<Member, String> {
     Ok(Member::new()
         .reads(Disputes::new(floor.namespace.clone(), policy.clone()))
         .rebuilds(DisputesRebuilt { policy: policy.clone() })
-        .pass(take_up(floor.pool.clone(), policy))
+        .pass(take_up(floor.pool.clone(), policy.clone()))
+        .pass(follow_payments(floor.whole.clone(), policy))
         .pass(decide_silent(floor.whole.clone(), floor.writer.clone(), silence))
         .watches(WORKER.name, DisputeWatch::new(deadlines))
         .carries_out(kinds, RunnerPace::default())
@@ -82,6 +86,13 @@ pub fn member(settings: Settings, floor: &Floor) -> Result<Member, String> {
 
 fn take_up(pool: Pool, policy: Policy) -> Pass {
     Pass::new("take_up_disputes", TAKE_UP_EVERY, TAKE_UP_LIMIT, move || {
+        let (pool, policy) = (pool.clone(), policy.clone());
+        async move { take_up::new_ones(&pool, &policy).await.map(Found::more_if) }
+    })
+}
+
+fn follow_payments(pool: Pool, policy: Policy) -> Pass {
+    Pass::new("follow_payments", FOLLOW_EVERY, TAKE_UP_LIMIT, move || {
         let (pool, policy) = (pool.clone(), policy.clone());
         async move { take_up::step(&pool, &policy).await.map(Found::more_if) }
     })

@@ -224,14 +224,10 @@ fn activity(pack: &Pack) -> Option<String> {
     Some(lines.join("\n"))
 }
 
-/// Why no refund was made, where there was something about refunds.
+/// What became of refunds, where there were any; of what was only asked for nothing is known here.
 fn refusal(pack: &Pack) -> Option<String> {
-    let concerns = matches!(
-        pack.dispute.reason.as_deref(),
-        Some("credit_not_processed" | "product_unacceptable" | "product_not_received" | "general")
-    );
     if pack.refunds.is_empty() {
-        return concerns.then(|| "No refund was asked for before the dispute.".to_owned());
+        return None;
     }
     let steps = pack.refunds.iter().map(|refund| {
         let amount = refund.amount.map(|amount| format!(", {}", words::money(amount))).unwrap_or_default();

@@ -236,7 +236,7 @@ fn shared(pack: &Pack) -> Option<String> {
 
 fn refunds(pack: &Pack) -> String {
     match pack.refunds.last() {
-        None => "No refund was asked for or made.".to_owned(),
+        None => "No refund was made.".to_owned(),
         Some(last) => {
             let amount = last.amount.map_or_else(String::new, |amount| format!(", {}", money(amount)));
             format!("Refund: {}{amount}, on {}.", spaced(&last.state), moment(last.at))

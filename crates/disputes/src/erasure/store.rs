@@ -12,15 +12,16 @@ pub async fn erase_packs(
 ) -> Result<u64, Error> {
     // One moment decides for both statements: nobody submits a pack meanwhile whose dispute is locked.
     sqlx::query!(
-        "select dispute from disputes where account = $1 order by dispute for update",
+        "select dispute from disputes d where exists (select from evidence_packs p where p.dispute = d.dispute and p.account = $1)
+         order by dispute for update",
         account.as_str()
     )
     .fetch_all(work.connection().await?)
     .await
     .doing("locking an account's disputes")?;
     sqlx::query!(
-        "delete from evidence_submissions s using evidence_packs p, disputes d
-         where d.account = $1 and p.dispute = d.dispute and s.dispute = p.dispute and s.sha256 = p.sha256
+        "delete from evidence_submissions s using evidence_packs p
+         where p.account = $1 and s.dispute = p.dispute and s.sha256 = p.sha256
            and ($2::timestamptz is null or p.made_at < $2)
            and not exists (select from evidence_submissions o
                            where o.dispute = p.dispute and o.sha256 = p.sha256 and o.ended_at is null)",
@@ -31,8 +32,8 @@ pub async fn erase_packs(
     .await
     .doing("erasing submissions of evidence")?;
     let erased = sqlx::query!(
-        "delete from evidence_packs p using disputes d
-         where d.account = $1 and p.dispute = d.dispute and ($2::timestamptz is null or p.made_at < $2)
+        "delete from evidence_packs p
+         where p.account = $1 and ($2::timestamptz is null or p.made_at < $2)
            and not exists (select from evidence_submissions s where s.dispute = p.dispute and s.sha256 = p.sha256)",
         account.as_str(),
         before,
@@ -50,8 +51,8 @@ pub async fn packs_left(
     before: Option<OffsetDateTime>,
 ) -> Result<u64, Error> {
     let left = sqlx::query_scalar!(
-        r#"select count(*) as "count!" from evidence_packs p join disputes d using (dispute)
-           where d.account = $1 and ($2::timestamptz is null or p.made_at < $2)"#,
+        r#"select count(*) as "count!" from evidence_packs p
+           where p.account = $1 and ($2::timestamptz is null or p.made_at < $2)"#,
         account.as_str(),
         before,
     )

@@ -6,41 +6,51 @@ use db::{Doing, Error, PgConnection};
 use domain::PaymentId;
 use domain::dispute::{Case, overlap as domain_overlap};
 use domain::fact::{MovementKind, MovementStatus};
-use domain::record::{PaymentRecord, Reading};
+use domain::record::{PaymentRecord, Reading, Terms};
 use evidence::{EarlierPayment, EarlierPayments, Movement, Overlap, References, Refund};
 use sqlx::types::Json;
 use std::collections::BTreeMap;
 
-/// Earlier payments that a pack holds: the newest before this one.
-const EARLIER_MAX: i64 = 50;
+/// Earlier payments that a pack holds: the newest before this one, and as many of those that card networks ask for.
+const EARLIER_MAX: usize = 25;
+
+/// Earlier payments that are looked at.
+const LOOKED_AT_MAX: i64 = 2_000;
+
+/// How long before this one card networks ask for an earlier payment: see [`evidence::CompellingEvidence`].
+const ASKED_FOR: std::ops::RangeInclusive<i64> = 120..=365;
 
 /// Payments of the account before this one that nobody disputed and that were not given back.
 pub async fn earlier(connection: &mut PgConnection, of: &Subject) -> Result<EarlierPayments, Error> {
     let rows = sqlx::query!(
-        r#"select p.payment, p.record as "record: Json<PaymentRecord>", count(*) over () as "count!"
+        r#"select p.payment, p.record as "record: Json<PaymentRecord>"
            from payments p
            where p.account = $1 and p.payment <> $2 and p.state = 'delivered' and p.reversed_amount = 0
+             and p.created_at <= (select created_at from payments where payment = $2)
              and not exists (select from disputes d where d.payment = p.payment)
            order by p.created_at desc, p.payment limit $3"#,
         of.account.as_str(),
         of.payment.as_str(),
-        EARLIER_MAX * 4,
+        LOOKED_AT_MAX,
     )
     .fetch_all(&mut *connection)
     .await
     .doing("reading earlier payments")?;
+    let known = rows.into_iter().filter_map(|row| Some((row.payment, row.record.0.terms(Reading::TODAY)?)));
+    let mut before: Vec<(String, Terms)> = known.filter(|(_, terms)| terms.at < of.terms.at).collect();
+    before.sort_by(|a, b| (b.1.at, &b.0).cmp(&(a.1.at, &a.0)));
+    let is_asked_for = |terms: &Terms| ASKED_FOR.contains(&(of.terms.at - terms.at).whole_days());
+    let mut asked_for = 0;
     let mut payments = Vec::new();
-    let mut count = 0;
-    for row in rows {
-        let Some(terms) = row.record.0.terms(Reading::TODAY) else { continue };
-        if terms.at >= of.terms.at {
+    let mut left_out = 0;
+    for (place, (payment, terms)) in before.into_iter().enumerate() {
+        let counts = is_asked_for(&terms) && asked_for < EARLIER_MAX;
+        asked_for += usize::from(counts);
+        if place >= EARLIER_MAX && !counts {
+            left_out += 1;
             continue;
         }
-        count += 1;
-        if count > EARLIER_MAX {
-            continue;
-        }
-        let payment: PaymentId = row.payment.parse().map_err(|error| Error::stored("a payment id", error))?;
+        let payment: PaymentId = payment.parse().map_err(|error| Error::stored("a payment id", error))?;
         payments.push(EarlierPayment {
             aliases: aliases(connection, &payment).await?,
             payment,
@@ -56,7 +66,6 @@ pub async fn earlier(connection: &mut PgConnection, of: &Subject) -> Result<Earl
         earlier.references = known.remove(&earlier.payment).unwrap_or_default();
     }
     payments.sort_by(|a, b| (a.at, &a.payment).cmp(&(b.at, &b.payment)));
-    let left_out = u64::try_from((count - EARLIER_MAX).max(0)).unwrap_or(0);
     Ok(EarlierPayments { payments, left_out })
 }
 

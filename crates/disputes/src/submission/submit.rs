@@ -71,7 +71,7 @@ impl Job for SubmitEvidence {
             }
         };
         match answer {
-            ApiAnswer::Is(dispute) if has_it(&dispute, attempt.intent.is_final) => {
+            ApiAnswer::Is(dispute) if has_it(&dispute, &attempt.intent) => {
                 Asked::Answered(ApiAnswer::Is(dispute))
             }
             ApiAnswer::Is(_) if attempt.age() > UNDER_WAY => {
@@ -123,12 +123,11 @@ impl Job for SubmitEvidence {
     }
 }
 
-/// Whether what was to be sent is there.
-fn has_it(dispute: &Dispute, is_final: bool) -> bool {
-    match is_final {
-        true => dispute.evidence.submission_count > 0,
-        false => dispute.evidence.has_evidence,
-    }
+/// Whether what was to be sent is there: the very file of this submission, for others may have answered, too. What went to the
+/// bank is counted besides.
+fn has_it(dispute: &Dispute, intent: &SubmissionIntent) -> bool {
+    let has_file = intent.file.is_some() && dispute.service_documentation == intent.file;
+    has_file && (!intent.is_final || dispute.evidence.submission_count > 0)
 }
 
 fn evidence(intent: &SubmissionIntent) -> Result<Evidence, String> {

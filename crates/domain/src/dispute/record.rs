@@ -67,6 +67,10 @@ pub struct Case {
     pub state: CaseState,
     /// How often it was opened anew after it had ended.
     pub reopened: u32,
+    /// Names the part of its life that stands, from one beginning to the next: the processor's object that began it, and how often
+    /// it was opened anew since. Late news of an earlier object does not change it. Empty for the first part of a case that is
+    /// an object itself.
+    pub epoch: String,
     /// The ids of the purchase, by which its payment is found.
     pub payments: BTreeSet<PaymentId>,
     /// The newest amount that was named.
@@ -120,15 +124,27 @@ impl CaseRecord {
     /// Rounds come in the order in which their objects began, whenever news of them arrives: a first chargeback that is told to
     /// be reversed only after a second one came does not close the second. Within a round the order is by time, then rank, then
     /// the fact: processors stamp events milliseconds out of causal order. Silence decides only what is not decided, and only
-    /// where there was silence: what is told late of that time, or said later, takes it back.
+    /// where there was silence: what is told late of that time, or said later, takes it back. An operator's word holds until the
+    /// processor says another thing than it said before: it repeats itself, and that is no news.
     pub fn read(&self) -> Option<Case> {
         let ordered = self.in_order();
         let mut state: Option<CaseState> = None;
         let mut round: Option<&Option<String>> = None;
-        let (mut reopened, mut steps) = (0, Vec::with_capacity(ordered.len()));
+        let (mut reopened, mut reopened_in_round) = (0, 0);
+        let mut steps = Vec::with_capacity(ordered.len());
+        // What the processor last said in this round, and whether an operator has spoken since.
+        let (mut processor_said, mut is_overruled) = (None, false);
         for (cause, seen) in &ordered {
+            let is_new_round = round != Some(&seen.round);
+            let is_processor = seen.by.is_none() && !seen.by_silence;
+            if is_new_round {
+                (processor_said, is_overruled, reopened_in_round) = (None, false, 0);
+            }
             let (next, kind) = match state {
                 Some(state) if seen.by_silence && (state.has_ended() || !self.was_silent(seen)) => {
+                    (state, StepKind::Repeats)
+                }
+                Some(state) if is_processor && is_overruled && processor_said == Some(seen.says) => {
                     (state, StepKind::Repeats)
                 }
                 _ if round != Some(&seen.round) || seen.by.is_some() => begins(state, seen.says),
@@ -136,6 +152,13 @@ impl CaseRecord {
             };
             round = Some(&seen.round);
             reopened += u32::from(kind == StepKind::Reopens);
+            // The object of a round opens it anew by beginning.
+            reopened_in_round += u32::from(kind == StepKind::Reopens && !is_new_round);
+            if is_processor {
+                is_overruled = is_overruled && processor_said == Some(seen.says);
+                processor_said = Some(seen.says);
+            }
+            is_overruled |= seen.by.is_some();
             state = Some(next);
             let cause = (*cause).clone();
             steps.push(CaseStep { at: seen.at, cause, says: seen.says, step: kind, state: next });
@@ -150,6 +173,7 @@ impl CaseRecord {
         Some(Case {
             state,
             reopened,
+            epoch: epoch(last.round.as_deref(), reopened_in_round),
             payments: ordered.iter().flat_map(|(_, seen)| &seen.payments).cloned().collect(),
             amount: said().find_map(|seen| seen.amount),
             evidence_due_by: match state.needs_response() {
@@ -195,6 +219,14 @@ impl CaseRecord {
     pub fn to_json(&self) -> String {
         serde_json::to_string(self)
             .expect("a record holds only strings, numbers and times, which JSON can spell")
+    }
+}
+
+fn epoch(round: Option<&str>, reopened: u32) -> String {
+    let object = round.map(|round| format!("@{round}")).unwrap_or_default();
+    match reopened {
+        0 => object,
+        reopened => format!("{object}#{}", reopened + 1),
     }
 }
 

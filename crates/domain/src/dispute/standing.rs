@@ -54,12 +54,12 @@ pub struct RestrictionCause {
     pub cause_kind: CauseKind,
     /// The case's id; the operator's name; the name of the rule.
     pub cause: String,
-    /// Which stage of the case, and of which round (`formal`, `formal#2`); the case that fulfilled the rule; the operator's act.
+    /// Which stage of the case, and of which part of its life (`formal`, `formal#2`, `formal@adj_1`); the case that fulfilled the rule; the operator's act.
     pub stage: String,
 }
 
 /// What restricts an account, as gateways and subscribers are told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Restricted {
     pub kind: RestrictionKind,
     pub cause: CauseKind,
@@ -78,8 +78,16 @@ pub struct Standing {
     pub access: Allowed,
     pub checkout: Allowed,
     pub balance: Allowed,
-    /// Ordered by kind, then since when.
+    /// Ordered by kind, then since when; the first [`Standing::LISTED_MAX`].
     pub restrictions: Vec<Restricted>,
+    /// How many are not listed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Default)]
@@ -91,6 +99,9 @@ pub enum Allowed {
 }
 
 impl Standing {
+    /// An event stays small, however many cases an account has.
+    pub const LISTED_MAX: usize = 100;
+
     /// An account is free of a kind only when the last of its causes is gone.
     pub fn of(mut restrictions: Vec<Restricted>) -> Self {
         restrictions
@@ -99,12 +110,11 @@ impl Standing {
             true => Allowed::Restricted,
             false => Allowed::Allowed,
         };
-        Self {
-            access: of(RestrictionKind::Access),
-            checkout: of(RestrictionKind::Checkout),
-            balance: of(RestrictionKind::Balance),
-            restrictions,
-        }
+        let (access, checkout, balance) =
+            (of(RestrictionKind::Access), of(RestrictionKind::Checkout), of(RestrictionKind::Balance));
+        let more = restrictions.len().saturating_sub(Self::LISTED_MAX);
+        restrictions.truncate(Self::LISTED_MAX);
+        Self { access, checkout, balance, restrictions, more }
     }
 }
 
@@ -122,18 +132,14 @@ impl RestrictionCause {
     }
 }
 
-/// What a case asks to be restricted. `reopened`: how often it was opened anew.
+/// What a case asks to be restricted. `epoch`: the part of its life that stands (`Case::epoch`).
 pub fn asked_by_case(
     id: &CaseId,
     state: CaseState,
-    reopened: u32,
+    epoch: &str,
     policy: &Policy,
 ) -> BTreeSet<RestrictionCause> {
-    let stage = Stage::of(state);
-    let stage = match reopened {
-        0 => stage.to_string(),
-        reopened => format!("{stage}#{}", reopened + 1),
-    };
+    let stage = format!("{}{epoch}", Stage::of(state));
     let cause = |kind| RestrictionCause {
         kind,
         cause_kind: CauseKind::Case,
@@ -151,9 +157,9 @@ pub struct RiskCase {
 }
 
 impl RiskCase {
-    /// Whether it counts: not what was prevented or taken back, and not what another case took over.
-    pub fn counts(state: CaseState, is_taken_over: bool) -> bool {
-        !is_taken_over && !matches!(state, CaseState::Prevented | CaseState::Withdrawn)
+    /// Whether a case counts: not what was prevented or taken back.
+    pub fn counts(state: CaseState) -> bool {
+        !matches!(state, CaseState::Prevented | CaseState::Withdrawn)
     }
 }
 

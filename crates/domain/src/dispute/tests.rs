@@ -195,13 +195,49 @@ fn a_deadline_is_the_one_of_the_round_that_stands_and_only_while_an_answer_is_as
 fn a_stage_that_an_operator_has_lifted_is_told_from_the_next_round() {
     let id = CaseId::new("stripe", "dp_1").unwrap();
     let policy = Policy::default();
-    let stages = |state, reopened| -> BTreeSet<String> {
-        asked_by_case(&id, state, reopened, &policy).into_iter().map(|cause| cause.stage).collect()
+    let stages = |state, epoch| -> BTreeSet<String> {
+        asked_by_case(&id, state, epoch, &policy).into_iter().map(|cause| cause.stage).collect()
     };
-    assert_eq!(stages(CaseState::Open, 0), stages(CaseState::UnderReview, 0));
-    assert_ne!(stages(CaseState::Open, 0), stages(CaseState::Reopened, 1));
-    assert_ne!(stages(CaseState::Open, 0), stages(CaseState::Warning, 0));
-    assert!(stages(CaseState::Won, 0).is_empty() && stages(CaseState::Lost, 1).is_empty());
+    assert_eq!(stages(CaseState::Open, ""), stages(CaseState::UnderReview, ""));
+    assert_ne!(stages(CaseState::Open, ""), stages(CaseState::Reopened, "#2"));
+    assert_ne!(stages(CaseState::Open, ""), stages(CaseState::Warning, ""));
+    assert!(stages(CaseState::Won, "").is_empty() && stages(CaseState::Lost, "#2").is_empty());
+}
+
+#[test]
+fn late_news_of_an_earlier_round_does_not_begin_another_part_of_the_case() {
+    let facts = [
+        round("adj_1", 0, DisputeStatus::Warning, 0),
+        round("adj_2", 100, DisputeStatus::Open, 100),
+        // The warning turns out to be reversed, after the chargeback came.
+        round("adj_1", 0, DisputeStatus::Prevented, 200),
+        round("adj_3", 300, DisputeStatus::Won, 300),
+        round("adj_4", 400, DisputeStatus::Open, 400),
+    ];
+    let epochs: Vec<String> =
+        (1..=facts.len()).map(|until| record(&facts[..until]).read().unwrap().epoch).collect();
+    assert_eq!(epochs, ["@adj_1", "@adj_2", "@adj_2", "@adj_3", "@adj_4"]);
+    let stripe = [
+        said(DisputeStatus::Open, 0),
+        said(DisputeStatus::Won, 10),
+        said(DisputeStatus::Open, 20),
+        said(DisputeStatus::UnderReview, 30),
+    ];
+    let epochs: Vec<String> =
+        (1..=stripe.len()).map(|until| record(&stripe[..until]).read().unwrap().epoch).collect();
+    assert_eq!(epochs, ["", "", "#2", "#2"]);
+}
+
+#[test]
+fn a_processor_that_repeats_itself_does_not_undo_an_operators_word() {
+    let closed = Dispute { by: Some("ada".to_owned()), ..said(DisputeStatus::Withdrawn, 10) };
+    let facts =
+        [said(DisputeStatus::Open, 0), closed, said(DisputeStatus::Open, 20), said(DisputeStatus::Open, 21)];
+    assert_eq!(record(&facts).read().unwrap().state, CaseState::Withdrawn);
+    let facts = [&facts[..], &[said(DisputeStatus::Lost, 30)]].concat();
+    assert_eq!(record(&facts).read().unwrap().state, CaseState::Lost);
+    let facts = [&facts[..], &[said(DisputeStatus::Open, 40)]].concat();
+    assert_eq!(record(&facts).read().unwrap().state, CaseState::Reopened);
 }
 
 #[test]

@@ -298,7 +298,7 @@ fn compelling(flow: &mut Flow, pack: &Pack, _checked: &Checked, limits: Limits) 
 fn refunds(flow: &mut Flow, pack: &Pack, _checked: &Checked, limits: Limits) {
     flow.heading("Refunds");
     if pack.refunds.is_empty() {
-        flow.paragraph("No refund was offered, asked for or made.", 1);
+        flow.paragraph("No refund was made.", 1);
         return;
     }
     let columns = [left("When (UTC)", 4), left("Step", 3), right("Amount", 3), left("Reference, reason", 6)];

@@ -9,6 +9,7 @@ use clap::Args;
 use disputes::evidence::{PackOptions, keep, pack};
 use disputes::submission::{AskedBy, Submission, SubmissionIntent, of_case, request};
 use domain::CaseId;
+use domain::dispute::CaseState;
 use evidence::{Pack, Pdf, StripeEvidence};
 use serde::Serialize;
 use serde_json::json;
@@ -117,7 +118,16 @@ pub async fn submit(session: &Session, arguments: &SubmitArguments) -> Result<Ex
     let case = &arguments.dispute;
     let by = arguments.by.name()?;
     let made = made(session, case).await?;
-    keep(&session.pool, case, &by, &made.sha256, &made.document, &made.pdf.bytes).await?;
+    keep(
+        &session.pool,
+        case,
+        &made.pack.customer.account,
+        &by,
+        &made.sha256,
+        &made.document,
+        &made.pdf.bytes,
+    )
+    .await?;
     let sha256 = hex::encode(made.sha256);
     if case.processor() != "stripe" {
         bail!(
@@ -129,6 +139,12 @@ pub async fn submit(session: &Session, arguments: &SubmitArguments) -> Result<Ex
     if session.config.stripe.authorization()?.is_none() {
         bail!(
             "expected a key of Stripe's (BURSAR_STRIPE_API_KEY, or stripe.api_key), got none: nothing was sent. The pack is kept (SHA-256 {sha256})"
+        );
+    }
+    let state: CaseState = made.pack.dispute.state.parse().map_err(anyhow::Error::msg)?;
+    if state.has_ended() {
+        bail!(
+            "expected a dispute that waits for an answer, got one that is {state}: nothing was sent. The pack is kept (SHA-256 {sha256})"
         );
     }
     let fields = made.pack.stripe_evidence()?;

@@ -30,6 +30,8 @@ pub struct Dispute {
     /// Whether the charge can be given back now; of several disputes of a charge each must say so.
     pub is_charge_refundable: bool,
     pub evidence: EvidenceDetails,
+    /// The file that stands there as documentation of the service: `file_...`.
+    pub service_documentation: Option<String>,
     /// At most two: what was withdrawn, what came back. In the currency of the settlement, which may be another.
     pub rows: Vec<BalanceRow>,
 }
@@ -151,10 +153,16 @@ struct DisputeWire {
     #[serde(default)]
     is_charge_refundable: bool,
     evidence_details: Option<EvidenceDetails>,
+    evidence: Option<EvidenceWire>,
     balance_transactions: Option<Vec<BalanceRow>>,
 }
 
 /// An object, or its id alone.
+#[derive(Deserialize)]
+struct EvidenceWire {
+    service_documentation: Option<Expandable>,
+}
+
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Expandable {
@@ -196,6 +204,10 @@ impl TryFrom<DisputeWire> for Dispute {
             payment_intent: wire.payment_intent.map(String::from),
             is_charge_refundable: wire.is_charge_refundable,
             evidence: wire.evidence_details.unwrap_or_default(),
+            service_documentation: wire
+                .evidence
+                .and_then(|evidence| evidence.service_documentation)
+                .map(String::from),
             rows: wire.balance_transactions.unwrap_or_default(),
         })
     }
