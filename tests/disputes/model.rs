@@ -35,6 +35,8 @@ pub struct Bought<'a> {
 pub struct Stands {
     pub state: String,
     pub rounds: u32,
+    /// The part of its life that stands: the object that speaks now, and how often it opened the case anew after it had begun.
+    pub part: (Option<String>, u32),
     pub illegal: i32,
     pub payment: String,
     pub is_early_warning: bool,
@@ -87,6 +89,7 @@ fn walk(said: &[&Said]) -> Stands {
     let mut stands = Stands {
         state: String::new(),
         rounds: 0,
+        part: (None, 0),
         illegal: 0,
         payment: said[0].payment.clone(),
         is_early_warning: said.iter().any(|one| one.is_early_warning),
@@ -94,20 +97,36 @@ fn walk(said: &[&Said]) -> Stands {
         joined: None,
     };
     let mut last_object = None;
+    // What the processor's object said last, and whether an operator has spoken since.
+    let (mut processor_said, mut is_overruled) = (None, false);
     for one in in_order {
         let begins = one.silent_since.or(one.round.as_ref().map(|(_, began)| *began)).unwrap_or(one.at);
         stands.opened_at = stands.opened_at.min(begins).min(one.at);
-        let is_anew = last_object.as_ref() != Some(&object(one)) || one.by_operator;
+        let is_other_object = last_object.as_ref() != Some(&object(one));
+        let is_anew = is_other_object || one.by_operator;
         last_object = Some(object(one));
+        if is_other_object {
+            (processor_said, is_overruled, stands.part) = (None, false, (object(one), 0));
+        }
         let spoke = |other: &&&Said| {
             other.silent_since.is_none() && one.silent_since.unwrap() < other.at && other.at <= one.at
         };
         let decides_nothing = one.silent_since.is_some()
             && !stands.state.is_empty()
             && (has_ended(&stands.state) || said.iter().any(|other| spoke(&other)));
-        if !decides_nothing {
+        let is_processor = !one.by_operator && one.silent_since.is_none();
+        let repeats_itself = is_processor && is_overruled && processor_said == Some(one.says);
+        let rounds = stands.rounds;
+        if !decides_nothing && !repeats_itself {
             step(&mut stands, SAYS[one.says], is_anew);
         }
+        if !is_other_object {
+            stands.part.1 += stands.rounds - rounds;
+        }
+        if is_processor {
+            (is_overruled, processor_said) = (repeats_itself, Some(one.says));
+        }
+        is_overruled |= one.by_operator;
     }
     stands
 }
@@ -163,15 +182,31 @@ pub fn asked(
             "open" | "reopened" | "under_review" => ("formal", &["access", "balance", "checkout"]),
             _ => continue,
         };
-        let stage = format!("{stage} {}", case.rounds);
+        let stage = format!("{stage} {:?}", case.part);
         asked.extend(kinds.iter().map(|kind| Against { kind, cause: (*name).clone(), stage: stage.clone() }));
     }
+    // A dispute that took warnings over is the first of them, so that one suspicion is counted once.
+    let ours = || {
+        cases.iter().filter(|(_, case)| {
+            bought.get(&case.payment).is_some_and(|bought| bought.account == account && !bought.is_claimed)
+        })
+    };
     let counts = |case: &Stands| !["prevented", "withdrawn"].contains(&case.state.as_str());
     let mut counted: Vec<(i64, &String)> = standing
         .iter()
         .filter(|(_, case)| counts(case))
         .map(|(name, case)| (case.opened_at, *name))
         .collect();
+    counted.sort();
+    let mut taken: BTreeSet<&String> = BTreeSet::new();
+    for place in &mut counted {
+        let payment = &cases[place.1].payment;
+        let warnings = ours().filter(|(_, case)| case.joined.is_some() && case.payment == *payment);
+        let first = warnings.map(|(name, case)| (case.opened_at, name)).min();
+        if let Some((opened_at, name)) = first.filter(|_| taken.insert(payment)) {
+            *place = (opened_at.min(place.0), name);
+        }
+    }
     counted.sort();
     for three in counted.windows(3) {
         if three[2].0 - three[0].0 <= RISK_WINDOW {
