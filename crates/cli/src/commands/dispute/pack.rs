@@ -206,8 +206,9 @@ fn confirm(arguments: &SubmitArguments, fields: &StripeEvidence) -> Result<()> {
 }
 
 fn answered(question: &str, expected: &str) -> Result<()> {
-    print!("{question}");
-    std::io::stdout().flush()?;
+    let mut terminal = std::io::stdout();
+    terminal.write_all(question.as_bytes())?;
+    terminal.flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     if answer.trim() == expected {
