@@ -467,11 +467,12 @@ fn a_case_whose_payment_is_not_known_waits_and_is_shown() {
 
 /// A pack as it is kept, and one that is on its way to the processor.
 const PACKS: &str = "
-    insert into evidence_packs (dispute, sha256, made_at, made_by, document, pdf)
-    select 'paddle:dp_1', sha256(n::bytea), now(), 'ada', 'Whispering Jane', 'x' from unnest(array['sent', 'kept', 'going']) as n;
+    insert into evidence_packs (dispute, sha256, made_at, made_by, account, document, pdf)
+    select dispute, sha256(n::bytea), now(), 'ada', account, 'Whispering Jane', 'x'
+    from disputes cross join unnest(array['sent', 'kept', 'going']) as n;
     insert into evidence_submissions (submission, dispute, sha256, is_final, by, reason, requested_at, state, ended_at)
     values ('s_1', 'paddle:dp_1', sha256('sent'), true, 'ada', 'Whispering', now(), 'submitted', now()),
-           ('s_2', 'paddle:dp_1', sha256('going'), true, 'ada', 'r', now(), 'uploaded', null)";
+           ('s_2', 'paddle:dp_1', sha256('going'), false, 'ada', 'r', now(), 'uploaded', null)";
 
 #[test]
 fn an_erasure_reaches_reasons_and_evidence_packs_and_leaves_what_is_on_its_way() {
