@@ -266,7 +266,7 @@ fn wrong_usage_has_an_exit_status_of_its_own() {
         assert!(status == 2 && said["error"].as_str().unwrap().contains("it is discarded"), "{said:#}");
         let help = Bursar::run(&site, &settings, &["run", "--help"]).await;
         assert!(
-            text(&help.stdout).contains("ingester, gate, ledger, dead-letters"),
+            text(&help.stdout).contains("ingester, gate, ledger, disputes, dead-letters"),
             "{}",
             text(&help.stdout)
         );
