@@ -3,7 +3,6 @@
 //!
 //! The seed is printed; `BURSAR_TEST_SEED` sets it, `BURSAR_TEST_HISTORIES` how many are told.
 
-
 use super::model::{Against, Bought, SAYS, Said, Stands, asked, cases};
 use super::{assert_proved, settled};
 use crate::histories::histories;

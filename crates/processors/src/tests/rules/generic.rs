@@ -47,7 +47,7 @@ fn texts_that_become_keys_are_printable_and_short() {
     check(
         "dispute",
         &[("data.dispute", json!("d".repeat(1001)))],
-        "refused event 0: data.dispute: expected at most",
+        "refused event 0: data.dispute: dispute id: expected 1 to 200 characters",
     );
     check(
         "dispute",
