@@ -163,18 +163,12 @@ pub async fn rows_with(site: &Site, word: &str) -> Vec<String> {
     found
 }
 
-/// Cases that wait for a payment which is known by now: the next look takes them up.
-const WAITING: &str = "select count(*) from disputes d
-    where d.account is null
-      and exists (select from payments p where p.payment = any(d.payment_ids) and p.account is not null)";
+/// The worker of disputes takes up cases whose payment came after them.
+async fn taken_up(site: &Site) {
+    site.until("select count(*) from disputes where account is not null", 1).await;
+}
 
 pub async fn is_proved(site: &Site, settings: &Settings) {
-    for _ in 0..100 {
-        if site.number(WAITING).await == 0 {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
     let (output, report) = json_of(site, settings, &["ledger", "verify", "--json"]).await;
     assert!(output.status.success(), "{report:#}");
     let (output, report) = json_of(site, settings, &["ledger", "rebuild", "--compare", "--json"]).await;
@@ -320,6 +314,7 @@ fn one_fact_is_erased_by_its_cause_and_others_by_their_retention_but_never_what_
         site.state(exchange::VERIFIED, vec![Envelope { raw: Some(body), ..with_texts().remove(3) }]).await;
         state_all(&site).await;
         site.until(ADMITTED, with_texts().len() as i64 + 1).await;
+        taken_up(&site).await;
         let erase = ["delivery", "erase", "paddle/evt_2", "--by", "ada", "--json"];
         let (output, report) = json_of(&site, &settings, &erase).await;
         assert!(output.status.success(), "{report}");
@@ -421,6 +416,7 @@ fn a_fact_that_was_changed_is_no_erased_one() {
         let fleet = Bursar::start(&site, &settings, &["up"]).await;
         state_all(&site).await;
         site.until(ADMITTED, with_texts().len() as i64 + 1).await;
+        taken_up(&site).await;
         site.until_depth(ledger::QUEUE, 0).await;
         let erase = ["delivery", "erase", "gateway/use_1", "--json"];
         assert!(json_of(&site, &settings, &erase).await.0.status.success());
@@ -457,6 +453,7 @@ fn nothing_is_erased_without_who_did_it_nor_at_a_time_of_choice() {
         let fleet = Bursar::start(&site, &settings, &["up"]).await;
         state_all(&site).await;
         site.until(ADMITTED, with_texts().len() as i64 + 1).await;
+        taken_up(&site).await;
         site.until_depth(ledger::QUEUE, 0).await;
         fleet.terminate().await;
         let says = "insert into erasures (at, by, about, facts, bodies, letters) values";
