@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 /// Evidence is due soon, or was due: one alert for each case and step. A public name.
 pub const DEADLINE: &str = "dispute_deadline";
 
-/// A dispute's object went a way that none goes, or said what is not understood: somebody should look.
+/// The object of a dispute that has not ended went a way that none goes: somebody should look.
 pub const UNEXPECTED: &str = "dispute_unexpected";
 
 /// A dispute waits for its payment for long.
