@@ -21,7 +21,8 @@ use db::{Doing, Error, Pool, Work};
 use domain::{AccountId, CaseId, PaymentId};
 use facts::audit::{self, ActSubject, OperatorAct};
 use jobs::http::{Endpoint, HttpCaller};
-use jobs::{JobLimits, JobSubject};
+use jobs::{Delay, JobLimits, JobSubject, JobVerdict};
+use processors::api::ApiAnswer;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -216,6 +217,22 @@ fn limits() -> JobLimits {
         call: Duration::from_secs(80),
         lease: Duration::from_secs(180),
         ..JobLimits::default()
+    }
+}
+
+/// What Stripe's answer means for a call. `written`: what the key must be allowed to write for it.
+fn verdict<T>(answer: &ApiAnswer<T>, written: &str) -> JobVerdict {
+    match answer {
+        ApiAnswer::Is(_) => JobVerdict::Done,
+        ApiAnswer::Absent(refusal) | ApiAnswer::Refused(refusal) => {
+            JobVerdict::GaveUp(code::EVIDENCE_REFUSED, refusal.to_string())
+        }
+        ApiAnswer::NotPermitted(refusal) => JobVerdict::GaveUp(
+            code::NOT_PERMITTED,
+            format!("{refusal}: is stripe.api_key right, and may it write {written}?"),
+        ),
+        ApiAnswer::NotNow(refusal) => JobVerdict::Again(Delay::Backoff, refusal.to_string()),
+        ApiAnswer::Unclear(refusal) => JobVerdict::Unknown(Delay::Backoff, refusal.to_string()),
     }
 }
 

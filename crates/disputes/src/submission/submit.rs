@@ -1,9 +1,8 @@
 //! The second call: the dispute's evidence is updated, staged or for good.
 
 use super::{Courier, NO_KEY, Noted, SubmissionIntent, note};
-use crate::code;
 use db::Work;
-use jobs::{Asked, CallAttempt, Called, Delay, Job, JobLimits, JobSubject, JobVerdict, SettledAnswer};
+use jobs::{Asked, CallAttempt, Called, Job, JobLimits, JobSubject, SettledAnswer};
 use processors::api::{ApiAnswer, IdempotencyKey};
 use processors::stripe::api::{
     Dispute, Evidence, EvidenceField, read_dispute, read_dispute_change, retrieve_dispute, update_dispute,
@@ -92,24 +91,11 @@ impl Job for SubmitEvidence {
         attempt: &CallAttempt<SubmissionIntent>,
         answer: &ApiAnswer<Dispute>,
     ) -> Result<SettledAnswer, crate::Error> {
-        let intent = &attempt.intent;
-        let verdict = match answer {
-            ApiAnswer::Is(_) => {
-                let state = if intent.is_final { "submitted" } else { "staged" };
-                note(work, &intent.submission, Noted { state, is_end: true, ..Noted::default() }).await?;
-                JobVerdict::Done
-            }
-            ApiAnswer::Absent(refusal) | ApiAnswer::Refused(refusal) => {
-                JobVerdict::GaveUp(code::EVIDENCE_REFUSED, refusal.to_string())
-            }
-            ApiAnswer::NotPermitted(refusal) => JobVerdict::GaveUp(
-                code::NOT_PERMITTED,
-                format!("{refusal}: is stripe.api_key right, and may it write disputes?"),
-            ),
-            ApiAnswer::NotNow(refusal) => JobVerdict::Again(Delay::Backoff, refusal.to_string()),
-            ApiAnswer::Unclear(refusal) => JobVerdict::Unknown(Delay::Backoff, refusal.to_string()),
-        };
-        Ok(verdict.into())
+        if let ApiAnswer::Is(_) = answer {
+            let state = if attempt.intent.is_final { "submitted" } else { "staged" };
+            note(work, &attempt.intent.submission, Noted { state, is_end: true, ..Noted::default() }).await?;
+        }
+        Ok(super::verdict(answer, "disputes").into())
     }
 
     async fn gave_up(

@@ -1,9 +1,8 @@
 //! The first call: the pack's PDF becomes a file of Stripe's.
 
 use super::{Courier, NO_KEY, Noted, SubmissionIntent, SubmitEvidence, note};
-use crate::code;
 use db::{Doing, Error, Work};
-use jobs::{Asked, CallAttempt, Called, Delay, Job, JobLimits, JobSubject, JobVerdict, SettledAnswer};
+use jobs::{Asked, CallAttempt, Called, Job, JobLimits, JobSubject, SettledAnswer};
 use processors::api::{ApiAnswer, IdempotencyKey};
 use processors::stripe::api::{UploadedFile, read_upload, upload_evidence};
 use std::time::Duration;
@@ -70,26 +69,14 @@ impl Job for UploadEvidence {
         attempt: &CallAttempt<SubmissionIntent>,
         answer: &ApiAnswer<UploadedFile>,
     ) -> Result<SettledAnswer, crate::Error> {
-        let submission = &attempt.intent.submission;
-        let verdict = match answer {
-            ApiAnswer::Is(file) => {
-                let uploaded = Noted { state: "uploaded", file: Some(&file.id), ..Noted::default() };
-                note(work, submission, uploaded).await?;
-                let intent = SubmissionIntent { file: Some(file.id.clone()), ..attempt.intent.clone() };
-                jobs::schedule::<SubmitEvidence>(work, submission, &intent).await?;
-                JobVerdict::Done
-            }
-            ApiAnswer::Absent(refusal) | ApiAnswer::Refused(refusal) => {
-                JobVerdict::GaveUp(code::EVIDENCE_REFUSED, refusal.to_string())
-            }
-            ApiAnswer::NotPermitted(refusal) => JobVerdict::GaveUp(
-                code::NOT_PERMITTED,
-                format!("{refusal}: is stripe.api_key right, and may it write files?"),
-            ),
-            ApiAnswer::NotNow(refusal) => JobVerdict::Again(Delay::Backoff, refusal.to_string()),
-            ApiAnswer::Unclear(refusal) => JobVerdict::Unknown(Delay::Backoff, refusal.to_string()),
-        };
-        Ok(verdict.into())
+        if let ApiAnswer::Is(file) = answer {
+            let submission = &attempt.intent.submission;
+            let uploaded = Noted { state: "uploaded", file: Some(&file.id), ..Noted::default() };
+            note(work, submission, uploaded).await?;
+            let intent = SubmissionIntent { file: Some(file.id.clone()), ..attempt.intent.clone() };
+            jobs::schedule::<SubmitEvidence>(work, submission, &intent).await?;
+        }
+        Ok(super::verdict(answer, "files").into())
     }
 
     async fn gave_up(
